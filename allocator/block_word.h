@@ -1,0 +1,69 @@
+// The block word: the 64-bit truth about one block.
+//
+//   63..62  tag         FREE | HELD | RETURNING | SHARED
+//   61..48  generation  +1 at every free, never reset
+//   47..0   HELD, RETURNING: holder session 16, leak tag 32.  SHARED: one bit for each of 48 sharers.  FREE: 0
+//
+// Invariants: every change is one atomic step, so a process killed between two instructions leaves a legal word.
+//   FREE -> HELD        owner heap only, plain release store (nobody else may touch FREE)
+//   HELD -> FREE        owner heap only, CAS from the exact word, generation + 1
+//   HELD -> RETURNING   anybody else, CAS from the exact word, generation + 1
+//   RETURNING -> FREE   owner heap only, plain store in drain
+//   HELD(a) -> HELD(b)  anybody, CAS from the exact word (take-over)
+// The generation grows at the free itself, so a second free of the same ref fails on tag or on generation.
+// Threads: pure values. Crash: see above.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "allocator/ids.h"
+
+namespace arenad {
+
+enum class BlockTag : std::uint8_t { kFree = 0, kHeld = 1, kReturning = 2, kShared = 3 };
+
+// Who a block is given to: the session, and a label of the caller's for leak attribution.
+struct Holder {
+  SessionId session = kNoSession;
+  std::uint32_t tag = 0;
+  constexpr std::uint64_t bits() const { return std::uint64_t{session.value} << 32 | tag; }
+};
+
+class BlockWord {
+ public:
+  static constexpr int kTagShift = 62;
+  static constexpr int kGenerationShift = 48;
+  static constexpr std::uint64_t kGenerationOne = std::uint64_t{1} << kGenerationShift;
+  static constexpr std::uint64_t kGenerationMask = std::uint64_t{0x3fff} << kGenerationShift;
+  static constexpr std::uint64_t kLowMask = kGenerationOne - 1;
+  static constexpr std::uint64_t kHeldBit = std::uint64_t{1} << kTagShift;
+  static constexpr std::uint64_t kReturningBit = std::uint64_t{2} << kTagShift;
+
+  constexpr explicit BlockWord(std::uint64_t bits) : bits_(bits) {}
+
+  constexpr std::uint64_t bits() const { return bits_; }
+  constexpr BlockTag tag() const { return static_cast<BlockTag>(bits_ >> kTagShift); }
+  constexpr std::uint16_t generation() const { return static_cast<std::uint16_t>((bits_ >> kGenerationShift) & 0x3fff); }
+  constexpr Holder holder() const {
+    return {{static_cast<std::uint16_t>(bits_ >> 32)}, static_cast<std::uint32_t>(bits_)};
+  }
+  constexpr bool is_free() const { return (bits_ & ~kGenerationMask) == 0; }  // and nothing below the generation
+  constexpr bool is_held() const { return tag() == BlockTag::kHeld; }
+  constexpr bool is_returning() const { return tag() == BlockTag::kReturning; }
+
+  static constexpr std::uint64_t free_of(std::uint64_t bits) { return bits & kGenerationMask; }
+  static constexpr std::uint64_t held(std::uint64_t free_bits, Holder h) { return free_bits + (kHeldBit | h.bits()); }
+  static constexpr std::uint64_t freed(std::uint64_t bits) { return (bits + kGenerationOne) & kGenerationMask; }
+  static constexpr std::uint64_t returning(std::uint64_t bits, SessionId freer) {
+    return freed(bits) | kReturningBit | std::uint64_t{freer.value} << 32;
+  }
+
+ private:
+  std::uint64_t bits_;
+};
+
+using AtomicWord = std::atomic<std::uint64_t>;
+static_assert(sizeof(AtomicWord) == 8 && AtomicWord::is_always_lock_free);
+
+}  // namespace arenad
