@@ -26,7 +26,7 @@ using SessionId = StrongId<struct SessionTag, std::uint16_t>;      // 0 is nobod
 using HeapId = StrongId<struct HeapTag, std::uint16_t>;            // 65535 is nobody
 using ArenaId = StrongId<struct ArenaTag, std::uint16_t>;          // 1..1023
 using SlabIndex = StrongId<struct SlabTag, std::uint32_t>;         // 64 KiB unit of the data file in which the slab starts
-using BlockIndex = StrongId<struct BlockTag, std::uint32_t>;       // 0..8191 in its slab
+using BlockIndex = StrongId<struct BlockIndexTag, std::uint32_t>;       // 0..8191 in its slab
 using SuperslabIndex = StrongId<struct SuperslabTag, std::uint32_t>;
 
 inline constexpr SessionId kNoSession{0};

@@ -1,0 +1,78 @@
+// batch and shuffled: allocate 1000 blocks, free them all, again.
+//
+// Purpose: Batch frees last in, first out; Shuffled in a random order (another of eight permutations each time, so that
+//   no predictor learns it). This is where refill and flush of magazines, and cache lines of metadata, show.
+// Invariants: nothing is held between calls of run(). Threads: the context's. Crash: up to `count` blocks are held.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "client/load/kernels/context.h"
+#include "client/load/kernels/random.h"
+
+namespace arenad::load {
+
+inline constexpr std::uint32_t kBatchBlocks = 1000;
+
+template <AllocatorContext C>
+class Batch {
+ public:
+  explicit Batch(C& context, std::uint32_t count = kBatchBlocks, std::size_t block_bytes = kBlockBytes)
+      : context_(context), block_bytes_(opaque(block_bytes)), handles_(count) {}
+
+  // Performs whole batches until at least `operations` blocks were allocated and freed. Returns how many.
+  std::uint64_t run(std::uint64_t operations) {
+    std::uint64_t done = 0;
+    while (done < operations) {
+      for (auto& handle : handles_) handle = context_.allocate(block_bytes_);
+      for (std::size_t i = handles_.size(); i > 0; --i) context_.free(handles_[i - 1]);
+      context_.flush();
+      done += handles_.size();
+    }
+    return done;
+  }
+
+  void finish() { context_.flush(); }
+
+ private:
+  C& context_;
+  std::size_t block_bytes_;
+  std::vector<typename C::Handle> handles_;
+};
+
+template <AllocatorContext C>
+class Shuffled {
+ public:
+  explicit Shuffled(C& context, std::uint64_t seed, std::uint32_t count = kBatchBlocks,
+                    std::size_t block_bytes = kBlockBytes)
+      : context_(context), block_bytes_(opaque(block_bytes)), handles_(count) {
+    Random random(seed);
+    for (auto& order : orders_) order = random.permutation(count);
+  }
+
+  // As Batch::run.
+  std::uint64_t run(std::uint64_t operations) {
+    std::uint64_t done = 0;
+    while (done < operations) {
+      for (auto& handle : handles_) handle = context_.allocate(block_bytes_);
+      for (std::uint32_t i : orders_[next_order_++ % orders_.size()]) context_.free(handles_[i]);
+      context_.flush();
+      done += handles_.size();
+    }
+    return done;
+  }
+
+  void finish() { context_.flush(); }
+
+ private:
+  C& context_;
+  std::size_t block_bytes_;
+  std::vector<typename C::Handle> handles_;
+  std::array<std::vector<std::uint32_t>, 8> orders_;
+  std::size_t next_order_ = 0;
+};
+
+}  // namespace arenad::load

@@ -1,0 +1,118 @@
+// Measure: nanoseconds per operation of a kernel.
+//
+// Purpose: times whole rounds of at least 10 ms, so that reading the clock costs nothing, and gives the median round, so
+//   that a round in which the machine did something else does not count.
+// Threads: measure_here on the kernel's thread; measure_threads from outside.
+// Crash: private.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "client/load/kernels/cores.h"
+#include "client/load/kernels/progress.h"
+
+namespace arenad::load {
+
+struct MeasureFor {
+  std::chrono::milliseconds warm_up{50};
+  std::chrono::milliseconds total{200};
+  std::chrono::milliseconds round{10};  // at least
+};
+
+inline double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+// Runs `kernel.run(operations)` on this thread and returns the median round's ns per operation.
+template <class Kernel>
+double measure_here(Kernel& kernel, const MeasureFor& times = {}) {
+  using Clock = std::chrono::steady_clock;
+  const auto timed = [&](std::uint64_t operations, std::uint64_t* done) {
+    const auto begin = Clock::now();
+    *done = kernel.run(operations);
+    return Clock::now() - begin;
+  };
+
+  std::uint64_t operations = 256, done = 0;
+  const auto warm_until = Clock::now() + times.warm_up;
+  for (;;) {
+    const auto took = timed(operations, &done);
+    if (took < times.round) {
+      operations *= 2;
+    } else if (Clock::now() >= warm_until) {
+      break;
+    }
+  }
+  std::vector<double> rounds;
+  const auto until = Clock::now() + times.total;
+  do {
+    const std::chrono::duration<double, std::nano> took = timed(operations, &done);
+    rounds.push_back(took.count() / static_cast<double>(done));
+  } while (Clock::now() < until);
+  return median(std::move(rounds));
+}
+
+// One thread of a workload: runs until stop is requested, on the core it is given.
+struct ThreadBody {
+  int core = 0;
+  std::function<void()> run;
+};
+
+// Starts the bodies, watches the sum of `progress` and returns the median window's wall time per operation of all threads
+// together. Requests `stop` at the end and joins. Throws what the first failed body threw.
+inline double measure_threads(std::span<const ThreadBody> bodies, std::span<const Progress> progress, Stop& stop,
+                              const MeasureFor& times = {}) {
+  using Clock = std::chrono::steady_clock;
+  std::mutex failure_mutex;  // bodies fail rarely; the measured loops never touch it
+  std::exception_ptr failure;
+  std::vector<std::thread> threads;
+  for (const ThreadBody& body : bodies) {
+    threads.emplace_back([&] {
+      try {
+        pin_to_core(body.core);
+        body.run();
+      } catch (...) {
+        const std::scoped_lock lock(failure_mutex);
+        if (!failure) failure = std::current_exception();
+        stop.request();
+      }
+    });
+  }
+
+  const auto operations = [&] {
+    std::uint64_t sum = 0;
+    for (const Progress& p : progress) sum += p.get();
+    return sum;
+  };
+  std::this_thread::sleep_for(times.warm_up);
+  std::vector<double> windows;
+  const auto until = Clock::now() + times.total;
+  auto before = Clock::now();
+  std::uint64_t before_operations = operations();
+  while (before < until && !stop.is_requested()) {
+    std::this_thread::sleep_for(2 * times.round);
+    const auto now = Clock::now();
+    const std::uint64_t now_operations = operations();
+    const std::chrono::duration<double, std::nano> took = now - before;
+    if (now_operations != before_operations)
+      windows.push_back(took.count() / static_cast<double>(now_operations - before_operations));
+    before = now;
+    before_operations = now_operations;
+  }
+  stop.request();
+  for (std::thread& thread : threads) thread.join();
+  if (failure) std::rethrow_exception(failure);
+  return median(std::move(windows));
+}
+
+}  // namespace arenad::load

@@ -1,0 +1,32 @@
+// pair: allocate one block, free it, again. The latency of the fast path and nothing else.
+//
+// Invariants: nothing is held between calls of run(). Threads: the context's. Crash: at most one block is held.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "client/load/kernels/context.h"
+
+namespace arenad::load {
+
+template <AllocatorContext C>
+class Pair {
+ public:
+  explicit Pair(C& context, std::size_t block_bytes = kBlockBytes)
+      : context_(context), block_bytes_(opaque(block_bytes)) {}
+
+  // Performs `operations` allocations, each freed at once. Returns how many it did.
+  std::uint64_t run(std::uint64_t operations) {
+    for (std::uint64_t i = 0; i < operations; ++i) context_.free(context_.allocate(block_bytes_));
+    return operations;
+  }
+
+  void finish() { context_.flush(); }
+
+ private:
+  C& context_;
+  std::size_t block_bytes_;
+};
+
+}  // namespace arenad::load

@@ -1,0 +1,30 @@
+// Progress and Stop: how a thread of a workload says how far it is, and learns that it is time to end.
+//
+// Invariants: operations only grows and has one writer, its thread.
+// Threads: as said at each. Crash: plain numbers; they may lie in shared memory.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace arenad::load {
+
+// Operations done by one thread. Relaxed on both sides: it orders nothing, it is only looked at.
+struct alignas(128) Progress {
+  std::atomic<std::uint64_t> operations{0};
+
+  void add(std::uint64_t count) {  // its thread
+    operations.store(operations.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+  }
+  std::uint64_t get() const { return operations.load(std::memory_order_relaxed); }  // anybody
+};
+
+// Set once by whoever ends the run (or by a thread that failed); looked at by all threads.
+struct alignas(128) Stop {
+  std::atomic<bool> requested{false};
+
+  void request() { requested.store(true, std::memory_order_relaxed); }
+  bool is_requested() const { return requested.load(std::memory_order_relaxed); }
+};
+
+}  // namespace arenad::load

@@ -1,0 +1,103 @@
+// SpscRing: hands handles from one thread or process to one other.
+//
+// Purpose: the way between producer and consumer, cheap enough (about 5 ns an item) that the allocators are what is
+//   measured. It has no pointers, so it may lie in shared memory at any address.
+// Invariants: tail - head <= kCapacity; slots [head, tail) are full. Each index has one writer. RingProducer and
+//   RingConsumer remember the other side's index and look again only when it no longer suffices.
+// Threads: one RingProducer and one RingConsumer at a time. tail is stored with release by the producer and pairs with the
+//   consumer's acquire load; head is stored with release by the consumer and pairs with the producer's acquire load;
+//   closed is stored with release after the last tail and pairs with finished()'s acquire load.
+// Crash: a producer that dies between slot and tail has sent nothing; one that dies before close() leaves it open.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <sched.h>
+#include <type_traits>
+
+namespace arenad::load {
+
+// A polite spin: a pause, and the processor given away when the other side seems not to run.
+class Backoff {
+ public:
+  void wait() {
+    if (++spins_ % 1024 == 0) sched_yield();
+    else __builtin_ia32_pause();
+  }
+  std::uint32_t spins() const { return spins_; }
+  void reset() { spins_ = 0; }
+
+ private:
+  std::uint32_t spins_ = 0;
+};
+
+template <class T, std::size_t Capacity = 4096>
+struct SpscRing {
+  static_assert(std::is_trivially_copyable_v<T> && (Capacity & (Capacity - 1)) == 0);
+  static constexpr std::uint64_t kCapacity = Capacity;
+  static constexpr std::uint64_t kMask = Capacity - 1;
+
+  alignas(128) std::atomic<std::uint64_t> head{0};  // written by the consumer
+  alignas(128) std::atomic<std::uint64_t> tail{0};  // written by the producer
+  alignas(128) std::atomic<bool> closed{false};     // written once, by the producer
+  alignas(128) T slots[Capacity];
+};
+
+template <class Ring>
+class RingProducer {
+ public:
+  explicit RingProducer(Ring& ring) : ring_(ring), tail_(ring.tail.load(std::memory_order_relaxed)) {}
+
+  // False when the ring is full.
+  template <class T>
+  bool try_push(T value) {
+    if (tail_ - head_ == Ring::kCapacity) {
+      head_ = ring_.head.load(std::memory_order_acquire);
+      if (tail_ - head_ == Ring::kCapacity) return false;
+    }
+    ring_.slots[tail_ & Ring::kMask] = value;
+    ring_.tail.store(++tail_, std::memory_order_release);
+    return true;
+  }
+
+  // Nothing will be pushed any more.
+  void close() { ring_.closed.store(true, std::memory_order_release); }
+
+ private:
+  Ring& ring_;
+  std::uint64_t tail_;
+  std::uint64_t head_ = 0;  // as last seen; never ahead of the truth
+};
+
+template <class Ring>
+class RingConsumer {
+ public:
+  explicit RingConsumer(Ring& ring) : ring_(ring), head_(ring.head.load(std::memory_order_relaxed)), tail_(head_) {}
+
+  // Calls f(value) for up to `limit` items. Returns how many there were. The slots are given back once, at the end.
+  template <class F>
+  std::size_t consume(std::size_t limit, F&& f) {
+    if (head_ == tail_) {
+      tail_ = ring_.tail.load(std::memory_order_acquire);
+      if (head_ == tail_) return 0;
+    }
+    const std::uint64_t end = tail_ - head_ < limit ? tail_ : head_ + limit;
+    const auto count = static_cast<std::size_t>(end - head_);
+    for (; head_ != end; ++head_) f(ring_.slots[head_ & Ring::kMask]);
+    ring_.head.store(head_, std::memory_order_release);
+    return count;
+  }
+
+  // True when the ring is empty for good.
+  bool finished() const {
+    return ring_.closed.load(std::memory_order_acquire) && ring_.tail.load(std::memory_order_acquire) == head_;
+  }
+
+ private:
+  Ring& ring_;
+  std::uint64_t head_;
+  std::uint64_t tail_;  // as last seen; never ahead of the truth
+};
+
+}  // namespace arenad::load
