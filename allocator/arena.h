@@ -11,7 +11,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -58,7 +57,7 @@ struct ReapResult {
 
 class Arena {
  public:
-  // Creates a new arena on two fresh memfds. Errors: kInvalidCapacity, kInvalidArgument-like with a message, kMachineFull.
+  // Creates a new arena on two fresh memfds. Errors: kInvalidCapacity, kInvalidOption (id, max_heaps), kMachineFull.
   static Result<std::unique_ptr<Arena>, Failure> create(const ArenaOptions& options);
   ~Arena();
   Arena(const Arena&) = delete;
@@ -114,6 +113,14 @@ class Arena {
   UnitMap& units() { return units_; }
   const UnitMap& units() const { return units_; }
   AtomicWord& word(Slot slot) const { return view_.words()[slot.value]; }
+  // Commits a heap's control pages and writes its entry. Called by the heap's constructor.
+  void enlist_heap(HeapId id, SessionId owner);
+  // Publishes a session's state in the control file's session table, for recovery.
+  void mark_session(SessionId session, SessionEntry::State state);
+  // Sets returned bits of other heaps' blocks and announces them: returned word, superslab pending, heap pending. `key` is
+  // slot / 64. With `force` it announces even where the word was not 0 before (reap, which trusts no earlier freer).
+  // Returns the heap that was named in the slab header.
+  HeapId publish_returned(std::uint64_t key, std::uint64_t bits, bool force);
   // Commits the control pages that a slab of `capacity` blocks at `slab` needs. Errors: kMachineFull.
   Error commit_control(SlabIndex slab, std::uint32_t capacity);
 

@@ -24,7 +24,6 @@ struct HeapCounters {
   std::uint64_t new_slabs = 0;
   std::uint64_t released_slabs = 0;       // empty slabs given back to the arena
   std::uint64_t spans = 0;                // span allocations
-  std::uint64_t reaped_blocks = 0;        // own blocks of a dead session given back
   std::uint64_t p0_counter_ok = 0;        // refills whose delta agreed
   std::uint64_t p0_counter_mismatch = 0;  // and did not: a bug
   std::uint64_t guard_trips = 0;          // values from shared memory that were refused

@@ -1,28 +1,32 @@
 // Heap: what allocates. One per shard and arena, or one per thread.
 //
 // Purpose: magazines of block slots per class in front of slabs; the fast paths are here, everything else leaves through
-//   one visible *_slow. Where: refill.cc (drain, splice, carve, new slab), drain.cc, heap_free.cc, span.cc, heap.cc.
+//   one visible *_slow. Where: refill.cc (drain, splice, carve), slab_life.cc (new slab, flush,
+//   release), drain.cc, free.cc, span.cc, canary.cc, heap.cc.
 // Invariants: a slot in a magazine or in a slab's free bitmap has a FREE word, and is in exactly one of the two.
 //   held + shared + returning + cached + free + uncarved == capacity, per slab.
 // Threads: one thread at a time owns a heap; every call is the owner's. Other threads reach its slabs only through block
 //   words and returned bitmaps.
 // Crash: everything private is a hint; recovery rebuilds it from the words. A kill between the pop and the store of HELD
 //   leaves a FREE block; between a free's CAS and its returned bit leaves RETURNING, which reap announces again.
+// Invariant of the magazines' storage: allocated at a class's first slab, so a slab of own_ class c has entries to push to.
 // Lifetime: a heap must outlive the blocks of its slabs; destroying it neither frees nor adopts them.
 #pragma once
 
-#include <cstddef>
+#include <array>
 #include <cstdint>
-#include <memory>
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "allocator/arena.h"
 #include "allocator/counters.h"
 #include "allocator/gather.h"
+#include "allocator/guards.h"
 #include "allocator/magazine.h"
 #include "allocator/slab.h"
 #include "allocator/verify.h"
+#include "allocator/zeroed_array.h"
 
 namespace arenad {
 
@@ -54,7 +58,7 @@ class Heap {
   // Errors: kInvalidSize, kArenaFull, kMachineFull, kQuarantined.
   Result<Block> allocate(std::uint64_t size, Holder holder) {
     if (size - 1 >= class_limit_) [[unlikely]] return allocate_span_slow(size, 0, holder);
-    return allocate_class(arena_.geometry().class_of(size), holder);
+    return allocate_class(geometry_.class_of(size), holder);
   }
   Result<Block> allocate_class(std::uint32_t cls, Holder holder);
 
@@ -99,20 +103,117 @@ class Heap {
 
  private:
   friend class HeapVerifier;
+  static constexpr std::uint8_t kOwnSlow = 255;   // own_ value of spans and of slabs with canaries
+
   Result<Block> allocate_class_slow(std::uint32_t cls, Holder holder);
   Result<Block> allocate_span_slow(std::uint64_t size, std::uint32_t align, Holder holder);
-  Result<Block> take_slot(std::uint32_t cls, std::uint64_t entry, Holder holder);
+  Result<Block> damaged_word_slow(std::uint64_t entry);
   Error free_slow(Ref ref);
-  Error free_remote(Ref ref);
-  void push_slow(std::uint32_t cls, std::uint64_t entry);
+  Error free_remote(Ref ref, SessionId freer);
+  Error free_local(Ref ref, SlabState& slab);
+  void flush_full_slow(std::uint32_t cls);
+
+  // refill.cc
+  Error refill(std::uint32_t cls);
+  Error refill_batch(std::uint32_t cls, Magazine& m);
+  Error refill_one(std::uint32_t cls, Magazine& m);
+  std::uint32_t take_from(SlabState& slab, Magazine& m, std::uint32_t most);
+  std::uint32_t splice(SlabState& slab, Magazine& m, std::uint32_t most);
+  std::uint32_t carve(SlabState& slab, Magazine& m, std::uint32_t most);
+  void guard_carve(const SlabState& slab, std::uint32_t batch) const;                                   // private_guards.cc
+  void guard_batch(const SlabState& slab, const Magazine& m, std::uint32_t count, bool carved) const;
+  void check_refill(std::uint32_t cls, std::uint64_t taken, std::uint64_t delta);
+  // slab_life.cc
+  Result<SlabState*> new_slab(std::uint32_t cls);
+  Result<SlabState*> adopt_run(SlabIndex first, SlabKind kind, std::uint8_t cls, std::uint32_t units, std::uint32_t capacity);
+  void release_slab(SlabState* slab);
+  void gained(SlabState& slab);       // a block came home: lists and empties
+  void flush(std::uint32_t cls, std::uint32_t count);
+  std::uint64_t release_empty(std::uint32_t cls);   // drain.cc
+  // drain.cc
+  std::uint64_t drain_slab(SlabState& slab);
+  std::uint64_t drain_everything();
+  void publish_entry(const RemoteGather::Entry& entry);
+  // canary.cc
+  void write_canary(std::uint64_t offset, std::uint64_t usable);
+  bool canary_intact(std::uint64_t offset, std::uint64_t usable) const;
+  void check_remote_canary(Slot slot);
+  std::uint64_t span_usable(const SlabState& s) const {
+    return s.units * kSlabUnitBytes - header_bytes_ - geometry_.layout().canary_bytes;
+  }
+
+  std::uint64_t offset_of(std::uint64_t entry, std::uint32_t stride) const {
+    const Slot slot{entry & Ref::kSlotMask};
+    return slot.slab().value * kSlabUnitBytes + std::uint64_t{slot.block().value} * stride + header_bytes_;
+  }
+  SlabView view_of(const SlabState& slab) const;
+  template <class F>
+  void for_each_slab(F&& f) const {
+    for (std::uint32_t s = 0; s < arena_.units().superslab_count(); ++s)
+      for (std::uint32_t units = my_units_[s]; units != 0; units &= units - 1)
+        f(*slabs_[s * kUnitsPerSuperslab + static_cast<std::uint32_t>(std::countr_zero(units))]);
+  }
 
   Arena& arena_;
-  AtomicWord* words_;
-  std::uint64_t class_limit_;
-  HeapId id_;
-  SessionId owner_;
-  std::vector<std::uint64_t> remote_frees_to_;
+  const Geometry& geometry_;
+  AtomicWord* const words_;
+  const std::uint64_t class_limit_;     // largest class in bytes
+  const std::uint64_t arena_bits_;      // the arena's field of a ref
+  const std::uint64_t slot_limit_;      // slots of the arena
+  const std::uint32_t header_bytes_;
+  const bool canaries_;
+  const HeapId id_;
+  const SessionId owner_;
+  // By slab unit, zero pages until used: class + 1 of my slabs (kOwnSlow where a free needs a look), and their states.
+  ZeroedArray<std::uint8_t> own_;
+  ZeroedArray<SlabState*> slabs_;
+  ZeroedArray<std::uint32_t> my_units_;  // by superslab: units at which my slabs start
+  std::array<Magazine, kMaxClasses> magazines_;
+  std::array<SlabList, kMaxClasses> partial_;
+  std::array<std::uint32_t, kMaxClasses> empty_slabs_{};   // carved, nothing out
   RemoteGather gather_;
+  HeapCounters counters_;                // but allocs and local_frees of classes, which the magazines count
+  std::uint64_t span_frees_ = 0;
+  std::uint64_t active_blocks_ = 0;      // sum of SlabState::out over slabs (not spans): the predecessor's total_active_blocks
+  SuperslabIndex hint_{0};
+  std::vector<std::uint64_t> remote_frees_to_;
 };
+
+inline Result<Block> Heap::allocate_class(std::uint32_t cls, Holder holder) {
+  Magazine& m = magazines_[cls];
+  if (m.count == 0) [[unlikely]] return allocate_class_slow(cls, holder);
+  const std::uint64_t entry = m.entries[--m.count];
+  AtomicWord& word = words_[entry & Ref::kSlotMask];
+  const std::uint64_t free_bits = word.load(std::memory_order_relaxed);
+  if (!BlockWord(free_bits).is_free()) [[unlikely]] return damaged_word_slow(entry);
+  // FREE -> HELD. release: pairs with the acquire of whoever describes, takes over or reaps the block. Only this heap may
+  // touch a FREE word, so a plain store is enough; killed before it, the block is FREE and in nobody's hand.
+  word.store(BlockWord::held(free_bits, holder), std::memory_order_release);
+  ++m.allocs;
+  const std::uint64_t offset = offset_of(entry, m.stride);
+  if (canaries_) [[unlikely]] write_canary(offset, geometry_.size_class(cls).usable_bytes);
+  return Block{Ref{free_bits << 2 | entry}, offset};
+}
+
+inline Error Heap::free(Ref ref) {
+  const std::uint64_t entry = ref.value & Ref::kBlockMask;
+  if (entry - arena_bits_ >= slot_limit_) [[unlikely]] return Error::kForeignRef;
+  const Slot slot{entry & Ref::kSlotMask};
+  const std::uint32_t own = own_[slot.slab().value];
+  if (own - 1 >= kMaxClasses) [[unlikely]] return free_slow(ref);
+  AtomicWord& word = words_[slot.value];
+  std::uint64_t bits = word.load(std::memory_order_relaxed);
+  const std::uint64_t expected = BlockWord::kHeldBit | (ref.value >> 2 & BlockWord::kGenerationMask);
+  if (((bits ^ expected) & ~BlockWord::kLowMask) != 0) [[unlikely]] return arena_.refusal(ref, kNoSession);
+  // HELD -> FREE, the exact word, so that of two frees, or a free and a take-over, one fails. acq_rel: pairs with the
+  // take-over's and the remote free's CAS.
+  if (!word.compare_exchange_strong(bits, BlockWord::freed(bits), std::memory_order_acq_rel, std::memory_order_acquire)) [[unlikely]]
+    return free_slow(ref);
+  Magazine& m = magazines_[own - 1];
+  ++m.local_frees;
+  m.entries[m.count++] = entry;
+  if (m.count == m.capacity) [[unlikely]] flush_full_slow(own - 1);
+  return Error::kNone;
+}
 
 }  // namespace arenad

@@ -1,0 +1,104 @@
+// A slab's life in its heap: taken from the arena, filled from magazines, given back when empty.
+#include <algorithm>
+#include <cstring>
+
+#include "allocator/heap.h"
+
+namespace arenad {
+namespace {
+constexpr std::uint32_t kKeepEmptySlabs = 4;   // per class, beyond which an empty slab goes back at once
+}
+
+Result<SlabState*> Heap::adopt_run(SlabIndex first, SlabKind kind, std::uint8_t cls, std::uint32_t units, std::uint32_t capacity) {
+  if (const Error e = arena_.commit_control(first, capacity); e != Error::kNone) return e;
+  const SuperslabIndex superslab{first.value / kUnitsPerSuperslab};
+  ControlView& control = arena_.control();
+  SlabHeader& h = control.slab(first);
+  h.carved.store(0, std::memory_order_relaxed);
+  h.owner.store(id_.value);  // seq_cst, before anything of the slab is out: see publish_returned
+  h.shape.store(SlabShape::of(kind, cls, units, capacity).bits, std::memory_order_release);
+  // What late or repeated returned bits of the slab's life before have left: first the pending bit, then the words. A
+  // freer of this life comes later than both, so it finds them 0 and announces itself to this heap.
+  const std::uint32_t unit_bit = std::uint32_t{1} << (first.value % kUnitsPerSuperslab);
+  if ((control.superslab(superslab).pending.load() & unit_bit) != 0) control.superslab(superslab).pending.fetch_and(~unit_bit);
+  for (std::uint32_t w = 0; w < (capacity + 63) / 64; ++w)
+    if (control.returned(first, w).load(std::memory_order_relaxed) != 0) control.returned(first, w).exchange(0, std::memory_order_acq_rel);
+
+  auto* slab = new SlabState;
+  slab->slab = first;
+  slab->cls = cls;
+  slab->units = units;
+  slab->capacity = capacity;
+  slab->free_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
+  slabs_[first.value] = slab;
+  own_[first.value] = kind == SlabKind::kSpan || canaries_ ? kOwnSlow : static_cast<std::uint8_t>(cls + 1);
+  my_units_[superslab.value] |= unit_bit;
+  hint_ = superslab;
+  return slab;
+}
+
+Result<SlabState*> Heap::new_slab(std::uint32_t cls) {
+  const SizeClass& sc = geometry_.size_class(cls);
+  const auto run = arena_.units().take_run(sc.slab_units, hint_);
+  if (!run) return run.error();
+  auto slab = adopt_run(*run, SlabKind::kSlab, static_cast<std::uint8_t>(cls), sc.slab_units, sc.capacity);
+  if (!slab) {
+    arena_.units().release_run(*run, sc.slab_units);
+    return slab.error();
+  }
+  Magazine& m = magazines_[cls];
+  if (m.entries == nullptr) {
+    m.storage = std::make_unique<std::uint64_t[]>(m.capacity);
+    m.entries = m.storage.get();
+  }
+  partial_[cls].push_front(*slab);
+  ++counters_.new_slabs;
+  return slab;
+}
+
+void Heap::release_slab(SlabState* slab) {
+  const SlabIndex first = slab->slab;
+  const std::uint32_t units = slab->units;
+  if (slab->listed) partial_[slab->cls].remove(slab);
+  SlabHeader& h = arena_.control().slab(first);
+  h.shape.store(0, std::memory_order_release);
+  h.carved.store(0, std::memory_order_relaxed);
+  h.owner.store(kNoHeap.value);
+  own_[first.value] = 0;
+  slabs_[first.value] = nullptr;
+  my_units_[first.value / kUnitsPerSuperslab] &= ~(std::uint32_t{1} << (first.value % kUnitsPerSuperslab));
+  delete slab;
+  ++counters_.released_slabs;
+  if (units > kUnitsPerSuperslab || (units == kUnitsPerSuperslab && first.value % kUnitsPerSuperslab == 0))
+    arena_.units().release_superslabs(first, units / kUnitsPerSuperslab);
+  else
+    arena_.units().release_run(first, units);
+}
+
+// Blocks came home to `slab`'s free bitmap: it has something to give, and may be empty.
+void Heap::gained(SlabState& slab) {
+  if (!slab.listed) partial_[slab.cls].push_front(&slab);
+  if (slab.out() != 0) return;
+  if (empty_slabs_[slab.cls] >= kKeepEmptySlabs) return release_slab(&slab);
+  ++empty_slabs_[slab.cls];
+}
+
+// The `count` oldest entries of a magazine back into their slabs.
+void Heap::flush(std::uint32_t cls, std::uint32_t count) {
+  Magazine& m = magazines_[cls];
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const Slot slot{m.entries[i] & Ref::kSlotMask};
+    SlabState& slab = *slabs_[slot.slab().value];
+    if (!slab.put_free(slot.block())) [[unlikely]]
+      guard_abort(view_of(slab), guard_mode_line(), offset_of(m.entries[i], m.stride), GuardVerdict::kTwiceInBatch);
+    if (!slab.listed || slab.out() == 0) gained(slab);
+  }
+  active_blocks_ -= count;
+  counters_.flushed_blocks += count;
+  m.count -= count;
+  std::memmove(m.entries, m.entries + count, m.count * sizeof(m.entries[0]));
+}
+
+void Heap::flush_full_slow(std::uint32_t cls) { flush(cls, magazines_[cls].capacity / 2); }
+
+}  // namespace arenad
