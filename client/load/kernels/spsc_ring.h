@@ -3,7 +3,8 @@
 // Purpose: the way between producer and consumer, cheap enough (about 5 ns an item) that the allocators are what is
 //   measured. It has no pointers, so it may lie in shared memory at any address.
 // Invariants: tail - head <= kCapacity; slots [head, tail) are full. Each index has one writer. RingProducer and
-//   RingConsumer remember the other side's index and look again only when it no longer suffices.
+//   RingConsumer remember the other side's index and look again only when it no longer suffices. Items are sent in groups
+//   of kGroup, whole cache lines: with an index store an item the ring alone takes 20 ns an item between far cores.
 // Threads: one RingProducer and one RingConsumer at a time. tail is stored with release by the producer and pairs with the
 //   consumer's acquire load; head is stored with release by the consumer and pairs with the producer's acquire load;
 //   closed is stored with release after the last tail and pairs with finished()'s acquire load.
@@ -37,6 +38,8 @@ struct SpscRing {
   static_assert(std::is_trivially_copyable_v<T> && (Capacity & (Capacity - 1)) == 0);
   static constexpr std::uint64_t kCapacity = Capacity;
   static constexpr std::uint64_t kMask = Capacity - 1;
+  static constexpr std::uint64_t kGroup = 64;
+  static_assert(Capacity >= 4 * kGroup);
 
   alignas(128) std::atomic<std::uint64_t> head{0};  // written by the consumer
   alignas(128) std::atomic<std::uint64_t> tail{0};  // written by the producer
@@ -49,20 +52,29 @@ class RingProducer {
  public:
   explicit RingProducer(Ring& ring) : ring_(ring), tail_(ring.tail.load(std::memory_order_relaxed)) {}
 
-  // False when the ring is full.
+  // False when the ring is full; everything before is sent then.
   template <class T>
   bool try_push(T value) {
     if (tail_ - head_ == Ring::kCapacity) {
       head_ = ring_.head.load(std::memory_order_acquire);
-      if (tail_ - head_ == Ring::kCapacity) return false;
+      if (tail_ - head_ == Ring::kCapacity) {
+        publish();
+        return false;
+      }
     }
     ring_.slots[tail_ & Ring::kMask] = value;
-    ring_.tail.store(++tail_, std::memory_order_release);
+    if (++tail_ % Ring::kGroup == 0) publish();
     return true;
   }
 
+  // Sends an unfinished group. Call it before waiting for anything.
+  void publish() { ring_.tail.store(tail_, std::memory_order_release); }
+
   // Nothing will be pushed any more.
-  void close() { ring_.closed.store(true, std::memory_order_release); }
+  void close() {
+    publish();
+    ring_.closed.store(true, std::memory_order_release);
+  }
 
  private:
   Ring& ring_;
