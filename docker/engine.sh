@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # A Docker engine for the image test, to be sourced: the one that answers, or one of our own that ends with the test.
 #
 # engine_use DIR     leaves DOCKER_HOST pointing at an engine that answers. Where none does, installs docker.io and starts
@@ -81,6 +82,9 @@ engine_end_process() {
 engine_stop() {
   engine_end_process
   if [[ -n $engine_run ]]; then
+    local mounted
+    while read -r mounted; do umount -l "$mounted" || true; done \
+      < <(awk -v under="$engine_run/" 'index($2, under) == 1 {print $2}' /proc/self/mounts)  # network namespaces of builds
     rm -rf --one-file-system "$engine_run"
     engine_run=
   fi
