@@ -1,0 +1,53 @@
+"""Fixtures: a fresh daemon for each test, and clients of it. A test that took a daemon ends with a drain and exit code 0."""
+import pytest
+
+from client import Client
+from daemon import Daemon
+
+
+@pytest.fixture
+def start_daemon():
+    """Starts daemons with flags and environment of the test's choice; each must end with exit code 0."""
+    started = []
+
+    def start(*flags, env=None):
+        started.append(Daemon(*flags, env=env))
+        return started[-1]
+
+    try:
+        yield start
+        for daemon in started:
+            daemon.stop()
+    finally:
+        for daemon in started:
+            daemon.discard()
+
+
+@pytest.fixture
+def daemon(start_daemon):
+    return start_daemon("--shards", "2")
+
+
+@pytest.fixture
+def connect(start_daemon):  # after it: clients close before their daemon stops
+    """Clients of a target, closed when the test ends (before the daemon stops)."""
+    clients = []
+
+    def to(target):
+        clients.append(Client(target))
+        return clients[-1]
+
+    yield to
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(daemon, connect):
+    return connect(daemon.target)
+
+
+@pytest.fixture
+def shards(client, connect):
+    """One client a shard, in order."""
+    return [connect(shard.address) for shard in client.topology().shards]

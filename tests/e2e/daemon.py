@@ -1,0 +1,75 @@
+"""arenad as a child process of a test, on a socket directory of its own."""
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import grpc
+
+from contract import HEALTH_SERVING, ROOT, HealthResponse
+
+BIN = pathlib.Path(os.environ.get("ARENAD_BIN_DIR", ROOT / "build/release/bin"))
+
+
+def wait_until(what, condition, deadline_s=10.0):
+    """Asks `condition` again and again until it is true (and returns it), and fails with `what` at the deadline."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
+        time.sleep(0.002)
+
+
+class Daemon:
+    """Started by the constructor and healthy when it returns. `stop` asserts a clean end."""
+
+    def __init__(self, *flags, env=None):
+        self.dir = tempfile.mkdtemp(prefix="arenad-e2e-")  # short: a socket's path has at most 107 characters
+        self.log_path = os.path.join(self.dir, "arenad.log")
+        self.target = f"unix:{self.dir}/sockets/arenad.sock"
+        os.mkdir(f"{self.dir}/sockets")
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("HAKMEM_", "ARENAD_"))}
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                [BIN / "arenad", "--socket-dir", f"{self.dir}/sockets", *flags],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**clean, **(env or {})})
+        wait_until("arenad is healthy", self.healthy, 20)
+
+    def healthy(self):
+        assert self.process.poll() is None, f"arenad ended with {self.process.returncode}:\n{self.log()}"
+        with grpc.insecure_channel(self.target) as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check", request_serializer=lambda empty: empty,
+                                        response_deserializer=HealthResponse.FromString)
+            try:
+                return check(b"", timeout=2).status == HEALTH_SERVING
+            except grpc.RpcError:
+                return False
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, deadline_s=20):
+        return self.process.wait(deadline_s)
+
+    def stop(self):
+        """Drains by SIGTERM; exit code 0 or the test fails with the log."""
+        if self.process.poll() is None:
+            self.terminate()
+        code = self.wait()
+        assert code == 0, f"arenad ended with {code}:\n{self.log()}"
+
+    def discard(self):
+        """Whatever happened: no process and no file stays."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
