@@ -1,0 +1,54 @@
+"""Workloads inside one process: each subject is a program that measures one workload and prints its figures."""
+import json
+import os
+import subprocess
+
+import report
+
+ONE_THREAD = ("pair", "batch", "shuffled", "churn")
+TWO_THREADS = ("producer_consumer", "xmalloc", "larson", "own")
+WORKLOADS = ONE_THREAD + TWO_THREADS + ("seed", "arena_sizes", "heap_counts")
+
+P0_ON = {"HAKMEM_TINY_P0_ENABLE": "1"}
+P0_NO_DRAIN = {"HAKMEM_TINY_P0_ENABLE": "1", "HAKMEM_TINY_P0_NO_DRAIN": "1"}
+P0_OFF = {"HAKMEM_TINY_P0_ENABLE": "0"}
+
+# name, program, environment
+ARENAD = (report.ARENAD, "bench_arenad", P0_ON)
+ARENAD_NO_DRAIN = (report.ARENAD + " P0 no drain", "bench_arenad", P0_NO_DRAIN)
+ARENAD_OFF = (report.ARENAD + " P0 off", "bench_arenad", P0_OFF)
+PEERS = tuple((name, "bench_" + name, {}) for name in report.MEMORY_PEERS)
+FLOOR = ("no allocator", "bench_no_allocator", {})
+
+
+def subjects(workload):
+    if workload in ("arena_sizes", "heap_counts"):
+        return (ARENAD,)
+    if workload == "seed":
+        return (ARENAD, ARENAD_NO_DRAIN, ARENAD_OFF) + PEERS + (FLOOR,)
+    return (ARENAD, ARENAD_OFF) + PEERS + (FLOOR,)
+
+
+def sample(workload, programs, args, samples):
+    """Runs every subject of the workload once."""
+    for name, program, environment in subjects(workload):
+        if args.subject and not any(name.startswith(s) for s in args.subject):
+            continue
+        for figure in figures(programs / program, workload, environment, args):
+            samples.add(figure["workload"], name, figure["metric"], figure["value"], figure.get("one_way_ns"))
+
+
+def figures(program, workload, environment, args):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("HAKMEM_TINY_") and k != "LD_PRELOAD"}
+    command = [str(program), "--workload", workload, "--milliseconds", str(args.milliseconds),
+               "--warm-up-milliseconds", str(args.warm_up_milliseconds), "--seed", str(args.seed)]
+    try:
+        done = subprocess.run(command, env=dict(clean, **environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              timeout=120, universal_newlines=True)
+    except FileNotFoundError:
+        raise report.BenchmarkFailed(f"{program} does not exist; build the target 'benchmarks'") from None
+    except subprocess.TimeoutExpired:
+        raise report.BenchmarkFailed(f"{' '.join(command)} did not end within 120 s") from None
+    if done.returncode != 0:
+        raise report.BenchmarkFailed(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,0 +1,152 @@
+"""What was measured, and how it is shown: samples, rows and tables."""
+import collections
+import statistics
+
+FAR_NS = 100  # as client/load/kernels/cores.h
+
+# The columns' order; subjects that are not named here come after these.
+SUBJECTS = ("arenad in-process", "arenad in-process P0 no drain", "arenad in-process P0 off", "glibc", "mimalloc",
+            "jemalloc", "tcmalloc", "tbb", "boost_interprocess", "no allocator")
+MEMORY_PEERS = ("glibc", "mimalloc", "jemalloc", "tcmalloc", "tbb", "boost_interprocess")
+ARENAD = "arenad in-process"
+
+
+class BenchmarkFailed(Exception):
+    """A subject did not run; the text says what to do."""
+
+
+class Samples:
+    """Figures by (workload, subject, metric), in order of their coming, each with the cores' distance or None."""
+
+    def __init__(self):
+        self._values = collections.OrderedDict()
+
+    def add(self, workload, subject, metric, value, one_way_ns=None):
+        self._values.setdefault((workload, subject, metric), []).append((value, one_way_ns))
+
+    def workloads(self):
+        return list(dict.fromkeys(workload for workload, _, _ in self._values))
+
+    def subjects(self, workload):
+        return [s for w, s, _ in self._values if w == workload]
+
+    def metric(self, workload):
+        return next(m for w, _, m in self._values if w == workload)
+
+    def all(self, workload, subject):
+        return self._values.get((workload, subject, self.metric(workload)), [])
+
+    def kept(self, workload, subject):
+        """The values that may be compared: of a workload of two cores those whose cores were as far apart as they mostly
+        were during this workload, for the host moves its cores and the two modes are different machines."""
+        values = self.all(workload, subject)
+        mode = self.mode(workload)
+        kept = [v for v, distance in values if mode is None or (distance >= FAR_NS) == (mode == "far")]
+        return kept or [v for v, _ in values]
+
+    def mode(self, workload):
+        distances = self.distances(workload)
+        if not distances:
+            return None
+        return "far" if sum(d >= FAR_NS for d in distances) * 2 > len(distances) else "near"
+
+    def distances(self, workload):
+        return [d for (w, _, _), values in self._values.items() if w == workload for _, d in values if d is not None]
+
+    def median(self, workload, subject):
+        values = self.kept(workload, subject)
+        return statistics.median(values) if values else None
+
+    def rows(self):
+        rows = []
+        for workload, subject, metric in self._values:
+            values = self.kept(workload, subject)
+            rows.append({"workload": workload, "subject": subject, "metric": metric,
+                         "median": round(statistics.median(values), 3), "min": round(min(values), 3),
+                         "max": round(max(values), 3), "runs": len(values)})
+        distances = [d for w in self.workloads() for d in self.distances(w)]
+        if distances:
+            rows.append({"workload": "cache_line_one_way", "subject": "two cores", "metric": "ns_per_op",
+                         "median": round(statistics.median(distances), 1), "min": round(min(distances), 1),
+                         "max": round(max(distances), 1), "runs": len(distances)})
+        return rows
+
+
+def print_table(title, header, lines, out):
+    widths = [max(len(str(line[i])) for line in [header] + lines) for i in range(len(header))]
+    print(f"\n{title}", file=out)
+    for number, line in enumerate([header] + lines):
+        cells = [str(line[0]).ljust(widths[0])] + [str(c).rjust(w) for c, w in zip(line[1:], widths[1:])]
+        print("  ".join(cells).rstrip(), file=out)
+        if number == 0:
+            print("  ".join("-" * w for w in widths), file=out)
+
+
+def number(value):
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 100 else f"{value:.2f}"
+
+
+def ratio(value, base):
+    return f"{value / base:.2f}" if value is not None and base else "-"
+
+
+def print_tables(samples, out):
+    memory = [w for w in samples.workloads() if samples.metric(w) == "ns_per_op" and "_arena_" not in w
+              and "_heaps_" not in w and "grpc" not in w]
+    memory = [w for w in memory if any(s in SUBJECTS for s in samples.subjects(w))]
+    print_memory(samples, memory, out)
+    for mark, title in (("batch_arena_", "Batch, by the arena's size: ns per operation"),
+                        ("churn_arena_", "Churn, by the arena's size: ns per operation"),
+                        ("batch_heaps_", "Batch, by the number of heaps that take turns: ns per operation")):
+        print_flat(samples, [w for w in samples.workloads() if w.startswith(mark)], mark, title, out)
+    print_calls(samples, [w for w in samples.workloads() if w not in memory and "_arena_" not in w
+                          and "_heaps_" not in w], out)
+
+
+def print_memory(samples, workloads, out):
+    if not workloads:
+        return
+    subjects = [s for s in SUBJECTS if any(s in samples.subjects(w) for w in workloads)]
+    lines = []
+    for workload in workloads:
+        ours = samples.median(workload, ARENAD) if ARENAD in samples.subjects(workload) else None
+        peers = [samples.median(workload, p) for p in MEMORY_PEERS if p in samples.subjects(workload)]
+        mimalloc = samples.median(workload, "mimalloc") if "mimalloc" in samples.subjects(workload) else None
+        distances = samples.distances(workload)
+        way = f"{statistics.median(distances):.0f} {samples.mode(workload)}" if distances else ""
+        lines.append([workload] + [number(samples.median(workload, s)) for s in subjects]
+                     + [ratio(ours, mimalloc), ratio(ours, min(peers) if peers else None), way])
+    heads = [s.replace("arenad in-process", "arenad") for s in subjects]
+    print_table("In process: ns per operation, median of the runs", ["workload"] + heads
+                + ["arenad/mimalloc", "arenad/fastest", "line one way, ns"], lines, out)
+    for workload in workloads:
+        distances = samples.distances(workload)
+        other = sum((d >= FAR_NS) != (samples.mode(workload) == "far") for d in distances)
+        if other:
+            print(f"{workload}: {other} of {len(distances)} samples were set aside: the cores were "
+                  f"{'near' if samples.mode(workload) == 'far' else 'far'} then", file=out)
+
+
+def print_flat(samples, workloads, mark, title, out):
+    if not workloads:
+        return
+    values = [samples.median(w, ARENAD) for w in workloads]
+    lines = [[w.removeprefix(mark) if hasattr(str, "removeprefix") else w[len(mark):], number(v), ratio(v, values[0])]
+             for w, v in zip(workloads, values)]
+    print_table(title, ["", "ns per operation", "to the first"], lines, out)
+
+
+def print_calls(samples, workloads, out):
+    if not workloads:
+        return
+    lines = []
+    for workload in workloads:
+        subjects = samples.subjects(workload)
+        base = samples.median(workload, subjects[-1])
+        for subject in subjects:
+            value = samples.median(workload, subject)
+            lines.append([workload, subject, number(value), samples.metric(workload), ratio(value, base)])
+    print_table("Through the daemon (gRPC)", ["workload", "subject", "median", "metric", "to the workload's last"],
+                lines, out)
