@@ -1,0 +1,23 @@
+// The arenad client library; link arenad_client. A first program:
+//
+//   using namespace arenad::client;
+//   auto client = Client::connect("/run/arenad");
+//   if (!client) { std::cerr << client.error().text() << '\n'; return 1; }
+//   auto session = Session::open(*client);
+//   auto arena = session->attach("frames", AttachMode::kWriter);
+//   auto block = arena->allocate(4096);
+//   std::memcpy(block->data(), "hello", 6);        // any process attached to "frames" sees it
+//   send_somehow(block->release());                // the ref: 64 bits; the receiver calls arena->take(ref)
+//
+// See client/README.md. No gRPC or protobuf header is needed to compile against this.
+#pragma once
+
+#include "client/lib/admin.h"         // IWYU pragma: export
+#include "client/lib/arena_handle.h"  // IWYU pragma: export
+#include "client/lib/block.h"         // IWYU pragma: export
+#include "client/lib/call_pump.h"     // IWYU pragma: export
+#include "client/lib/client.h"        // IWYU pragma: export
+#include "client/lib/exchange.h"      // IWYU pragma: export
+#include "client/lib/session.h"       // IWYU pragma: export
+#include "client/lib/status.h"        // IWYU pragma: export
+#include "client/lib/types.h"         // IWYU pragma: export
