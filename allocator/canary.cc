@@ -31,7 +31,7 @@ void Heap::check_remote_canary(Slot slot) {
   const SlabShape shape{arena_.control().slab(slot.slab()).shape.load(std::memory_order_acquire)};
   if (shape.kind() == SlabKind::kSlab && shape.cls() < geometry_.class_count()) {
     const SizeClass& sc = geometry_.size_class(shape.cls());
-    if (!canary_intact(offset_of(slot.value, sc.stride_bytes), sc.usable_bytes)) ++counters_.canary_damaged;
+    if (!canary_intact(offset_of(arena_bits_ | slot.value, sc.stride_bytes), sc.usable_bytes)) ++counters_.canary_damaged;
   } else if (shape.kind() == SlabKind::kSpan && shape.units() <= arena_.unit_count() - slot.slab().value) {
     const Layout& l = geometry_.layout();
     if (!canary_intact(slot.slab().value * kSlabUnitBytes + header_bytes_,

@@ -22,11 +22,11 @@ Error Heap::free_local(Ref ref, SlabState& slab) {
     return Error::kNone;
   }
   const std::uint64_t entry = ref.value & Ref::kBlockMask;
-  Magazine& m = magazines_[slab.cls];
+  Magazine& m = magazines_[slab.cls + 1];
   if (canaries_ && !canary_intact(offset_of(entry, m.stride), geometry_.size_class(slab.cls).usable_bytes)) ++counters_.canary_damaged;
   ++m.local_frees;
-  m.entries[m.count++] = entry;
-  if (m.count == m.capacity) flush_full_slow(slab.cls);
+  *m.top++ = entry;
+  if (m.top == m.limit) flush_full_slow(m);
   return Error::kNone;
 }
 
@@ -66,7 +66,7 @@ FreeOutcome Heap::free_checked(UntrustedRef untrusted, SessionId freer, SessionI
   if (SlabState* const mine = slabs_[slab.value]; mine != nullptr) {
     out.owner = id_;
     out.stride_bytes = mine->cls == kSpanClass ? mine->units * kSlabUnitBytes : geometry_.size_class(mine->cls).stride_bytes;
-    out.error = canaries_ || mine->cls == kSpanClass ? free_local(*ref, *mine) : free(*ref);
+    out.error = free_local(*ref, *mine);
   } else {
     const SlabHeader& h = arena_.control().slab(slab);
     const SlabShape shape{h.shape.load(std::memory_order_acquire)};

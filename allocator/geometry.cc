@@ -48,7 +48,7 @@ void Geometry::build(const std::vector<std::uint32_t>& usable_sizes) {
   // For each bucket the class of its largest size, so that no size of the bucket is served too small.
   std::uint64_t next = 1;
   for (std::uint32_t c = 0; c < count_; ++c)
-    for (; next <= classes_[c].usable_bytes; next += 1) by_eighth_[bucket(next)] = static_cast<std::uint8_t>(c);
+    for (; next <= classes_[c].usable_bytes; next += 1) class_by_bucket_[bucket(next)] = static_cast<std::uint8_t>(c);
 }
 
 Result<std::uint32_t> Geometry::class_of(std::uint64_t size, std::uint32_t align) const {

@@ -77,7 +77,16 @@ class Geometry {
   std::uint64_t largest_class_bytes() const { return classes_[count_ - 1].usable_bytes; }
 
   // Smallest class with usable_bytes >= size; size is 1..largest_class_bytes().
-  std::uint32_t class_of(std::uint64_t size) const { return by_eighth_[bucket(size)]; }
+  std::uint32_t class_of(std::uint64_t size) const { return class_by_bucket_[bucket(size)]; }
+
+  // class_of as a table over bucket(size), for the fast path.
+  const std::uint8_t* class_table() const { return class_by_bucket_.data(); }
+  static std::uint32_t bucket(std::uint64_t size) {
+    if (size <= 1024) return static_cast<std::uint32_t>((size + 7) >> 3);
+    const std::uint64_t s = size - 1;
+    const int shift = std::bit_width(s) - 4;
+    return 129 + static_cast<std::uint32_t>((shift << 3) + ((s >> shift) & 7));
+  }
 
   // Class for `size` at `align`, or kSpanClass when only a span can serve it. align: 0 or a power of two up to 4096.
   Result<std::uint32_t> class_of(std::uint64_t size, std::uint32_t align) const;
@@ -92,20 +101,13 @@ class Geometry {
   std::uint64_t span_units(std::uint64_t size) const;
 
  private:
-  static constexpr std::uint32_t kBuckets = 1024;
-  // Sizes to 1 KiB in steps of 8 B, then in 128 steps per doubling would be too many: above, by the top four bits.
-  static std::uint32_t bucket(std::uint64_t size) {
-    if (size <= 1024) return static_cast<std::uint32_t>((size + 7) >> 3);
-    const std::uint64_t s = size - 1;
-    const int shift = std::bit_width(s) - 4;
-    return 129 + static_cast<std::uint32_t>((shift << 3) + ((s >> shift) & 7));
-  }
+  static constexpr std::uint32_t kBuckets = 256;   // in steps of 8 B to 1 KiB, then eight steps per doubling
   void build(const std::vector<std::uint32_t>& usable_sizes);
 
   Layout layout_;
   std::uint32_t count_ = 0;
   std::array<SizeClass, kMaxClasses> classes_{};
-  std::array<std::uint8_t, kBuckets> by_eighth_{};
+  std::array<std::uint8_t, kBuckets> class_by_bucket_{};
 };
 
 }  // namespace arenad

@@ -13,8 +13,11 @@ constexpr std::uint64_t kBatchBytes = 32 * 1024;       // brought per refill
 Heap::Heap(Arena& arena, HeapId id, SessionId owner)
     : arena_(arena),
       geometry_(arena.geometry()),
+      class_table_(arena.geometry().class_table()),
       words_(arena.control().words()),
-      class_limit_(arena.geometry().largest_class_bytes()),
+      fast_limit_(arena.geometry().layout().canary_bytes != 0 ? 0 : arena.geometry().largest_class_bytes()),
+      words_bias_(reinterpret_cast<std::uintptr_t>(words_) - (std::uintptr_t{arena.id().value} << Ref::kArenaShift) * sizeof(AtomicWord)),
+      offset_bias_(arena.geometry().layout().header_bytes - (std::uint64_t{arena.id().value} << (Ref::kArenaShift + 3))),
       arena_bits_(std::uint64_t{arena.id().value} << Ref::kArenaShift),
       slot_limit_(std::uint64_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup),
       header_bytes_(arena.geometry().layout().header_bytes),
@@ -27,9 +30,11 @@ Heap::Heap(Arena& arena, HeapId id, SessionId owner)
       remote_frees_to_(arena.options().max_heaps) {
   for (std::uint32_t c = 0; c < geometry_.class_count(); ++c) {
     const std::uint32_t stride = geometry_.size_class(c).stride_bytes;
-    magazines_[c].stride = stride;
-    magazines_[c].capacity = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kMagazineBytes / stride, 8, 2048));
-    magazines_[c].batch = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kBatchBytes / stride, 2, 512));
+    Magazine& m = magazines_[c + 1];
+    m.cls = c;
+    m.stride = stride;
+    m.capacity = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kMagazineBytes / stride, 8, 2048));
+    m.batch = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kBatchBytes / stride, 2, 512));
   }
   arena.enlist_heap(id, owner);
   hint_ = {static_cast<std::uint32_t>(std::uint64_t{id.value} * 64 % arena.units().superslab_count())};
@@ -48,17 +53,22 @@ Result<Block> Heap::damaged_word_slow(std::uint64_t entry) {
 }
 
 Result<Block> Heap::allocate_aligned(std::uint64_t size, std::uint32_t align, Holder holder) {
-  if (align <= 1 && size - 1 < class_limit_) return allocate_class(geometry_.class_of(size), holder);
   const auto cls = geometry_.class_of(size, align);
-  if (!cls) return cls.error();
-  return *cls == kSpanClass ? allocate_span_slow(size, align, holder) : allocate_class(*cls, holder);
+  return cls ? allocate_any(*cls, size, align, holder) : cls.error();
+}
+
+Result<Block> Heap::allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align, Holder holder) {
+  if (cls == kSpanClass) return allocate_span_slow(size, align, holder);
+  const auto block = allocate_class(cls, holder);
+  if (canaries_ && block) write_canary(block->offset, geometry_.size_class(cls).usable_bytes);
+  return block;
 }
 
 Error Heap::allocate_batch(std::uint64_t size, std::uint32_t align, Holder holder, std::span<Block> out) {
   const auto cls = geometry_.class_of(size, align);
   if (!cls) return cls.error();
   for (std::size_t i = 0; i < out.size(); ++i) {
-    const auto block = *cls == kSpanClass ? allocate_span_slow(size, align, holder) : allocate_class(*cls, holder);
+    const auto block = allocate_any(*cls, size, align, holder);
     if (block) {
       out[i] = *block;
       continue;
@@ -73,9 +83,10 @@ HeapCounters Heap::counters() const {
   HeapCounters c = counters_;
   c.allocs = counters_.spans;
   c.local_frees = span_frees_;
-  for (std::uint32_t i = 0; i < geometry_.class_count(); ++i) {
-    c.allocs += magazines_[i].allocs;
-    c.local_frees += magazines_[i].local_frees;
+  c.flushed_blocks = flushed_blocks_;
+  for (const Magazine& m : magazines_) {
+    c.allocs += m.allocs();
+    c.local_frees += m.local_frees;
   }
   return c;
 }
@@ -84,7 +95,7 @@ std::vector<ClassUsage> Heap::usage() const {
   std::vector<ClassUsage> rows(geometry_.class_count() + 1);
   for (std::uint32_t c = 0; c < geometry_.class_count(); ++c) {
     rows[c].cls = c;
-    rows[c].cached_blocks = magazines_[c].count;
+    rows[c].cached_blocks = magazines_[c + 1].count();
   }
   rows.back().cls = kSpanClass;
   for_each_slab([&](const SlabState& s) {

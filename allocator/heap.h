@@ -57,10 +57,9 @@ class Heap {
   // Allocates one block of at least `size` bytes (1 .. the arena's capacity), naturally aligned to 16 (8-byte class: 8).
   // Errors: kInvalidSize, kArenaFull, kMachineFull, kQuarantined.
   Result<Block> allocate(std::uint64_t size, Holder holder) {
-    if (size - 1 >= class_limit_) [[unlikely]] return allocate_span_slow(size, 0, holder);
-    return allocate_class(geometry_.class_of(size), holder);
+    if (size - 1 >= fast_limit_) [[unlikely]] return allocate_aligned(size, 0, holder);
+    return allocate_class(class_table_[Geometry::bucket(size)], holder);
   }
-  Result<Block> allocate_class(std::uint32_t cls, Holder holder);
 
   // Frees a block by a ref this process got from an allocation or a validated message. Frees of other heaps' blocks are
   // gathered; publish() sends the last of them. Errors: kForeignRef, kDoubleFree, kStaleRef.
@@ -103,15 +102,15 @@ class Heap {
 
  private:
   friend class HeapVerifier;
-  static constexpr std::uint8_t kOwnSlow = 255;   // own_ value of spans and of slabs with canaries
-
+  Result<Block> allocate_class(std::uint32_t cls, Holder holder);   // no canaries
+  Result<Block> allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align, Holder holder);
   Result<Block> allocate_class_slow(std::uint32_t cls, Holder holder);
   Result<Block> allocate_span_slow(std::uint64_t size, std::uint32_t align, Holder holder);
   Result<Block> damaged_word_slow(std::uint64_t entry);
   Error free_slow(Ref ref);
   Error free_remote(Ref ref, SessionId freer);
   Error free_local(Ref ref, SlabState& slab);
-  void flush_full_slow(std::uint32_t cls);
+  void flush_full_slow(Magazine& m);
 
   // refill.cc
   Error refill(std::uint32_t cls);
@@ -128,7 +127,7 @@ class Heap {
   Result<SlabState*> adopt_run(SlabIndex first, SlabKind kind, std::uint8_t cls, std::uint32_t units, std::uint32_t capacity);
   void release_slab(SlabState* slab);
   void gained(SlabState& slab);       // a block came home: lists and empties
-  void flush(std::uint32_t cls, std::uint32_t count);
+  void flush(Magazine& m, std::uint32_t count);
   std::uint64_t release_empty(std::uint32_t cls);   // drain.cc
   // drain.cc
   std::uint64_t drain_slab(SlabState& slab);
@@ -142,10 +141,12 @@ class Heap {
     return s.units * kSlabUnitBytes - header_bytes_ - geometry_.layout().canary_bytes;
   }
 
+  // Payload offset of a magazine entry (arena | slot); offset_bias_ takes the arena's bits out again.
   std::uint64_t offset_of(std::uint64_t entry, std::uint32_t stride) const {
-    const Slot slot{entry & Ref::kSlotMask};
-    return slot.slab().value * kSlabUnitBytes + std::uint64_t{slot.block().value} * stride + header_bytes_;
+    return Slot::slab_bytes_of(entry) + std::uint64_t{Slot::block_of(entry)} * stride + offset_bias_;
   }
+  // The word of a magazine entry; likewise.
+  AtomicWord& word_of(std::uint64_t entry) const { return *reinterpret_cast<AtomicWord*>(words_bias_ + entry * sizeof(AtomicWord)); }
   SlabView view_of(const SlabState& slab) const;
   template <class F>
   void for_each_slab(F&& f) const {
@@ -156,63 +157,63 @@ class Heap {
 
   Arena& arena_;
   const Geometry& geometry_;
+  const std::uint8_t* const class_table_;
   AtomicWord* const words_;
-  const std::uint64_t class_limit_;     // largest class in bytes
+  const std::uint64_t fast_limit_;      // largest class in bytes; 0 with canaries, which take the slow way
+  const std::uintptr_t words_bias_;     // words_ less the arena's bits: see word_of
+  const std::uint64_t offset_bias_;
   const std::uint64_t arena_bits_;      // the arena's field of a ref
   const std::uint64_t slot_limit_;      // slots of the arena
   const std::uint32_t header_bytes_;
   const bool canaries_;
   const HeapId id_;
   const SessionId owner_;
-  // By slab unit, zero pages until used: class + 1 of my slabs (kOwnSlow where a free needs a look), and their states.
+  // By slab unit, zero pages until used: class + 1 of my slabs whose frees are simple (no span, no canary), and the states
+  // of all my slabs.
   ZeroedArray<std::uint8_t> own_;
   ZeroedArray<SlabState*> slabs_;
   ZeroedArray<std::uint32_t> my_units_;  // by superslab: units at which my slabs start
-  std::array<Magazine, kMaxClasses> magazines_;
+  std::array<Magazine, kMaxClasses + 1> magazines_;        // by class + 1, as own_ has it
   std::array<SlabList, kMaxClasses> partial_;
   std::array<std::uint32_t, kMaxClasses> empty_slabs_{};   // carved, nothing out
   RemoteGather gather_;
-  HeapCounters counters_;                // but allocs and local_frees of classes, which the magazines count
+  HeapCounters counters_;                // but allocs, local_frees and flushed_blocks, which the magazines count
   std::uint64_t span_frees_ = 0;
+  std::uint64_t flushed_blocks_ = 0;     // over all classes
   std::uint64_t active_blocks_ = 0;      // sum of SlabState::out over slabs (not spans): the predecessor's total_active_blocks
   SuperslabIndex hint_{0};
   std::vector<std::uint64_t> remote_frees_to_;
 };
 
 inline Result<Block> Heap::allocate_class(std::uint32_t cls, Holder holder) {
-  Magazine& m = magazines_[cls];
-  if (m.count == 0) [[unlikely]] return allocate_class_slow(cls, holder);
-  const std::uint64_t entry = m.entries[--m.count];
-  AtomicWord& word = words_[entry & Ref::kSlotMask];
+  Magazine& m = magazines_[cls + 1];
+  if (m.top == m.bottom) [[unlikely]] return allocate_class_slow(cls, holder);
+  const std::uint64_t entry = *--m.top;
+  AtomicWord& word = word_of(entry);
   const std::uint64_t free_bits = word.load(std::memory_order_relaxed);
   if (!BlockWord(free_bits).is_free()) [[unlikely]] return damaged_word_slow(entry);
   // FREE -> HELD. release: pairs with the acquire of whoever describes, takes over or reaps the block. Only this heap may
   // touch a FREE word, so a plain store is enough; killed before it, the block is FREE and in nobody's hand.
   word.store(BlockWord::held(free_bits, holder), std::memory_order_release);
-  ++m.allocs;
-  const std::uint64_t offset = offset_of(entry, m.stride);
-  if (canaries_) [[unlikely]] write_canary(offset, geometry_.size_class(cls).usable_bytes);
-  return Block{Ref{free_bits << 2 | entry}, offset};
+  return Block{Ref{free_bits << 2 | entry}, offset_of(entry, m.stride)};
 }
 
 inline Error Heap::free(Ref ref) {
   const std::uint64_t entry = ref.value & Ref::kBlockMask;
-  if (entry - arena_bits_ >= slot_limit_) [[unlikely]] return Error::kForeignRef;
-  const Slot slot{entry & Ref::kSlotMask};
+  const Slot slot{entry - arena_bits_};
+  if (slot.value >= slot_limit_) [[unlikely]] return Error::kForeignRef;
   const std::uint32_t own = own_[slot.slab().value];
-  if (own - 1 >= kMaxClasses) [[unlikely]] return free_slow(ref);
   AtomicWord& word = words_[slot.value];
-  std::uint64_t bits = word.load(std::memory_order_relaxed);
-  const std::uint64_t expected = BlockWord::kHeldBit | (ref.value >> 2 & BlockWord::kGenerationMask);
-  if (((bits ^ expected) & ~BlockWord::kLowMask) != 0) [[unlikely]] return arena_.refusal(ref, kNoSession);
-  // HELD -> FREE, the exact word, so that of two frees, or a free and a take-over, one fails. acq_rel: pairs with the
-  // take-over's and the remote free's CAS.
-  if (!word.compare_exchange_strong(bits, BlockWord::freed(bits), std::memory_order_acq_rel, std::memory_order_acquire)) [[unlikely]]
-    return free_slow(ref);
-  Magazine& m = magazines_[own - 1];
+  const std::uint64_t bits = word.load(std::memory_order_relaxed);
+  const std::uint64_t generation = ref.value >> Ref::kGenerationShift;
+  if (own == 0 || bits >> BlockWord::kGenerationShift != (generation | 0x4000)) [[unlikely]] return free_slow(ref);
+  // HELD -> FREE. A plain store where DESIGN.md has a CAS: see allocator/README.md "The owner's own free" for the argument
+  // and the figures. release: pairs with the acquire of a take-over or remote free that finds FREE.
+  word.store(((generation + 1) & 0x3fff) << BlockWord::kGenerationShift, std::memory_order_release);
+  Magazine& m = magazines_[own];
   ++m.local_frees;
-  m.entries[m.count++] = entry;
-  if (m.count == m.capacity) [[unlikely]] flush_full_slow(own - 1);
+  *m.top++ = entry;
+  if (m.top == m.limit) [[unlikely]] flush_full_slow(m);
   return Error::kNone;
 }
 

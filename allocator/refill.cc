@@ -20,23 +20,23 @@ Result<Block> Heap::allocate_class_slow(std::uint32_t cls, Holder holder) {
 
 Error Heap::refill(std::uint32_t cls) {
   if (arena_.quarantined()) return Error::kQuarantined;
-  Magazine& m = magazines_[cls];
-  const std::uint32_t count_before = m.count;
+  Magazine& m = magazines_[cls + 1];
+  const std::uint32_t count_before = m.count();
   const std::uint64_t active_before = active_blocks_;
   const std::uint64_t drained_before = counters_.drained_blocks;
-  const std::uint64_t flushed_before = counters_.flushed_blocks;
+  const std::uint64_t flushed_before = flushed_blocks_;
   const bool batch = p0_batch_refill_built() && tunables().p0_active();
   Error e = batch ? refill_batch(cls, m) : refill_one(cls, m);
-  if (e == Error::kArenaFull && m.count == 0) {
+  if (e == Error::kArenaFull && m.count() == 0) {
     // Before a heap fails it looks at all its returned words, pending or not, and gives up what other classes keep.
     trim();
     e = batch ? refill_batch(cls, m) : refill_one(cls, m);
   }
   ++counters_.refills;
   // Drained and flushed blocks came home in between: what is left of the change is what the magazine got.
-  const std::uint64_t home = counters_.drained_blocks - drained_before + counters_.flushed_blocks - flushed_before;
-  check_refill(cls, m.count - count_before, active_blocks_ + home - active_before);
-  return m.count != 0 ? Error::kNone : e;
+  const std::uint64_t home = (counters_.drained_blocks - drained_before) + (flushed_blocks_ - flushed_before);
+  check_refill(cls, m.count() - count_before, active_blocks_ + home - active_before);
+  return m.count() != 0 ? Error::kNone : e;
 }
 
 Error Heap::refill_batch(std::uint32_t cls, Magazine& m) {
@@ -52,7 +52,7 @@ Error Heap::refill_batch(std::uint32_t cls, Magazine& m) {
     }
     got += take_from(*slab, m, m.batch - got);
   }
-  std::reverse(m.entries + m.count - got, m.entries + m.count);  // popped in address order
+  std::reverse(m.top - got, m.top);  // popped in address order
   return Error::kNone;
 }
 
@@ -85,10 +85,11 @@ std::uint32_t Heap::splice(SlabState& slab, Magazine& m, std::uint32_t most) {
     std::uint32_t first = 0;
     std::uint64_t bits = slab.take_free(most - got, &first);
     const std::uint64_t base = arena_bits_ | Slot::of(slab.slab, {first}).value;
-    for (; bits != 0; bits &= bits - 1) m.entries[m.count + got++] = base | static_cast<std::uint64_t>(std::countr_zero(bits));
+    for (; bits != 0; bits &= bits - 1) m.top[got++] = base | static_cast<std::uint64_t>(std::countr_zero(bits));
   }
   if (tunables().guards_private.load(std::memory_order_relaxed)) [[unlikely]] guard_batch(slab, m, got, false);
-  m.count += got;
+  m.top += got;
+  m.filled += got;
   active_blocks_ += got;
   ++counters_.splices;
   counters_.spliced_blocks += got;
@@ -101,12 +102,13 @@ std::uint32_t Heap::carve(SlabState& slab, Magazine& m, std::uint32_t most) {
   const bool guarded = tunables().guards_private.load(std::memory_order_relaxed);
   if (guarded) [[unlikely]] guard_carve(slab, got);
   for (std::uint32_t i = 0; i < got; ++i)
-    m.entries[m.count + i] = arena_bits_ | Slot::of(slab.slab, {slab.carved + i}).value;
+    m.top[i] = arena_bits_ | Slot::of(slab.slab, {slab.carved + i}).value;
   slab.carved += got;
   // release: pairs with validate's acquire; published before any of them is out.
   arena_.control().slab(slab.slab).carved.store(slab.carved, std::memory_order_release);
   if (guarded) [[unlikely]] guard_batch(slab, m, got, true);
-  m.count += got;
+  m.top += got;
+  m.filled += got;
   active_blocks_ += got;
   ++counters_.carves;
   counters_.carved_blocks += got;
@@ -119,8 +121,8 @@ void Heap::check_refill(std::uint32_t cls, std::uint64_t taken, std::uint64_t de
   if (ok && !tunables().p0_log.load(std::memory_order_relaxed)) [[likely]] return;
   static RateLimit limit(20);
   if (!limit.allow()) return;
-  const Magazine& m = magazines_[cls];
-  const std::uint32_t slab = m.count != 0 ? Slot{m.entries[m.count - 1] & Ref::kSlotMask}.slab().value : 0;
+  const Magazine& m = magazines_[cls + 1];
+  const std::uint32_t slab = m.count() != 0 ? Slot{m.top[-1] & Ref::kSlotMask}.slab().value : 0;
   std::string line = ok ? "[P0_COUNTER_OK]" : "[P0_COUNTER_MISMATCH]";
   line += " heap=" + std::to_string(id_.value) + " cls=" + std::to_string(cls) + " slab=" + std::to_string(slab) +
           " taken=" + std::to_string(taken) + " delta=" + std::to_string(static_cast<std::int64_t>(delta));

@@ -31,7 +31,7 @@ Result<SlabState*> Heap::adopt_run(SlabIndex first, SlabKind kind, std::uint8_t 
   slab->capacity = capacity;
   slab->free_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
   slabs_[first.value] = slab;
-  own_[first.value] = kind == SlabKind::kSpan || canaries_ ? kOwnSlow : static_cast<std::uint8_t>(cls + 1);
+  own_[first.value] = kind == SlabKind::kSpan || canaries_ ? 0 : static_cast<std::uint8_t>(cls + 1);
   my_units_[superslab.value] |= unit_bit;
   hint_ = superslab;
   return slab;
@@ -46,11 +46,7 @@ Result<SlabState*> Heap::new_slab(std::uint32_t cls) {
     arena_.units().release_run(*run, sc.slab_units);
     return slab.error();
   }
-  Magazine& m = magazines_[cls];
-  if (m.entries == nullptr) {
-    m.storage = std::make_unique<std::uint64_t[]>(m.capacity);
-    m.entries = m.storage.get();
-  }
+  if (Magazine& m = magazines_[cls + 1]; m.bottom == nullptr) m.make_storage();
   partial_[cls].push_front(*slab);
   ++counters_.new_slabs;
   return slab;
@@ -84,21 +80,21 @@ void Heap::gained(SlabState& slab) {
 }
 
 // The `count` oldest entries of a magazine back into their slabs.
-void Heap::flush(std::uint32_t cls, std::uint32_t count) {
-  Magazine& m = magazines_[cls];
+void Heap::flush(Magazine& m, std::uint32_t count) {
   for (std::uint32_t i = 0; i < count; ++i) {
-    const Slot slot{m.entries[i] & Ref::kSlotMask};
+    const Slot slot{m.bottom[i] & Ref::kSlotMask};
     SlabState& slab = *slabs_[slot.slab().value];
     if (!slab.put_free(slot.block())) [[unlikely]]
-      guard_abort(view_of(slab), guard_mode_line(), offset_of(m.entries[i], m.stride), GuardVerdict::kTwiceInBatch);
+      guard_abort(view_of(slab), guard_mode_line(), offset_of(m.bottom[i], m.stride), GuardVerdict::kTwiceInBatch);
     if (!slab.listed || slab.out() == 0) gained(slab);
   }
   active_blocks_ -= count;
-  counters_.flushed_blocks += count;
-  m.count -= count;
-  std::memmove(m.entries, m.entries + count, m.count * sizeof(m.entries[0]));
+  flushed_blocks_ += count;
+  m.flushed += count;
+  std::memmove(m.bottom, m.bottom + count, (m.count() - count) * sizeof(m.bottom[0]));
+  m.top -= count;
 }
 
-void Heap::flush_full_slow(std::uint32_t cls) { flush(cls, magazines_[cls].capacity / 2); }
+void Heap::flush_full_slow(Magazine& m) { flush(m, m.capacity / 2); }
 
 }  // namespace arenad

@@ -54,10 +54,9 @@ class HeapVerifier {
   void finding(const std::string& what) { report_.mismatch("heap " + std::to_string(heap_.id_.value) + ": " + what); }
 
   void collect_magazines() {
-    for (std::uint32_t c = 0; c < heap_.geometry_.class_count(); ++c) {
-      const Magazine& m = heap_.magazines_[c];
-      for (std::uint32_t i = 0; i < m.count; ++i) {
-        const Slot slot{m.entries[i] & Ref::kSlotMask};
+    for (const Magazine& m : heap_.magazines_) {
+      for (std::uint32_t i = 0; i < m.count(); ++i) {
+        const Slot slot{m.bottom[i] & Ref::kSlotMask};
         auto& bits = cached_[slot.slab().value];
         bits.resize(kMaxBlocksPerSlab / 64);
         std::uint64_t& word = bits[slot.block().value / 64];
