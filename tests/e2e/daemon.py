@@ -29,15 +29,20 @@ class Daemon:
     """Started by the constructor and healthy when it returns. `stop` asserts a clean end."""
 
     def __init__(self, *flags, env=None):
+        self.flags, self.env = flags, env or {}
         self.dir = tempfile.mkdtemp(prefix="arenad-e2e-")  # short: a socket's path has at most 107 characters
         self.log_path = os.path.join(self.dir, "arenad.log")
         self.target = f"unix:{self.dir}/sockets/arenad.sock"
         os.mkdir(f"{self.dir}/sockets")
+        self.start()
+
+    def start(self):
+        """Starts it, again after its end too: same directory, flags and environment."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("HAKMEM_", "ARENAD_"))}
-        with open(self.log_path, "wb") as log:
+        with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BIN / "arenad", "--socket-dir", f"{self.dir}/sockets", *flags],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**clean, **(env or {})})
+                [BIN / "arenad", "--socket-dir", f"{self.dir}/sockets", *self.flags],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**clean, **self.env})
         wait_until("arenad is healthy", self.healthy, 20)
 
     def healthy(self):
@@ -57,6 +62,10 @@ class Daemon:
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
 
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
     def wait(self, deadline_s=20):
         return self.process.wait(deadline_s)
 
@@ -70,6 +79,5 @@ class Daemon:
     def discard(self):
         """Whatever happened: no process and no file stays."""
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.kill()
         shutil.rmtree(self.dir, ignore_errors=True)
