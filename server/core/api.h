@@ -17,6 +17,7 @@
 #include "allocator/arena.h"
 #include "allocator/counters.h"
 #include "allocator/error.h"
+#include "allocator/heap.h"
 #include "allocator/verify.h"
 
 namespace arenad::server {
@@ -85,7 +86,9 @@ class ShardApi {
   // --- for the loop that drives the shard (its own thread) ---
   virtual void run_inbox() = 0;              // after a wake-up
   virtual void end_turn() = 0;               // after each batch of events: publishes gathered remote frees
-  virtual std::uint64_t tick(std::uint64_t now_ns) = 0;  // timers: idle drain, waits. Returns when to call again (ns, monotonic)
+  // Timers: idle drain, waits. Call it after every wake-up and when the time it returned (monotonic ns, see clock.h) has
+  // come; before then it is one comparison. A call that makes the time earlier wakes the loop itself.
+  virtual std::uint64_t tick(std::uint64_t now_ns) = 0;
   virtual void count_call() = 0;
   virtual void count_turn() = 0;
 };

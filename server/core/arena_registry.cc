@@ -1,0 +1,76 @@
+#include "server/core/arena_registry.h"
+
+#include <unistd.h>
+
+#include "server/core/text.h"
+
+namespace arenad::server {
+
+Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args, std::uint32_t shards) {
+  if (!valid_name(args.name)) return refuse(Error::kInvalidName, "arena name '", args.name.substr(0, 80), "'");
+  if (args.capacity_bytes == 0 || args.capacity_bytes > limits_.max_arena_bytes) {
+    return refuse(Error::kInvalidCapacity, "capacity of ", args.capacity_bytes, " bytes for arena '", args.name,
+                  "', the daemon's limit is ", limits_.max_arena_bytes, " bytes");
+  }
+  if (args.has_access && args.access.mode > 0777) {
+    return Failure{Error::kInvalidOption, concat("access mode ", args.access.mode, " for arena '", args.name,
+                                                 "': give permission bits as of a file, 1 to 511 (0777), or 0 for 0666")};
+  }
+  if (find(args.name) != nullptr) return refuse(Error::kArenaExists, "arena '", args.name, "' exists");
+  const std::uint64_t rounded = (args.capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;
+  if (by_name_.size() >= limits_.max_arenas) {
+    return refuse(Error::kQuotaDaemon, "the daemon has ", by_name_.size(), " arenas, which is its limit");
+  }
+  if (rounded > limits_.max_total_bytes - capacity_bytes_) {
+    return refuse(Error::kQuotaDaemon, "the capacities of all arenas are ", bytes_text(capacity_bytes_), ", with ",
+                  bytes_text(rounded), " more they would be over the limit of ", bytes_text(limits_.max_total_bytes));
+  }
+  const auto id = ids_.take();
+  if (!id) return refuse(Error::kQuotaDaemon, "all ", kMaxArenaId, " arena ids are in use");
+
+  ArenaOptions options;
+  options.id = {*id};
+  options.name = args.name;
+  options.capacity_bytes = args.capacity_bytes;
+  options.layout = args.canary ? Layout::canaried() : Layout::plain();
+  options.holder_only = args.holder_only;
+  options.map_data = args.canary;  // payload is the clients' business, canaries are not
+  options.max_heaps = shards < 256 ? 256 : shards;
+  auto arena = Arena::create(options);
+  if (!arena.ok()) {
+    ids_.put_back(*id);
+    return arena.error();
+  }
+  ArenaRecord record;
+  record.state = std::make_shared<ArenaState>(std::move(*arena));
+  record.canary = args.canary;
+  if (args.has_access) record.access = args.access;
+  if (record.access.uid == 0) record.access.uid = ::geteuid();
+  if (record.access.gid == 0) record.access.gid = ::getegid();
+  if (record.access.mode == 0) record.access.mode = 0666;
+  capacity_bytes_ += record.state->arena->capacity_bytes();
+  ArenaRecord* stored = &by_name_.emplace(args.name, std::move(record)).first->second;
+  by_id_[*id] = stored;
+  return stored;
+}
+
+ArenaRecord* ArenaRegistry::find(const std::string& name) {
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : &found->second;
+}
+
+ArenaRecord* ArenaRegistry::find(std::uint16_t id) {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : found->second;
+}
+
+ArenaRecord ArenaRegistry::remove(const std::string& name) {
+  const auto found = by_name_.find(name);
+  ArenaRecord record = std::move(found->second);
+  by_id_.erase(record.id());
+  by_name_.erase(found);
+  capacity_bytes_ -= record.state->arena->capacity_bytes();
+  return record;
+}
+
+}  // namespace arenad::server

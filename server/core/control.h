@@ -1,0 +1,192 @@
+// Control: the control plane on its own thread.
+//
+// Purpose: owns the registries (arenas, sessions, tokens, tunables), the handoff socket and the watch over sessions, and
+//   changes the shards' private tables by messages. Where: control.cc (thread, rounds, drain, stop), control_arenas.cc,
+//   control_sessions.cc (sessions, their end, handoff), control_memory.cc (full arenas), control_admin.cc (facts, audit,
+//   tunables).
+// Invariants: everything below the public interface runs on the control thread: no locks. A round (a message to every
+//   shard, each answered) is the only way to the shards; rounds started earlier reach every shard earlier. Nothing here
+//   waits for a shard. While a quiet round is open no reap runs.
+// Threads: the public calls by any thread; answers come on the control thread.
+// Crash: the daemon's memory; a client's death ends as a reap here, which is idempotent.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "server/core/api.h"
+#include "server/core/arena_registry.h"
+#include "server/core/event_waker.h"
+#include "server/core/handoff.h"
+#include "server/core/inbox.h"
+#include "server/core/liveness.h"
+#include "server/core/maintenance.h"
+#include "server/core/quiet_round.h"
+#include "server/core/session_registry.h"
+#include "server/core/shard.h"
+#include "server/core/token_table.h"
+#include "server/core/tunable_registry.h"
+
+namespace arenad::server {
+
+class Control final : public ControlApi, public ControlLink, private HandoffHost {
+ public:
+  using Log = std::function<void(const std::string&)>;
+
+  Control(std::vector<std::unique_ptr<Shard>>& shards, SharedState& shared, const Limits& limits,
+          const std::string& handoff_path, Log log);
+  ~Control() override;
+
+  Answer<Nothing> start();
+  void begin_drain(std::function<void()> drained);
+  void stop();
+  std::uint64_t uptime_ms() const;
+
+  // --- ControlApi ---------------------------------------------------------------------------------------------------------
+  void create_arena(CreateArenaArgs args, Done<ArenaFacts> done) override;
+  void get_arena(std::string name, Done<ArenaFacts> done) override;
+  void list_arenas(std::uint32_t page_size, std::string page_token, Done<Page<ArenaFacts>> done) override;
+  void delete_arena(std::string name, bool force, Done<Nothing> done) override;
+  void open_session(std::string name, Done<OpenedSession> done) override;
+  void attach_arena(SessionKey key, std::string arena, AttachMode mode, Done<AttachedArena> done) override;
+  void close_session(SessionKey key, Done<GivenBack> done) override;
+  void list_sessions(std::uint32_t page_size, std::string page_token, Done<Page<SessionFacts>> done) override;
+  void keepalive_opened(SessionKey key, std::uint64_t stream_id, std::function<void(bool draining, bool ended)> on_event,
+                        Done<Nothing> done) override;
+  void keepalive_lost(SessionKey key, std::uint64_t stream_id) override;
+  void get_stats(std::string arena, Done<DaemonStats> done) override;
+  void slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) override;
+  void list_holders(std::string arena, std::uint32_t limit, Done<Holders> done) override;
+  void audit(std::string arena, Done<AuditResult> done) override;
+  void get_tunables(Done<std::vector<TunableFacts>> done) override;
+  void set_tunables(std::vector<std::pair<std::string, std::string>> values,
+                    Done<std::vector<TunableFacts>> done) override;
+  bool draining() const override { return draining_.load(std::memory_order_acquire); }
+
+  // --- ControlLink --------------------------------------------------------------------------------------------------------
+  void need_memory(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) override;
+  void memory_returned(std::uint16_t arena_id) override;
+  void kick_maintenance() override { maintenance_.kick(); }
+
+ private:
+  enum class EndCause : std::uint8_t { kClosed, kProcessDied, kKeepaliveLost, kGraceOver };
+
+  // A trim round of one arena.
+  struct MemoryRound {
+    explicit MemoryRound(boost::asio::io_context& io, std::size_t shards) : wanted(shards), pause(io) {}
+    bool running = false;
+    bool again = false;                      // somebody asked since this one started
+    std::vector<std::uint64_t> wanted;       // by shard: highest ticket of the next round
+    std::uint64_t finished_ns = 0;
+    boost::asio::steady_timer pause;
+  };
+
+  // control.cc
+  template <class T, class F>
+  void call(Done<T> done, F f);
+  template <class R>
+  void round(std::function<R(Shard&)> visit, std::function<void(std::vector<R>)> then);
+  void visit_all(std::function<void(Shard&)> visit, std::function<void()> then);
+  void round_over();
+  void watch_inbox();
+  void run_inbox();
+  void tell_drained_if_done();
+
+  // control_arenas.cc
+  ArenaFacts arena_facts(const ArenaRecord& record, HeldShare held) const;
+  void arenas_changed();
+  // Id of the named arena, 0 for an empty name. Errors: kUnknownArena.
+  Answer<std::uint16_t> scope_of(const std::string& arena);
+
+  // control_sessions.cc
+  void end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done);
+  void reap(std::uint16_t id, EndCause cause, Done<GivenBack> done);
+  HandoffGrant redeem(std::string_view token, Answer<PeerProcess> peer) override;
+  Failure open_data_file(const ArenaRecord& record, AttachMode mode, const PeerProcess& peer, UniqueFd& fd) const;
+  SessionFacts session_facts(const SessionRecord& record) const;
+
+  // control_memory.cc
+  void want_round(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket);
+  void start_memory_round(std::uint16_t arena_id);
+  UsageSummary summarize(std::uint16_t arena_id, const std::vector<std::vector<std::pair<std::uint16_t, HeldShare>>>& shares);
+
+  // control_admin.cc
+  void start_quiet_round(std::shared_ptr<QuietRound> quiet, std::uint16_t scope, Done<AuditResult> done);
+  void when_not_quiet(std::function<void()> f);
+
+  boost::asio::io_context io_;
+  EventWaker waker_;
+  Inbox inbox_;
+  boost::asio::posix::stream_descriptor wake_event_;
+  std::vector<std::unique_ptr<Shard>>& shards_;
+  SharedState& shared_;
+  const Log log_;
+  ArenaRegistry arenas_;
+  SessionRegistry sessions_;
+  TokenTable tokens_;
+  TunableRegistry tunables_;
+  Maintenance maintenance_;
+  Liveness liveness_;
+  Handoff handoff_;
+  const std::uint64_t started_ns_;
+
+  std::map<std::uint16_t, MemoryRound> memory_rounds_;
+  std::vector<std::function<void()>> after_quiet_;   // reaps that came during a quiet round
+  std::uint32_t quiet_ = 0;                          // open quiet rounds
+  std::uint32_t open_rounds_ = 0;
+  std::uint64_t sessions_reaped_ = 0;
+  std::function<void()> drained_;
+  boost::asio::steady_timer drain_timer_;
+  boost::asio::steady_timer stop_timer_;
+  bool stopping_ = false;                 // every call is refused from here on
+  std::atomic<bool> draining_{false};     // set by begin_drain; any thread reads
+  std::thread thread_;
+};
+
+// Runs `f(done)` on the control thread.
+template <class T, class F>
+void Control::call(Done<T> done, F f) {
+  inbox_.push([this, done = std::move(done), f = std::move(f)]() mutable {
+    if (stopping_) return done(Failure{Error::kDraining, error_advice(Error::kDraining)});
+    f(std::move(done));
+  });
+}
+
+// Runs `visit` on every shard's thread, then `then` with the answers, by shard, on the control thread.
+template <class R>
+void Control::round(std::function<R(Shard&)> visit, std::function<void(std::vector<R>)> then) {
+  struct State {
+    std::vector<R> answers;
+    std::atomic<std::size_t> missing;   // acq_rel: the last one sees all answers
+    std::function<R(Shard&)> visit;
+    std::function<void(std::vector<R>)> then;
+  };
+  auto state = std::make_shared<State>();
+  state->answers.resize(shards_.size());
+  state->missing.store(shards_.size(), std::memory_order_relaxed);
+  state->visit = std::move(visit);
+  state->then = std::move(then);
+  ++open_rounds_;
+  for (const auto& shard : shards_) {
+    shard->post([this, state, s = shard.get()] {
+      state->answers[s->index()] = state->visit(*s);
+      if (state->missing.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+      inbox_.push([this, state] {
+        state->then(std::move(state->answers));
+        round_over();
+      });
+    });
+  }
+}
+
+}  // namespace arenad::server

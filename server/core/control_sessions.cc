@@ -1,0 +1,314 @@
+// Sessions: open, attach, keep alive, hand off, and their end however it comes.
+#include <fcntl.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+#include "server/core/clock.h"
+#include "server/core/control.h"
+#include "server/core/text.h"
+
+namespace arenad::server {
+namespace {
+
+constexpr std::uint32_t kMaxPage = 1000;
+
+const char* mode_name(AttachMode mode) {
+  switch (mode) {
+    case AttachMode::kRemote: return "remote";
+    case AttachMode::kReader: return "reader";
+    case AttachMode::kWriter: return "writer";
+    case AttachMode::kPeer: return "peer";
+    case AttachMode::kNone: break;
+  }
+  return "none";
+}
+
+std::string octal(std::uint32_t mode) {
+  char text[8];
+  std::snprintf(text, sizeof text, "0%03o", mode & 0777);
+  return text;
+}
+
+}  // namespace
+
+void Control::open_session(std::string name, Done<OpenedSession> done) {
+  call<OpenedSession>(std::move(done), [this, name = std::move(name)](Done<OpenedSession> done) {
+    if (draining()) return done(refuse(Error::kDraining, "no session is opened"));
+    auto opened = sessions_.open(name, now_ns());
+    if (!opened.ok()) return done(opened.error());
+    const SessionKey key = (*opened)->key;
+    visit_all([key](Shard& shard) { shard.add_session(key.id, key.secret); },
+              [this, key, done = std::move(done)] {
+                OpenedSession answer;
+                answer.key = key;
+                answer.handoff_token = tokens_.issue(key.id, 0, AttachMode::kNone, now_ns());
+                answer.handoff_path = handoff_.path();
+                const auto grace = shared_.tunables.keepalive_grace_ms.load(std::memory_order_relaxed);
+                answer.keepalive_grace_ms = static_cast<std::uint32_t>(grace);
+                liveness_.start_grace(key.id, grace);
+                done(std::move(answer));
+              });
+  });
+}
+
+void Control::attach_arena(SessionKey key, std::string arena, AttachMode mode, Done<AttachedArena> done) {
+  call<AttachedArena>(std::move(done), [this, key, arena = std::move(arena), mode](Done<AttachedArena> done) {
+    auto session = sessions_.find(key);
+    if (!session.ok()) return done(session.error());
+    if (draining()) return done(refuse(Error::kDraining, "session ", key.id, " is not attached to '", arena.substr(0, 80), "'"));
+    if (mode == AttachMode::kPeer || mode == AttachMode::kNone || mode > AttachMode::kPeer) {
+      return done(refuse(Error::kModeUnavailable, mode == AttachMode::kPeer ? "this daemon does not offer peer heaps"
+                                                                            : "no attach mode was given"));
+    }
+    ArenaRecord* record = arenas_.find(arena);
+    if (record == nullptr) return done(refuse(Error::kUnknownArena, "arena '", arena.substr(0, 80), "' does not exist"));
+    const std::uint16_t id = record->id();
+    record->sessions.insert(key.id);
+    (*session)->attached[id] = mode;
+    SessionEntry& entry = record->state->arena->control().session({key.id});
+    entry.pid.store((*session)->pid, std::memory_order_relaxed);
+    entry.state.store(SessionEntry::kLive, std::memory_order_release);  // read by recovery
+    round<HeldShare>(
+        [key, id, mode](Shard& shard) {
+          shard.attach(key.id, id, mode);
+          return shard.held(id);
+        },
+        [this, key, id, mode, arena, done = std::move(done)](std::vector<HeldShare> shares) {
+          // Either may have ended while the shards answered.
+          if (auto still = sessions_.find(key); !still.ok()) return done(still.error());
+          const ArenaRecord* record = arenas_.find(id);
+          if (record == nullptr || record->name() != arena || !record->sessions.contains(key.id)) {
+            return done(refuse(Error::kUnknownArena, "arena '", arena, "' does not exist"));
+          }
+          HeldShare held;
+          for (const HeldShare& share : shares) held += share;
+          AttachedArena answer;
+          answer.arena = arena_facts(*record, held);
+          if (mode != AttachMode::kRemote) answer.handoff_token = tokens_.issue(key.id, id, mode, now_ns());
+          answer.geometry = &record->state->arena->geometry();
+          done(std::move(answer));
+        });
+  });
+}
+
+void Control::close_session(SessionKey key, Done<GivenBack> done) {
+  call<GivenBack>(std::move(done), [this, key](Done<GivenBack> done) {
+    auto session = sessions_.find(key);
+    if (!session.ok()) return done(session.error());
+    end_session(key.id, EndCause::kClosed, std::move(done));
+  });
+}
+
+void Control::keepalive_opened(SessionKey key, std::uint64_t stream_id,
+                               std::function<void(bool draining, bool ended)> on_event, Done<Nothing> done) {
+  call<Nothing>(std::move(done), [this, key, stream_id, on_event = std::move(on_event)](Done<Nothing> done) {
+    auto session = sessions_.find(key);
+    if (!session.ok()) return done(session.error());
+    (*session)->keepalives[stream_id] = on_event;
+    liveness_.stop_grace(key.id);
+    done(Nothing{});
+    if (draining()) on_event(true, false);
+  });
+}
+
+void Control::keepalive_lost(SessionKey key, std::uint64_t stream_id) {
+  inbox_.push([this, key, stream_id] {
+    if (stopping_) return;
+    auto session = sessions_.find(key);
+    if (!session.ok() || (*session)->keepalives.erase(stream_id) == 0) return;
+    // A bound session lives as long as its process: a socket that hung up proves nothing.
+    if ((*session)->keepalives.empty() && !(*session)->bound) end_session(key.id, EndCause::kKeepaliveLost, {});
+  });
+}
+
+// ---- the end -------------------------------------------------------------------------------------------------------------
+
+void Control::end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done) {
+  SessionRecord* session = sessions_.find(id);
+  if (session == nullptr || session->reaping) return;
+  session->reaping = true;  // nobody's key works from here on
+  liveness_.forget(id);
+  tokens_.drop_session(id);
+  const auto keepalives = std::exchange(session->keepalives, {});
+  // First every shard stops acting for it: an allocation in flight would slip behind the reaper's scan.
+  visit_all([id](Shard& shard) { shard.remove_session(id); },
+            [this, id, cause, done = std::move(done)] {
+              when_not_quiet([this, id, cause, done] { reap(id, cause, done); });
+            });
+  for (const auto& [stream, on_event] : keepalives) on_event(draining(), true);
+}
+
+void Control::reap(std::uint16_t id, EndCause cause, Done<GivenBack> done) {
+  SessionRecord* session = sessions_.find(id);
+  GivenBack given;
+  std::vector<std::uint16_t> arenas;
+  for (const auto& [arena_id, mode] : session->attached) {
+    ArenaRecord* record = arenas_.find(arena_id);
+    if (record == nullptr) continue;
+    Arena& arena = *record->state->arena;
+    arena.control().session({id}).state.store(SessionEntry::kReaping, std::memory_order_release);
+    const ReapResult result = arena.reap({id});
+    record->reaped.blocks += result.blocks;
+    record->reaped.bytes += result.bytes;
+    given.blocks += result.blocks;
+    given.bytes += result.bytes;
+    record->sessions.erase(id);
+    arenas.push_back(arena_id);
+  }
+  session->attached.clear();
+  const char* how = cause == EndCause::kClosed          ? "was closed"
+                    : cause == EndCause::kProcessDied   ? "ended with its process"
+                    : cause == EndCause::kKeepaliveLost ? "ended with its KeepAlive stream"
+                                                        : "ended: no KeepAlive stream and no handoff came within the grace";
+  log_(concat("session ", id, " '", session->name, "' ", how, ", ", given.blocks, " blocks of ", bytes_text(given.bytes),
+              " given back"));
+  visit_all(
+      [arenas](Shard& shard) {
+        for (const std::uint16_t arena : arenas) shard.drain(arena);
+      },
+      [this, id, cause, arenas, given, done = std::move(done)] {
+        for (const std::uint16_t arena_id : arenas) {
+          ArenaRecord* record = arenas_.find(arena_id);
+          if (record == nullptr) continue;
+          record->state->arena->control().session({id}).state.store(SessionEntry::kNone, std::memory_order_release);
+          if (record->state->waiting.load(std::memory_order_relaxed) != 0) want_round(arena_id, 0, 0);
+        }
+        shared_.session_bytes.reset(id);
+        sessions_.release(id);
+        if (cause != EndCause::kClosed) ++sessions_reaped_;
+        if (done) done(given);
+        tell_drained_if_done();
+      });
+}
+
+// ---- handoff -------------------------------------------------------------------------------------------------------------
+
+HandoffGrant Control::redeem(std::string_view token, Answer<PeerProcess> peer) {
+  HandoffGrant grant;
+  const auto use = tokens_.redeem(token, now_ns());
+  SessionRecord* session = use ? sessions_.find(use->session) : nullptr;
+  if (session == nullptr || session->reaping) {
+    grant.failure = refuse(Error::kBadToken, "the token is forged, used, or older than ", kTokenLifeMs / 1000, " s");
+    return grant;
+  }
+  if (!peer.ok()) {
+    grant.failure = peer.error();
+    return grant;
+  }
+  if (session->bound && !session->process.same_process(peer->identity)) {
+    grant.failure = refuse(Error::kNotPermitted, "session ", session->key.id, " is bound to process ", session->pid,
+                           ", process ", peer->pid, " must open one of its own");
+    return grant;
+  }
+  if (use->arena != 0) {
+    const ArenaRecord* record = arenas_.find(use->arena);
+    if (record == nullptr) {
+      grant.failure = refuse(Error::kUnknownArena, "the arena of this token was deleted");
+      return grant;
+    }
+    grant.failure = open_data_file(*record, use->mode, *peer, grant.fd);
+    if (grant.failure.error != Error::kNone) return grant;
+    grant.mode = use->mode;
+    grant.data_bytes = record->state->arena->capacity_bytes();
+    grant.arena_id = use->arena;
+  }
+  if (!session->bound) {
+    session->bound = true;
+    session->process = peer->identity;
+    session->pid = peer->pid;
+    session->uid = peer->uid;
+    for (const auto& [arena_id, mode] : session->attached) {
+      if (ArenaRecord* record = arenas_.find(arena_id)) {
+        record->state->arena->control().session({session->key.id}).pid.store(peer->pid, std::memory_order_relaxed);
+      }
+    }
+    liveness_.watch(session->key.id, std::move(peer->pidfd));
+  }
+  return grant;
+}
+
+Failure Control::open_data_file(const ArenaRecord& record, AttachMode mode, const PeerProcess& peer, UniqueFd& fd) const {
+  const bool reader = mode == AttachMode::kReader;
+  if (!may_access(record.access, peer, reader ? 4 : 2)) {
+    return refuse(Error::kNotPermitted, "process ", peer.pid, " of uid ", peer.uid, " and gid ", peer.gid, " may not attach to arena '",
+                  record.name(), "' (owner ", record.access.uid, ", group ", record.access.gid, ", mode ",
+                  octal(record.access.mode), ") as ", mode_name(mode));
+  }
+  const int data = record.state->arena->data_fd();
+  // A reader gets a description of its own, opened read-only: it cannot be written, nor, for the file's mode is 0600,
+  // reopened for writing.
+  fd = UniqueFd(reader ? ::open(concat("/proc/self/fd/", data).c_str(), O_RDONLY | O_CLOEXEC)
+                       : ::fcntl(data, F_DUPFD_CLOEXEC, 0));
+  if (!fd) {
+    return Failure{Error::kMachineFull, concat("descriptor of arena '", record.name(), "': ", std::strerror(errno),
+                                               reader ? ": raise the daemon's open file limit, and give it /proc"
+                                                      : ": raise the daemon's open file limit")};
+  }
+  return {};
+}
+
+// ---- list ----------------------------------------------------------------------------------------------------------------
+
+SessionFacts Control::session_facts(const SessionRecord& record) const {
+  SessionFacts facts;
+  facts.id = record.key.id;
+  facts.name = record.name;
+  facts.pid = record.pid;
+  facts.uid = record.uid;
+  facts.bound = record.bound;
+  facts.keepalive = !record.keepalives.empty();
+  facts.reaping = record.reaping;
+  facts.age_ms = (now_ns() - record.opened_ns) / kNsPerMs;
+  return facts;
+}
+
+void Control::list_sessions(std::uint32_t page_size, std::string page_token, Done<Page<SessionFacts>> done) {
+  call<Page<SessionFacts>>(std::move(done), [this, page_size, page_token = std::move(page_token)](
+                                                Done<Page<SessionFacts>> done) {
+    const std::uint32_t most = page_size == 0 ? kMaxPage : std::min(page_size, kMaxPage);
+    std::uint16_t after = 0;
+    if (!page_token.empty()) {
+      const char* last = page_token.data() + page_token.size();
+      if (const auto [end, error] = std::from_chars(page_token.data(), last, after); error != std::errc{} || end != last) {
+        return done(Failure{Error::kInvalidOption,
+                            "page_token is not one that ListSessions gave: leave it empty for the first page"});
+      }
+    }
+    std::vector<std::uint16_t> ids;
+    auto next = sessions_.all().upper_bound(after);
+    for (; next != sessions_.all().end() && ids.size() < most; ++next) ids.push_back(next->first);
+    const std::string next_token = next == sessions_.all().end() ? std::string() : std::to_string(ids.back());
+    using Shares = std::vector<std::vector<std::pair<std::uint16_t, HeldShare>>>;   // by position in ids, then by arena
+    round<Shares>(
+        [ids](Shard& shard) {
+          Shares shares;
+          for (const std::uint16_t id : ids) shares.push_back(shard.held_by_arena(id));
+          return shares;
+        },
+        [this, ids, next_token, done = std::move(done)](std::vector<Shares> by_shard) {
+          Page<SessionFacts> page;
+          page.next_page_token = next_token;
+          for (std::size_t i = 0; i < ids.size(); ++i) {
+            const SessionRecord* record = sessions_.find(ids[i]);
+            if (record == nullptr) continue;  // ended in the meantime
+            std::map<std::uint16_t, HeldShare> held;
+            for (const Shares& shares : by_shard)
+              for (const auto& [arena, share] : shares[i]) held[arena] += share;
+            SessionFacts facts = session_facts(*record);
+            for (const auto& [arena_id, mode] : record->attached) {
+              const ArenaRecord* arena = arenas_.find(arena_id);
+              const HeldShare share = held[arena_id];
+              facts.attachments.push_back({arena == nullptr ? std::string() : arena->name(), mode,
+                                           static_cast<std::uint64_t>(std::max<std::int64_t>(share.blocks, 0)),
+                                           static_cast<std::uint64_t>(std::max<std::int64_t>(share.bytes, 0))});
+            }
+            page.items.push_back(std::move(facts));
+          }
+          done(std::move(page));
+        });
+  });
+}
+
+}  // namespace arenad::server

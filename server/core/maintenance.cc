@@ -1,0 +1,120 @@
+#include "server/core/maintenance.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <cstdint>
+
+#include "server/core/clock.h"
+#include "server/core/text.h"
+
+namespace arenad::server {
+namespace {
+
+constexpr int kRestMs = 5;                            // between two rounds: kicks in the meantime are merged
+constexpr int kLookMs = 200;                          // without a kick
+constexpr std::uint64_t kGiveBackNs = 500 * kNsPerMs; // decommit_idle's hysteresis is two of these
+
+}  // namespace
+
+Maintenance::Maintenance(const ServerTunables& tunables, std::function<void(std::string)> log)
+    : tunables_(tunables), log_(std::move(log)), event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+Maintenance::~Maintenance() { stop(); }
+
+void Maintenance::start() {
+  thread_ = std::jthread([this](std::stop_token stop) { run(stop); });
+}
+
+void Maintenance::stop() {
+  if (!thread_.joinable()) return;
+  thread_.request_stop();
+  kick_slow();
+  changed_.notify_all();
+  thread_.join();
+}
+
+void Maintenance::kick_slow() {
+  if (kicked_.exchange(true, std::memory_order_relaxed)) return;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(event_.get(), &one, sizeof one);  // cannot overflow: one per clear
+}
+
+void Maintenance::set_arenas(std::vector<std::shared_ptr<ArenaState>> arenas) {
+  const std::lock_guard lock(mutex_);
+  arenas_ = std::move(arenas);
+}
+
+void Maintenance::bury(std::shared_ptr<ArenaState> arena) {
+  {
+    const std::lock_guard lock(mutex_);
+    graves_.push_back(std::move(arena));
+  }
+  kick();
+}
+
+void Maintenance::pause() {
+  std::unique_lock lock(mutex_);
+  ++paused_;
+  changed_.wait(lock, [this] { return !working_; });
+}
+
+void Maintenance::resume() {
+  {
+    const std::lock_guard lock(mutex_);
+    --paused_;
+  }
+  changed_.notify_all();
+}
+
+void Maintenance::run(std::stop_token stop) {
+  std::uint64_t give_back_at = now_ns() + kGiveBackNs;
+  while (!stop.stop_requested()) {
+    pollfd ready{event_.get(), POLLIN, 0};
+    ::poll(&ready, 1, kLookMs);
+    std::uint64_t count;
+    [[maybe_unused]] const auto got = ::read(event_.get(), &count, sizeof count);
+    kicked_.store(false, std::memory_order_relaxed);
+    const bool give_back = now_ns() >= give_back_at;
+    if (give_back) give_back_at = now_ns() + kGiveBackNs;
+    work(give_back);
+    if (!stop.stop_requested()) ::poll(nullptr, 0, kRestMs);
+  }
+}
+
+void Maintenance::work(bool give_back) {
+  std::vector<std::shared_ptr<ArenaState>> arenas, graves;
+  {
+    const std::lock_guard lock(mutex_);
+    arenas = arenas_;
+    graves.swap(graves_);
+  }
+  graves.clear();  // whoever lets go last unmaps, and that should be this thread
+  bool short_now = false;
+  for (const auto& state : arenas) {
+    {
+      std::unique_lock lock(mutex_);
+      if (paused_ != 0) return;  // the next round comes soon
+      working_ = true;
+    }
+    Arena& arena = *state->arena;
+    const auto ahead = tunables_.commit_ahead_superslabs.load(std::memory_order_relaxed);
+    const auto keep = tunables_.keep_empty_superslabs.load(std::memory_order_relaxed);
+    const auto committed = arena.commit_ahead(static_cast<std::uint32_t>(ahead));
+    short_now |= !committed.ok();
+    if (short_now && !short_of_memory_) {
+      log_(concat("arena '", arena.options().name, "': the kernel would not commit memory ahead; allocations will fail with ",
+                  error_name(committed.error()), " when they need more"));
+    }
+    // Less than what is committed ahead would be committed again at once.
+    if (give_back) arena.decommit_idle(static_cast<std::uint32_t>(std::max(ahead, keep)));
+    {
+      const std::lock_guard lock(mutex_);
+      working_ = false;
+    }
+    changed_.notify_all();
+  }
+  short_of_memory_ = short_now;
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,98 @@
+// A shard's private tables: sessions, their attachments, and its heaps.
+//
+// Purpose: what the data path looks up on each call, by index, without a lock and without sharing a cache line.
+// Invariants: a session or an attachment is in the tables of all shards or (while a message travels) of some; the control
+//   thread alone adds and removes them, by messages. Held counts are this shard's share: a block allocated here and freed
+//   on another shard leaves +1 here and -1 there, so only the sum over shards says anything.
+// Threads: the shard's own.
+// Crash: private; the block words are the truth.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "allocator/heap.h"
+#include "server/core/api.h"
+#include "server/core/shared_state.h"
+
+namespace arenad::server {
+
+// This shard's share of what somebody holds.
+struct HeldShare {
+  std::int64_t blocks = 0;
+  std::int64_t bytes = 0;   // sum of strides
+  void add(std::int64_t b, std::int64_t n) {
+    blocks += b;
+    bytes += n;
+  }
+  HeldShare& operator+=(const HeldShare& o) {
+    add(o.blocks, o.bytes);
+    return *this;
+  }
+};
+
+struct Attached {
+  std::uint16_t arena = 0;
+  AttachMode mode = AttachMode::kNone;
+  HeldShare held;
+};
+
+struct SessionSlot {
+  bool live = false;
+  std::uint64_t secret = 0;
+  std::vector<Attached> attached;   // few: searched in order
+
+  Attached* find(std::uint16_t arena) {
+    for (Attached& a : attached)
+      if (a.arena == arena) return &a;
+    return nullptr;
+  }
+};
+
+// Sums over all shards that a trim round brought together, for messages.
+struct UsageSummary {
+  std::uint64_t held_bytes = 0;
+  std::uint64_t committed_bytes = 0;
+  std::string biggest_holders;   // "session 3 'cam' 40 MiB in 40 blocks, ..."; empty when nobody holds anything
+};
+
+// An allocation that found its arena full.
+struct ParkedAllocate {
+  AllocateArgs args;
+  Done<AllocatedBlocks> done;
+  std::uint64_t ticket = 0;        // of the trim round that must be over before it may fail
+  std::uint64_t deadline_ns = 0;   // of its wait; 0 when it does not wait
+  Error last = Error::kArenaFull;
+};
+
+struct ArenaSlot {
+  ArenaSlot(std::shared_ptr<ArenaState> s, HeapId heap_id)
+      : state(std::move(s)), arena(*state->arena), id(arena.id().value), heap(arena, heap_id, kReaperSession) {}
+  std::shared_ptr<ArenaState> state;
+  Arena& arena;
+  std::uint16_t id;
+  Heap heap;                 // owned by the daemon: it is nobody's to reap
+  HeldShare held;            // of all sessions
+  bool touched = false;      // worked on in this turn: publish at its end
+  bool freed = false;        // and blocks came back
+  std::deque<ParkedAllocate> parked;
+  UsageSummary last_usage;   // of the last trim round
+};
+
+struct ShardTables {
+  std::vector<SessionSlot> sessions;                          // by id
+  std::array<std::unique_ptr<ArenaSlot>, kMaxArenaId + 1> by_id;
+  std::vector<ArenaSlot*> arenas;                             // the ones there are
+  std::vector<ArenaSlot*> touched;
+
+  SessionSlot* session(std::uint16_t id) { return id < sessions.size() && sessions[id].live ? &sessions[id] : nullptr; }
+  ArenaSlot* arena(std::uint32_t id) { return id <= kMaxArenaId ? by_id[id].get() : nullptr; }
+};
+
+}  // namespace arenad::server

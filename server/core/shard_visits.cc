@@ -1,0 +1,146 @@
+// What the control thread asks of every shard: tables, housekeeping, facts.
+#include <algorithm>
+
+#include "server/core/quiet_round.h"
+#include "server/core/shard.h"
+
+namespace arenad::server {
+
+void Shard::add_arena(std::shared_ptr<ArenaState> state) {
+  const std::uint16_t id = state->arena->id().value;
+  tables_.by_id[id] = std::make_unique<ArenaSlot>(std::move(state), HeapId{static_cast<std::uint16_t>(index_)});
+  tables_.arenas.push_back(tables_.by_id[id].get());
+  retime();
+}
+
+void Shard::remove_arena(std::uint16_t arena_id) {
+  ArenaSlot* slot = tables_.arena(arena_id);
+  if (slot == nullptr) return;
+  const auto owned = std::move(tables_.by_id[arena_id]);  // gone for every callback below
+  std::erase(tables_.arenas, slot);
+  std::erase(tables_.touched, slot);
+  for (SessionSlot& session : tables_.sessions)
+    std::erase_if(session.attached, [arena_id](const Attached& a) { return a.arena == arena_id; });
+  slot->heap.publish();
+  add_heap_facts(slot->heap, retired_);
+  fail_parked_if(*slot, [](const ParkedAllocate&) { return true; }, Error::kUnknownArena);
+}
+
+void Shard::add_session(std::uint16_t id, std::uint64_t secret) {
+  if (id >= tables_.sessions.size()) tables_.sessions.resize(std::size_t{id} + 1);
+  tables_.sessions[id] = {true, secret, {}};
+}
+
+void Shard::remove_session(std::uint16_t id) {
+  SessionSlot* session = tables_.session(id);
+  if (session == nullptr) return;
+  *session = {};
+  publish();
+  // By index: a callback may allocate, but arenas come and go only by messages, never inside a callback.
+  for (std::size_t i = 0; i < tables_.arenas.size(); ++i) {
+    fail_parked_if(*tables_.arenas[i], [id](const ParkedAllocate& p) { return p.args.session.id == id; },
+                   Error::kUnknownSession);
+  }
+}
+
+void Shard::attach(std::uint16_t session_id, std::uint16_t arena_id, AttachMode mode) {
+  SessionSlot* session = tables_.session(session_id);
+  if (session == nullptr || tables_.arena(arena_id) == nullptr) return;
+  if (Attached* a = session->find(arena_id)) {
+    a->mode = mode;
+  } else {
+    session->attached.push_back({arena_id, mode, {}});
+  }
+}
+
+void Shard::publish() {
+  for (ArenaSlot* slot : tables_.arenas)
+    if (slot->heap.has_unpublished()) slot->heap.publish();
+}
+
+void Shard::drain(std::uint16_t arena_id) {
+  for (ArenaSlot* slot : tables_.arenas)
+    if (arena_id == 0 || slot->id == arena_id) slot->heap.drain();
+}
+
+void Shard::trim(std::uint16_t arena_id) {
+  if (ArenaSlot* slot = tables_.arena(arena_id)) slot->heap.trim();
+}
+
+HeldShare Shard::held(std::uint16_t arena_id) {
+  HeldShare sum;
+  for (const ArenaSlot* slot : tables_.arenas)
+    if (arena_id == 0 || slot->id == arena_id) sum += slot->held;
+  return sum;
+}
+
+std::vector<std::pair<std::uint16_t, HeldShare>> Shard::held_by_arena(std::uint16_t session_id) {
+  std::vector<std::pair<std::uint16_t, HeldShare>> shares;
+  if (const SessionSlot* session = tables_.session(session_id))
+    for (const Attached& a : session->attached) shares.emplace_back(a.arena, a.held);
+  return shares;
+}
+
+std::vector<std::pair<std::uint16_t, HeldShare>> Shard::held_by_session(std::uint16_t arena_id) {
+  std::vector<std::pair<std::uint16_t, HeldShare>> shares;
+  for (std::size_t id = 0; id < tables_.sessions.size(); ++id) {
+    if (!tables_.sessions[id].live) continue;
+    if (const Attached* a = tables_.sessions[id].find(arena_id)) shares.emplace_back(static_cast<std::uint16_t>(id), a->held);
+  }
+  return shares;
+}
+
+void Shard::add_heap_facts(const Heap& heap, ShardFacts& facts) const {
+  facts.heap += heap.counters();
+  const std::vector<std::uint64_t>& to = heap.remote_frees_to();
+  for (std::size_t i = 0; i < std::min<std::size_t>(to.size(), shard_count_); ++i) facts.remote_frees_to[i] += to[i];
+}
+
+ShardFacts Shard::facts(std::uint16_t arena_id) {
+  ShardFacts facts;
+  facts.remote_frees_to.resize(shard_count_);
+  if (arena_id == 0) facts = retired_;
+  for (const ArenaSlot* slot : tables_.arenas)
+    if (arena_id == 0 || slot->id == arena_id) add_heap_facts(slot->heap, facts);
+  facts.shard = index_;
+  facts.calls = calls_;
+  facts.loop_turns = turns_;
+  facts.inbox_messages = inbox_messages_;
+  facts.idle_drains = idle_drains_;
+  return facts;
+}
+
+std::vector<std::pair<std::uint16_t, ClassUsage>> Shard::usage(std::uint16_t arena_id) {
+  std::vector<std::pair<std::uint16_t, ClassUsage>> rows;
+  for (const ArenaSlot* slot : tables_.arenas) {
+    if (arena_id != 0 && slot->id != arena_id) continue;
+    for (const ClassUsage& u : slot->heap.usage()) rows.emplace_back(slot->id, u);
+  }
+  return rows;
+}
+
+std::map<std::uint64_t, HeldShare> Shard::holders(std::uint16_t arena_id) {
+  std::map<std::uint64_t, HeldShare> by_holder;
+  std::uint64_t last_key = 0;
+  HeldShare* last = nullptr;  // neighbours mostly have one holder: no search for them
+  for (const ArenaSlot* slot : tables_.arenas) {
+    if (arena_id != 0 && slot->id != arena_id) continue;
+    slot->heap.for_each_block_out([&](SlabIndex, std::uint32_t, std::uint64_t stride, BlockWord word) {
+      if (!word.is_held()) return;
+      const std::uint64_t key = word.holder().bits();
+      if (last == nullptr || key != last_key) last = &by_holder[key];
+      last_key = key;
+      last->add(1, static_cast<std::int64_t>(stride));
+    });
+  }
+  return by_holder;
+}
+
+void Shard::take_part(QuietRound& round) {
+  publish();
+  round.take_part(index_, [this](std::uint16_t arena_id, VerifyReport& report) {
+    if (const ArenaSlot* slot = tables_.arena(arena_id)) slot->heap.verify(report);
+  });
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,185 @@
+// Daemon: an engine with driven shards in a directory of its own, and calls that wait for their answers.
+//
+// Threads: one test thread; calls block until the engine has answered. Crash: a test's.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/core/thread_loop.h"
+
+namespace arenad::server {
+
+// Waits for a condition; false when it did not come true in time. Sanitizers are slow: be generous.
+inline bool eventually(const std::function<bool()>& condition, std::uint64_t within_ms = 10'000) {
+  const std::uint64_t deadline = now_ns() + within_ms * kNsPerMs;
+  while (!condition()) {
+    if (now_ns() > deadline) return false;
+    std::this_thread::yield();
+    ::poll(nullptr, 0, 1);
+  }
+  return true;
+}
+
+// What a call with a Done answers, waited for.
+template <class T>
+Answer<T> wait_for(const std::function<void(Done<T>)>& start) {
+  auto promise = std::make_shared<std::promise<Answer<T>>>();
+  auto future = promise->get_future();
+  start([promise](Answer<T> answer) { promise->set_value(std::move(answer)); });
+  return future.get();
+}
+
+class Daemon {
+ public:
+  explicit Daemon(std::uint32_t shards = 2, EngineOptions options = {}) {
+    std::string path = (std::filesystem::temp_directory_path() / "arenad-core-XXXXXX").string();
+    directory_ = ::mkdtemp(path.data());
+    // As a daemon's directory: clients of other users may look up the socket.
+    std::filesystem::permissions(directory_, std::filesystem::perms(0755));
+    options.shards = shards;
+    options.directory = directory_;
+    auto started = Engine::start(std::move(options));
+    if (!started.ok()) {
+      ADD_FAILURE() << started.error().message;
+      std::abort();
+    }
+    engine_ = std::move(*started);
+    for (std::uint32_t i = 0; i < shards; ++i) loops_.push_back(std::make_unique<ThreadLoop>(*engine_, i));
+  }
+  ~Daemon() {
+    engine_->stop();
+    loops_.clear();
+    engine_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  Engine& engine() { return *engine_; }
+  ControlApi& control() { return engine_->control(); }
+  ThreadLoop& loop(std::uint32_t shard) { return *loops_[shard]; }
+  const std::string& directory() const { return directory_; }
+
+  Answer<ArenaFacts> create(const std::string& name, std::uint64_t capacity, bool holder_only = false, bool canary = false) {
+    CreateArenaArgs args;
+    args.name = name;
+    args.capacity_bytes = capacity;
+    args.holder_only = holder_only;
+    args.canary = canary;
+    return create(args);
+  }
+  Answer<ArenaFacts> create(CreateArenaArgs args) {
+    return wait_for<ArenaFacts>([&](auto done) { control().create_arena(args, done); });
+  }
+  Answer<ArenaFacts> arena(const std::string& name) {
+    return wait_for<ArenaFacts>([&](auto done) { control().get_arena(name, done); });
+  }
+  Answer<Nothing> remove(const std::string& name, bool force = false) {
+    return wait_for<Nothing>([&](auto done) { control().delete_arena(name, force, done); });
+  }
+  Answer<OpenedSession> open(const std::string& name = "test") {
+    return wait_for<OpenedSession>([&](auto done) { control().open_session(name, done); });
+  }
+  // Opens a session that lives until it is closed: a KeepAlive stream stands behind it.
+  SessionKey open_kept(const std::string& name = "test") {
+    const auto opened = open(name);
+    EXPECT_TRUE(opened.ok()) << opened.error().message;
+    EXPECT_TRUE(keep(opened->key, next_stream_++).ok());
+    return opened->key;
+  }
+  Answer<Nothing> keep(SessionKey key, std::uint64_t stream, std::function<void(bool, bool)> on_event = [](bool, bool) {}) {
+    return wait_for<Nothing>([&](auto done) { control().keepalive_opened(key, stream, on_event, done); });
+  }
+  Answer<AttachedArena> attach(SessionKey key, const std::string& arena, AttachMode mode = AttachMode::kRemote) {
+    return wait_for<AttachedArena>([&](auto done) { control().attach_arena(key, arena, mode, done); });
+  }
+  SessionKey open_attached(const std::string& arena, const std::string& name = "test") {
+    const SessionKey key = open_kept(name);
+    const auto attached = attach(key, arena);
+    EXPECT_TRUE(attached.ok()) << attached.error().message;
+    return key;
+  }
+  Answer<GivenBack> close(SessionKey key) {
+    return wait_for<GivenBack>([&](auto done) { control().close_session(key, done); });
+  }
+  Answer<AuditResult> audit(const std::string& arena = "") {
+    return wait_for<AuditResult>([&](auto done) { control().audit(arena, done); });
+  }
+  Answer<DaemonStats> stats(const std::string& arena = "") {
+    return wait_for<DaemonStats>([&](auto done) { control().get_stats(arena, done); });
+  }
+  std::vector<SessionFacts> sessions() {
+    auto page = wait_for<Page<SessionFacts>>([&](auto done) { control().list_sessions(0, "", done); });
+    EXPECT_TRUE(page.ok());
+    return page->items;
+  }
+
+  // Data plane, on a shard's thread.
+  std::future<Answer<AllocatedBlocks>> allocate_later(std::uint32_t shard, AllocateArgs args) {
+    auto promise = std::make_shared<std::promise<Answer<AllocatedBlocks>>>();
+    auto future = promise->get_future();
+    ShardApi& api = loop(shard).shard();
+    api.post([&api, args = std::move(args), promise] {
+      api.allocate(args, [promise](Answer<AllocatedBlocks> answer) { promise->set_value(std::move(answer)); });
+    });
+    return future;
+  }
+  Answer<AllocatedBlocks> allocate(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::uint64_t size,
+                                   std::uint32_t count = 1, std::uint32_t wait_ms = 0) {
+    AllocateArgs args;
+    args.session = key;
+    args.arena_id = arena;
+    args.size_bytes = size;
+    args.count = count;
+    args.wait_ms = wait_ms;
+    return allocate_later(shard, std::move(args)).get();
+  }
+  Answer<PerRefAnswer> free(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint64_t> refs) {
+    return loop(shard).run([=](ShardApi& api) { return api.free(key, arena, refs); });
+  }
+  Answer<PerRefAnswer> acquire(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint64_t> refs,
+                               std::uint32_t tag = 0) {
+    return loop(shard).run([=](ShardApi& api) { return api.acquire(key, arena, refs, tag); });
+  }
+  Answer<std::vector<BlockInfo>> describe(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+                                          std::vector<std::uint64_t> refs) {
+    return loop(shard).run([=](ShardApi& api) { return api.describe(key, arena, refs); });
+  }
+
+ private:
+  std::string directory_;
+  std::unique_ptr<Engine> engine_;
+  std::vector<std::unique_ptr<ThreadLoop>> loops_;
+  std::uint64_t next_stream_ = 1'000'000;
+};
+
+inline std::vector<std::uint64_t> refs_of(const AllocatedBlocks& blocks) {
+  std::vector<std::uint64_t> refs;
+  for (const Block& block : blocks.blocks) refs.push_back(block.ref.value);
+  return refs;
+}
+
+// An audit that must be exact, with this many blocks held in all arenas.
+inline void expect_exact(Daemon& daemon, std::uint64_t held) {
+  const auto audit = daemon.audit();
+  ASSERT_TRUE(audit.ok()) << audit.error().message;
+  std::uint64_t found = 0;
+  for (const AuditedArena& a : audit->arenas) {
+    found += a.report.held + a.report.shared;
+    for (const std::string& finding : a.report.findings) ADD_FAILURE() << finding;
+  }
+  EXPECT_TRUE(audit->exact);
+  EXPECT_EQ(audit->p0_counter_mismatch, 0u);
+  EXPECT_EQ(found, held);
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,69 @@
+// ThreadLoop: drives one shard the way the gRPC loop does, with an eventfd for its waker.
+//
+// Threads: constructed and stopped by the test; run() by any. Crash: a test's.
+#pragma once
+
+#include <poll.h>
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <future>
+#include <memory>
+#include <thread>
+
+#include "server/core/clock.h"
+#include "server/core/engine.h"
+#include "server/core/event_waker.h"
+
+namespace arenad::server {
+
+class ThreadLoop {
+ public:
+  ThreadLoop(Engine& engine, std::uint32_t shard) : engine_(engine), shard_(engine.shard(shard)) {
+    engine.set_waker(shard, &waker_);
+    thread_ = std::thread([this] { loop(); });
+  }
+  ~ThreadLoop() {
+    stop_.store(true, std::memory_order_release);
+    waker_.wake();
+    thread_.join();
+    engine_.set_waker(shard_.index(), nullptr);
+  }
+
+  ShardApi& shard() { return shard_; }
+
+  // Runs f on the shard's thread and gives back what it returns.
+  template <class F>
+  auto run(F f) -> decltype(f(std::declval<ShardApi&>())) {
+    using R = decltype(f(shard_));
+    auto promise = std::make_shared<std::promise<R>>();
+    auto future = promise->get_future();
+    shard_.post([this, f = std::move(f), promise] { promise->set_value(f(shard_)); });
+    return future.get();
+  }
+
+ private:
+  void loop() {
+    std::uint64_t next = 0;
+    while (!stop_.load(std::memory_order_acquire)) {
+      const std::uint64_t now = now_ns();
+      const int wait_ms = next <= now ? 0 : static_cast<int>(std::min<std::uint64_t>((next - now) / kNsPerMs + 1, 1000));
+      pollfd ready{waker_.fd(), POLLIN, 0};
+      ::poll(&ready, 1, wait_ms);
+      waker_.clear();
+      shard_.count_turn();
+      shard_.run_inbox();
+      shard_.end_turn();
+      next = shard_.tick(now_ns());
+    }
+  }
+
+  Engine& engine_;
+  ShardApi& shard_;
+  EventWaker waker_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+}  // namespace arenad::server
