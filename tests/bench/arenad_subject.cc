@@ -74,22 +74,27 @@ class HeapSubject {
   std::vector<Context> contexts_;
 };
 
-// Batches that go round all heaps of a subject: the same number of live blocks, whatever the number of heaps.
-class RoundRobinBatch {
+// A batch of blocks on each heap of a subject in turn; every batch fits a heap's magazine, so that heaps are compared and
+// not how often magazines overflow.
+class RoundRobin {
  public:
-  explicit RoundRobinBatch(HeapSubject& subject) {
-    for (std::size_t i = 0; i < subject.heaps(); ++i)
-      batches_.emplace_back(subject.context(i), static_cast<std::uint32_t>(load::kBatchBlocks / subject.heaps()));
+  explicit RoundRobin(HeapSubject& subject) {
+    for (std::size_t i = 0; i < subject.heaps(); ++i) batches_.emplace_back(subject.context(i), kBlocks);
   }
   std::uint64_t run(std::uint64_t operations) {
     std::uint64_t done = 0;
-    while (done < operations)
-      for (auto& batch : batches_) done += batch.run(1);  // one batch
+    while (done < operations) {
+      done += batches_[next_].run(1);  // one batch
+      next_ = (next_ + 1) % batches_.size();
+    }
     return done;
   }
 
  private:
+  static constexpr std::uint32_t kBlocks = 100;
+
   std::vector<load::Batch<load::HeapContext>> batches_;
+  std::size_t next_ = 0;
 };
 
 // Several kernels that take turns, a round each; prints the median round of each under its name.
@@ -131,14 +136,14 @@ void arena_sizes(const bench::Options& options) {
 
 void heap_counts(const bench::Options& options) {
   std::vector<std::unique_ptr<HeapSubject>> subjects;
-  std::vector<std::unique_ptr<RoundRobinBatch>> batches;
-  std::vector<std::pair<std::string, RoundRobinBatch*>> batch;
+  std::vector<std::unique_ptr<RoundRobin>> kernels;
+  std::vector<std::pair<std::string, RoundRobin*>> named;
   for (const std::size_t heaps : {1, 2, 4, 8, 16}) {
     subjects.push_back(std::make_unique<HeapSubject>(heaps));
-    batches.push_back(std::make_unique<RoundRobinBatch>(*subjects.back()));
-    batch.emplace_back("batch_heaps_" + std::to_string(heaps), batches.back().get());
+    kernels.push_back(std::make_unique<RoundRobin>(*subjects.back()));
+    named.emplace_back("batch_heaps_" + std::to_string(heaps), kernels.back().get());
   }
-  measure_in_turn(batch, options);
+  measure_in_turn(named, options);
 }
 
 }  // namespace

@@ -93,16 +93,14 @@ def ratio(value, base):
 
 
 def print_tables(samples, out):
-    memory = [w for w in samples.workloads() if samples.metric(w) == "ns_per_op" and "_arena_" not in w
-              and "_heaps_" not in w and "grpc" not in w]
-    memory = [w for w in memory if any(s in SUBJECTS for s in samples.subjects(w))]
+    varied = [w for w in samples.workloads() if "_arena_" in w or "_heaps_" in w]
+    memory = [w for w in samples.workloads() if w not in varied and any(s in SUBJECTS for s in samples.subjects(w))]
     print_memory(samples, memory, out)
     for mark, title in (("batch_arena_", "Batch, by the arena's size: ns per operation"),
                         ("churn_arena_", "Churn, by the arena's size: ns per operation"),
                         ("batch_heaps_", "Batch, by the number of heaps that take turns: ns per operation")):
         print_flat(samples, [w for w in samples.workloads() if w.startswith(mark)], mark, title, out)
-    print_calls(samples, [w for w in samples.workloads() if w not in memory and "_arena_" not in w
-                          and "_heaps_" not in w], out)
+    print_calls(samples, [w for w in samples.workloads() if w not in memory and w not in varied], out)
 
 
 def print_memory(samples, workloads, out):
@@ -133,8 +131,7 @@ def print_flat(samples, workloads, mark, title, out):
     if not workloads:
         return
     values = [samples.median(w, ARENAD) for w in workloads]
-    lines = [[w.removeprefix(mark) if hasattr(str, "removeprefix") else w[len(mark):], number(v), ratio(v, values[0])]
-             for w, v in zip(workloads, values)]
+    lines = [[w[len(mark):], number(v), ratio(v, values[0])] for w, v in zip(workloads, values)]
     print_table(title, ["", "ns per operation", "to the first"], lines, out)
 
 
@@ -146,7 +143,8 @@ def print_calls(samples, workloads, out):
         subjects = samples.subjects(workload)
         base = samples.median(workload, subjects[-1])
         for subject in subjects:
-            value = samples.median(workload, subject)
-            lines.append([workload, subject, number(value), samples.metric(workload), ratio(value, base)])
-    print_table("Through the daemon (gRPC)", ["workload", "subject", "median", "metric", "to the workload's last"],
+            value, metric = samples.median(workload, subject), samples.metric(workload)
+            speed = ratio(value, base) if metric == "calls_per_s" else ratio(base, value)
+            lines.append([workload, subject, number(value), metric, speed])
+    print_table("Through the daemon (gRPC)", ["workload", "subject", "median", "metric", "times the last one's speed"],
                 lines, out)
