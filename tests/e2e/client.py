@@ -32,8 +32,8 @@ def refusal_of(call, *args, **kwargs):
         assert packed, f"no status details in {error}"
         status = contract.Status.FromString(packed)
         assert status.code == error.code().value[0]
-        infos = [contract.ErrorInfo.FromString(any_.value) for any_ in status.details
-                 if any_.type_url.endswith("/google.rpc.ErrorInfo")]
+        infos = [contract.ErrorInfo.FromString(detail.value) for detail in status.details
+                 if detail.type_url.endswith("/google.rpc.ErrorInfo")]
         assert len(infos) == 1 and infos[0].domain == "arenad", status
         return Refusal(error.code().name, infos[0].reason, error.details())
     raise AssertionError(f"not refused, answered {answer}")

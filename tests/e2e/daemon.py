@@ -9,7 +9,7 @@ import time
 
 import grpc
 
-from contract import HEALTH_SERVING, ROOT, HealthResponse
+from contract import ROOT, HealthRequest, HealthResponse
 
 BIN = pathlib.Path(os.environ.get("ARENAD_BIN_DIR", ROOT / "build/release/bin"))
 
@@ -48,10 +48,11 @@ class Daemon:
     def healthy(self):
         assert self.process.poll() is None, f"arenad ended with {self.process.returncode}:\n{self.log()}"
         with grpc.insecure_channel(self.target) as channel:
-            check = channel.unary_unary("/grpc.health.v1.Health/Check", request_serializer=lambda empty: empty,
-                                        response_deserializer=HealthResponse.FromString)
+            check = channel.unary_unary(
+                "/grpc.health.v1.Health/Check", request_serializer=HealthRequest.SerializeToString,
+                response_deserializer=HealthResponse.FromString)
             try:
-                return check(b"", timeout=2).status == HEALTH_SERVING
+                return check(HealthRequest(), timeout=2).status == HealthResponse.SERVING
             except grpc.RpcError:
                 return False
 
