@@ -15,6 +15,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstdint>
 
 #include "allocator/ids.h"
@@ -24,11 +25,17 @@ namespace arenad {
 enum class BlockTag : std::uint8_t { kFree = 0, kHeld = 1, kReturning = 2, kShared = 3 };
 
 // Who a block is given to: the session, and a label of the caller's for leak attribution.
+// Lies in memory as in the word's low 48 bits, so that bits() is a move.
 struct Holder {
-  SessionId session = kNoSession;
   std::uint32_t tag = 0;
-  constexpr std::uint64_t bits() const { return std::uint64_t{session.value} << 32 | tag; }
+  SessionId session = kNoSession;
+  std::uint16_t unused = 0;
+
+  constexpr Holder() = default;
+  constexpr Holder(SessionId s, std::uint32_t t) : tag(t), session(s) {}
+  constexpr std::uint64_t bits() const { return std::bit_cast<std::uint64_t>(*this); }
 };
+static_assert(Holder({0x1234}, 0x56789abc).bits() == 0x123456789abc, "little-endian, as all of the format");
 
 class BlockWord {
  public:

@@ -106,7 +106,7 @@ std::uint64_t Heap::trim() {
   drain_everything();
   std::uint64_t bytes = 0;
   for (std::uint32_t c = 0; c < geometry_.class_count(); ++c) {
-    flush(magazines_[c + 1], magazines_[c + 1].count());
+    flush(magazines_[c + 1]);
     bytes += release_empty(c);
   }
   return bytes;
@@ -119,7 +119,7 @@ std::uint64_t Heap::idle_tick() {
   for (std::uint32_t c = 0; c < geometry_.class_count(); ++c) {
     Magazine& m = magazines_[c + 1];
     if (m.allocs() == m.allocs_at_tick) {
-      flush(m, m.count());
+      flush(m);
       bytes += release_empty(c);
     }
     m.allocs_at_tick = m.allocs();

@@ -25,8 +25,8 @@ Error Heap::free_local(Ref ref, SlabState& slab) {
   Magazine& m = magazines_[slab.cls + 1];
   if (canaries_ && !canary_intact(offset_of(entry, m.stride), geometry_.size_class(slab.cls).usable_bytes)) ++counters_.canary_damaged;
   ++m.local_frees;
-  *m.top++ = entry;
-  if (m.top == m.limit) flush_full_slow(m);
+  *m.freed_top++ = entry;
+  if (m.freed_top == m.freed_limit) make_room_slow(m);
   return Error::kNone;
 }
 

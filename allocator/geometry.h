@@ -82,7 +82,7 @@ class Geometry {
   // class_of as a table over bucket(size), for the fast path.
   const std::uint8_t* class_table() const { return class_by_bucket_.data(); }
   static std::uint32_t bucket(std::uint64_t size) {
-    if (size <= 1024) return static_cast<std::uint32_t>((size + 7) >> 3);
+    if (size <= 1024) [[likely]] return static_cast<std::uint32_t>((size + 7) >> 3);
     const std::uint64_t s = size - 1;
     const int shift = std::bit_width(s) - 4;
     return 129 + static_cast<std::uint32_t>((shift << 3) + ((s >> shift) & 7));

@@ -5,7 +5,7 @@
 namespace arenad {
 namespace {
 
-constexpr std::uint64_t kMagazineBytes = 256 * 1024;   // cached per class at most
+constexpr std::uint64_t kMagazineBytes = 256 * 1024;   // cached per class in each of its two stacks at most
 constexpr std::uint64_t kBatchBytes = 32 * 1024;       // brought per refill
 
 }  // namespace

@@ -36,6 +36,23 @@ struct Block {
   std::uint64_t offset = 0;   // of the payload in the data file, bytes
 };
 
+// A block or an error in two registers: a ref is never 0 (arena ids start at 1), and an error needs no offset.
+template <>
+class [[nodiscard]] Result<Block, Error> {
+ public:
+  constexpr Result(Block block) : block_(block) {}                                               // NOLINT: implicit by design
+  constexpr Result(Error error) : block_{Ref{0}, static_cast<std::uint64_t>(error)} {}           // NOLINT: implicit by design
+  constexpr bool ok() const { return block_.ref.value != 0; }
+  constexpr explicit operator bool() const { return ok(); }
+  constexpr const Block& value() const { return block_; }
+  constexpr const Block& operator*() const { return block_; }
+  constexpr const Block* operator->() const { return &block_; }
+  constexpr Error error() const { return static_cast<Error>(block_.offset); }
+
+ private:
+  Block block_;
+};
+
 // Result of a checked free.
 struct FreeOutcome {
   Error error = Error::kNone;
@@ -110,7 +127,7 @@ class Heap {
   Error free_slow(Ref ref);
   Error free_remote(Ref ref, SessionId freer);
   Error free_local(Ref ref, SlabState& slab);
-  void flush_full_slow(Magazine& m);
+  void make_room_slow(Magazine& m);
 
   // refill.cc
   Error refill(std::uint32_t cls);
@@ -127,7 +144,8 @@ class Heap {
   Result<SlabState*> adopt_run(SlabIndex first, SlabKind kind, std::uint8_t cls, std::uint32_t units, std::uint32_t capacity);
   void release_slab(SlabState* slab);
   void gained(SlabState& slab);       // a block came home: lists and empties
-  void flush(Magazine& m, std::uint32_t count);
+  void flush_freed(Magazine& m, std::uint32_t count);
+  void flush(Magazine& m);
   std::uint64_t release_empty(std::uint32_t cls);   // drain.cc
   // drain.cc
   std::uint64_t drain_slab(SlabState& slab);
@@ -212,8 +230,10 @@ inline Error Heap::free(Ref ref) {
   word.store(((generation + 1) & 0x3fff) << BlockWord::kGenerationShift, std::memory_order_release);
   Magazine& m = magazines_[own];
   ++m.local_frees;
-  *m.top++ = entry;
-  if (m.top == m.limit) [[unlikely]] flush_full_slow(m);
+  std::uint64_t* const top = m.freed_top;
+  *top = entry;
+  m.freed_top = top + 1;
+  if (top + 1 == m.freed_limit) [[unlikely]] make_room_slow(m);
   return Error::kNone;
 }
 

@@ -79,22 +79,36 @@ void Heap::gained(SlabState& slab) {
   ++empty_slabs_[slab.cls];
 }
 
-// The `count` oldest entries of a magazine back into their slabs.
-void Heap::flush(Magazine& m, std::uint32_t count) {
+// The `count` oldest freed entries of a magazine back into their slabs.
+void Heap::flush_freed(Magazine& m, std::uint32_t count) {
   for (std::uint32_t i = 0; i < count; ++i) {
-    const Slot slot{m.bottom[i] & Ref::kSlotMask};
+    const std::uint64_t entry = m.freed_bottom[i];
+    const Slot slot{entry & Ref::kSlotMask};
     SlabState& slab = *slabs_[slot.slab().value];
     if (!slab.put_free(slot.block())) [[unlikely]]
-      guard_abort(view_of(slab), guard_mode_line(), offset_of(m.bottom[i], m.stride), GuardVerdict::kTwiceInBatch);
+      guard_abort(view_of(slab), guard_mode_line(), offset_of(entry, m.stride), GuardVerdict::kTwiceInBatch);
     if (!slab.listed || slab.out() == 0) gained(slab);
   }
   active_blocks_ -= count;
   flushed_blocks_ += count;
   m.flushed += count;
-  std::memmove(m.bottom, m.bottom + count, (m.count() - count) * sizeof(m.bottom[0]));
-  m.top -= count;
+  std::memmove(m.freed_bottom, m.freed_bottom + count, (m.freed_count() - count) * sizeof(m.freed_bottom[0]));
+  m.freed_top -= count;
 }
 
-void Heap::flush_full_slow(Magazine& m) { flush(m, m.capacity / 2); }
+// All of a magazine.
+void Heap::flush(Magazine& m) {
+  flush_freed(m, m.freed_count());
+  m.swap_stacks();
+  flush_freed(m, m.freed_count());
+}
+
+// The freed stack is full: it becomes the allocation stack when that is empty, else its older half goes back.
+void Heap::make_room_slow(Magazine& m) {
+  if (m.top == m.bottom)
+    m.swap_stacks();
+  else
+    flush_freed(m, m.capacity / 2);
+}
 
 }  // namespace arenad

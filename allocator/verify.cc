@@ -55,15 +55,15 @@ class HeapVerifier {
 
   void collect_magazines() {
     for (const Magazine& m : heap_.magazines_) {
-      for (std::uint32_t i = 0; i < m.count(); ++i) {
-        const Slot slot{m.bottom[i] & Ref::kSlotMask};
+      m.for_each([this](std::uint64_t entry) {
+        const Slot slot{entry & Ref::kSlotMask};
         auto& bits = cached_[slot.slab().value];
         bits.resize(kMaxBlocksPerSlab / 64);
         std::uint64_t& word = bits[slot.block().value / 64];
         const std::uint64_t bit = std::uint64_t{1} << (slot.block().value % 64);
         if ((word & bit) != 0) finding("block " + std::to_string(slot.block().value) + " of slab " + std::to_string(slot.slab().value) + " is twice in magazines");
         word |= bit;
-      }
+      });
     }
   }
 
