@@ -66,6 +66,8 @@ class ArenaHandle {
   std::span<const std::byte> data() const;
   // The same for a writer; empty for reader and remote.
   std::span<std::byte> writable_data() const;
+  // The payload of a described block, which is how a reader looks at one; empty when it is not mapped here.
+  std::span<const std::byte> bytes(const BlockInfo& info) const;
 
  private:
   friend class Session;

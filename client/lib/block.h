@@ -32,10 +32,10 @@ class Block {
   Ref ref() const { return block_.ref; }
   std::uint64_t offset_bytes() const { return block_.offset_bytes; }   // of the payload, in the arena's data
   std::uint64_t size_bytes() const { return block_.usable_bytes; }     // usable; at least what was asked for
-  // The payload in this process; nullptr when the attachment is remote, and for a reader (see bytes()).
+  // The payload in this process, size_bytes() long; nullptr and empty unless the attachment is a writer's (a remote one maps
+  // nothing, and a reader has no blocks: see ArenaHandle::bytes).
   std::byte* data() const { return data_; }
-  // The payload to read: empty for remote.
-  std::span<const std::byte> bytes() const;
+  std::span<std::byte> bytes() const { return {data_, data_ == nullptr ? 0 : block_.usable_bytes}; }
 
   // Frees it now and says how that went; the Block is empty afterwards. Errors: DOUBLE_FREE, STALE_REF, NOT_HOLDER,
   // UNKNOWN_SESSION, UNAVAILABLE.

@@ -46,7 +46,7 @@ class Exchange {
   Exchange& operator=(Exchange&&) noexcept;
   ~Exchange();                                      // cancels the stream; unread replies are lost, the blocks are not (see Crash)
 
-  // Opens a stream on the handle's shard. No round trip; a daemon that refuses is seen by the first receive.
+  // Opens a stream on the handle's shard; waits for the connection, not for an answer. Errors: UNAVAILABLE.
   static Answer<Exchange> open(const ArenaHandle& arena, const ExchangeOptions& options = {});
 
   // Each sends one request and gives its id. Errors are of the stream: once it is broken, all calls answer why.

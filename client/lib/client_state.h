@@ -1,0 +1,81 @@
+// ClientState: what all copies of one Client share. Private: includes gRPC headers.
+//
+// Purpose: the connections: one for control calls, one per shard for blocks, and fresh ones on demand; and the one way to
+//   make a unary call.
+// Invariants: control calls and blocks never share a connection: the KeepAlive stream's thread waits on the control
+//   connection all the time and would otherwise take the data path's wake-ups. Each Client has sockets of its own.
+// Threads: immutable after connect() but for the atomic that spreads attachments. Crash: nothing is shared.
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "arenad/v1/admin.grpc.pb.h"
+#include "arenad/v1/arenas.grpc.pb.h"
+#include "arenad/v1/blocks.grpc.pb.h"
+#include "arenad/v1/sessions.grpc.pb.h"
+#include "client/lib/client.h"
+#include "client/lib/convert.h"
+#include "client/lib/target.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+
+namespace arenad::client {
+
+gpr_timespec deadline_after(std::uint64_t ms);
+
+class ClientState {
+ public:
+  ClientState(Target target, const ConnectOptions& options);
+
+  Status connect();   // once, before anything else
+
+  const Topology& topology() const { return topology_; }
+  std::uint32_t call_timeout_ms() const { return options_.call_timeout_ms; }
+
+  v1::Arenas::Stub& arenas() { return *arenas_; }
+  v1::Sessions::Stub& sessions() { return *sessions_; }
+  v1::Admin::Stub& admin() { return *admin_; }
+  ::grpc::health::v1::Health::Stub& health() { return *health_; }
+
+  // Where an attachment goes that asked for `wanted`: that shard, the client's, or the next one. kAnyShard over TCP.
+  Answer<std::uint32_t> choose_shard(std::uint32_t wanted);
+  // `shard` as choose_shard gave it.
+  v1::Blocks::Stub& blocks(std::uint32_t shard) { return *shards_[slot(shard)].blocks; }
+  const std::shared_ptr<::grpc::Channel>& channel(std::uint32_t shard) { return shards_[slot(shard)].channel; }
+  std::shared_ptr<::grpc::Channel> new_channel(std::uint32_t shard) const;
+
+  template <class Stub, class Request, class Response>
+  Status call(Stub& stub, ::grpc::Status (Stub::*method)(::grpc::ClientContext*, const Request&, Response*), const Request& request,
+              Response& response, std::uint32_t extra_ms = 0) const {
+    ::grpc::ClientContext context;
+    context.set_deadline(deadline_after(std::uint64_t{options_.call_timeout_ms} + extra_ms));
+    return from_grpc((stub.*method)(&context, request, &response));
+  }
+
+ private:
+  struct ShardConnection {
+    std::string address;
+    std::shared_ptr<::grpc::Channel> channel;
+    std::unique_ptr<v1::Blocks::Stub> blocks;
+  };
+  std::size_t slot(std::uint32_t shard) const { return shard == kAnyShard ? 0 : shard; }
+
+  Target target_;
+  ConnectOptions options_;
+  std::unique_ptr<v1::Arenas::Stub> arenas_;
+  std::unique_ptr<v1::Sessions::Stub> sessions_;
+  std::unique_ptr<v1::Admin::Stub> admin_;
+  std::unique_ptr<::grpc::health::v1::Health::Stub> health_;
+  Topology topology_;
+  std::vector<ShardConnection> shards_;   // over TCP: one, the target itself
+  std::atomic<std::uint32_t> next_shard_;
+};
+
+}  // namespace arenad::client

@@ -1,0 +1,135 @@
+#include "client/lib/handoff.h"
+
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+namespace arenad::client {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "handoff frames are little endian and are copied as they are");
+
+constexpr std::array<char, 8> kMagic{'A', 'R', 'N', 'D', 'H', 'N', 'D', '1'};
+constexpr std::size_t kMaxMessageBytes = 64 * 1024;
+
+struct Request {
+  std::array<char, 8> magic = kMagic;
+  std::array<char, 16> token{};
+  std::uint32_t version = 1;
+  std::uint32_t reserved = 0;
+};
+static_assert(sizeof(Request) == 32);
+
+struct Header {
+  std::array<char, 8> magic;
+  std::uint32_t status;      // canonical code
+  std::uint32_t reason;      // arenad.v1.Reason
+  std::uint32_t fd_count;
+  std::uint32_t mode;        // AttachMode
+  std::uint64_t data_bytes;
+  std::uint64_t control_bytes;
+  std::uint32_t arena_id;
+  std::uint32_t message_bytes;
+  std::array<std::uint8_t, 16> reserved;
+};
+static_assert(sizeof(Header) == 64);
+
+Status unreachable(const std::string& path, const std::string& what) {
+  return {Code::kUnavailable, Error::kNone,
+          "handoff socket " + path + ": " + what +
+              "; reader and writer need it in this process's file system (mount the daemon's socket directory), or attach as remote"};
+}
+
+Status nonsense(const std::string& path, const char* what) {
+  return {Code::kInternal, Error::kInternal,
+          "the answer on handoff socket " + path + " is not one of arenad's: " + what + "; are daemon and client of one version?"};
+}
+
+// Reads until `bytes` are there; false at the end of the stream, an error, or the socket's timeout.
+bool read_all(int fd, char* into, std::size_t bytes) {
+  while (bytes > 0) {
+    const ssize_t got = ::recv(fd, into, bytes, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    into += got;
+    bytes -= static_cast<std::size_t>(got);
+  }
+  return true;
+}
+
+// The header, and the descriptor that rides on its first byte.
+bool read_header(int fd, Header& header, UniqueFd& data) {
+  iovec part{&header, sizeof header};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(4 * sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ssize_t got = 0;
+  do {
+    got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+  } while (got < 0 && errno == EINTR);
+  if (got <= 0) return false;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int each = -1;
+      std::memcpy(&each, CMSG_DATA(c) + i * sizeof(int), sizeof each);
+      UniqueFd owned(each);   // one that is not asked for is closed again
+      if (!data) data = std::move(owned);
+    }
+  }
+  return read_all(fd, reinterpret_cast<char*>(&header) + got, sizeof header - static_cast<std::size_t>(got));
+}
+
+}  // namespace
+
+Answer<HandedOver> hand_over(const std::string& path, std::string_view token, std::uint32_t timeout_ms) {
+  Request request;
+  if (token.size() != request.token.size()) return nonsense(path, "its token does not have 16 bytes");
+  std::copy(token.begin(), token.end(), request.token.begin());
+
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path)
+    return unreachable(path, "the path must have 1 to " + std::to_string(sizeof address.sun_path - 1) + " bytes");
+  std::copy(path.begin(), path.end(), address.sun_path);
+
+  const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const timeval timeout{.tv_sec = timeout_ms / 1000, .tv_usec = static_cast<suseconds_t>(timeout_ms % 1000) * 1000};
+  if (!socket || ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) != 0 ||
+      ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) != 0 ||
+      ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return unreachable(path, std::strerror(errno));
+  // MSG_NOSIGNAL: a daemon that goes away here is an error to the caller, not a SIGPIPE to the process.
+  if (::send(socket.get(), &request, sizeof request, MSG_NOSIGNAL) != sizeof request)
+    return unreachable(path, std::strerror(errno));
+
+  Header header{};
+  HandedOver answer;
+  if (!read_header(socket.get(), header, answer.data)) return unreachable(path, "no answer: the daemon closed it, or said nothing for " + std::to_string(timeout_ms) + " ms");
+  if (header.magic != kMagic) return nonsense(path, "wrong magic");
+  if (header.message_bytes > kMaxMessageBytes) return nonsense(path, "a message too long");
+  std::string text(header.message_bytes, '\0');
+  if (!read_all(socket.get(), text.data(), text.size())) return unreachable(path, "the answer was cut short");
+  if (header.status != 0) {
+    const bool known = header.reason <= static_cast<std::uint32_t>(Error::kInternal);
+    return Status{header.status <= 16 ? static_cast<Code>(header.status) : Code::kUnknown,
+                  known ? static_cast<Error>(header.reason) : Error::kNone, std::move(text)};
+  }
+  if (header.fd_count > 1 || (header.fd_count == 1) != static_cast<bool>(answer.data))
+    return nonsense(path, "the descriptors do not match their count (is this process out of file descriptors?)");
+  answer.data_bytes = header.data_bytes;
+  answer.arena_id = header.arena_id;
+  return answer;
+}
+
+}  // namespace arenad::client

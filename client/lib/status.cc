@@ -1,0 +1,50 @@
+#include "client/lib/status.h"
+
+#include "client/lib/types.h"
+
+namespace arenad::client {
+
+const char* code_name(Code code) {
+  switch (code) {
+    case Code::kOk: return "OK";
+    case Code::kCancelled: return "CANCELLED";
+    case Code::kUnknown: return "UNKNOWN";
+    case Code::kInvalidArgument: return "INVALID_ARGUMENT";
+    case Code::kDeadlineExceeded: return "DEADLINE_EXCEEDED";
+    case Code::kNotFound: return "NOT_FOUND";
+    case Code::kAlreadyExists: return "ALREADY_EXISTS";
+    case Code::kPermissionDenied: return "PERMISSION_DENIED";
+    case Code::kResourceExhausted: return "RESOURCE_EXHAUSTED";
+    case Code::kFailedPrecondition: return "FAILED_PRECONDITION";
+    case Code::kAborted: return "ABORTED";
+    case Code::kOutOfRange: return "OUT_OF_RANGE";
+    case Code::kUnimplemented: return "UNIMPLEMENTED";
+    case Code::kInternal: return "INTERNAL";
+    case Code::kUnavailable: return "UNAVAILABLE";
+    case Code::kDataLoss: return "DATA_LOSS";
+    case Code::kUnauthenticated: return "UNAUTHENTICATED";
+  }
+  return "UNKNOWN";
+}
+
+std::string Status::text() const {
+  if (ok()) return "OK";
+  std::string text = code_name(code);
+  if (reason != Error::kNone) text.append(" (").append(error_name(reason)).append(")");
+  return text.append(": ").append(message);
+}
+
+const char* block_state_name(BlockState state) {
+  switch (state) {
+    case BlockState::kUnknown: return "unknown";
+    case BlockState::kFree: return "free";
+    case BlockState::kHeld: return "held";
+    case BlockState::kReturning: return "returning";
+    case BlockState::kShared: return "shared";
+    case BlockState::kStale: return "stale";
+    case BlockState::kInvalid: return "invalid";
+  }
+  return "unknown";
+}
+
+}  // namespace arenad::client
