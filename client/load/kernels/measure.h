@@ -1,7 +1,9 @@
 // Measure: nanoseconds per operation of a kernel.
 //
 // Purpose: times whole rounds of at least 10 ms, so that reading the clock costs nothing, and gives the median round, so
-//   that a round in which the machine did something else does not count.
+//   that a round in which the machine did something else does not count. One thread is timed by its processor time, which
+//   goes on only while it runs: another process on its core then costs it caches, but no time. Several threads are timed by
+//   the wall, because they wait for one another.
 // Threads: measure_here on the kernel's thread; measure_threads from outside.
 // Crash: private.
 #pragma once
@@ -14,6 +16,7 @@
 #include <mutex>
 #include <span>
 #include <thread>
+#include <time.h>
 #include <vector>
 
 #include "client/load/kernels/cores.h"
@@ -33,32 +36,38 @@ inline double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+// Processor time of the calling thread so far.
+inline std::chrono::nanoseconds thread_time() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
 // Runs `kernel.run(operations)` on this thread and returns the median round's ns per operation.
 template <class Kernel>
 double measure_here(Kernel& kernel, const MeasureFor& times = {}) {
-  using Clock = std::chrono::steady_clock;
   const auto timed = [&](std::uint64_t operations, std::uint64_t* done) {
-    const auto begin = Clock::now();
+    const auto begin = thread_time();
     *done = kernel.run(operations);
-    return Clock::now() - begin;
+    return thread_time() - begin;
   };
 
   std::uint64_t operations = 256, done = 0;
-  const auto warm_until = Clock::now() + times.warm_up;
+  const auto warm_until = thread_time() + times.warm_up;
   for (;;) {
     const auto took = timed(operations, &done);
     if (took < times.round) {
       operations *= 2;
-    } else if (Clock::now() >= warm_until) {
+    } else if (thread_time() >= warm_until) {
       break;
     }
   }
   std::vector<double> rounds;
-  const auto until = Clock::now() + times.total;
+  const auto until = thread_time() + times.total;
   do {
-    const std::chrono::duration<double, std::nano> took = timed(operations, &done);
-    rounds.push_back(took.count() / static_cast<double>(done));
-  } while (Clock::now() < until);
+    const auto took = timed(operations, &done);
+    rounds.push_back(static_cast<double>(took.count()) / static_cast<double>(done));
+  } while (thread_time() < until);
   return median(std::move(rounds));
 }
 
