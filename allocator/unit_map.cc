@@ -61,6 +61,7 @@ bool UnitMap::try_take(std::uint32_t i, std::uint32_t units, SlabIndex* out) {
     s.idle_age.store(0, std::memory_order_relaxed);
     free = left;
     *out = {i * kUnitsPerSuperslab + at};
+    taken_.fetch_add(units, std::memory_order_relaxed);
     if (left != 0) return true;
     break;
   }
@@ -87,6 +88,7 @@ Result<SlabIndex> UnitMap::take_fresh(std::uint32_t units, std::uint32_t hint) {
       const std::uint32_t left = ~run_mask(0, units);
       state_[i].free.store(left, std::memory_order_release);
       if (left != 0) set_partial(i);
+      taken_.fetch_add(units, std::memory_order_relaxed);
       return SlabIndex{i * kUnitsPerSuperslab};
     }
   }
@@ -110,6 +112,7 @@ Result<SlabIndex> UnitMap::take_run(std::uint32_t units, SuperslabIndex hint) {
 
 void UnitMap::release_run(SlabIndex first, std::uint32_t units) {
   const std::uint32_t i = first.value / kUnitsPerSuperslab;
+  taken_.fetch_sub(units, std::memory_order_relaxed);
   state_[i].free.fetch_or(run_mask(first.value % kUnitsPerSuperslab, units), std::memory_order_acq_rel);
   set_partial(i);
 }
@@ -158,6 +161,7 @@ Result<SlabIndex> UnitMap::take_superslabs(std::uint32_t count) {
       }
       j = end + 1;
     }
+    taken_.fetch_add(std::uint64_t{count} * kUnitsPerSuperslab, std::memory_order_relaxed);
     return SlabIndex{first * kUnitsPerSuperslab};
   }
   while (have > 0) {
@@ -168,6 +172,7 @@ Result<SlabIndex> UnitMap::take_superslabs(std::uint32_t count) {
 }
 
 void UnitMap::release_superslabs(SlabIndex first, std::uint32_t count) {
+  taken_.fetch_sub(std::uint64_t{count} * kUnitsPerSuperslab, std::memory_order_relaxed);
   for (std::uint32_t i = 0; i < count; ++i) put_back(first.value / kUnitsPerSuperslab + i, false);
 }
 
@@ -208,13 +213,6 @@ std::uint32_t UnitMap::decommit_idle(std::uint32_t keep) {
     ++done;
   }
   return done;
-}
-
-std::uint64_t UnitMap::taken_units() const {
-  std::uint64_t n = 0;
-  for (std::uint32_t i = 0; i < superslabs_; ++i)
-    if (committed({i})) n += kUnitsPerSuperslab - std::popcount(state_[i].free.load(std::memory_order_relaxed));
-  return n;
 }
 
 std::uint32_t UnitMap::wholly_free() const {

@@ -46,7 +46,8 @@ class UnitMap {
   std::uint64_t committed_bytes() const {
     return committed_count_.load(std::memory_order_relaxed) * kSuperslabBytes;
   }
-  std::uint64_t taken_units() const;    // a sum over moving masks; exact when quiet
+  // Units that heaps have claimed; exact when they are quiet, whatever commit_ahead and decommit_idle do meanwhile.
+  std::uint64_t taken_units() const { return taken_.load(std::memory_order_relaxed); }
   std::uint32_t wholly_free() const;    // committed superslabs with no unit taken
 
  private:
@@ -72,6 +73,7 @@ class UnitMap {
   std::unique_ptr<std::atomic<std::uint64_t>[]> partial_;
   std::unique_ptr<std::atomic<std::uint64_t>[]> fresh_;
   std::atomic<std::uint64_t> committed_count_{0};
+  std::atomic<std::uint64_t> taken_{0};
 };
 
 }  // namespace arenad
