@@ -44,8 +44,8 @@ struct AllocateArgs {
   SessionKey session;
   std::uint32_t arena_id = 0;
   std::uint64_t size_bytes = 0;          // with count, when sizes is empty
-  std::uint32_t count = 1;
-  std::vector<std::uint64_t> sizes;      // or one block each
+  std::uint32_t count = 1;               // 0 is refused: the caller fills in defaults
+  std::vector<std::uint64_t> sizes;      // or one block each; then size_bytes is 0 and count is not looked at
   std::uint32_t align_bytes = 0;
   std::uint32_t tag = 0;
   std::uint32_t wait_ms = 0;
