@@ -1,0 +1,26 @@
+// What arenactl's answers look like as JSON.
+//
+// Purpose: to_json of each value of the client library that a command shows.
+// Invariants: names are those of the arenad.v1 fields, numbers are exact.
+// Threads: pure functions. Crash: nothing is shared.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "client/lib/arenad.h"
+
+namespace arenad::ctl {
+
+nlohmann::json to_json(const client::ArenaInfo& arena);
+nlohmann::json to_json(const client::SlabUsage& row);
+nlohmann::json to_json(const client::Holders& holders);
+nlohmann::json to_json(const client::SessionInfo& session);
+nlohmann::json to_json(const client::AuditReport& report);
+nlohmann::json to_json(const client::Tunable& tunable);
+nlohmann::json to_json(const client::Stats& stats);
+nlohmann::json to_json(const client::Topology& topology);
+
+std::string octal(std::uint32_t mode);           // "0660"
+const char* mode_name(client::AttachMode mode);  // "writer"
+
+}  // namespace arenad::ctl
