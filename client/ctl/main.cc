@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
       "Sizes are shown in powers of 1024; -o json has exact numbers, in bytes and milliseconds.");
   app.require_subcommand(1);
   app.fallthrough();   // so that -o and --socket may also stand behind the subcommand
-  app.add_option("-s,--socket", invocation.socket,
+  app.add_option("-s,--socket,--socket-dir", invocation.socket,
                  "The daemon's socket directory, a socket file, or a gRPC target (127.0.0.1:7470); default /run/arenad")
       ->envname("ARENAD_SOCKET");
   app.add_option("-o,--output", output, "table or json; default table")->check(CLI::IsMember({"table", "json"}));
