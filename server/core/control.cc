@@ -112,7 +112,14 @@ void Control::stop() {
   });
   thread_.join();
   maintenance_.stop();
-  inbox_.run();  // what came after the loop ended: calls are refused, each is answered
+  stopped_.store(true, std::memory_order_seq_cst);
+  run_late();
+}
+
+// Calls that come when the thread has ended are refused, but each is answered.
+void Control::run_late() {
+  const std::lock_guard lock(late_);
+  inbox_.run();
 }
 
 std::uint64_t Control::uptime_ms() const { return (now_ns() - started_ns_) / kNsPerMs; }

@@ -19,6 +19,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -100,6 +101,7 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   void round_over();
   void watch_inbox();
   void run_inbox();
+  void run_late();
   void tell_drained_if_done();
 
   // control_arenas.cc
@@ -150,6 +152,10 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   boost::asio::steady_timer stop_timer_;
   bool stopping_ = false;                 // every call is refused from here on
   std::atomic<bool> draining_{false};     // set by begin_drain; any thread reads
+  // Set when the thread has ended; a caller that sees it runs the inbox itself (run_late). Sequentially consistent with the
+  // push before: either the caller sees it, or stop() sees the task.
+  std::atomic<bool> stopped_{false};
+  std::mutex late_;                       // who runs the inbox after the thread
   std::thread thread_;
 };
 
@@ -160,6 +166,7 @@ void Control::call(Done<T> done, F f) {
     if (stopping_) return done(Failure{Error::kDraining, error_advice(Error::kDraining)});
     f(std::move(done));
   });
+  if (stopped_.load(std::memory_order_seq_cst)) [[unlikely]] run_late();
 }
 
 // Runs `visit` on every shard's thread, then `then` with the answers, by shard, on the control thread.

@@ -1,7 +1,9 @@
 // Full arenas, the control thread's part: rounds in which every shard gives back what it can.
 //
 // A round: all shards publish their gathered frees; then all trim and say who holds what; then all retry what they have
-// parked. Requests that come while a round runs are for the next one, because memory may have come back behind it.
+// parked. Requests that come while a round runs are for the next one, because memory may have come back behind it. The
+// maintenance thread rests meanwhile: a superslab that it is just committing is in nobody's reach, and the arena would look
+// fuller than it is.
 #include <algorithm>
 
 #include "server/core/clock.h"
@@ -50,6 +52,7 @@ void Control::start_memory_round(std::uint16_t arena_id) {
   MemoryRound& state = memory_rounds_.at(arena_id);
   state.running = true;
   state.again = false;
+  maintenance_.pause();
   const auto tickets = std::exchange(state.wanted, std::vector<std::uint64_t>(shards_.size()));
   visit_all([](Shard& shard) { shard.publish(); }, [this, arena_id, tickets] {
     using Shares = std::vector<std::pair<std::uint16_t, HeldShare>>;
@@ -64,6 +67,7 @@ void Control::start_memory_round(std::uint16_t arena_id) {
                 shard.memory_round(arena_id, tickets[shard.index()], usage);
               },
               [this, arena_id] {
+                maintenance_.resume();
                 const auto found = memory_rounds_.find(arena_id);
                 if (found == memory_rounds_.end()) return;  // the arena was deleted
                 found->second.running = false;

@@ -67,9 +67,7 @@ void Control::attach_arena(SessionKey key, std::string arena, AttachMode mode, D
     const std::uint16_t id = record->id();
     record->sessions.insert(key.id);
     (*session)->attached[id] = mode;
-    SessionEntry& entry = record->state->arena->control().session({key.id});
-    entry.pid.store((*session)->pid, std::memory_order_relaxed);
-    entry.state.store(SessionEntry::kLive, std::memory_order_release);  // read by recovery
+    record->state->arena->mark_session({key.id}, SessionEntry::kLive);  // until Arena::reap
     round<HeldShare>(
         [key, id, mode](Shard& shard) {
           shard.attach(key.id, id, mode);
@@ -147,9 +145,7 @@ void Control::reap(std::uint16_t id, EndCause cause, Done<GivenBack> done) {
   for (const auto& [arena_id, mode] : session->attached) {
     ArenaRecord* record = arenas_.find(arena_id);
     if (record == nullptr) continue;
-    Arena& arena = *record->state->arena;
-    arena.control().session({id}).state.store(SessionEntry::kReaping, std::memory_order_release);
-    const ReapResult result = arena.reap({id});
+    const ReapResult result = record->state->arena->reap({id});
     record->reaped.blocks += result.blocks;
     record->reaped.bytes += result.bytes;
     given.blocks += result.blocks;
@@ -170,9 +166,8 @@ void Control::reap(std::uint16_t id, EndCause cause, Done<GivenBack> done) {
       },
       [this, id, cause, arenas, given, done = std::move(done)] {
         for (const std::uint16_t arena_id : arenas) {
-          ArenaRecord* record = arenas_.find(arena_id);
+          const ArenaRecord* record = arenas_.find(arena_id);
           if (record == nullptr) continue;
-          record->state->arena->control().session({id}).state.store(SessionEntry::kNone, std::memory_order_release);
           if (record->state->waiting.load(std::memory_order_relaxed) != 0) want_round(arena_id, 0, 0);
         }
         shared_.session_bytes.reset(id);
@@ -219,11 +214,6 @@ HandoffGrant Control::redeem(std::string_view token, Answer<PeerProcess> peer) {
     session->process = peer->identity;
     session->pid = peer->pid;
     session->uid = peer->uid;
-    for (const auto& [arena_id, mode] : session->attached) {
-      if (ArenaRecord* record = arenas_.find(arena_id)) {
-        record->state->arena->control().session({session->key.id}).pid.store(peer->pid, std::memory_order_relaxed);
-      }
-    }
     liveness_.watch(session->key.id, std::move(peer->pidfd));
   }
   return grant;

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "server/core/clock.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr int kRestMs = 5;                            // between two rounds: kicks in the meantime are merged
 constexpr int kLookMs = 200;                          // without a kick
+constexpr std::uint32_t kGiveBackAtOnce = 256;        // superslabs: bounds how long a pause may have to wait
 constexpr std::uint64_t kGiveBackNs = 500 * kNsPerMs; // decommit_idle's hysteresis is two of these
 
 }  // namespace
@@ -91,30 +93,46 @@ void Maintenance::work(bool give_back) {
   }
   graves.clear();  // whoever lets go last unmaps, and that should be this thread
   bool short_now = false;
+  const auto ahead = static_cast<std::uint32_t>(tunables_.commit_ahead_superslabs.load(std::memory_order_relaxed));
+  const auto keep = static_cast<std::uint32_t>(tunables_.keep_empty_superslabs.load(std::memory_order_relaxed));
   for (const auto& state : arenas) {
-    {
-      std::unique_lock lock(mutex_);
-      if (paused_ != 0) return;  // the next round comes soon
-      working_ = true;
-    }
     Arena& arena = *state->arena;
-    const auto ahead = tunables_.commit_ahead_superslabs.load(std::memory_order_relaxed);
-    const auto keep = tunables_.keep_empty_superslabs.load(std::memory_order_relaxed);
-    const auto committed = arena.commit_ahead(static_cast<std::uint32_t>(ahead));
-    short_now |= !committed.ok();
-    if (short_now && !short_of_memory_) {
-      log_(concat("arena '", arena.options().name, "': the kernel would not commit memory ahead; allocations will fail with ",
-                  error_name(committed.error()), " when they need more"));
+    for (std::uint32_t spare = 1; spare <= ahead; ++spare) {
+      Result<std::uint32_t> committed{0};
+      if (!step([&] { committed = arena.commit_ahead(spare); })) return;
+      if (committed.ok()) continue;
+      short_now = true;
+      if (!short_of_memory_) {
+        log_(concat("arena '", arena.options().name, "': the kernel would not commit memory ahead; allocations will fail with ",
+                    error_name(committed.error()), " when they need more"));
+      }
+      break;
     }
-    // Less than what is committed ahead would be committed again at once.
-    if (give_back) arena.decommit_idle(static_cast<std::uint32_t>(std::max(ahead, keep)));
-    {
-      const std::lock_guard lock(mutex_);
-      working_ = false;
-    }
-    changed_.notify_all();
+    if (!give_back) continue;
+    const bool done = step([&] {
+      const std::uint32_t free = arena.units().wholly_free();
+      // Less than what is committed ahead would be committed again at once.
+      arena.decommit_idle(std::max({ahead, keep, free > kGiveBackAtOnce ? free - kGiveBackAtOnce : 0}));
+    });
+    if (!done) return;
   }
   short_of_memory_ = short_now;
+}
+
+// One short piece of work, unless somebody paused: whoever pauses waits for the end of a piece.
+bool Maintenance::step(const std::function<void()>& piece) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (paused_ != 0) return false;  // the next round comes soon
+    working_ = true;
+  }
+  piece();
+  {
+    const std::lock_guard lock(mutex_);
+    working_ = false;
+  }
+  changed_.notify_all();
+  return true;
 }
 
 }  // namespace arenad::server

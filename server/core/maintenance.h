@@ -44,6 +44,7 @@ class Maintenance {
   void kick_slow();
   void run(std::stop_token stop);
   void work(bool give_back);
+  bool step(const std::function<void()>& piece);
 
   const ServerTunables& tunables_;
   const std::function<void(std::string)> log_;

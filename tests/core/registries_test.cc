@@ -1,0 +1,144 @@
+// The control thread's tables by themselves: ids, tokens, access, names.
+#include <gtest/gtest.h>
+
+#include "server/core/clock.h"
+#include "server/core/id_pool.h"
+#include "server/core/peer_process.h"
+#include "server/core/session_registry.h"
+#include "server/core/text.h"
+#include "server/core/token_table.h"
+
+namespace arenad::server {
+namespace {
+
+TEST(IdPool, GivesFreshOnesFirstAndThenTheOneThatRestsLongest) {
+  IdPool ids(1, 3);
+  EXPECT_EQ(ids.take(), 1);
+  EXPECT_EQ(ids.take(), 2);
+  ids.put_back(2);
+  ids.put_back(1);
+  EXPECT_EQ(ids.take(), 3);
+  EXPECT_EQ(ids.take(), 2);
+  EXPECT_EQ(ids.take(), 1);
+  EXPECT_EQ(ids.take(), std::nullopt);
+}
+
+TEST(SessionRegistry, EveryIdIsGivenOutOnceBeforeAnyComesBack) {
+  Limits limits;
+  limits.max_sessions = 65534;
+  SessionRegistry sessions(limits);
+  for (int i = 1; i <= 65534; ++i) {
+    const auto opened = sessions.open("s", 0);
+    ASSERT_TRUE(opened.ok());
+    ASSERT_EQ((*opened)->key.id, i);   // never 0 (nobody) nor 65535 (the reaper)
+    sessions.release((*opened)->key.id);
+  }
+  EXPECT_EQ((*sessions.open("s", 0))->key.id, 1);
+}
+
+TEST(SessionRegistry, ReapingSessionAnswersToNoKeyAndItsIdIsTaken) {
+  Limits limits;
+  limits.max_sessions = 1;
+  SessionRegistry sessions(limits);
+  SessionRecord* record = *sessions.open("s", 0);
+  const SessionKey key = record->key;
+  EXPECT_TRUE(sessions.find(key).ok());
+  EXPECT_EQ(sessions.find(SessionKey{key.id, key.secret + 1}).error().error, Error::kUnknownSession);
+  record->reaping = true;
+  EXPECT_EQ(sessions.find(key).error().error, Error::kUnknownSession);
+  EXPECT_EQ(sessions.open("t", 0).error().error, Error::kQuotaDaemon);
+  sessions.release(key.id);
+  EXPECT_TRUE(sessions.open("t", 0).ok());
+}
+
+TEST(TokenTable, TokenWorksOnceAndOnlyWithinItsTime) {
+  TokenTable tokens;
+  const std::uint64_t start = 1000;
+  const std::string token = tokens.issue(7, 3, AttachMode::kReader, start);
+  ASSERT_EQ(token.size(), 16u);
+  const auto use = tokens.redeem(token, start + kTokenLifeMs * kNsPerMs - 1);
+  ASSERT_TRUE(use);
+  EXPECT_EQ(use->session, 7);
+  EXPECT_EQ(use->arena, 3);
+  EXPECT_EQ(use->mode, AttachMode::kReader);
+  EXPECT_FALSE(tokens.redeem(token, start));
+  const std::string late = tokens.issue(7, 3, AttachMode::kReader, start);
+  EXPECT_FALSE(tokens.redeem(late, start + kTokenLifeMs * kNsPerMs));
+  EXPECT_EQ(tokens.size(), 0u);
+}
+
+TEST(TokenTable, ForgedTokensAreWorthNothing) {
+  TokenTable tokens;
+  std::string token = tokens.issue(7, 0, AttachMode::kNone, 0);
+  token[5] ^= 1;
+  EXPECT_FALSE(tokens.redeem(token, 0));
+  EXPECT_FALSE(tokens.redeem("", 0));
+  EXPECT_FALSE(tokens.redeem(std::string(17, 'x'), 0));
+  EXPECT_EQ(tokens.size(), 1u);
+}
+
+TEST(TokenTable, NewTokenReplacesTheOldOneOfTheSameSessionAndArena) {
+  TokenTable tokens;
+  const std::string old = tokens.issue(7, 3, AttachMode::kWriter, 0), bind = tokens.issue(7, 0, AttachMode::kNone, 0);
+  const std::string other = tokens.issue(8, 3, AttachMode::kWriter, 0);
+  const std::string fresh = tokens.issue(7, 3, AttachMode::kReader, 0);
+  EXPECT_EQ(tokens.size(), 3u);
+  EXPECT_FALSE(tokens.redeem(old, 0));
+  EXPECT_TRUE(tokens.redeem(fresh, 0));
+  EXPECT_TRUE(tokens.redeem(bind, 0));
+  EXPECT_TRUE(tokens.redeem(other, 0));
+}
+
+TEST(TokenTable, EndOfASessionOrArenaTakesItsTokensAlong) {
+  TokenTable tokens;
+  const std::string a = tokens.issue(7, 3, AttachMode::kWriter, 0), b = tokens.issue(7, 4, AttachMode::kWriter, 0);
+  const std::string c = tokens.issue(8, 4, AttachMode::kWriter, 0), d = tokens.issue(8, 3, AttachMode::kWriter, 0);
+  tokens.drop_session(7);
+  tokens.drop_arena(3);
+  EXPECT_FALSE(tokens.redeem(a, 0));
+  EXPECT_FALSE(tokens.redeem(b, 0));
+  EXPECT_TRUE(tokens.redeem(c, 0));
+  EXPECT_FALSE(tokens.redeem(d, 0));
+}
+
+PeerProcess peer(std::uint32_t uid, std::uint32_t gid, std::vector<std::uint32_t> groups = {}) {
+  PeerProcess p;
+  p.uid = uid;
+  p.gid = gid;
+  p.groups = std::move(groups);
+  return p;
+}
+
+TEST(MayAccess, DecidesAsForAFile) {
+  const ArenaAccess access{1000, 100, 0640};
+  EXPECT_TRUE(may_access(access, peer(1000, 5), 4));
+  EXPECT_TRUE(may_access(access, peer(1000, 5), 2));
+  EXPECT_TRUE(may_access(access, peer(2, 100), 4));
+  EXPECT_FALSE(may_access(access, peer(2, 100), 2));
+  EXPECT_TRUE(may_access(access, peer(2, 3, {7, 100}), 4));   // a supplementary group
+  EXPECT_FALSE(may_access(access, peer(2, 3, {7}), 4));
+  EXPECT_TRUE(may_access(access, peer(0, 0), 2));
+  // The first class that fits decides, even when a later one would allow.
+  EXPECT_FALSE(may_access({1000, 100, 0066}, peer(1000, 100), 4));
+  EXPECT_FALSE(may_access({1000, 100, 0606}, peer(2, 100), 4));
+}
+
+TEST(ProcessIdentity, SameOnlyWhenKnown) {
+  EXPECT_TRUE((ProcessIdentity{5, 0}.same_process({5, 10})));
+  EXPECT_FALSE((ProcessIdentity{5, 10}.same_process({6, 10})));   // a pid that was used again
+  EXPECT_TRUE((ProcessIdentity{0, 10}.same_process({0, 10})));
+  EXPECT_FALSE((ProcessIdentity{0, 0}.same_process({0, 0})));     // two strangers
+  EXPECT_FALSE((ProcessIdentity{}.known()));
+}
+
+TEST(Text, BytesAreWrittenAsOperatorsReadThem) {
+  EXPECT_EQ(bytes_text(0), "0 B");
+  EXPECT_EQ(bytes_text(1023), "1023 B");
+  EXPECT_EQ(bytes_text(1536), "1.5 KiB");
+  EXPECT_EQ(bytes_text(64ull << 20), "64 MiB");
+  EXPECT_EQ(bytes_text(~0ull), "16 EiB");
+  EXPECT_EQ(ref_text(0xab), "0x00000000000000ab");
+}
+
+}  // namespace
+}  // namespace arenad::server
