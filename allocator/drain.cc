@@ -80,6 +80,7 @@ std::uint64_t Heap::drain_slab(SlabState& slab) {
   if (taken == 0) return 0;
   counters_.drained_blocks += taken;
   if (slab.cls == kSpanClass) {
+    drained_spans_ += taken;
     release_slab(&slab);
     return taken;
   }

@@ -198,6 +198,7 @@ class Heap {
   HeapCounters counters_;                // but allocs, local_frees and flushed_blocks, which the magazines count
   std::uint64_t span_frees_ = 0;
   std::uint64_t flushed_blocks_ = 0;     // over all classes
+  std::uint64_t drained_spans_ = 0;       // part of counters_.drained_blocks; spans are not among active_blocks_
   std::uint64_t active_blocks_ = 0;      // sum of SlabState::out over slabs (not spans): the predecessor's total_active_blocks
   SuperslabIndex hint_{0};
   std::vector<std::uint64_t> remote_frees_to_;

@@ -27,7 +27,7 @@ Error Heap::refill(std::uint32_t cls) {
   Magazine& m = magazines_[cls + 1];
   const std::uint32_t count_before = m.count();
   const std::uint64_t active_before = active_blocks_;
-  const std::uint64_t drained_before = counters_.drained_blocks;
+  const std::uint64_t drained_before = counters_.drained_blocks - drained_spans_;
   const std::uint64_t flushed_before = flushed_blocks_;
   const bool batch = p0_batch_refill_built() && tunables().p0_active();
   Error e = batch ? refill_batch(cls, m) : refill_one(cls, m);
@@ -38,7 +38,7 @@ Error Heap::refill(std::uint32_t cls) {
   }
   ++counters_.refills;
   // Drained and flushed blocks came home in between: what is left of the change is what the magazine got.
-  const std::uint64_t home = (counters_.drained_blocks - drained_before) + (flushed_blocks_ - flushed_before);
+  const std::uint64_t home = (counters_.drained_blocks - drained_spans_ - drained_before) + (flushed_blocks_ - flushed_before);
   check_refill(cls, m.count() - count_before, active_blocks_ + home - active_before);
   return m.count() != 0 ? Error::kNone : e;
 }
