@@ -44,6 +44,7 @@ Error Heap::free_remote(Ref ref, SessionId freer) {
   if (canaries_) [[unlikely]] check_remote_canary(slot);
   const RemoteGather::Entry ready = gather_.add(slot);
   if (ready.bits != 0) publish_entry(ready);
+  if (gather_.overdue()) [[unlikely]] publish();
   return Error::kNone;
 }
 

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
+#include <utility>
 
 #include "allocator/ids.h"
 
@@ -25,38 +27,39 @@ class RemoteGather {
   Entry add(Slot slot) {
     const std::uint64_t key = slot.value >> 6;
     const std::uint64_t bit = std::uint64_t{1} << (slot.value & 63);
-    Entry& e = table_[(key ^ key >> 10) % kEntries];
-    if (e.key == key) {
+    const std::uint64_t at = key * 0x9e3779b97f4a7c15 >> (64 - kEntriesLog2);
+    Entry& e = table_[at];
+    ++gathered_;
+    if (e.key == key && e.bits != 0) {
       e.bits |= bit;
       if (e.bits != ~std::uint64_t{0}) return {};
-      const Entry full = e;
-      e.bits = 0;
-      return full;
+      used_[at / 64] &= ~(std::uint64_t{1} << (at % 64));
+      return {key, std::exchange(e.bits, 0)};
     }
-    const Entry evicted = e;
-    e = {key, bit};
-    return evicted;
+    used_[at / 64] |= std::uint64_t{1} << (at % 64);
+    return std::exchange(e, Entry{key, bit});
   }
 
-  bool empty() const {
-    std::uint64_t any = 0;
-    for (const Entry& e : table_) any |= e.bits;
-    return any == 0;
-  }
+  bool empty() const { return (used_[0] | used_[1]) == 0; }
+  // So many blocks have been added since take_all that their owners should hear of them.
+  bool overdue() const { return gathered_ >= kOverdue; }
 
   template <class F>
   void take_all(F&& publish) {
-    for (Entry& e : table_) {
-      if (e.bits == 0) continue;
-      const Entry full = e;
-      e.bits = 0;
-      publish(full);
-    }
+    for (std::size_t w = 0; w < used_.size(); ++w)
+      for (std::uint64_t used = std::exchange(used_[w], 0); used != 0; used &= used - 1) {
+        Entry& e = table_[w * 64 + static_cast<std::size_t>(std::countr_zero(used))];
+        publish(Entry{e.key, std::exchange(e.bits, 0)});
+      }
+    gathered_ = 0;
   }
 
  private:
-  static constexpr std::size_t kEntries = 16;
-  std::array<Entry, kEntries> table_{};
+  static constexpr int kEntriesLog2 = 7;
+  static constexpr std::uint32_t kOverdue = 1024;
+  std::uint32_t gathered_ = 0;
+  std::array<std::uint64_t, (1 << kEntriesLog2) / 64> used_{};   // bit i: table_[i] has bits
+  std::array<Entry, 1 << kEntriesLog2> table_{};
 };
 
 }  // namespace arenad
