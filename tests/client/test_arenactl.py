@@ -1,0 +1,119 @@
+"""arenactl as an operator or a script meets it: what it prints, in both forms, and its exit codes."""
+import json
+import os
+import subprocess
+
+import pytest
+
+from conftest import BIN
+
+
+def test_arena_is_created_shown_listed_and_deleted(ctl):
+    created = ctl.json("arena", "create", "frames", "--capacity", "16MiB")
+    assert created["name"] == "frames" and created["capacity_bytes"] == 16 << 20
+    assert created["access"]["mode"] == "0666" and not created["holder_only"] and not created["canary"]
+    assert ctl.json("arena", "get", "frames")["id"] == created["id"]
+    assert [a["name"] for a in ctl.json("arena", "list")["arenas"]] == ["frames"]
+    assert ctl.ok("arena", "delete", "frames") == "deleted frames\n"
+    assert ctl.json("arena", "list") == {"arenas": []}
+
+
+def test_arena_table_has_a_title_and_a_line_per_arena(ctl, arena):
+    title, line = ctl.ok("arena", "list").splitlines()
+    assert title.split() == ["NAME", "ID", "CAPACITY", "COMMITTED", "HELD", "BLOCKS", "SESSIONS", "UID:GID", "MODE", "OPTIONS"]
+    assert line.split()[0] == arena and "16 MiB" in line
+
+
+@pytest.mark.parametrize("text, capacity_bytes", [
+    ("4194304", 4 << 20), ("4M", 4 << 20), ("4MiB", 4 << 20), ("4 mib", 4 << 20), ("1G", 1 << 30), ("3MB", 4 << 20)])
+def test_sizes_have_units_and_round_up_to_superslabs(ctl, text, capacity_bytes):
+    try:
+        assert ctl.json("arena", "create", "sized", "-c", text)["capacity_bytes"] == capacity_bytes
+    finally:
+        ctl("arena", "delete", "sized")
+
+
+def test_access_and_options_of_an_arena(ctl):
+    made = ctl.json("arena", "create", "mine", "-c", "2M", "--mode", "0640", "--gid", "7", "--holder-only", "--canary")
+    assert made["access"] == {"uid": os.geteuid(), "gid": 7, "mode": "0640"}
+    assert made["holder_only"] and made["canary"]
+    line = ctl.ok("arena", "get", "mine").splitlines()[1]
+    assert "0640" in line and "holder-only canary" in line
+    ctl.ok("arena", "delete", "mine")
+
+
+@pytest.mark.parametrize("words, reason", [
+    (["arena", "get", "nowhere"], "UNKNOWN_ARENA"),
+    (["arena", "create", "bad name", "-c", "2M"], "INVALID_NAME"),
+    (["arena", "create", "empty", "-c", "0"], "INVALID_CAPACITY"),
+    (["holders", "nowhere"], "UNKNOWN_ARENA"),
+    (["audit", "nowhere"], "UNKNOWN_ARENA"),
+    (["tune", "set", "no_such_tunable=1"], "INVALID_OPTION"),
+    (["tune", "get", "no_such_tunable"], "INVALID_OPTION")])
+def test_refusal_exits_1_with_message_and_reason_on_stderr(ctl, words, reason):
+    refused = ctl(*words)
+    assert refused.returncode == 1 and refused.stdout == ""
+    assert refused.stderr.startswith("arenactl: ") and f"({reason})" in refused.stderr
+    as_json = ctl(*words, "-o", "json")
+    assert as_json.returncode == 1 and as_json.stdout == ""
+    assert json.loads(as_json.stderr)["error"]["reason"] == reason
+
+
+@pytest.mark.parametrize("words", [
+    [], ["arena"], ["no-such-command"], ["arena", "create", "x"], ["arena", "create", "x", "-c", "lots"],
+    ["arena", "create", "x", "-c", "2M", "--mode", "999"], ["holders"], ["audit", "-o", "xml"], ["tune", "set", "p0_log"]])
+def test_usage_errors_exit_2_and_reach_no_daemon(ctl, words):
+    wrong = ctl(*words, env={"ARENAD_SOCKET": "/tmp/arenad-is-not-here"})
+    assert wrong.returncode == 2 and wrong.stdout == "" and wrong.stderr
+
+
+def test_help_says_units_defaults_and_exit_codes():
+    text = subprocess.run([BIN / "arenactl", "--help"], capture_output=True, text=True, check=True).stdout
+    assert "Exit codes: 0 ok" in text and "3 an audit was not exact" in text and "/run/arenad" in text and "milliseconds" in text
+
+
+def test_nobody_there_exits_1_and_says_where_it_looked(ctl):
+    gone = ctl("health", "--socket", "/tmp/arenad-is-not-here")
+    assert gone.returncode == 1 and "UNAVAILABLE" in gone.stderr and "/tmp/arenad-is-not-here/arenad.sock" in gone.stderr
+
+
+def test_health_and_topology(ctl):
+    assert ctl.ok("health") == "SERVING\n"
+    assert ctl.json("health") == {"status": "SERVING"}
+    topology = ctl.json("topology")
+    assert [s["index"] for s in topology["shards"]] == [0, 1]
+    assert topology["shards"][1]["address"] == f"unix:{ctl.sockets}/shard-1.sock"
+    assert topology["handoff_path"] == f"{ctl.sockets}/handoff.sock"
+    # The same through a socket file, and flags in front of the command.
+    assert ctl.json("--socket", f"{ctl.sockets}/shard-1.sock", "topology")["shards"] == topology["shards"]
+
+
+def test_audit_of_a_quiet_arena_is_exact(ctl, arena):
+    report = ctl.json("audit", arena)
+    assert report["exact"] and report["p0_counter_mismatch"] == 0
+    assert [(a["arena"], a["held"], a["mismatches"], a["findings"]) for a in report["arenas"]] == [(arena, 0, 0, [])]
+    text = ctl.ok("audit").splitlines()
+    assert text[-1] == "audit: exact" and text[-2].startswith("[P0_COUNTER_OK] ")
+
+
+def test_tune_shows_and_changes(ctl):
+    tunables = {t["name"]: t for t in ctl.json("tune", "get")["tunables"]}
+    assert {"p0_enable", "p0_no_drain", "p0_log", "idle_drain_ms"} <= set(tunables)
+    assert all(t["description"] for t in tunables.values())
+    before = tunables["idle_drain_ms"]["value"]
+    changed = {t["name"]: t["value"] for t in ctl.json("tune", "set", "idle_drain_ms=70", "p0_log=1")["tunables"]}
+    assert changed["idle_drain_ms"] == "70" and changed["p0_log"] == "1"
+    line = ctl.ok("tune", "get", "idle_drain_ms").splitlines()[1]
+    assert line.split()[:3] == ["idle_drain_ms", "70", tunables["idle_drain_ms"]["default_value"]]
+    ctl.ok("tune", "set", f"idle_drain_ms={before}", "p0_log=0")
+
+
+def test_stats_slabinfo_holders_and_sessions_in_both_forms(ctl, arena):
+    assert len(ctl.json("stats")["shards"]) == 2
+    assert "from shard 1" in ctl.ok("stats", arena)
+    assert ctl.json("slabinfo", arena) == {"rows": []}
+    assert ctl.ok("slabinfo").split()[:3] == ["ARENA", "SHARD", "SIZE"]
+    assert ctl.json("holders", arena) == {"holders": [], "total_blocks": 0, "total_bytes": 0}
+    assert ctl.ok("holders", arena).splitlines()[-1] == "total: 0 blocks, 0 B"
+    assert ctl.json("sessions") == {"sessions": []}
+    assert ctl.ok("sessions").split()[:2] == ["ID", "NAME"]
