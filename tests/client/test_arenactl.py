@@ -1,11 +1,13 @@
 """arenactl as an operator or a script meets it: what it prints, in both forms, and its exit codes."""
+import concurrent.futures
 import json
 import os
 import subprocess
 
+import grpc
 import pytest
 
-from conftest import BIN
+from conftest import BIN, ROOT
 
 
 def test_arena_is_created_shown_listed_and_deleted(ctl):
@@ -117,3 +119,36 @@ def test_stats_slabinfo_holders_and_sessions_in_both_forms(ctl, arena):
     assert ctl.ok("holders", arena).splitlines()[-1] == "total: 0 blocks, 0 B"
     assert ctl.json("sessions") == {"sessions": []}
     assert ctl.ok("sessions").split()[:2] == ["ID", "NAME"]
+
+
+def encoded(message, text):
+    """A message of the admin service as bytes, from its text form."""
+    return subprocess.run(["protoc", "-I", ROOT / "proto", f"--encode=arenad.v1.{message}", "arenad/v1/admin.proto"],
+                          input=text.encode(), capture_output=True, check=True).stdout
+
+
+@pytest.fixture
+def inexact(tmp_path_factory):
+    """A socket file where something answers that no healthy arenad does: an audit that is not exact."""
+    answers = {"GetTopology": encoded("Topology", 'version: "fake" shards { address: "unix:/tmp/arenad-is-not-here" }'),
+               "Audit": encoded("AuditReport", 'arenas { arena: "broken" mismatches: 1 findings: "slab 3: held 5, counted 6" } '
+                                               'p0_counter_mismatch: 1')}
+    handlers = {name: grpc.unary_unary_rpc_method_handler(lambda request, context, bytes_=answer: bytes_)
+                for name, answer in answers.items()}
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("arenad.v1.Admin", handlers)])
+    path = str(tmp_path_factory.mktemp("s") / "x.sock")
+    server.add_insecure_port(f"unix:{path}")
+    server.start()
+    yield path
+    server.stop(None).wait()
+
+
+def test_audit_that_is_not_exact_exits_3_and_shows_the_findings(ctl, inexact):
+    text = ctl("audit", "--socket", inexact)
+    assert (text.returncode, text.stderr) == (3, "")
+    assert "broken: slab 3: held 5, counted 6" in text.stdout
+    assert "[P0_COUNTER_MISMATCH]" in text.stdout and "NOT EXACT" in text.stdout
+    report = ctl("audit", "--socket", inexact, "-o", "json")
+    assert report.returncode == 3
+    assert json.loads(report.stdout)["arenas"][0]["findings"] == ["slab 3: held 5, counted 6"]
