@@ -34,7 +34,7 @@ struct Options {
   std::uint32_t in_flight = 32;
   std::uint32_t blocks = 64;
   std::uint32_t threads = 2;
-  load::MeasureFor times{std::chrono::milliseconds(300), std::chrono::milliseconds(1000), std::chrono::milliseconds(25)};
+  load::MeasureFor times{std::chrono::milliseconds(300), std::chrono::milliseconds(1000), std::chrono::milliseconds(50), false};
 };
 
 Options parse(int argc, char** argv) {

@@ -3,7 +3,7 @@
 // Purpose: times whole rounds of at least 10 ms, so that reading the clock costs nothing, and gives the median round, so
 //   that a round in which the machine did something else does not count. One thread is timed by its processor time, which
 //   goes on only while it runs: another process on its core then costs it caches, but no time. Several threads are timed by
-//   the wall, because they wait for one another.
+//   the wall, because they wait for one another; there, windows in which one of them did not run all the time are set aside.
 // Threads: measure_here on the kernel's thread; measure_threads from outside.
 // Crash: private.
 #pragma once
@@ -14,6 +14,7 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <pthread.h>
 #include <span>
 #include <thread>
 #include <time.h>
@@ -28,6 +29,7 @@ struct MeasureFor {
   std::chrono::milliseconds warm_up{50};
   std::chrono::milliseconds total{200};
   std::chrono::milliseconds round{10};  // at least
+  bool threads_spin = true;             // false for threads that sleep by nature: then no window is set aside
 };
 
 inline double median(std::vector<double> values) {
@@ -36,11 +38,22 @@ inline double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// Processor time of the calling thread so far.
-inline std::chrono::nanoseconds thread_time() {
+// Processor time of a thread so far; by default the calling one's.
+inline std::chrono::nanoseconds thread_time(clockid_t clock = CLOCK_THREAD_CPUTIME_ID) {
   timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  clock_gettime(clock, &now);
   return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
+// Processor time of each of some threads that still run.
+inline std::vector<std::chrono::nanoseconds> thread_times(std::span<std::thread> threads) {
+  std::vector<std::chrono::nanoseconds> times;
+  for (std::thread& thread : threads) {
+    clockid_t clock{};
+    const bool runs = pthread_getcpuclockid(thread.native_handle(), &clock) == 0;
+    times.push_back(runs ? thread_time(clock) : std::chrono::nanoseconds(0));
+  }
+  return times;
 }
 
 // Runs `kernel.run(operations)` on this thread and returns the median round's ns per operation.
@@ -103,25 +116,35 @@ inline double measure_threads(std::span<const ThreadBody> bodies, std::span<cons
     for (const Progress& p : progress) sum += p.get();
     return sum;
   };
+  struct Moment {
+    Clock::time_point wall;
+    std::uint64_t operations;
+    std::vector<std::chrono::nanoseconds> ran;
+  };
+  const auto look = [&] { return Moment{Clock::now(), operations(), thread_times(threads)}; };
+  const auto all_ran = [](const Moment& a, const Moment& b) {
+    for (std::size_t i = 0; i < a.ran.size(); ++i)
+      if ((b.ran[i] - a.ran[i]) * 20 < (b.wall - a.wall) * 19) return false;  // 95 %
+    return true;
+  };
+
   std::this_thread::sleep_for(times.warm_up);
-  std::vector<double> windows;
+  std::vector<double> windows, undisturbed;
   const auto until = Clock::now() + times.total;
-  auto before = Clock::now();
-  std::uint64_t before_operations = operations();
-  while (before < until && !stop.is_requested()) {
-    std::this_thread::sleep_for(2 * times.round);
-    const auto now = Clock::now();
-    const std::uint64_t now_operations = operations();
-    const std::chrono::duration<double, std::nano> took = now - before;
-    if (now_operations != before_operations)
-      windows.push_back(took.count() / static_cast<double>(now_operations - before_operations));
-    before = now;
-    before_operations = now_operations;
+  for (Moment before = look(); before.wall < until && !stop.is_requested();) {
+    std::this_thread::sleep_for(times.round);
+    Moment now = look();
+    if (now.operations != before.operations) {
+      const std::chrono::duration<double, std::nano> took = now.wall - before.wall;
+      windows.push_back(took.count() / static_cast<double>(now.operations - before.operations));
+      if (times.threads_spin && all_ran(before, now)) undisturbed.push_back(windows.back());
+    }
+    before = std::move(now);
   }
   stop.request();
   for (std::thread& thread : threads) thread.join();
   if (failure) std::rethrow_exception(failure);
-  return median(std::move(windows));
+  return median(undisturbed.empty() ? std::move(windows) : std::move(undisturbed));
 }
 
 }  // namespace arenad::load
