@@ -1,0 +1,186 @@
+#include "server/rpc/daemon.h"
+
+#include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <csignal>
+#include <future>
+#include <thread>
+
+#include "server/core/clock.h"
+#include "server/core/engine.h"
+#include "server/core/text.h"
+#include "server/rpc/cpus.h"
+#include "server/rpc/http.h"
+#include "server/rpc/instance_lock.h"
+#include "server/rpc/services.h"
+#include "server/rpc/shard_loop.h"
+#include "server/rpc/version.h"
+
+namespace arenad::server {
+namespace {
+
+namespace asio = boost::asio;
+
+// What a call that is under way gets when the daemon has drained and ends.
+constexpr std::uint64_t kCallGraceMs = 250;
+
+std::string unix_address(const std::string& directory, const std::string& name) { return "unix:" + directory + "/" + name; }
+
+class Daemon {
+ public:
+  explicit Daemon(const Config& config) : config_(config) {}
+
+  // Errors: whatever keeps it from serving.
+  Answer<Nothing> start() {
+    auto lock = InstanceLock::take(config_.socket_dir);
+    if (!lock.ok()) return lock.error();
+    lock_ = std::move(*lock);
+    if (auto started = start_engine(); !started.ok()) return started;
+    if (auto started = start_loops(); !started.ok()) return started;
+    if (auto made = make_arenas(); !made.ok()) return made;
+    return start_http();
+  }
+
+  // From ready until stopped as asked.
+  void serve() {
+    wait_for_signal();
+    if (http_) http_->set_ready(true);
+    sd_notify(0, "READY=1");
+    spdlog::info("ready: {} shards, common address {}", loops_.size(), topology_.common_address);
+    io_.run();
+  }
+
+  void stop() {
+    if (engine_ != nullptr) engine_->stop();
+    {
+      std::vector<std::jthread> stoppers;   // together: each may take the whole grace time
+      for (const auto& loop : loops_) stoppers.emplace_back([&loop] { loop->stop(kCallGraceMs); });
+    }
+    for (std::uint32_t i = 0; i < loops_.size(); ++i) engine_->set_waker(i, nullptr);
+    http_.reset();
+    loops_.clear();
+    engine_.reset();
+  }
+
+ private:
+  Answer<Nothing> start_engine() {
+    EngineOptions options;
+    options.shards = config_.shards != 0 ? config_.shards : default_shards();
+    options.directory = config_.socket_dir;
+    options.limits = config_.limits;
+    options.tunables = config_.tunables;
+    options.log = [](const std::string& line) { spdlog::info("{}", line); };
+    auto engine = Engine::start(std::move(options));
+    if (!engine.ok()) return engine.error();
+    engine_ = std::move(*engine);
+    return Nothing{};
+  }
+
+  Answer<Nothing> start_loops() {
+    topology_.version = kVersion;
+    topology_.build_type = kBuildType;
+    topology_.common_address = unix_address(config_.socket_dir, "arenad.sock");
+    topology_.handoff_path = engine_->handoff_path();
+    topology_.started_ns = now_ns();
+    const std::vector<int> cpus = allowed_cpus();
+    for (std::uint32_t i = 0; i < engine_->shard_count(); ++i)
+      topology_.shards.push_back({unix_address(config_.socket_dir, "shard-" + std::to_string(i) + ".sock"), cpus[i % cpus.size()]});
+    // Shard 0 last: who reaches the common address can reach all others.
+    loops_.resize(engine_->shard_count());
+    for (std::uint32_t i = engine_->shard_count(); i-- > 0;) {
+      std::vector<std::string> addresses = {topology_.shards[i].address};
+      if (i == 0) {
+        addresses.push_back(topology_.common_address);
+        if (!config_.listen.empty()) addresses.push_back(config_.listen);
+      }
+      loops_[i] = std::make_unique<ShardLoop>(engine_->shard(i), engine_->tunables().spin_us,
+                                              ShardLoopOptions{std::move(addresses), topology_.shards[i].cpu});
+      auto started = loops_[i]->start(make_services(engine_->control(), topology_));
+      if (!started.ok()) return started;
+      engine_->set_waker(i, loops_[i].get());
+    }
+    for (const std::string& address : loops_[0]->addresses()) spdlog::info("serving on {}", address);
+    return Nothing{};
+  }
+
+  Answer<Nothing> make_arenas() {
+    for (const Config::ArenaAtStart& arena : config_.arenas) {
+      std::promise<Answer<ArenaFacts>> promise;
+      CreateArenaArgs args;
+      args.name = arena.name;
+      args.capacity_bytes = arena.capacity_bytes;
+      engine_->control().create_arena(std::move(args), [&promise](Answer<ArenaFacts> made) { promise.set_value(std::move(made)); });
+      const Answer<ArenaFacts> made = promise.get_future().get();
+      if (!made.ok()) return made.error();
+      spdlog::info("arena {}: {}", made->name, bytes_text(made->capacity_bytes));
+    }
+    return Nothing{};
+  }
+
+  Answer<Nothing> start_http() {
+    if (config_.http.empty()) return Nothing{};
+    std::string host;
+    std::uint16_t port = 0;
+    split_host_port(config_.http, host, port);
+    auto http = HttpServer::listen(io_, engine_->control(), host, port);
+    if (http.ok()) {
+      http_ = std::move(*http);
+      spdlog::info("HTTP on {}", http_->address());
+    } else if (config_.http_by_default) {
+      spdlog::warn("no HTTP: {}", http.error().message);
+    } else {
+      return http.error();
+    }
+    return Nothing{};
+  }
+
+  void wait_for_signal() {
+    signals_.async_wait([this](const boost::system::error_code& error, int signal) {
+      if (error) return;
+      if (!draining_) {
+        spdlog::info("signal {}: draining; a second one ends at once", signal);
+        draining_ = true;
+        sd_notify(0, "STOPPING=1");
+        if (http_) http_->set_ready(false);
+        engine_->begin_drain([this] { asio::post(io_, [this] { io_.stop(); }); });
+        for (const auto& loop : loops_) loop->announce_drain();
+        return wait_for_signal();
+      }
+      spdlog::warn("signal {} while draining: ending now", signal);
+      io_.stop();
+    });
+  }
+
+  const Config& config_;
+  InstanceLock lock_;
+  asio::io_context io_{1};
+  asio::signal_set signals_{io_, SIGTERM, SIGINT};
+  std::unique_ptr<Engine> engine_;
+  TopologyFacts topology_;
+  std::vector<std::unique_ptr<ShardLoop>> loops_;
+  std::unique_ptr<HttpServer> http_;
+  bool draining_ = false;
+};
+
+}  // namespace
+
+int run_daemon(const Config& config) {
+  ::signal(SIGPIPE, SIG_IGN);
+  Daemon daemon(config);
+  int code = 0;
+  if (const auto started = daemon.start(); started.ok()) {
+    daemon.serve();
+  } else {
+    spdlog::error("{}", started.error().message);
+    code = 1;
+  }
+  daemon.stop();
+  if (code == 0) spdlog::info("stopped");
+  return code;
+}
+
+}  // namespace arenad::server

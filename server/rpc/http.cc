@@ -1,0 +1,136 @@
+#include "server/rpc/http.h"
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <chrono>
+
+#include "server/core/text.h"
+#include "server/rpc/metrics.h"
+
+namespace arenad::server {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using tcp = asio::ip::tcp;
+
+// A client that sends nothing for so long is gone; a request has no body worth reading.
+constexpr auto kIdleTimeout = std::chrono::seconds(30);
+constexpr std::uint64_t kMostBodyBytes = 4096;
+
+}  // namespace
+
+struct HttpServer::State : std::enable_shared_from_this<State> {
+  State(asio::io_context& io, ControlApi& c) : io_context(io), acceptor(io), control(c) {}
+  void accept();
+
+  asio::io_context& io_context;
+  tcp::acceptor acceptor;
+  ControlApi& control;
+  std::string address;
+  bool ready = false;
+};
+
+namespace {
+
+// One connection: request, answer, and again while the client wants to.
+template <class State>
+class Connection : public std::enable_shared_from_this<Connection<State>> {
+ public:
+  Connection(std::shared_ptr<State> state, tcp::socket socket) : state_(std::move(state)), stream_(std::move(socket)) {}
+
+  void read() {
+    parser_.emplace();
+    parser_->body_limit(kMostBodyBytes);
+    stream_.expires_after(kIdleTimeout);
+    http::async_read(stream_, buffer_, *parser_, [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+      if (!error) self->serve();
+    });
+  }
+
+ private:
+  void serve() {
+    const auto& request = parser_->get();
+    const std::string_view target(request.target().data(), request.target().size());
+    const std::string_view path = target.substr(0, target.find('?'));
+    if (request.method() != http::verb::get && request.method() != http::verb::head)
+      return answer(http::status::method_not_allowed, "GET and HEAD only\n");
+    if (path == "/healthz") return answer(http::status::ok, "ok\n");
+    if (path == "/readyz") {
+      return state_->ready ? answer(http::status::ok, "ready\n")
+                           : answer(http::status::service_unavailable, "not ready: starting or draining\n");
+    }
+    if (path != "/metrics") return answer(http::status::not_found, "there are /healthz, /readyz and /metrics\n");
+    collect_metrics(state_->control, [self = this->shared_from_this()](Answer<std::string> text) {
+      asio::post(self->state_->io_context, [self, text = std::move(text)] {
+        if (text.ok()) self->answer(http::status::ok, *text, "text/plain; version=0.0.4; charset=utf-8");
+        else self->answer(http::status::service_unavailable, text.error().message + "\n");
+      });
+    });
+  }
+
+  void answer(http::status status, const std::string& body, const char* type = "text/plain; charset=utf-8") {
+    const auto& request = parser_->get();
+    response_.emplace(status, request.version());
+    response_->set(http::field::content_type, type);
+    response_->keep_alive(request.keep_alive());
+    response_->content_length(body.size());
+    if (request.method() != http::verb::head) response_->body() = body;
+    stream_.expires_after(kIdleTimeout);
+    http::async_write(stream_, *response_, [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+      if (!error && self->response_->keep_alive()) self->read();
+    });
+  }
+
+  std::shared_ptr<State> state_;
+  beast::tcp_stream stream_;
+  beast::flat_buffer buffer_{16 * 1024};
+  std::optional<http::request_parser<http::string_body>> parser_;
+  std::optional<http::response<http::string_body>> response_;
+};
+
+}  // namespace
+
+void HttpServer::State::accept() {
+  acceptor.async_accept([self = shared_from_this()](boost::system::error_code error, tcp::socket socket) {
+    if (error == asio::error::operation_aborted) return;
+    if (!error) std::make_shared<Connection<State>>(self, std::move(socket))->read();
+    self->accept();
+  });
+}
+
+Answer<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, ControlApi& control, const std::string& host,
+                                                       std::uint16_t port) {
+  auto state = std::make_shared<State>(io, control);
+  boost::system::error_code error;
+  tcp::resolver resolver(io);
+  const auto found = resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
+  if (!error) {
+    const tcp::endpoint endpoint = *found.begin();
+    state->acceptor.open(endpoint.protocol(), error);
+    if (!error) state->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error) state->acceptor.bind(endpoint, error);
+    if (!error) state->acceptor.listen(asio::socket_base::max_listen_connections, error);
+  }
+  if (error) {
+    return Failure{Error::kInvalidOption, concat("cannot serve HTTP on ", host, ":", port, ": ", error.message(),
+                                                 ": choose another address with --http, or none with --http=")};
+  }
+  state->address = concat("http://", host.find(':') == std::string::npos ? host : concat("[", host, "]"), ":",
+                          state->acceptor.local_endpoint().port());
+  state->accept();
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(state)));
+}
+
+HttpServer::HttpServer(std::shared_ptr<State> state) : state_(std::move(state)) {}
+HttpServer::~HttpServer() {
+  boost::system::error_code ignored;
+  state_->acceptor.close(ignored);
+}
+const std::string& HttpServer::address() const { return state_->address; }
+void HttpServer::set_ready(bool ready) { state_->ready = ready; }
+
+}  // namespace arenad::server

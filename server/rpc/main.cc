@@ -1,0 +1,37 @@
+// arenad: see daemon.h.
+#include <grpc/grpc.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "server/rpc/config.h"
+#include "server/rpc/daemon.h"
+
+int main(int argc, char** argv) {
+  using namespace arenad::server;
+  const auto loaded = load_config(argc, argv, environ);
+  if (!loaded.ok()) {
+    std::fprintf(stderr, "arenad: %s\n", loaded.error().message.c_str());
+    return 2;
+  }
+  const Invocation& invocation = *loaded;
+  switch (invocation.action) {
+    case Invocation::Action::kExit: return invocation.exit_code;
+    case Invocation::Action::kPrint: std::fputs(invocation.config.as_toml.c_str(), stdout); return 0;
+    case Invocation::Action::kCheck: std::puts("arenad: the configuration is good"); return 0;
+    case Invocation::Action::kServe: break;
+  }
+  // With the default poller any shard's thread may read any shard's sockets; with this one each reads its own
+  // (server/README.md). gRPC reads the variable when it starts.
+  ::setenv("GRPC_POLL_STRATEGY", "poll", 0);
+
+  auto logger = spdlog::stderr_color_mt("arenad");
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
+  spdlog::set_default_logger(logger);
+  spdlog::set_level(spdlog::level::from_str(invocation.config.log_level));
+  spdlog::flush_on(spdlog::level::info);
+  return run_daemon(invocation.config);
+}

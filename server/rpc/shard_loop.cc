@@ -1,0 +1,176 @@
+#include "server/rpc/shard_loop.h"
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/completion_queue.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string_view>
+#include <thread>
+
+#include "server/core/clock.h"
+#include "server/rpc/event.h"
+#include "server/rpc/turn_end.h"
+
+namespace arenad::server {
+namespace {
+
+// Events after which a turn ends though more are ready: gathered frees and deferred answers must not wait for ever.
+constexpr std::uint32_t kMostEventsInTurn = 128;
+// The longest sleep; it bounds what a missed timer could cost.
+constexpr std::uint64_t kLongestWaitNs = 1'000'000'000;
+constexpr std::string_view kUnixScheme = "unix:";
+
+gpr_timespec never_wait() { return gpr_inf_past(GPR_CLOCK_MONOTONIC); }
+
+gpr_timespec wait_ns(std::uint64_t ns) {
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(static_cast<std::int64_t>(ns), GPR_TIMESPAN));
+}
+
+void pin_to(int cpu) {
+  if (cpu < 0) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<std::size_t>(cpu), &set);
+  // A cpu that went away since it was chosen: unpinned works too.
+  pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+}  // namespace
+
+struct ShardLoop::Impl final {
+  explicit Impl(ShardLoop& owner) : woken(owner) {}
+
+  // A wake-up arrived. An Alarm's completion comes even when the Alarm is long over, so it never gets lost.
+  class Woken final : public Event {
+   public:
+    explicit Woken(ShardLoop& owner) : owner_(owner) {}
+    void complete(bool) override;
+
+   private:
+    ShardLoop& owner_;
+  };
+
+  TurnEnd turn_end;
+  std::unique_ptr<grpc::ServerCompletionQueue> queue;
+  std::vector<std::unique_ptr<RpcService>> services;
+  std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<ServeContext> context;
+  grpc::Alarm alarm;
+  Woken woken;
+  // 0 -> 1 by whoever sets the alarm, 1 -> 0 by the loop when its completion has come: one alarm under way at a time.
+  std::atomic<bool> alarm_set{false};
+  std::thread thread;
+};
+
+void ShardLoop::Impl::Woken::complete(bool) {
+  // Before the inbox is looked at: what is pushed from here on sets the alarm again. Pairs with the exchange in wake().
+  owner_.impl_->alarm_set.exchange(false, std::memory_order_seq_cst);
+  owner_.shard_.run_inbox();
+}
+
+ShardLoop::ShardLoop(ShardApi& shard, const std::atomic<std::uint64_t>& spin_us, ShardLoopOptions options)
+    : shard_(shard), spin_us_(spin_us), addresses_(std::move(options.addresses)), cpu_(options.cpu),
+      impl_(std::make_unique<Impl>(*this)) {}
+
+ShardLoop::~ShardLoop() { stop(0); }
+
+Answer<Nothing> ShardLoop::start(std::vector<std::unique_ptr<RpcService>> services) {
+  grpc::ServerBuilder builder;
+  std::vector<int> ports(addresses_.size(), 0);
+  for (std::size_t i = 0; i < addresses_.size(); ++i) {
+    builder.AddListeningPort(addresses_[i], grpc::InsecureServerCredentials(), &ports[i]);
+  }
+  // Two daemons on one TCP port would share its connections; and a Unix socket has no bandwidth to probe.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  for (const auto& service : services) builder.RegisterService(&service->service());
+  impl_->queue = builder.AddCompletionQueue();
+  impl_->services = std::move(services);
+  impl_->server = builder.BuildAndStart();
+  if (impl_->server == nullptr) {
+    impl_->queue->Shutdown();
+    impl_->queue.reset();
+    std::string list;
+    for (const std::string& address : addresses_) list += " " + address;
+    return Failure{Error::kInvalidOption, "cannot listen on" + list + ": see whether the directory may be written, the "
+                                              "path is below 108 characters and the port is free"};
+  }
+  for (std::size_t i = 0; i < addresses_.size(); ++i) {
+    if (std::string& address = addresses_[i]; address.starts_with(kUnixScheme)) {
+      // Whoever may enter the directory may call; what he may do is said by sessions and by each arena's access.
+      ::chmod(address.c_str() + kUnixScheme.size(), 0666);
+    } else if (address.ends_with(":0")) {
+      address.replace(address.size() - 1, 1, std::to_string(ports[i]));
+    }
+  }
+  impl_->context = std::make_unique<ServeContext>(ServeContext{*impl_->queue, impl_->turn_end, shard_});
+  impl_->thread = std::thread([this] { run(); });
+  return Nothing{};
+}
+
+void ShardLoop::wake() {
+  if (impl_->alarm_set.exchange(true, std::memory_order_seq_cst)) return;  // pairs with the exchange in Woken::complete
+  impl_->alarm.Set(impl_->queue.get(), never_wait(), static_cast<Event*>(&impl_->woken));
+}
+
+void ShardLoop::announce_drain() {
+  shard_.post([this] {
+    for (const auto& service : impl_->services) service->draining();
+  });
+}
+
+void ShardLoop::stop(std::uint64_t grace_ms) {
+  if (!impl_->thread.joinable()) return;
+  impl_->server->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(grace_ms));
+  // A queue that is shut down takes no alarm: keep the flag, so that no wake-up sets one. The loop gives it back while one
+  // is under way.
+  while (impl_->alarm_set.exchange(true, std::memory_order_seq_cst)) std::this_thread::yield();
+  impl_->queue->Shutdown();
+  impl_->thread.join();
+  impl_->server.reset();
+}
+
+void ShardLoop::run() {
+  pin_to(cpu_);
+  pthread_setname_np(pthread_self(), ("shard-" + std::to_string(shard_.index())).c_str());
+  grpc::ServerCompletionQueue& queue = *impl_->queue;
+  for (const auto& service : impl_->services) service->serve(*impl_->context);
+
+  using Next = grpc::CompletionQueue::NextStatus;
+  void* tag = nullptr;
+  bool ok = false;
+  std::uint64_t now = now_ns();
+  std::uint64_t timer = shard_.tick(now);
+  std::uint64_t sleep_after = 0;   // until then the loop polls instead of sleeping
+  for (;;) {
+    const std::uint64_t until_timer = timer > now ? timer - now : 0;
+    const bool poll = now < sleep_after || until_timer == 0;
+    Next next = queue.AsyncNext(&tag, &ok, poll ? never_wait() : wait_ns(std::min(until_timer, kLongestWaitNs)));
+    std::uint32_t events = 0;
+    for (; next == Next::GOT_EVENT; next = queue.AsyncNext(&tag, &ok, never_wait())) {
+      static_cast<Event*>(tag)->complete(ok);
+      if (++events == kMostEventsInTurn) break;
+    }
+    if (next == Next::SHUTDOWN) return;
+    if (events != 0) {
+      impl_->turn_end.run();
+      shard_.end_turn();
+      shard_.count_turn();
+    }
+    now = now_ns();
+    timer = shard_.tick(now);
+    if (events != 0) {
+      const std::uint64_t spin_us = spin_us_.load(std::memory_order_relaxed);
+      sleep_after = spin_us == 0 ? 0 : now + spin_us * 1000;
+    }
+  }
+}
+
+}  // namespace arenad::server
