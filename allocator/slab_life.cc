@@ -81,6 +81,7 @@ void Heap::gained(SlabState& slab) {
 
 // The `count` oldest freed entries of a magazine back into their slabs.
 void Heap::flush_freed(Magazine& m, std::uint32_t count) {
+  if (count == 0) return;  // a class that was never used has no storage to move
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::uint64_t entry = m.freed_bottom[i];
     const Slot slot{entry & Ref::kSlotMask};
