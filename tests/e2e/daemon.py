@@ -11,7 +11,10 @@ import grpc
 
 from contract import ROOT, HealthRequest, HealthResponse
 
-BIN = pathlib.Path(os.environ.get("ARENAD_BIN_DIR", ROOT / "build/release/bin"))
+BIN = pathlib.Path(os.environ.get("TESTED_BIN_DIR", ROOT / "build/release/bin"))
+
+# What the person who runs the tests has set for a daemon of theirs is not for these.
+CLEAN_ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("HAKMEM_", "ARENAD_"))}
 
 
 def wait_until(what, condition, deadline_s=10.0):
@@ -31,6 +34,7 @@ class Daemon:
     def __init__(self, *flags, env=None):
         self.flags, self.env = flags, env or {}
         self.dir = tempfile.mkdtemp(prefix="arenad-e2e-")  # short: a socket's path has at most 107 characters
+        os.chmod(self.dir, 0o755)  # other users may be its clients
         self.log_path = os.path.join(self.dir, "arenad.log")
         self.target = f"unix:{self.dir}/sockets/arenad.sock"
         os.mkdir(f"{self.dir}/sockets")
@@ -38,11 +42,10 @@ class Daemon:
 
     def start(self):
         """Starts it, again after its end too: same directory, flags and environment."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("HAKMEM_", "ARENAD_"))}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [BIN / "arenad", "--socket-dir", f"{self.dir}/sockets", *self.flags],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**clean, **self.env})
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**CLEAN_ENVIRONMENT, **self.env})
         wait_until("arenad is healthy", self.healthy, 20)
 
     def healthy(self):

@@ -170,7 +170,7 @@ def test_an_arena_in_use_is_deleted_by_force_only(client, arena, session):
 
 def test_a_full_arena_names_limit_usage_and_holders(client, session, arena):
     held = [session.allocate(arena.id, MIB, 1, tag=0xABC).refs[0] for _ in range(50)]
-    refusal = refusal_of(session.allocate, arena.id, MIB, 100)
+    refusal = refusal_of(session.allocate, arena.id, MIB, 20)
     expect(refusal, "RESOURCE_EXHAUSTED", "ARENA_FULL", "tester", arena.name)
     assert client.arena(arena.name).held_blocks == 50, "all or nothing"
     # What was said to help helps.
@@ -263,13 +263,38 @@ def test_a_new_attachment_replaces_the_token_of_the_one_before(session, arena):
     os.close(answer.fds[0])
 
 
-def test_access_is_checked_against_the_peers_credentials(client):
-    closed = client.create_arena("closed", 16 * MIB, access=arenas.ArenaAccess(uid=54321, gid=54321, mode=0o440))
-    session = Session(client, "someone").bind()
-    token = session.attach(closed.name, WRITER).handoff_token
-    answer = show_token(session.opened.handoff_path, token)
-    assert (answer.status, answer.reason) == (grpc.StatusCode.PERMISSION_DENIED.value[0], "NOT_PERMITTED"), answer
-    assert not answer.fds
+def show_token_as(uid, path, token):
+    """Shows the token from a process of that user; returns the status and reason of the answer."""
+    if os.geteuid() != 0:
+        answer = show_token(path, token)  # not root: as whoever this is, which is not the arena's owner either
+        return answer.status, answer.reason
+    inlet, outlet = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            answer = show_token(path, token)
+            os.write(outlet, f"{answer.status} {answer.reason}".encode())
+        finally:
+            os._exit(0)
+    os.close(outlet)
+    os.waitpid(child, 0)
+    with os.fdopen(inlet) as said:
+        status, reason = said.read().split()
+    return int(status), reason
+
+
+@pytest.mark.parametrize("mode, attach, granted", [
+    (0o660, WRITER, False), (0o660, READER, False), (0o664, WRITER, False), (0o664, READER, True), (0o666, WRITER, True)])
+def test_access_is_checked_against_the_peers_credentials(client, mode, attach, granted):
+    arena = client.create_arena("guarded", 16 * MIB, access=arenas.ArenaAccess(uid=54321, gid=54321, mode=mode))
+    session = Session(client, "someone")
+    token = session.attach(arena.name, attach).handoff_token
+    answer = show_token_as(54322, session.opened.handoff_path, token)
+    refused = (grpc.StatusCode.PERMISSION_DENIED.value[0], "NOT_PERMITTED")
+    assert answer == ((0, "UNSPECIFIED") if granted else refused)
 
 
 def test_exchange_answers_a_failed_request_and_goes_on(client, session, arena):

@@ -7,7 +7,7 @@ import pytest
 
 from client import MIB, Session, refusal_of
 from contract import ReflectionRequest, ReflectionResponse, blocks
-from daemon import BIN, wait_until
+from daemon import BIN, CLEAN_ENVIRONMENT, wait_until
 
 
 def test_reflection_lists_all_services(client):
@@ -17,7 +17,7 @@ def test_reflection_lists_all_services(client):
     (answer,) = talk(iter([ReflectionRequest(list_services="*")]))
     offered = {service.name for service in answer.list_services_response.service}
     assert {"arenad.v1.Arenas", "arenad.v1.Sessions", "arenad.v1.Blocks", "arenad.v1.Admin", "grpc.health.v1.Health",
-            "grpc.reflection.v1alpha.ServerReflection"} <= offered
+            "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"} <= offered
 
 
 def test_topology_names_a_shard_and_an_address_each(start_daemon, connect):
@@ -90,7 +90,8 @@ def test_sigterm_ends_at_the_deadline_when_a_client_does_not_leave(start_daemon,
     (("--shards", "many"), "shards"),
 ])
 def test_a_wrong_command_line_is_an_error_that_names_it(flags, word):
-    done = subprocess.run([BIN / "arenad", *flags], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([BIN / "arenad", *flags], capture_output=True, text=True, timeout=20, check=False,
+                          env=CLEAN_ENVIRONMENT)
     assert done.returncode not in (0, -6, -11)
     assert word in done.stdout + done.stderr
 

@@ -77,7 +77,9 @@ def test_the_batch_refill_is_switched_live(daemon, connect):
 
 def test_the_kill_switch_wins_over_a_live_enable(start_daemon, connect):
     work = Work(start_daemon("--shards", "2", env={"HAKMEM_TINY_P0_DISABLE": "1"}), connect)
-    work.client.set_tunables(p0_enable="1")
+    refusal = refusal_of(work.client.set_tunables, p0_enable="1")
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "INVALID_OPTION")
+    assert "HAKMEM_TINY_P0_DISABLE" in refusal.message
     assert not work.is_batching()
     work.audit()
 
