@@ -60,9 +60,9 @@ void add_create(CLI::App& arena, Invocation& invocation) {
   auto* create = arena.add_subcommand("create", "Create an arena and show it");
   create->add_option("name", args->name, "[A-Za-z0-9._-], 1 to 64 characters")->required();
   create->add_option("-c,--capacity", args->options.capacity_bytes,
-                     "Bytes, or with a unit: 64M, 64MiB (powers of 1024), 64MB (of 1000). Rounded up to 2 MiB; committed as it is used")
+                     "Bytes, or with a unit: 64M, 64MiB and 64MB are all 64 * 1024 * 1024. Rounded up to 2 MiB; committed as it is used")
       ->required()
-      ->transform(CLI::AsSizeValue(true));
+      ->transform(CLI::AsSizeValue(false));
   create->add_flag("--holder-only", args->options.holder_only, "Only the holder may free a block; others take it over first");
   create->add_flag("--canary", args->options.canary, "Guard bytes around each block, checked when it is freed (24 bytes a block)");
   auto* uid = create->add_option("--uid", args->options.access.uid, "Owner; default: yours, when --gid or --mode is given");

@@ -70,13 +70,18 @@ def hand_over(path, token):
     return fds[0], data_bytes
 
 
-def keep_alive(stub, sessions_pb2, key):
-    """Opens the stream that keeps the session alive and waits until the daemon confirmed it. Returns how to end it."""
-    requests = queue.SimpleQueue()
-    requests.put(sessions_pb2.KeepAliveRequest(session=key))
-    events = stub.KeepAlive(iter(requests.get, None))   # sends what is put in; None ends it
-    next(events)
-    return lambda: requests.put(None)
+class KeepAlive:
+    """The stream that keeps a session alive; confirmed by the daemon when the constructor returns."""
+
+    def __init__(self, stub, sessions_pb2, key):
+        self.requests = queue.SimpleQueue()
+        self.requests.put(sessions_pb2.KeepAliveRequest(session=key))
+        # Kept: gRPC cancels a stream whose object goes away, and the session would end with it.
+        self.events = stub.KeepAlive(iter(self.requests.get, None))   # sends what is put in; None ends it
+        next(self.events)
+
+    def close(self):
+        self.requests.put(None)
 
 
 def main():
@@ -97,7 +102,7 @@ def main():
     print(f"created   arena {arena.name} (id {arena.id}), {arena.capacity_bytes >> 20} MiB")
 
     opened = sessions.OpenSession(sessions_pb2.OpenSessionRequest(name="python-example"))
-    end_keep_alive = keep_alive(sessions, sessions_pb2, opened.session)
+    keep_alive = KeepAlive(sessions, sessions_pb2, opened.session)
     print(f"opened    session {opened.session.id}, its KeepAlive stream is confirmed")
 
     attached = sessions.AttachArena(sessions_pb2.AttachArenaRequest(
@@ -134,7 +139,7 @@ def main():
 
     memory.close()
     given_back = sessions.CloseSession(sessions_pb2.CloseSessionRequest(session=opened.session))
-    end_keep_alive()
+    keep_alive.close()
     print(f"closed    the session; it still held {given_back.blocks_given_back} blocks")
     arenas.DeleteArena(arenas_pb2.DeleteArenaRequest(name=arena.name))
     print(f"deleted   arena {arena.name}")

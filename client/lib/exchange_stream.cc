@@ -161,8 +161,9 @@ void ExchangeStream::write_next() {
   if (writing_ || failing_ || outbox_.empty()) return;
   v1::ExchangeRequest& request = outbox_.front();
   writing_ = true;
-  // With more behind it gRPC may wait and send several messages in one write.
-  stream_->Write(request, outbox_.size() > 1 ? ::grpc::WriteOptions().set_buffer_hint() : ::grpc::WriteOptions(), tag(Event::kWritten));
+  // No buffer hint, though more may be behind it: gRPC 1.51 does not complete a hinted write until another one is started, and
+  // the one that would flush it may only start when this one has completed.
+  stream_->Write(request, tag(Event::kWritten));
   ++operations_;
 }
 

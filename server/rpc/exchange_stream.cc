@@ -31,7 +31,7 @@ ExchangeStream::~ExchangeStream() { owner_.context_.turn_end.remove(*this); }
 void ExchangeStream::ask() {
   context_.emplace();
   stream_.emplace(&*context_);
-  any_request_ = no_more_requests_ = broken_ = malformed_ = false;
+  any_request_ = any_answer_ = no_more_requests_ = broken_ = malformed_ = false;
   owner_.ask_(&*context_, &*stream_, &owner_.context_.queue, asked_.tag());
 }
 
@@ -148,11 +148,10 @@ void ExchangeStream::answer(std::uint64_t sequence, v1::ExchangeResponse& respon
 
 void ExchangeStream::write_next() {
   if (writing_ || broken_ || slots_.empty() || !slots_.front().ready) return;
-  grpc::WriteOptions options;
-  // More follows at once, and that will take this one along.
-  if (slots_.size() > 1 && slots_[1].ready) options.set_buffer_hint();
   writing_ = true;
-  stream_->Write(slots_.front().bytes, options, written_.tag());
+  // No buffer hint, though more may be ready: gRPC 1.51 completes a hinted write only when another one is started, and that
+  // one waits here for this one to complete.
+  stream_->Write(slots_.front().bytes, written_.tag());
 }
 
 void ExchangeStream::on_written(bool ok) {

@@ -14,6 +14,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("ARENAD_BIN_DIR", ROOT / "build/release/bin"))
 
 
+def clean_environment():
+    """This process's, without what would configure a daemon or a client: arenad refuses variables that it does not know."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("HAKMEM_", "ARENAD_"))}
+
+
 class Arenactl:
     """Runs arenactl against one socket directory."""
 
@@ -21,8 +26,7 @@ class Arenactl:
         self.sockets = sockets
 
     def __call__(self, *words, env=None):
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("HAKMEM_", "ARENAD_"))}
-        return subprocess.run([BIN / "arenactl", *words], env={**clean, "ARENAD_SOCKET": self.sockets, **(env or {})},
+        return subprocess.run([BIN / "arenactl", *words], env={**clean_environment(), "ARENAD_SOCKET": self.sockets, **(env or {})},
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
 
     def ok(self, *words):
@@ -43,7 +47,7 @@ def ctl():
     log_path = os.path.join(directory, "log")
     with open(log_path, "wb") as log:
         daemon = subprocess.Popen([BIN / "arenad", "--socket-dir", sockets, "--shards", "2"],
-                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean_environment())
     try:
         arenactl = Arenactl(sockets)
         deadline = time.monotonic() + 20

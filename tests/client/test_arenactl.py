@@ -27,7 +27,7 @@ def test_arena_table_has_a_title_and_a_line_per_arena(ctl, arena):
 
 
 @pytest.mark.parametrize("text, capacity_bytes", [
-    ("4194304", 4 << 20), ("4M", 4 << 20), ("4MiB", 4 << 20), ("4 mib", 4 << 20), ("1G", 1 << 30), ("3MB", 4 << 20)])
+    ("4194304", 4 << 20), ("64M", 64 << 20), ("64MiB", 64 << 20), ("64 mib", 64 << 20), ("64MB", 64 << 20), ("1G", 1 << 30), ("3M", 4 << 20)])
 def test_sizes_have_units_and_round_up_to_superslabs(ctl, text, capacity_bytes):
     try:
         assert ctl.json("arena", "create", "sized", "-c", text)["capacity_bytes"] == capacity_bytes
