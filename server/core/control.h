@@ -123,7 +123,7 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   UsageSummary summarize(std::uint16_t arena_id, const std::vector<std::vector<std::pair<std::uint16_t, HeldShare>>>& shares);
 
   // control_admin.cc
-  void start_quiet_round(std::shared_ptr<QuietRound> quiet, std::uint16_t scope, Done<AuditResult> done);
+  void start_quiet_round(std::uint16_t scope, Done<AuditResult> done);
   void when_not_quiet(std::function<void()> f);
 
   boost::asio::io_context io_;

@@ -122,19 +122,24 @@ void Control::audit(std::string arena, Done<AuditResult> done) {
   call<AuditResult>(std::move(done), [this, arena = std::move(arena)](Done<AuditResult> done) {
     const auto scope = scope_of(arena);
     if (!scope.ok()) return done(scope.error());
-    std::vector<std::shared_ptr<ArenaState>> states;
-    for (const auto& [name, record] : arenas_.all())
-      if (*scope == 0 || record.id() == *scope) states.push_back(record.state);
-    auto quiet = std::make_shared<QuietRound>(static_cast<std::uint32_t>(shards_.size()), std::move(states), kArriveWithinMs);
     // All publish, then all drain, so that what was freed is home when the shards stand still.
-    visit_all([](Shard& shard) { shard.publish(); }, [this, quiet, scope = *scope, done = std::move(done)] {
-      visit_all([scope](Shard& shard) { shard.drain(scope); },
-                [this, quiet, scope, done] { start_quiet_round(quiet, scope, done); });
+    visit_all([](Shard& shard) { shard.publish(); }, [this, arena, scope = *scope, done = std::move(done)] {
+      visit_all([scope](Shard& shard) { shard.drain(scope); }, [this, arena, scope, done] {
+        if (const auto still = scope_of(arena); !still.ok() || *still != scope) {
+          return done(refuse(Error::kUnknownArena, "arena '", arena, "' was deleted before its audit"));
+        }
+        start_quiet_round(scope, done);
+      });
     });
   });
 }
 
-void Control::start_quiet_round(std::shared_ptr<QuietRound> quiet, std::uint16_t scope, Done<AuditResult> done) {
+void Control::start_quiet_round(std::uint16_t scope, Done<AuditResult> done) {
+  // The arenas that there are now: a deletion from here on reaches each shard after the round.
+  std::vector<std::shared_ptr<ArenaState>> states;
+  for (const auto& [name, record] : arenas_.all())
+    if (scope == 0 || record.id() == scope) states.push_back(record.state);
+  auto quiet = std::make_shared<QuietRound>(static_cast<std::uint32_t>(shards_.size()), std::move(states), kArriveWithinMs);
   ++quiet_;
   maintenance_.pause();
   round<ShardFacts>(

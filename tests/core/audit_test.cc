@@ -157,6 +157,28 @@ TEST(Audit, SeveralAtOnceAreAllAnswered) {
   for (auto& answer : answers) EXPECT_TRUE(answer.get()->exact);
 }
 
+TEST(Audit, IsExactOrRefusedWhenAnArenaIsDeletedUnderIt) {
+  Daemon daemon(3);
+  for (int i = 0; i < 30; ++i) {
+    const auto arena = daemon.create("brief", 4 * kMiB);
+    const SessionKey key = daemon.open_attached("brief");
+    ASSERT_TRUE(daemon.allocate(i % 3, key, arena->id, 64, 100).ok());
+    std::promise<Answer<AuditResult>> of_all, of_one;
+    daemon.control().audit("", [&](Answer<AuditResult> answer) { of_all.set_value(std::move(answer)); });
+    daemon.control().audit("brief", [&](Answer<AuditResult> answer) { of_one.set_value(std::move(answer)); });
+    ASSERT_TRUE(daemon.remove("brief", true).ok());
+    const auto all = of_all.get_future().get(), one = of_one.get_future().get();
+    ASSERT_TRUE(all.ok()) << all.error().message;
+    EXPECT_TRUE(all->exact);
+    if (one.ok()) {
+      EXPECT_TRUE(one->exact);
+    } else {
+      EXPECT_EQ(one.error().error, Error::kUnknownArena);
+    }
+    ASSERT_TRUE(daemon.close(key).ok());
+  }
+}
+
 TEST(Audit, OfAnUnknownArenaIsRefused) {
   Daemon daemon(1);
   EXPECT_EQ(daemon.audit("nobody").error().error, Error::kUnknownArena);

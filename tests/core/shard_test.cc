@@ -1,0 +1,178 @@
+// A shard by itself, with a control thread that only notes what it is told.
+#include "server/core/shard.h"
+
+#include <gtest/gtest.h>
+
+#include "server/core/clock.h"
+
+namespace arenad::server {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+
+struct NotingControl : ControlLink {
+  std::vector<std::uint64_t> tickets;
+  int returned = 0;
+  int kicks = 0;
+  void need_memory(std::uint16_t, std::uint32_t, std::uint64_t ticket) override { tickets.push_back(ticket); }
+  void memory_returned(std::uint16_t) override { ++returned; }
+  void kick_maintenance() override { ++kicks; }
+};
+
+class ShardAlone : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    shared.control = &control;
+    ArenaOptions options;
+    options.id = {9};
+    options.capacity_bytes = 4 * kMiB;
+    auto made = Arena::create(options);
+    ASSERT_TRUE(made.ok());
+    state = std::make_shared<ArenaState>(std::move(*made));
+    for (Shard* shard : {&zero, &one}) {
+      shard->add_arena(state);
+      shard->add_session(key.id, key.secret);
+      shard->attach(key.id, 9, AttachMode::kRemote);
+    }
+  }
+  // The answer, when the shard has given one.
+  std::shared_ptr<std::optional<Answer<AllocatedBlocks>>> allocate(Shard& shard, std::uint64_t size, std::uint32_t wait_ms = 0) {
+    AllocateArgs args;
+    args.session = key;
+    args.arena_id = 9;
+    args.size_bytes = size;
+    args.wait_ms = wait_ms;
+    auto answer = std::make_shared<std::optional<Answer<AllocatedBlocks>>>();
+    shard.allocate(args, [answer](Answer<AllocatedBlocks> a) { answer->emplace(std::move(a)); });
+    return answer;
+  }
+  static std::uint64_t ref(const std::optional<Answer<AllocatedBlocks>>& answer) { return (*answer)->blocks[0].ref.value; }
+
+  const SessionKey key{5, 12345};
+  NotingControl control;
+  SharedState shared{0};
+  std::shared_ptr<ArenaState> state;
+  Shard zero{0, 2, shared}, one{1, 2, shared};
+};
+
+TEST_F(ShardAlone, OrdinaryAllocationIsAnsweredInsideTheCall) {
+  const auto got = allocate(zero, 64);
+  ASSERT_TRUE(got->has_value());
+  EXPECT_TRUE((*got)->ok());
+  EXPECT_TRUE(control.tickets.empty());
+}
+
+TEST_F(ShardAlone, RemoteFreesAreAnnouncedAtTheEndOfTheTurn) {
+  const std::uint64_t block = ref(*allocate(zero, 64));
+  ASSERT_EQ(one.free(key, 9, std::vector{block})->done, 1u);
+  one.end_turn();
+  zero.drain(9);
+  EXPECT_EQ(zero.facts(9).heap.drained_blocks, 1u);
+  EXPECT_EQ(one.facts(9).remote_frees_to[0], 1u);
+  EXPECT_GT(control.kicks, 0);
+  EXPECT_EQ(control.returned, 0);   // nobody waits
+}
+
+TEST_F(ShardAlone, ParkedRequestFailsOnlyAfterTheRoundThatItAskedFor) {
+  const auto all = allocate(zero, 4 * kMiB);
+  const auto first = allocate(one, 64), second = allocate(one, 64);
+  ASSERT_EQ(control.tickets, (std::vector<std::uint64_t>{1, 2}));
+  EXPECT_EQ(state->waiting, 2u);
+  EXPECT_FALSE(first->has_value());
+  UsageSummary usage;
+  usage.biggest_holders = "session 5 'x' 4 MiB in 1 blocks";
+  one.memory_round(9, 1, usage);
+  ASSERT_TRUE(first->has_value());
+  EXPECT_EQ((*first)->error().error, Error::kArenaFull);
+  EXPECT_NE((*first)->error().message.find(usage.biggest_holders), std::string::npos);
+  EXPECT_FALSE(second->has_value());
+  ASSERT_EQ(zero.free(key, 9, std::vector{ref(*all)})->done, 1u);
+  one.memory_round(9, 2, usage);
+  ASSERT_TRUE(second->has_value());
+  EXPECT_TRUE((*second)->ok());
+  EXPECT_EQ(state->waiting, 0u);
+}
+
+TEST_F(ShardAlone, FreeWhileSomebodyWaitsIsToldToTheControlThread) {
+  const auto all = allocate(zero, 4 * kMiB);
+  const auto waiting = allocate(one, 64, 60'000);
+  zero.end_turn();
+  EXPECT_EQ(control.returned, 0);
+  ASSERT_EQ(zero.free(key, 9, std::vector{ref(*all)})->done, 1u);
+  zero.end_turn();
+  EXPECT_EQ(control.returned, 1);
+  EXPECT_FALSE(waiting->has_value());
+  one.memory_round(9, 0, {});
+  ASSERT_TRUE(waiting->has_value());
+  EXPECT_TRUE((*waiting)->ok());
+}
+
+TEST_F(ShardAlone, TickComesWhenAWaitIsOver) {
+  const auto all = allocate(zero, 4 * kMiB);
+  const std::uint64_t before = now_ns();
+  zero.tick(before);
+  const auto waiting = allocate(zero, 64, 5);
+  const std::uint64_t next = zero.tick(before);   // earlier than what the tick before said
+  EXPECT_LE(next, now_ns() + 5 * kNsPerMs);
+  zero.tick(next);
+  zero.tick(now_ns() + 5 * kNsPerMs);
+  ASSERT_TRUE(waiting->has_value());
+  EXPECT_EQ((*waiting)->error().error, Error::kWaitExpired);
+}
+
+TEST_F(ShardAlone, IdleTickDrainsAtItsIntervalAndNotBefore) {
+  const std::uint64_t block = ref(*allocate(zero, 64));
+  ASSERT_EQ(one.free(key, 9, std::vector{block})->done, 1u);
+  one.end_turn();
+  const std::uint64_t start = now_ns();
+  const std::uint64_t next = zero.tick(start);
+  EXPECT_EQ(next, start + 100 * kNsPerMs);
+  EXPECT_EQ(zero.facts(9).heap.drained_blocks, 1u);
+  EXPECT_EQ(zero.tick(next - 1), next);
+  EXPECT_EQ(zero.facts(9).idle_drains, 1u);
+  EXPECT_EQ(zero.tick(next), next + 100 * kNsPerMs);
+  EXPECT_EQ(zero.facts(9).idle_drains, 2u);
+}
+
+TEST_F(ShardAlone, QuarantinedArenaRefusesAllocationsAndTakesFrees) {
+  const std::uint64_t block = ref(*allocate(zero, 64));
+  state->arena->quarantine("slab 3 has no owner");
+  // The magazine may still serve: the fast path asks nobody. A size that needs a new slab does.
+  const auto refused = allocate(zero, 50'000);
+  ASSERT_TRUE(refused->has_value());
+  EXPECT_EQ((*refused)->error().error, Error::kQuarantined);
+  EXPECT_NE((*refused)->error().message.find("slab 3 has no owner"), std::string::npos) << (*refused)->error().message;
+  EXPECT_EQ(zero.free(key, 9, std::vector{block})->done, 1u);
+}
+
+TEST_F(ShardAlone, CallbackOfAServedWaiterMayAllocateAgain) {
+  const auto all = allocate(zero, 4 * kMiB);
+  AllocateArgs args;
+  args.session = key;
+  args.arena_id = 9;
+  args.size_bytes = 2 * kMiB;
+  args.wait_ms = 60'000;
+  int served = 0;
+  zero.allocate(args, [&](Answer<AllocatedBlocks> first) {
+    EXPECT_TRUE(first.ok());
+    ++served;
+    zero.allocate(args, [&](Answer<AllocatedBlocks> second) {
+      EXPECT_TRUE(second.ok());
+      ++served;
+      zero.allocate(args, [&](Answer<AllocatedBlocks> third) {
+        EXPECT_EQ(third.error().error, Error::kDraining);
+        ++served;
+      });
+    });
+  });
+  ASSERT_EQ(zero.free(key, 9, std::vector{ref(*all)})->done, 1u);
+  zero.end_turn();
+  EXPECT_EQ(served, 2);
+  EXPECT_EQ(state->waiting, 1u);
+  zero.fail_parked(Error::kDraining);
+  EXPECT_EQ(served, 3);
+  EXPECT_EQ(state->waiting, 0u);
+}
+
+}  // namespace
+}  // namespace arenad::server
