@@ -46,7 +46,7 @@ def ctl():
     os.mkdir(sockets)
     log_path = os.path.join(directory, "log")
     with open(log_path, "wb") as log:
-        daemon = subprocess.Popen([BIN / "arenad", "--socket-dir", sockets, "--shards", "2"],
+        daemon = subprocess.Popen([BIN / "arenad", "--socket-dir", sockets, "--shards", "2", "--http", ""],
                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean_environment())
     try:
         arenactl = Arenactl(sockets)

@@ -40,7 +40,8 @@ void Daemon::start() {
   const std::string sockets = directory_ + "/s", log_file = directory_ + "/log";
   ::mkdir(sockets.c_str(), 0755);
 
-  std::vector<std::string> words{ARENAD, "--socket-dir", sockets, "--shards", "2"};
+  std::vector<std::string> words{ARENAD,    "--socket-dir", sockets,       "--shards", "2",
+                                 "--http",  "",             "--listen",    "127.0.0.1:0"};
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
@@ -74,6 +75,14 @@ Daemon::~Daemon() {
   stop();
   std::error_code ignored;
   if (!directory_.empty()) std::filesystem::remove_all(std::filesystem::path(directory_).parent_path(), ignored);
+}
+
+std::string Daemon::tcp_target() const {
+  const std::string text = log(), line = "serving on 127.0.0.1:";
+  const auto at = text.find(line);
+  if (at == std::string::npos) throw std::runtime_error("no TCP address in the log:\n" + text);
+  const auto start = at + line.size() - std::string("127.0.0.1:").size();
+  return text.substr(start, text.find('\n', at) - start);
 }
 
 std::string Daemon::log() const {

@@ -28,6 +28,7 @@ class Daemon {
   // SIGTERM; the exit code, or -1 when it took longer than 20 s (it is killed then).
   int stop();
   const std::string& directory() const { return directory_; }
+  std::string tcp_target() const;   // "127.0.0.1:36299"
   std::string log() const;
 
  private:

@@ -114,6 +114,26 @@ TEST_F(SessionTest, NobodyThereIsUnavailableAndSaysWhereItLooked) {
   EXPECT_NE(nobody.error().message.find("/tmp/arenad-is-not-here/arenad.sock"), std::string::npos);
 }
 
+TEST_F(SessionTest, SocketDirectoryMayBeMountedElsewhereThanTheDaemonHasIt) {
+  const std::string elsewhere = Daemon::shared().directory() + "-elsewhere";
+  ASSERT_EQ(::symlink(Daemon::shared().directory().c_str(), elsewhere.c_str()), 0);
+  const Client there = must(Client::connect(elsewhere));
+  EXPECT_EQ(there.topology().shards[1].address, "unix:" + elsewhere + "/shard-1.sock");
+  Session session = open(there);
+  const auto arena = must(session.attach(arena_name, AttachMode::kWriter, {.shard = 1}));
+  EXPECT_NE(must(arena.allocate(64)).data(), nullptr);
+  ::unlink(elsewhere.c_str());
+}
+
+TEST_F(SessionTest, OverTcpBlocksAreAllocatedAndNothingIsMapped) {
+  const Client tcp = must(Client::connect(Daemon::shared().tcp_target()));
+  Session session = open(tcp);
+  const auto arena = must(session.attach(arena_name, AttachMode::kRemote));
+  EXPECT_EQ(arena.shard(), kAnyShard);
+  EXPECT_TRUE(must(arena.allocate(64)).free().ok());
+  EXPECT_EQ(arena.on_shard(1).error().code, Code::kFailedPrecondition);
+}
+
 class HolderOnlyTest : public SessionTest {
  protected:
   HolderOnlyTest() { arena_options.holder_only = true; }
