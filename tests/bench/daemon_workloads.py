@@ -16,7 +16,9 @@ WORKLOADS = ("rpc", "rpc_2_in_flight", "exchange", "shards")
 UNARY = "arenad daemon unary"
 EXCHANGE = "arenad daemon exchange 64"
 ECHO = "grpc echo"
+NO_HTTP = {"arenad": ("--http", "")}  # its port may be taken, and nobody asks
 IN_FLIGHT = {"rpc": 32, "rpc_2_in_flight": 2}
+IN_FLIGHT_PER_SHARD = 16
 EXCHANGE_MESSAGES = 8  # in flight; of 64 blocks
 
 
@@ -30,6 +32,7 @@ def sample(workload, programs, args, samples):
             if wanted(subject):
                 done = measure(programs, args, program, call, IN_FLIGHT[workload])
                 samples.add(workload, subject, "calls_per_s", done["calls_per_s"])
+                samples.add(workload + "_cpu", subject, "ns_per_op", done["cpu_ns_per_call"])
     elif workload == "exchange":
         for subject, call, in_flight in ((EXCHANGE, "exchange", EXCHANGE_MESSAGES), (UNARY, "unary", 32)):
             if wanted(subject):
@@ -37,13 +40,13 @@ def sample(workload, programs, args, samples):
                 samples.add(workload, subject, "ns_per_op", 1e9 / done["blocks_per_s"])
     elif wanted(UNARY):
         for shards in SHARDS:
-            done = measure(programs, args, "arenad", "unary", 32, shards)
-            samples.add(f"rpc_shards_{shards}", UNARY, "calls_per_s", done["calls_per_s"])
-            samples.add(f"rpc_cpu_shards_{shards}", UNARY, "ns_per_op", done["server_cpu_ns_per_call"])
+            done = measure(programs, args, "arenad", "unary", IN_FLIGHT_PER_SHARD * shards, shards)
+            samples.add(f"shards_{shards}", UNARY, "calls_per_s", done["calls_per_s"])
+            samples.add(f"shards_{shards}_cpu", UNARY, "ns_per_op", done["cpu_ns_per_call"])
 
 
 def measure(programs, args, server, call, in_flight, shards=2):
-    """One run of bench_rpc against a fresh server. What it printed, and the server's processor time per call."""
+    """One run of bench_rpc against a fresh server. What it printed, and the processor time of both sides for a call."""
     with serve(programs / server, shards) as (process, directory):
         before = cpu_ns(process.pid)
         command = [str(programs / "bench_rpc"), "--call", call, "--in-flight", str(in_flight),
@@ -59,7 +62,7 @@ def measure(programs, args, server, call, in_flight, shards=2):
             raise report.BenchmarkFailed(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}\n"
                                          + (directory / "server.log").read_text(errors="replace")[-2000:])
         result = json.loads(done.stdout)
-        result["server_cpu_ns_per_call"] = (cpu_ns(process.pid) - before) / max(1, result["calls"])
+        result["cpu_ns_per_call"] = (result["cpu_ns"] + cpu_ns(process.pid) - before) / max(1, result["calls"])
         return result
 
 
@@ -67,7 +70,7 @@ def measure(programs, args, server, call, in_flight, shards=2):
 def serve(program, shards):
     """A server with its sockets in a fresh directory; ended by SIGTERM, which it must obey with exit code 0."""
     directory = pathlib.Path(tempfile.mkdtemp(prefix="arenad-bench-"))
-    command = [str(program), "--socket-dir", str(directory), "--shards", str(shards)]
+    command = [str(program), "--socket-dir", str(directory), "--shards", str(shards), *NO_HTTP.get(program.name, ())]
     try:
         with (directory / "server.log").open("wb") as log:
             try:

@@ -1,5 +1,6 @@
 """What was measured, and how it is shown: samples, rows and tables."""
 import collections
+import re
 import statistics
 
 FAR_NS = 100  # as client/load/kernels/cores.h
@@ -92,15 +93,24 @@ def ratio(value, base):
     return f"{value / base:.2f}" if value is not None and base else "-"
 
 
+# Families of workloads that should cost the same; each is compared with its first member.
+FAMILIES = ((r"batch_arena_(.+)", "Batch, by the arena's size: ns per operation"),
+            (r"churn_arena_(.+)", "Churn, by the arena's size: ns per operation"),
+            (r"batch_heaps_(.+)", "Batch, by the number of heaps that take turns: ns per operation"),
+            (r"shards_(\d+)", "Unary calls, by the number of shards: calls per second"),
+            (r"shards_(\d+)_cpu", "Unary calls, by the number of shards: processor time of both sides, ns per call"))
+
+
 def print_tables(samples, out):
-    varied = [w for w in samples.workloads() if "_arena_" in w or "_heaps_" in w]
-    memory = [w for w in samples.workloads() if w not in varied and any(s in SUBJECTS for s in samples.subjects(w))]
+    families = [(title, [(m.group(1), m.string) for m in (re.fullmatch(pattern, w) for w in samples.workloads()) if m])
+                for pattern, title in FAMILIES]
+    in_families = {workload for _, members in families for _, workload in members}
+    rest = [w for w in samples.workloads() if w not in in_families]
+    memory = [w for w in rest if any(s in SUBJECTS for s in samples.subjects(w))]
     print_memory(samples, memory, out)
-    for mark, title in (("batch_arena_", "Batch, by the arena's size: ns per operation"),
-                        ("churn_arena_", "Churn, by the arena's size: ns per operation"),
-                        ("batch_heaps_", "Batch, by the number of heaps that take turns: ns per operation")):
-        print_flat(samples, [w for w in samples.workloads() if w.startswith(mark)], mark, title, out)
-    print_calls(samples, [w for w in samples.workloads() if w not in memory and w not in varied], out)
+    print_calls(samples, [w for w in rest if w not in memory], out)
+    for title, members in families:
+        print_family(samples, title, members, out)
 
 
 def print_memory(samples, workloads, out):
@@ -127,12 +137,12 @@ def print_memory(samples, workloads, out):
                   f"{'near' if samples.mode(workload) == 'far' else 'far'} then", file=out)
 
 
-def print_flat(samples, workloads, mark, title, out):
-    if not workloads:
+def print_family(samples, title, members, out):
+    if not members:
         return
-    values = [samples.median(w, ARENAD) for w in workloads]
-    lines = [[w[len(mark):], number(v), ratio(v, values[0])] for w, v in zip(workloads, values)]
-    print_table(title, ["", "ns per operation", "to the first"], lines, out)
+    values = [samples.median(workload, samples.subjects(workload)[0]) for _, workload in members]
+    lines = [[name, number(value), ratio(value, values[0])] for (name, _), value in zip(members, values)]
+    print_table(title, ["", "median", "to the first"], lines, out)
 
 
 def print_calls(samples, workloads, out):

@@ -4,8 +4,8 @@
 //             [--method /service/Method] [--milliseconds N] [--warm-up-milliseconds N]
 //
 // Two threads (as many as --threads), one a core, share the channels; each turns one completion queue. The number in
-// flight is spread evenly. Prints {"calls_per_s": ..., "blocks_per_s": ..., "calls": ...}: a block is one that was allocated
-// and freed, calls are all of the run, and a message of a stream is a call.
+// flight is spread evenly. Prints {"calls_per_s": ..., "blocks_per_s": ..., "calls": ..., "cpu_ns": ...}: a block is one that was
+// allocated and freed; calls are all of the run, and cpu_ns what this process spent on them. A message of a stream is a call.
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
@@ -198,16 +198,18 @@ int run(const Options& options) {
   std::vector<load::ThreadBody> bodies;
   for (std::size_t i = 0; i < options.threads; ++i)
     bodies.push_back({cores[i % cores.size()], [&, i] { turn(options, i, targets, progress[i], stop); }});
+  const auto cpu_before = load::thread_time(CLOCK_PROCESS_CPUTIME_ID);
   const double ns = load::measure_threads(bodies, progress, stop, options.times);
+  const auto cpu = load::thread_time(CLOCK_PROCESS_CPUTIME_ID) - cpu_before;
   if (session) session->close();
 
   const double per_s = ns > 0 ? 1e9 / ns : 0;
   const bool exchange = options.call == "exchange";  // there progress counts blocks
   double total = 0;
   for (const load::Progress& p : progress) total += static_cast<double>(p.get());
-  std::printf("{\"calls_per_s\": %.1f, \"blocks_per_s\": %.1f, \"calls\": %.0f}\n",
+  std::printf("{\"calls_per_s\": %.1f, \"blocks_per_s\": %.1f, \"calls\": %.0f, \"cpu_ns\": %lld}\n",
               exchange ? 2 * per_s / options.blocks : per_s, exchange ? per_s : per_s / 2,
-              exchange ? 2 * total / options.blocks : total);
+              exchange ? 2 * total / options.blocks : total, static_cast<long long>(cpu.count()));
   return 0;
 }
 
