@@ -1,0 +1,102 @@
+#include "client/load/options.h"
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <random>
+
+namespace arenad::load {
+namespace {
+
+void add_common(CLI::App& sub, Options& o) {
+  sub.add_option("--duration", o.duration_s, "Seconds of load; default 10")->check(CLI::Range(0.1, 86400.0));
+  sub.add_option("--capacity", o.capacity_bytes, "Of a temporary arena, e.g. 512MiB; default 1GiB")->transform(CLI::AsSizeValue(false));
+  sub.add_option("--seed", o.seed, "For everything random; default: a new one, printed");
+  sub.add_option("--json", o.json_path, "Write results there (schema: client/load/README.md)");
+  sub.add_option("--csv", o.csv_path, "Write one row a workload there");
+  sub.add_option("--html", o.html_path, "Write a self-contained report with plots there");
+  sub.add_flag("-q,--quiet", o.quiet, "No live line");
+}
+
+void add_daemon(CLI::App& sub, Options& o) {
+  sub.add_option("-s,--socket,--socket-dir", o.socket,
+                 "The daemon's socket directory, a socket file, or a gRPC target; default /run/arenad")
+      ->envname("ARENAD_SOCKET");
+  sub.add_option("--arena", o.arena, "Use this arena (created when absent, and kept); default: a temporary one, deleted afterwards");
+  sub.add_option("--shards", o.shards, "Shards that connections go to in turn, e.g. 0,1; default all")->delimiter(',');
+}
+
+void add_sizes(CLI::App& sub, Options& o) {
+  sub.add_option("--size", o.size_bytes, "Bytes of a block, e.g. 4KiB; default 256")->transform(CLI::AsSizeValue(false));
+  sub.add_option("--batch", o.batch, "Blocks a message; default 64")->check(CLI::Range(1, 16384));
+}
+
+}  // namespace
+
+const char* mode_name(Mode mode) {
+  switch (mode) {
+    case Mode::kInProcess: return "inproc";
+    case Mode::kUnary: return "unary";
+    case Mode::kExchange: return "exchange";
+  }
+  return "?";
+}
+
+int parse_options(int argc, char** argv, Options& o) {
+  std::random_device entropy;
+  o.seed = (std::uint64_t{entropy()} << 32 | entropy()) | 1;
+  CLI::App app{"Loads an arenad daemon, or the allocator in this process, and checks that nothing was lost."};
+  app.footer(
+      "Prints a live line a second, a table of throughput and latencies, and the audit.\n"
+      "Exit codes: 0 ok; 1 the daemon refused or does not answer; 2 usage; 3 something was lost, doubled or left held.");
+  app.require_subcommand(1);
+  const std::map<std::string, Mode> modes{{"inproc", Mode::kInProcess}, {"unary", Mode::kUnary}, {"exchange", Mode::kExchange}};
+
+  struct Row {
+    const char* name;
+    const char* what;
+    bool both;        // in process as well
+  };
+  for (const Row& row : {Row{"pair", "allocate a message of blocks, free it at once", true},
+                         Row{"batch", "allocate 1000 blocks, free them last in, first out", true},
+                         Row{"churn", "10,000 live blocks of 16..1024 B a client; replace random ones", true},
+                         Row{"larson", "clients replace random blocks of sets that they pass on", true},
+                         Row{"handoff", "producer and consumer processes on different shards: every free is remote", false},
+                         Row{"xmalloc", "two processes on different shards: each frees the other's blocks", false}}) {
+    CLI::App* sub = app.add_subcommand(row.name, row.what);
+    add_common(*sub, o);
+    add_daemon(*sub, o);
+    add_sizes(*sub, o);
+    if (row.both)
+      sub->add_option("--mode", o.mode, "inproc (allocator embedded here), unary (a call each) or exchange (a stream); default exchange")
+          ->transform(CLI::CheckedTransformer(modes, CLI::ignore_case));
+    if (row.both) sub->add_option("--clients,--threads", o.clients, "Threads, a session each; default 2")->check(CLI::Range(1, 64));
+    sub->add_flag("--leave-block", o.leave_block)->group("");
+    sub->callback([&o, sub] { o.workload = sub->get_name(); });
+  }
+  CLI::App* rpc = app.add_subcommand("rpc", "unary calls: allocate one block, free it; closed loop, or open loop with --rate");
+  add_common(*rpc, o);
+  add_daemon(*rpc, o);
+  rpc->add_option("--size", o.size_bytes, "Bytes of a block; default 256")->transform(CLI::AsSizeValue(false));
+  rpc->add_option("--clients,--threads", o.clients, "Connections, a thread each; default 2")->check(CLI::Range(1, 64));
+  rpc->add_option("--in-flight", o.in_flight, "Calls in flight a connection; default 32")->check(CLI::Range(1, 4096));
+  rpc->add_option("--rate", o.rate, "Open loop: calls a second over all clients, late starts counted; default 0 = closed loop")
+      ->check(CLI::Range(0.0, 1e7));
+  rpc->callback([&o] { o.workload = "rpc"; });
+  CLI::App* suite = app.add_subcommand("suite", "the main job: rpc, batch, handoff and xmalloc, one after the other, then the audit");
+  add_common(*suite, o);
+  add_daemon(*suite, o);
+  suite->callback([&o] { o.workload = "suite"; });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  if (o.size_bytes == 0 || o.capacity_bytes == 0) {
+    std::fprintf(stderr, "arena-load: --size and --capacity want at least 1 byte\n");
+    return kExitUsage;
+  }
+  return -1;
+}
+
+}  // namespace arenad::load
