@@ -29,7 +29,9 @@ struct MeasureFor {
   std::chrono::milliseconds warm_up{50};
   std::chrono::milliseconds total{200};
   std::chrono::milliseconds round{10};  // at least
-  bool threads_spin = true;             // false for threads that sleep by nature: then no window is set aside
+  // Of several threads: they never sleep. Then windows are a fifth of a round, and those in which one of them did not run are
+  // set aside; while few are left the measurement goes on, up to four times the total.
+  bool threads_spin = true;
 };
 
 inline double median(std::vector<double> values) {
@@ -129,10 +131,16 @@ inline double measure_threads(std::span<const ThreadBody> bodies, std::span<cons
   };
 
   std::this_thread::sleep_for(times.warm_up);
+  constexpr std::size_t kEnoughWindows = 10;
+  const auto window = times.threads_spin ? times.round / 5 : times.round;
   std::vector<double> windows, undisturbed;
-  const auto until = Clock::now() + times.total;
-  for (Moment before = look(); before.wall < until && !stop.is_requested();) {
-    std::this_thread::sleep_for(times.round);
+  const auto begin = Clock::now();
+  const auto goes_on = [&](Clock::time_point now) {
+    const bool too_few = times.threads_spin && undisturbed.size() < kEnoughWindows;
+    return !stop.is_requested() && now - begin < (too_few ? 4 : 1) * times.total;
+  };
+  for (Moment before = look(); goes_on(before.wall);) {
+    std::this_thread::sleep_for(window);
     Moment now = look();
     if (now.operations != before.operations) {
       const std::chrono::duration<double, std::nano> took = now.wall - before.wall;
