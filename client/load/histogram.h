@@ -25,15 +25,6 @@ class Histogram {
     bump(count_, times);
     if (ns > max_.load(std::memory_order_relaxed)) max_.store(ns, std::memory_order_relaxed);
   }
-  // A call that should have started earlier: also counts the calls that would have queued behind it (coordinated omission).
-  void record_corrected(std::uint64_t ns, std::uint64_t expected_interval_ns) {
-    record(ns);
-    if (expected_interval_ns == 0) return;
-    for (std::uint64_t missed = ns; missed > expected_interval_ns;) {
-      missed -= expected_interval_ns;
-      record(missed);
-    }
-  }
   void add(const Histogram& o) {
     for (std::size_t i = 0; i < kBuckets; ++i) bump(buckets_[i], o.buckets_[i].load(std::memory_order_relaxed));
     bump(count_, o.count());

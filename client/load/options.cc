@@ -19,8 +19,7 @@ void add_common(CLI::App& sub, Options& o) {
 
 void add_daemon(CLI::App& sub, Options& o) {
   sub.add_option("-s,--socket,--socket-dir", o.socket,
-                 "The daemon's socket directory, a socket file, or a gRPC target; default /run/arenad")
-      ->envname("ARENAD_SOCKET");
+                 "The daemon's socket directory, a socket file, or a gRPC target; default $ARENAD_SOCKET, else /run/arenad");
   sub.add_option("--arena", o.arena, "Use this arena (created when absent, and kept); default: a temporary one, deleted afterwards");
   sub.add_option("--shards", o.shards, "Shards that connections go to in turn, e.g. 0,1; default all")->delimiter(',');
 }

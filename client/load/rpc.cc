@@ -30,7 +30,12 @@ class RpcWorker {
       start_due();
       take(interval_ns_ == 0 ? 100 : wait_ms());
     }
-    while (pump_.in_flight() != 0) take(100, true);
+    // What is out comes home: frees follow on every allocation that is still to end.
+    free_idle();
+    while (pump_.in_flight() != 0) {
+      take(100, true);
+      free_idle();
+    }
   }
 
  private:
@@ -63,7 +68,6 @@ class RpcWorker {
       lane.busy = false;
       if (done->call == client::CallPump::Call::kAllocate) {
         lane.ref = done->blocks.at(0).ref;
-        if (ending) start(done->tag, now_ns());  // what is out comes home before the end
       } else {
         if (!done->batch.all()) throw LoadError("free: " + done->batch.errors.front().status.text());
         lane.ref = Ref{};
@@ -71,7 +75,8 @@ class RpcWorker {
       }
       if (interval_ns_ == 0 && !ending) start(done->tag, now_ns());
     }
-    if (!ending) return;
+  }
+  void free_idle() {
     for (std::size_t i = 0; i < lanes_.size(); ++i)
       if (!lanes_[i].busy && lanes_[i].ref.value != 0) start(i, now_ns());
   }
