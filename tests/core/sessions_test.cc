@@ -1,6 +1,7 @@
 // Sessions: their liveness without a process, and their end.
 #include <atomic>
 
+#include "server/core/text.h"
 #include "tests/core/daemon.h"
 
 namespace arenad::server {
@@ -150,7 +151,7 @@ TEST(Sessions, SecondAttachReplacesTheModeAndKeepsTheHoldings) {
 
 TEST(Sessions, ListedByIdAPageAtATime) {
   Daemon daemon(1);
-  for (int i = 0; i < 5; ++i) daemon.open_kept("s" + std::to_string(i));
+  for (int i = 0; i < 5; ++i) daemon.open_kept(concat("s", i));
   std::string token, names;
   do {
     const auto page = wait_for<Page<SessionFacts>>([&](auto done) { daemon.control().list_sessions(2, token, done); });
