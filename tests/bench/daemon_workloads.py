@@ -5,8 +5,10 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import time
 
 import report
 
@@ -48,7 +50,9 @@ def sample(workload, programs, args, samples):
 def measure(programs, args, server, call, in_flight, shards=2):
     """One run of bench_rpc against a fresh server. What it printed, and the processor time of both sides for a call."""
     with serve(programs / server, shards) as (process, directory):
-        before = cpu_ns(process.pid)
+        for shard in range(shards):
+            wait_for_socket(directory / f"shard-{shard}.sock", process)
+        before = cpu_ns(process.pid)  # without what the start took
         command = [str(programs / "bench_rpc"), "--call", call, "--in-flight", str(in_flight),
                    "--milliseconds", str(5 * args.milliseconds), "--warm-up-milliseconds", str(5 * args.warm_up_milliseconds)]
         for shard in range(shards):
@@ -92,6 +96,18 @@ def serve(program, shards):
                 process.wait()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def wait_for_socket(path, process):
+    """Returns when somebody listens at `path`."""
+    deadline = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < deadline:
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                return probe.connect(str(path))
+            except OSError:
+                time.sleep(0.005)
+    raise report.BenchmarkFailed(f"nobody listens at {path}:\n" + (path.parent / "server.log").read_text(errors="replace")[-2000:])
 
 
 def poll_environment():
