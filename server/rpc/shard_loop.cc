@@ -66,6 +66,7 @@ struct ShardLoop::Impl final {
   Woken woken;
   // 0 -> 1 by whoever sets the alarm, 1 -> 0 by the loop when its completion has come: one alarm under way at a time.
   std::atomic<bool> alarm_set{false};
+  std::atomic<bool> leaving{false};   // set by stop() before a wake-up; the loop looks after every wait
   std::thread thread;
 };
 
@@ -129,11 +130,20 @@ void ShardLoop::announce_drain() {
 void ShardLoop::stop(std::uint64_t grace_ms) {
   if (!impl_->thread.joinable()) return;
   impl_->server->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(grace_ms));
-  // A queue that is shut down takes no alarm: keep the flag, so that no wake-up sets one. The loop gives it back while one
-  // is under way.
-  while (impl_->alarm_set.exchange(true, std::memory_order_seq_cst)) std::this_thread::yield();
-  impl_->queue->Shutdown();
+  // What was cancelled has its events in the queue, and whoever got them would start operations (an answer, a last status) that
+  // a queue which is shut down does not take, nor an alarm: gRPC aborts. So the loop leaves first, and the rest is dropped.
+  impl_->leaving.store(true, std::memory_order_seq_cst);
+  wake();
   impl_->thread.join();
+  void* tag = nullptr;
+  bool ok = false;
+  // The flag is kept from here on, so no wake-up sets an alarm again; one that is under way is waited for.
+  if (impl_->alarm_set.exchange(true, std::memory_order_seq_cst)) {
+    while (tag != static_cast<Event*>(&impl_->woken)) impl_->queue->Next(&tag, &ok);
+  }
+  impl_->queue->Shutdown();
+  while (impl_->queue->Next(&tag, &ok)) {
+  }
   impl_->server.reset();
 }
 
@@ -158,7 +168,7 @@ void ShardLoop::run() {
       static_cast<Event*>(tag)->complete(ok);
       if (++events == kMostEventsInTurn) break;
     }
-    if (next == Next::SHUTDOWN) return;
+    if (impl_->leaving.load(std::memory_order_relaxed)) return;
     if (events != 0) {
       impl_->turn_end.run();
       shard_.end_turn();
