@@ -1,0 +1,291 @@
+// One heap: sizes, alignment, refusals, a full arena, slabs that come and go.
+#include "allocator/heap.h"
+
+#include <algorithm>
+#include <map>
+
+#include "tests/allocator/arena_fixture.h"
+
+namespace arenad {
+namespace {
+
+using HeapTest = ArenaWithHeaps;
+
+// Blocks as [offset, end) may not touch each other.
+void expect_disjoint(const std::map<std::uint64_t, std::uint64_t>& ends) {
+  std::uint64_t last = 0;
+  for (const auto& [offset, end] : ends) {
+    ASSERT_GE(offset, last);
+    last = end;
+  }
+}
+
+TEST_F(HeapTest, BlocksOfEverySizeAreDisjointAlignedAndHeld) {
+  make(64 * kMiB);
+  std::map<std::uint64_t, std::uint64_t> ends;
+  std::vector<Block> blocks;
+  const Geometry& g = arena().geometry();
+  for (std::uint32_t c = 0; c < g.class_count(); ++c)
+    for (const std::uint32_t size : {g.size_class(c).usable_bytes, g.size_class(c).usable_bytes - 7, c == 0 ? 1 : g.size_class(c - 1).usable_bytes + 1}) {
+      const auto b = heap().allocate(size, kHolder);
+      ASSERT_TRUE(b.ok()) << size;
+      EXPECT_EQ(b->offset % (size <= 8 ? 8 : 16), 0u) << size;
+      ends[b->offset] = b->offset + size;
+      blocks.push_back(*b);
+      const BlockInfo info = arena().describe({b->ref.value});
+      EXPECT_EQ(info.state, BlockInfo::State::kHeld);
+      EXPECT_EQ(info.offset_bytes, b->offset);
+      EXPECT_GE(info.usable_bytes, size);
+      EXPECT_EQ(info.holder.session, kHolder.session);
+      EXPECT_EQ(info.holder.tag, kHolder.tag);
+      EXPECT_EQ(info.heap, HeapId{0});
+    }
+  EXPECT_EQ(ends.size(), blocks.size());
+  expect_disjoint(ends);
+  expect_exact();
+  give(blocks);
+}
+
+TEST_F(HeapTest, BlocksOfOneSizeFillTheirSlabsWithoutOverlapInEveryLayout) {
+  for (const Layout layout : {Layout::plain(), Layout::headered(), Layout::canaried()}) {
+    heaps_.clear();
+    make(8 * kMiB, 1, layout);
+    std::map<std::uint64_t, std::uint64_t> ends;
+    const auto blocks = take(3000, 512);
+    for (const Block& b : blocks) ends[b.offset - layout.header_bytes] = b.offset + 512 + layout.canary_bytes;
+    EXPECT_EQ(ends.size(), blocks.size());
+    expect_disjoint(ends);
+    EXPECT_LE(ends.rbegin()->second, arena().capacity_bytes());
+    expect_exact();
+    give(blocks);
+    expect_exact();
+  }
+}
+
+TEST_F(HeapTest, AlignmentUpToFourKiBIsKept) {
+  make(32 * kMiB);
+  std::vector<Block> blocks;
+  for (std::uint32_t align = 1; align <= 4096; align *= 2)
+    for (const std::uint64_t size : {1, 100, 4096, 5000, 100000, 200000}) {
+      const auto b = heap().allocate_aligned(size, align, kHolder);
+      ASSERT_TRUE(b.ok()) << size << " at " << align;
+      EXPECT_EQ(b->offset % align, 0u);
+      blocks.push_back(*b);
+    }
+  expect_exact();
+  give(blocks);
+  EXPECT_EQ(heap().allocate_aligned(64, 8192, kHolder).error(), Error::kInvalidAlignment);
+  EXPECT_EQ(heap().allocate_aligned(64, 3, kHolder).error(), Error::kInvalidAlignment);
+  EXPECT_EQ(heap().allocate_aligned(200000, 8192, kHolder).error(), Error::kInvalidAlignment) << "a span's too";
+  EXPECT_EQ(heap().allocate_aligned(200000, 48, kHolder).error(), Error::kInvalidAlignment);
+}
+
+TEST_F(HeapTest, SizeZeroAndAboveTheCapacityAreInvalid) {
+  make(4 * kMiB);
+  EXPECT_EQ(heap().allocate(0, kHolder).error(), Error::kInvalidSize);
+  EXPECT_EQ(heap().allocate_aligned(0, 0, kHolder).error(), Error::kInvalidSize);
+  EXPECT_EQ(heap().allocate(4 * kMiB + 1, kHolder).error(), Error::kInvalidSize);
+  EXPECT_EQ(heap().allocate(~std::uint64_t{0}, kHolder).error(), Error::kInvalidSize);
+  Block none[1];
+  EXPECT_EQ(heap().allocate_batch(0, 0, kHolder, none), Error::kInvalidSize);
+}
+
+TEST_F(HeapTest, SecondFreeOfARefIsADoubleFree) {
+  make(4 * kMiB);
+  const Block b = take(1, 256)[0];
+  EXPECT_EQ(heap().free(b.ref), Error::kNone);
+  EXPECT_EQ(heap().free(b.ref), Error::kDoubleFree);
+  EXPECT_EQ(heap().free_checked({b.ref.value}, {1}, kNoSession).error, Error::kDoubleFree);
+  heap().trim();
+  EXPECT_NE(heap().free(b.ref), Error::kNone) << "nor after the slab went back";
+}
+
+TEST_F(HeapTest, RefOfALifeBeforeIsStale) {
+  make(4 * kMiB);
+  const Block first = take(1, 256)[0];
+  give({first});
+  Block again;
+  do again = take(1, 256)[0];
+  while (again.offset != first.offset);
+  EXPECT_NE(again.ref, first.ref);
+  EXPECT_EQ(heap().free(first.ref), Error::kStaleRef);
+  EXPECT_EQ(heap().free_checked({first.ref.value}, {1}, kNoSession).error, Error::kStaleRef);
+  EXPECT_EQ(arena().describe({first.ref.value}).state, BlockInfo::State::kStale);
+  EXPECT_EQ(arena().describe({again.ref.value}).state, BlockInfo::State::kHeld);
+}
+
+TEST_F(HeapTest, ForeignAndMadeUpRefsAreRefused) {
+  make(4 * kMiB);
+  const Block b = take(1, 256)[0];
+  const Slot slot = b.ref.slot();
+  EXPECT_EQ(heap().free(Ref::of(0, {2}, slot)), Error::kForeignRef) << "another arena";
+  EXPECT_EQ(heap().free(Ref::of(0, {0}, slot)), Error::kForeignRef);
+  EXPECT_EQ(heap().free(Ref::of(0, arena().id(), Slot::of({arena().unit_count()}, {0}))), Error::kForeignRef) << "beyond the arena";
+  EXPECT_EQ(heap().free(Ref{0}), Error::kForeignRef);
+  EXPECT_EQ(heap().free(Ref{~std::uint64_t{0}}), Error::kForeignRef);
+  EXPECT_NE(heap().free(Ref::of(5, arena().id(), slot)), Error::kNone) << "a generation that never was";
+  EXPECT_EQ(heap().free_checked({Ref::of(0, arena().id(), Slot::of(slot.slab(), {5000})).value}, {1}, kNoSession).error, Error::kStaleRef);
+  EXPECT_EQ(arena().describe({Ref::of(0, {2}, slot).value}).state, BlockInfo::State::kInvalid);
+  EXPECT_EQ(heap().free(b.ref), Error::kNone) << "and the block itself is untouched";
+}
+
+TEST_F(HeapTest, CheckedFreeReportsHolderStrideAndOwnerAndKeepsToTheRequiredHolder) {
+  make(4 * kMiB, 2);
+  const auto blocks = take(2, 250);
+  EXPECT_EQ(heap().free_checked({blocks[0].ref.value}, {78}, {78}).error, Error::kNotHolder);
+  const FreeOutcome local = heap().free_checked({blocks[0].ref.value}, {77}, {77});
+  EXPECT_EQ(local.error, Error::kNone);
+  EXPECT_EQ(local.stride_bytes, 256u);
+  EXPECT_EQ(local.holder.session, kHolder.session);
+  EXPECT_EQ(local.holder.tag, kHolder.tag);
+  EXPECT_EQ(local.owner, HeapId{0});
+  const FreeOutcome remote = heap(1).free_checked({blocks[1].ref.value}, {78}, kNoSession);
+  EXPECT_EQ(remote.error, Error::kNone);
+  EXPECT_EQ(remote.stride_bytes, 256u);
+  EXPECT_EQ(remote.owner, HeapId{0});
+  EXPECT_EQ(arena().describe({blocks[1].ref.value + (std::uint64_t{1} << Ref::kGenerationShift)}).holder.session, SessionId{78})
+      << "the freer stands in the RETURNING word";
+}
+
+TEST_F(HeapTest, FullArenaSaysSoAndRecovers) {
+  make(4 * kMiB);
+  for (const std::uint64_t size : {8, 300, 4096, 131072}) {
+    const auto blocks = take_all(size);
+    EXPECT_GT(blocks.size() * size, 4 * kMiB * 3 / 4) << size;
+    expect_exact();
+    give({blocks[blocks.size() / 2]});
+    EXPECT_EQ(take(1, size).size(), 1u) << "one block back is one block to give";
+    EXPECT_EQ(heap().allocate(size, kHolder).error(), Error::kArenaFull);
+    std::vector<Block> rest = blocks;
+    const Ref refreshed = arena().ref_at(blocks[blocks.size() / 2].offset).value();
+    rest[blocks.size() / 2].ref = refreshed;
+    give(rest);
+    expect_exact();
+  }
+}
+
+TEST_F(HeapTest, MemoryOfOneClassServesAnotherWhenTheArenaIsFull) {
+  make(4 * kMiB);
+  for (const std::uint64_t size : {64, 4096, 100, 40000, 8, 1 << 20}) give(take_all(size));  // without a trim in between
+  EXPECT_GT(heap().counters().released_slabs, 0u);
+}
+
+TEST_F(HeapTest, EmptySlabsGoBackToTheArena) {
+  make(16 * kMiB);
+  const auto blocks = take(20000, 256);
+  const std::uint64_t taken = arena().units().taken_units();
+  EXPECT_GE(taken, 20000u * 256 / kSlabUnitBytes);
+  give(blocks);
+  EXPECT_LT(arena().units().taken_units(), taken) << "slabs beyond the few that are kept go at once";
+  EXPECT_GT(heap().trim(), 0u);
+  EXPECT_EQ(arena().units().taken_units(), 0u);
+  EXPECT_EQ(heap().trim(), 0u);
+  EXPECT_TRUE(heap().usage().empty());
+}
+
+TEST_F(HeapTest, GenerationSurvivesASlabsChangeOfClass) {
+  make(2 * kMiB);
+  const Block small = take(1, 64)[0];
+  give({small});
+  heap().trim();
+  ASSERT_EQ(arena().units().taken_units(), 0u);
+  const auto large = take_all(512);  // all of the arena: the unit of `small` among them
+  const auto same = std::find_if(large.begin(), large.end(), [&](const Block& b) { return b.ref.slot() == small.ref.slot(); });
+  ASSERT_NE(same, large.end());
+  EXPECT_EQ(same->ref.generation(), small.ref.generation() + 1);
+  EXPECT_EQ(heap().free(small.ref), Error::kStaleRef);
+}
+
+TEST_F(HeapTest, BatchIsAllOrNothing) {
+  make(2 * kMiB);
+  std::vector<Block> batch(100);
+  EXPECT_EQ(heap().allocate_batch(1000, 0, kHolder, batch), Error::kNone);
+  EXPECT_EQ(report().held, 100u);
+  std::set<std::uint64_t> offsets;
+  for (const Block& b : batch) offsets.insert(b.offset);
+  EXPECT_EQ(offsets.size(), 100u);
+  std::vector<Block> too_many(3000);
+  EXPECT_EQ(heap().allocate_batch(1000, 0, kHolder, too_many), Error::kArenaFull);
+  EXPECT_EQ(report().held, 100u) << "nothing of the refused batch is left";
+  std::vector<Block> spans(20);
+  EXPECT_EQ(heap().allocate_batch(200000, 0, kHolder, spans), Error::kArenaFull);
+  EXPECT_EQ(report().held, 100u);
+  expect_exact();
+  give(batch);
+}
+
+TEST_F(HeapTest, RefAtFindsABlockByItsPayloadAndNothingElse) {
+  for (const Layout layout : {Layout::plain(), Layout::headered(), Layout::canaried()}) {
+    heaps_.clear();
+    make(16 * kMiB, 1, layout);
+    for (const std::uint64_t size : {8, 200, 3000, 100000, 700000}) {
+      const auto blocks = take(5, size);
+      for (const Block& b : blocks) {
+        ASSERT_TRUE(arena().ref_at(b.offset).ok()) << size;
+        EXPECT_EQ(*arena().ref_at(b.offset), b.ref);
+        EXPECT_EQ(arena().ref_at(b.offset + 1).error(), Error::kForeignRef);
+        EXPECT_EQ(arena().ref_at(b.offset + size / 2).error(), Error::kForeignRef);
+      }
+    }
+    EXPECT_EQ(arena().ref_at(arena().capacity_bytes()).error(), Error::kForeignRef);
+    EXPECT_EQ(arena().ref_at(~std::uint64_t{0}).error(), Error::kForeignRef);
+    EXPECT_EQ(arena().ref_at(arena().capacity_bytes() - 4096).error(), Error::kForeignRef) << "memory that was never taken";
+  }
+}
+
+TEST_F(HeapTest, TakeOverChangesTheHolderAndNothingElse) {
+  make(4 * kMiB);
+  const Block b = take(1, 100)[0];
+  const auto before = arena().acquire({b.ref.value}, Holder({88}, 9));
+  ASSERT_TRUE(before.ok());
+  EXPECT_EQ(before->session, kHolder.session);
+  EXPECT_EQ(before->tag, kHolder.tag);
+  const BlockInfo info = arena().describe({b.ref.value});
+  EXPECT_EQ(info.holder.session, SessionId{88});
+  EXPECT_EQ(info.holder.tag, 9u);
+  EXPECT_EQ(heap().free_checked({b.ref.value}, {77}, {77}).error, Error::kNotHolder);
+  give({b});
+  EXPECT_EQ(arena().acquire({b.ref.value}, Holder({88}, 9)).error(), Error::kDoubleFree);
+  EXPECT_EQ(arena().acquire({Ref::of(0, {9}, b.ref.slot()).value}, Holder({88}, 9)).error(), Error::kForeignRef);
+}
+
+TEST_F(HeapTest, UsageAndBlocksOutAgreeWithTheWords) {
+  make(16 * kMiB);
+  const auto small = take(100, 64);
+  const auto large = take(3, 200000);
+  std::uint64_t seen = 0, span_bytes = 0;
+  heap().for_each_block_out([&](SlabIndex, std::uint32_t cls, std::uint64_t stride, BlockWord w) {
+    EXPECT_TRUE(w.is_held());
+    seen += cls != kSpanClass;
+    span_bytes += cls == kSpanClass ? stride : 0;
+  });
+  EXPECT_EQ(seen, 100u);
+  EXPECT_EQ(span_bytes, 3 * 4 * kSlabUnitBytes);
+  for (const ClassUsage& r : heap().usage()) {
+    EXPECT_EQ(r.active_blocks + r.free_blocks + r.uncarved_blocks, r.capacity_blocks);
+    if (r.cls == kSpanClass) continue;
+    EXPECT_EQ(r.active_blocks - r.cached_blocks, 100u);
+  }
+  give(small);
+  give(large);
+}
+
+TEST_F(HeapTest, CountersCountWhatHappened) {
+  make(16 * kMiB);
+  const auto blocks = take(1000, 128);
+  const auto spans = take(2, 1 << 20);
+  give(blocks);
+  give(spans);
+  const HeapCounters c = heap().counters();
+  EXPECT_EQ(c.allocs, 1002u);
+  EXPECT_EQ(c.local_frees, 1002u);
+  EXPECT_EQ(c.spans, 2u);
+  EXPECT_GT(c.refills, 0u);
+  EXPECT_EQ(c.p0_counter_ok, c.refills);
+  EXPECT_EQ(c.p0_counter_mismatch, 0u);
+  EXPECT_EQ(c.guard_trips, 0u);
+  EXPECT_GE(c.carved_blocks, 1000u);
+}
+
+}  // namespace
+}  // namespace arenad
