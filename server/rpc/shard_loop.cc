@@ -59,9 +59,9 @@ struct ShardLoop::Impl final {
 
   TurnEnd turn_end;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
+  std::unique_ptr<ServeContext> context;   // before the services: their streams reach into it until they are gone
   std::vector<std::unique_ptr<RpcService>> services;
   std::unique_ptr<grpc::Server> server;
-  std::unique_ptr<ServeContext> context;
   grpc::Alarm alarm;
   Woken woken;
   // 0 -> 1 by whoever sets the alarm, 1 -> 0 by the loop when its completion has come: one alarm under way at a time.
