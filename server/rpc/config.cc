@@ -186,7 +186,7 @@ std::string to_toml(const ConfigSource& values) {
       value += "]";
     } else {
       std::string text = found == values.end() ? key.default_text : found->second.texts.front();
-      if (key.name == "p0_enable" && tunables().p0_disable) text = "0";
+      if (key.name == "p0_enable" && tunables().p0_disable) text.assign(1, '0');
       value = toml_value(key, text);
     }
     out += concat(key.name, " = ", value, "  # ", found == values.end() ? "default" : found->second.origin, "; ", key.help, "\n");
@@ -226,6 +226,8 @@ Result<Invocation, Failure> load_config(int argc, const char* const* argv, const
   constexpr std::string_view kFileVariable = "ARENAD_CONFIG=";
   for (const char* const* entry = environment; file.empty() && *entry != nullptr; ++entry)
     if (const std::string_view text = *entry; text.starts_with(kFileVariable)) file = text.substr(kFileVariable.size());
+  // What is wrong on the command line is said before what is wrong elsewhere: it is what the caller just typed.
+  if (auto flags = Checker(line.values).config(); !flags.ok()) return flags.error();
   ConfigSource merged = line.values;   // merge() keeps what is there: the strongest source first
   auto from_variables = from_environment(environment);
   if (!from_variables.ok()) return from_variables.error();

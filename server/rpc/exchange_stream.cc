@@ -31,7 +31,7 @@ ExchangeStream::~ExchangeStream() { owner_.context_.turn_end.remove(*this); }
 void ExchangeStream::ask() {
   context_.emplace();
   stream_.emplace(&*context_);
-  any_request_ = no_more_requests_ = broken_ = malformed_ = false;
+  any_request_ = any_written_ = no_more_requests_ = broken_ = malformed_ = false;
   owner_.ask_(&*context_, &*stream_, &owner_.context_.queue, asked_.tag());
 }
 

@@ -81,6 +81,7 @@ class ExchangeStream final : public TurnEnd::Task {
   std::uint64_t first_ = 0;
   SessionKey default_session_;
   bool any_request_ = false;              // default_session_ is set
+  bool any_written_ = false;
   bool reading_ = false, writing_ = false;
   bool no_more_requests_ = false;         // the client is done, or gone
   bool broken_ = false;                   // answers do not get through any more

@@ -1,0 +1,194 @@
+// bench_echo: a gRPC server that does nothing, on the daemon's own shard loops and call objects.
+//
+//   bench_echo --socket-dir DIR [--shards N] [--spin-us N] [--layout servers|queues]
+//
+// Purpose: the yardstick. What a call of the daemon costs above this is the engine's; what this costs is gRPC's and the
+// loop's. `--layout queues` is the plain alternative that was measured against it: one Server with a queue per thread.
+// Prints "ready" when it serves, ends with 0 on SIGTERM.
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "echo.grpc.pb.h"
+#include "server/rpc/cpus.h"
+#include "server/rpc/shard_loop.h"
+#include "server/rpc/turn_end.h"
+#include "server/rpc/unary_call.h"
+
+namespace {
+
+using namespace arenad;
+using namespace arenad::server;
+using arenad::bench::Echo;
+using arenad::bench::EchoMessage;
+
+// A shard without an engine.
+class NoShard final : public ShardApi {
+ public:
+  explicit NoShard(std::uint32_t index) : index_(index) {}
+  std::uint32_t index() const override { return index_; }
+  void allocate(const AllocateArgs&, Done<AllocatedBlocks> done) override { done(Failure{Error::kInternal, "an echo"}); }
+  Answer<PerRefAnswer> free(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override { return PerRefAnswer{}; }
+  Answer<PerRefAnswer> acquire(SessionKey, std::uint32_t, std::span<const std::uint64_t>, std::uint32_t) override {
+    return PerRefAnswer{};
+  }
+  Answer<std::vector<arenad::BlockInfo>> describe(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override {
+    return std::vector<arenad::BlockInfo>{};
+  }
+  void post(std::function<void()>) override {}
+  void run_inbox() override {}
+  void end_turn() override {}
+  std::uint64_t tick(std::uint64_t now_ns) override { return now_ns + 100'000'000; }
+  void count_call() override {}
+  void count_turn() override {}
+
+ private:
+  const std::uint32_t index_;
+};
+
+class EchoService final : public RpcService {
+ public:
+  // A service of its own, or a part of a shared one.
+  explicit EchoService(Echo::AsyncService* shared = nullptr) : service_(shared != nullptr ? *shared : own_) {}
+  grpc::Service& service() override { return service_; }
+  void serve(ServeContext& context) override { echo_.serve(context, 64); }
+
+ private:
+  Echo::AsyncService own_;
+  Echo::AsyncService& service_;
+  UnaryMethod<EchoMessage, EchoMessage> echo_{
+      [this](auto* ctx, auto* request, auto* writer, auto* queue, void* tag) {
+        service_.RequestEcho(ctx, request, writer, queue, queue, tag);
+      },
+      [](auto& call) {
+        call.response().set_payload(call.request().payload());
+        call.finish();
+      }};
+};
+
+struct Options {
+  std::string directory;
+  std::string layout = "servers";
+  std::uint32_t shards = default_shards();
+  std::atomic<std::uint64_t> spin_us{0};
+};
+
+void wait_for_sigterm() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  int signal = 0;
+  sigwait(&set, &signal);
+}
+
+std::string address(const Options& options, std::uint32_t shard) {
+  return "unix:" + options.directory + "/shard-" + std::to_string(shard) + ".sock";
+}
+
+// As the daemon does it: one Server and one queue for each shard.
+int serve_servers(const Options& options) {
+  const std::vector<int> cpus = allowed_cpus();
+  std::vector<std::unique_ptr<NoShard>> shards;
+  std::vector<std::unique_ptr<ShardLoop>> loops;
+  for (std::uint32_t i = 0; i < options.shards; ++i) {
+    shards.push_back(std::make_unique<NoShard>(i));
+    loops.push_back(std::make_unique<ShardLoop>(*shards[i], options.spin_us,
+                                                ShardLoopOptions{{address(options, i)}, cpus[i % cpus.size()]}));
+    std::vector<std::unique_ptr<RpcService>> services;
+    services.push_back(std::make_unique<EchoService>());
+    if (const auto started = loops[i]->start(std::move(services)); !started.ok()) {
+      std::fprintf(stderr, "bench_echo: %s\n", started.error().message.c_str());
+      return 1;
+    }
+  }
+  std::puts("ready");
+  std::fflush(stdout);
+  wait_for_sigterm();
+  for (const auto& loop : loops) loop->stop(0);
+  return 0;
+}
+
+// The plain alternative: one Server, a queue and a thread for each shard; gRPC deals calls out to the queues.
+int serve_queues(const Options& options) {
+  const std::vector<int> cpus = allowed_cpus();
+  Echo::AsyncService service;
+  grpc::ServerBuilder builder;
+  for (std::uint32_t i = 0; i < options.shards; ++i)
+    builder.AddListeningPort(address(options, i), grpc::InsecureServerCredentials());
+  builder.RegisterService(&service);
+  std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues;
+  for (std::uint32_t i = 0; i < options.shards; ++i) queues.push_back(builder.AddCompletionQueue());
+  const auto server = builder.BuildAndStart();
+  if (server == nullptr) {
+    std::fprintf(stderr, "bench_echo: cannot listen in %s\n", options.directory.c_str());
+    return 1;
+  }
+  std::vector<std::thread> threads;
+  for (std::uint32_t i = 0; i < options.shards; ++i) {
+    threads.emplace_back([&, i] {
+      cpu_set_t set;
+      CPU_ZERO(&set);
+      CPU_SET(static_cast<std::size_t>(cpus[i % cpus.size()]), &set);
+      pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+      NoShard shard(i);
+      TurnEnd turn_end;
+      ServeContext context{*queues[i], turn_end, shard};
+      EchoService echo(&service);
+      echo.serve(context);
+      void* tag = nullptr;
+      for (bool ok = false; queues[i]->Next(&tag, &ok);) static_cast<Event*>(tag)->complete(ok);
+    });
+  }
+  std::puts("ready");
+  std::fflush(stdout);
+  wait_for_sigterm();
+  server->Shutdown(std::chrono::system_clock::now());
+  for (const auto& queue : queues) queue->Shutdown();
+  for (std::thread& thread : threads) thread.join();
+  return 0;
+}
+
+bool parse(int argc, char** argv, Options& options) {
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string name = argv[i], value = argv[i + 1];
+    char* end = nullptr;
+    const auto number = std::strtoul(value.c_str(), &end, 10);
+    const bool is_number = !value.empty() && *end == '\0';
+    if (name == "--socket-dir") options.directory = value;
+    else if (name == "--layout" && (value == "servers" || value == "queues")) options.layout = value;
+    else if (name == "--shards" && is_number && number > 0) options.shards = static_cast<std::uint32_t>(number);
+    else if (name == "--spin-us" && is_number) options.spin_us = number;
+    else return false;
+  }
+  return argc % 2 == 1 && !options.directory.empty();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  if (!parse(argc, argv, options)) {
+    std::fputs("usage: bench_echo --socket-dir DIR [--shards N] [--spin-us N] [--layout servers|queues]\n", stderr);
+    return 2;
+  }
+  // Before any thread starts, so that all of them leave it to sigwait.
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  ::setenv("GRPC_POLL_STRATEGY", "poll", 0);
+  return options.layout == "servers" ? serve_servers(options) : serve_queues(options);
+}
