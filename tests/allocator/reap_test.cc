@@ -1,0 +1,161 @@
+// What a dead session held comes back, whatever it was doing when it died.
+#include <atomic>
+#include <thread>
+
+#include "tests/allocator/arena_fixture.h"
+
+namespace arenad {
+namespace {
+
+constexpr Holder kDead{{500}, 1};
+constexpr Holder kAlive{{501}, 1};
+
+class ReapTest : public ArenaWithHeaps {
+ protected:
+  std::vector<Block> take_for(Holder holder, std::size_t count, std::uint64_t size, std::size_t i = 0) {
+    std::vector<Block> blocks;
+    for (std::size_t n = 0; n < count; ++n) {
+      const auto b = heap(i).allocate(size, holder);
+      EXPECT_TRUE(b.ok()) << error_name(b.error());
+      if (b) blocks.push_back(*b);
+    }
+    return blocks;
+  }
+};
+
+TEST_F(ReapTest, GivesBackAllOfTheDeadAndNothingOfTheLiving) {
+  make(128 * kMiB, 2);
+  std::uint64_t bytes = 0, count = 0;
+  std::vector<Block> living;
+  for (const std::size_t i : {0, 1})
+    for (const std::uint64_t size : {8, 100, 3000, 100000, 500000, 5 << 20}) {
+      for (const Block& b : take_for(kDead, 3, size, i)) {
+        bytes += arena().describe({b.ref.value}).stride_bytes;
+        ++count;
+      }
+      for (const Block& b : take_for(kAlive, 2, size, i)) living.push_back(b);
+    }
+  const ReapResult r = arena().reap(kDead.session);
+  EXPECT_EQ(r.blocks, count);
+  EXPECT_EQ(r.bytes, bytes);
+  expect_exact();
+  EXPECT_EQ(heap(0).drain() + heap(1).drain(), count);
+  for (const Block& b : living) EXPECT_EQ(arena().describe({b.ref.value}).holder.session, kAlive.session);
+  EXPECT_EQ(report().held, living.size());
+  give(living);
+  trim_all();
+  trim_all();
+  EXPECT_EQ(arena().units().taken_units(), 0u);
+}
+
+TEST_F(ReapTest, RefsOfTheDeadAreDeadToo) {
+  make(8 * kMiB, 2);
+  const auto blocks = take_for(kDead, 2, 100);
+  arena().reap(kDead.session);
+  EXPECT_EQ(heap(0).free(blocks[0].ref), Error::kDoubleFree);
+  EXPECT_EQ(heap(1).free(blocks[0].ref), Error::kDoubleFree);
+  EXPECT_FALSE(arena().acquire({blocks[1].ref.value}, kAlive).ok());
+  EXPECT_EQ(heap(0).drain(), 2u);
+}
+
+TEST_F(ReapTest, BlockTakenOverBeforeTheDeathStays) {
+  make(8 * kMiB);
+  const auto blocks = take_for(kDead, 2, 100);
+  ASSERT_TRUE(arena().acquire({blocks[0].ref.value}, kAlive).ok());
+  EXPECT_EQ(arena().reap(kDead.session).blocks, 1u);
+  EXPECT_EQ(heap().drain(), 1u);
+  EXPECT_EQ(arena().describe({blocks[0].ref.value}).state, BlockInfo::State::kHeld);
+}
+
+TEST_F(ReapTest, FreesThatDiedInTheFreersGatherAreAnnounced) {
+  make(8 * kMiB, 2);
+  const auto blocks = take_for(kAlive, 60, 200);  // fewer than complete a word, which goes out at once
+  give(blocks, 1);            // RETURNING(session 2), gathered
+  ASSERT_TRUE(heap(1).has_unpublished());
+  const HeapCounters died = heap(1).counters();
+  EXPECT_EQ(died.remote_frees, 60u);
+  heaps_.pop_back();          // dies before it publishes
+  EXPECT_EQ(heap(0).drain(), 0u);
+  const ReapResult r = arena().reap({2});
+  EXPECT_EQ(r.blocks, 0u);
+  EXPECT_EQ(r.announced, 60u);
+  EXPECT_EQ(heap(0).drain(), 60u);
+}
+
+TEST_F(ReapTest, BitsWhoseAnnouncementDiedAreAnnouncedAgain) {
+  make(8 * kMiB, 2);
+  const auto blocks = take_for(kAlive, 64, 200);
+  give(blocks, 1);
+  heap(1).publish();
+  // Died between the returned bit and the pending bits; others that found the word non-zero relied on it.
+  control().superslab({0}).pending.store(0);
+  for (std::uint32_t i = 0; i < control().pending_word_count(); ++i) control().pending_words({0})[i].store(0);
+  for (std::uint32_t i = 0; i < control().pending_summary_count(); ++i) control().pending_summary({0})[i].store(0);
+  ASSERT_EQ(heap(0).drain(), 0u);
+  arena().reap({499});  // whoever it was: all words that are not 0 are announced
+  EXPECT_EQ(heap(0).drain(), 64u);
+}
+
+TEST_F(ReapTest, DeathBetweenAnyTwoBitsOfAnAnnouncementLosesNothing) {
+  for (const int stage : {0, 1, 2}) {
+    heaps_.clear();
+    make(8 * kMiB, 2);
+    const auto blocks = take_for(kAlive, 64, 200);
+    give(blocks, 1);
+    heap(1).publish();
+    // What was set last is missing: heap summary, then heap word, then superslab.
+    for (std::uint32_t i = 0; i < control().pending_summary_count(); ++i) control().pending_summary({0})[i].store(0);
+    if (stage >= 1) for (std::uint32_t i = 0; i < control().pending_word_count(); ++i) control().pending_words({0})[i].store(0);
+    if (stage >= 2) control().superslab({0}).pending.store(0);
+    arena().reap({2});
+    EXPECT_EQ(heap(0).drain(), 64u) << "stage " << stage;
+    expect_exact();
+  }
+}
+
+TEST_F(ReapTest, RunTwiceOrHalfIsTheSameAsOnce) {
+  make(8 * kMiB);
+  take_for(kDead, 50, 300);
+  EXPECT_EQ(arena().reap(kDead.session).blocks, 50u);
+  const ReapResult again = arena().reap(kDead.session);
+  EXPECT_EQ(again.blocks, 0u);
+  EXPECT_EQ(again.announced, 50u) << "a reaper that died halfway is simply run again";
+  EXPECT_EQ(heap().drain(), 50u);
+  EXPECT_EQ(arena().reap(kDead.session).announced, 0u);
+  EXPECT_EQ(heap().drain(), 0u);
+}
+
+TEST_F(ReapTest, SessionTableSaysWhenTheReapIsOver) {
+  make(8 * kMiB);
+  arena().mark_session(kDead.session, SessionEntry::kLive);
+  EXPECT_EQ(control().session(kDead.session).state.load(), SessionEntry::kLive);
+  arena().reap(kDead.session);
+  EXPECT_EQ(control().session(kDead.session).state.load(), SessionEntry::kNone);
+}
+
+TEST_F(ReapTest, OwnerThatFreesAndAllocatesMeanwhileLosesNothing) {
+  make(16 * kMiB, 2);
+  std::atomic<bool> stop{false};
+  std::thread reaper([&] {
+    while (!stop) {
+      arena().reap(kDead.session);
+      std::this_thread::yield();
+    }
+  });
+  std::uint64_t reaped_first = 0;
+  for (int round = 0; round < 300; ++round) {
+    const auto dead = take_for(kDead, 40, 256), living = take_for(kAlive, 40, 256);
+    // The reaper may be first with what is the dead one's, never with the living one's.
+    for (const Block& b : dead) reaped_first += heap(static_cast<std::size_t>(round % 2)).free(b.ref) != Error::kNone;
+    for (const Block& b : living) ASSERT_EQ(heap(0).free(b.ref), Error::kNone);
+    heap(0).drain();
+  }
+  stop = true;
+  reaper.join();
+  trim_all();
+  trim_all();
+  EXPECT_EQ(arena().units().taken_units(), 0u) << reaped_first << " blocks were reaped before they were freed";
+}
+
+}  // namespace
+}  // namespace arenad
