@@ -38,7 +38,12 @@ class Daemon:
         self.log_path = os.path.join(self.dir, "arenad.log")
         self.target = f"unix:{self.dir}/sockets/arenad.sock"
         os.mkdir(f"{self.dir}/sockets")
-        self.start()
+        self.process = None
+        try:
+            self.start()
+        except BaseException:
+            self.discard()
+            raise
 
     def start(self):
         """Starts it, again after its end too: same directory, flags and environment."""
@@ -82,6 +87,6 @@ class Daemon:
 
     def discard(self):
         """Whatever happened: no process and no file stays."""
-        if self.process.poll() is None:
+        if self.process and self.process.poll() is None:
             self.kill()
         shutil.rmtree(self.dir, ignore_errors=True)
