@@ -28,16 +28,22 @@ bool Heap::canary_intact(std::uint64_t offset, std::uint64_t usable) const {
 }
 
 void Heap::check_remote_canary(Slot slot) {
+  // The shape is shared memory's: what it leads to is looked at only where it lies inside the data file.
   const SlabShape shape{arena_.control().slab(slot.slab()).shape.load(std::memory_order_acquire)};
+  const Layout& l = geometry_.layout();
+  std::uint64_t offset = 0, usable = 0;
   if (shape.kind() == SlabKind::kSlab && shape.cls() < geometry_.class_count()) {
     const SizeClass& sc = geometry_.size_class(shape.cls());
-    if (!canary_intact(offset_of(arena_bits_ | slot.value, sc.stride_bytes), sc.usable_bytes)) ++counters_.canary_damaged;
-  } else if (shape.kind() == SlabKind::kSpan && shape.units() <= arena_.unit_count() - slot.slab().value) {
-    const Layout& l = geometry_.layout();
-    if (!canary_intact(slot.slab().value * kSlabUnitBytes + header_bytes_,
-                       shape.units() * kSlabUnitBytes - l.header_bytes - l.canary_bytes))
-      ++counters_.canary_damaged;
+    offset = offset_of(arena_bits_ | slot.value, sc.stride_bytes);
+    usable = sc.usable_bytes;
+  } else if (shape.kind() == SlabKind::kSpan && shape.units() != 0 && shape.units() <= arena_.unit_count() - slot.slab().value) {
+    offset = slot.slab().value * kSlabUnitBytes + header_bytes_;
+    usable = shape.units() * kSlabUnitBytes - l.header_bytes - l.canary_bytes;
+  } else {
+    return;
   }
+  if (offset + usable + l.canary_bytes > arena_.capacity_bytes()) return;
+  if (!canary_intact(offset, usable)) ++counters_.canary_damaged;
 }
 
 }  // namespace arenad

@@ -9,6 +9,8 @@ Error Heap::free_slow(Ref ref) {
 }
 
 Error Heap::free_local(Ref ref, SlabState& slab) {
+  // validate() knows only what the header says. The private count decides: beyond it lies another slab's memory.
+  if (ref.slot().block().value >= slab.carved) return Error::kStaleRef;
   AtomicWord& word = words_[ref.slot().value];
   std::uint64_t bits = word.load(std::memory_order_acquire);
   do {

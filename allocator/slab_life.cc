@@ -1,8 +1,10 @@
 // A slab's life in its heap: taken from the arena, filled from magazines, given back when empty.
 #include <algorithm>
 #include <cstring>
+#include <string>
 
 #include "allocator/heap.h"
+#include "allocator/tunables.h"
 
 namespace arenad {
 namespace {
@@ -85,10 +87,16 @@ void Heap::flush_freed(Magazine& m, std::uint32_t count) {
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::uint64_t entry = m.freed_bottom[i];
     const Slot slot{entry & Ref::kSlotMask};
-    SlabState& slab = *slabs_[slot.slab().value];
-    if (!slab.put_free(slot.block())) [[unlikely]]
-      guard_abort(view_of(slab), guard_mode_line(), offset_of(entry, m.stride), GuardVerdict::kTwiceInBatch);
-    if (!slab.listed || slab.out() == 0) gained(slab);
+    SlabState* const slab = slabs_[slot.slab().value];
+    if (slab == nullptr || slot.block().value >= slab->carved || !slab->put_free(slot.block())) [[unlikely]] {
+      // Only a forged word lets a block be freed that is not out, so this is shared memory's doing and no reason to abort.
+      if (slab != nullptr && tunables().guards_private.load(std::memory_order_relaxed))
+        guard_abort(view_of(*slab), guard_mode_line(), offset_of(entry, m.stride), GuardVerdict::kTwiceInBatch);
+      ++counters_.guard_trips;
+      arena_.quarantine("block word of a free block said HELD, slot " + std::to_string(slot.value));
+      continue;
+    }
+    if (!slab->listed || slab->out() == 0) gained(*slab);
   }
   active_blocks_ -= count;
   flushed_blocks_ += count;
