@@ -1,0 +1,154 @@
+// The two memory files of an arena: sealed, private, sparse; and what creating one refuses.
+#include "allocator/arena.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/allocator/arena_fixture.h"
+
+namespace arenad {
+namespace {
+
+class ArenaTest : public ArenaWithHeaps {
+ protected:
+  static Error refused(ArenaOptions options) {
+    const auto arena = Arena::create(options);
+    EXPECT_FALSE(arena.ok() || arena.error().message.empty());
+    return arena.ok() ? Error::kNone : arena.error().error;
+  }
+  static std::uint64_t system_bytes(int fd) {
+    struct stat s{};
+    EXPECT_EQ(::fstat(fd, &s), 0);
+    return static_cast<std::uint64_t>(s.st_blocks) * 512;
+  }
+};
+
+TEST_F(ArenaTest, WrongOptionsAreRefusedByNameWithAMessage) {
+  EXPECT_EQ(refused({.capacity_bytes = 0}), Error::kInvalidCapacity);
+  EXPECT_EQ(refused({.capacity_bytes = kMaxArenaBytes + 1}), Error::kInvalidCapacity);
+  EXPECT_EQ(refused({.id = {0}, .capacity_bytes = kMiB}), Error::kInvalidOption);
+  EXPECT_EQ(refused({.id = {1024}, .capacity_bytes = kMiB}), Error::kInvalidOption);
+  EXPECT_EQ(refused({.capacity_bytes = kMiB, .max_heaps = 0}), Error::kInvalidOption);
+  EXPECT_EQ(refused({.capacity_bytes = kMiB, .max_heaps = kMaxHeaps + 1}), Error::kInvalidOption);
+}
+
+TEST_F(ArenaTest, CapacityIsRoundedUpToSuperslabs) {
+  make(1);
+  EXPECT_EQ(arena().capacity_bytes(), kSuperslabBytes);
+  EXPECT_EQ(arena().unit_count(), kUnitsPerSuperslab);
+  struct stat s{};
+  ASSERT_EQ(::fstat(arena().data_fd(), &s), 0);
+  EXPECT_EQ(static_cast<std::uint64_t>(s.st_size), kSuperslabBytes);
+}
+
+TEST_F(ArenaTest, FilesAreSealedPrivateAndClosedOnExec) {
+  make(4 * kMiB);
+  for (const int fd : {arena().data_fd(), arena().control_fd()}) {
+    constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    EXPECT_EQ(::fcntl(fd, F_GET_SEALS) & kSeals, kSeals);
+    EXPECT_NE(::fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
+    struct stat s{};
+    ASSERT_EQ(::fstat(fd, &s), 0);
+    EXPECT_EQ(s.st_mode & 0777, 0600u);
+    EXPECT_NE(::ftruncate(fd, 4096), 0);
+    EXPECT_NE(::ftruncate(fd, s.st_size * 2), 0);
+  }
+}
+
+TEST_F(ArenaTest, MappingsDoNotSurviveAFork) {
+  make(4 * kMiB);
+  const Block b = take(1, 4096)[0];
+  const int fd = arena().data_fd();
+  std::byte* const payload = arena().data() + b.offset;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    // write(2) tells a missing mapping by EFAULT, without a signal.
+    int pipe_fds[2];
+    const bool gone = ::pipe(pipe_fds) == 0 && ::write(pipe_fds[1], payload, 1) < 0 && ::fcntl(fd, F_GETFD) >= 0;
+    ::_exit(gone ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+TEST_F(ArenaTest, PayloadIsWhereAnyOtherMappingOfTheFileSeesIt) {
+  make(4 * kMiB);
+  const Block b = take(1, 100)[0];
+  void* const other = ::mmap(nullptr, arena().capacity_bytes(), PROT_READ, MAP_SHARED, arena().data_fd(), 0);
+  ASSERT_NE(other, MAP_FAILED);
+  arena().data()[b.offset] = std::byte{42};
+  EXPECT_EQ(static_cast<const std::byte*>(other)[b.offset], std::byte{42});
+  ::munmap(other, arena().capacity_bytes());
+}
+
+TEST_F(ArenaTest, HeaderSaysWhatTheArenaIs) {
+  make(6 * kMiB, 1, Layout::canaried());
+  const ArenaHeader& h = control().header();
+  EXPECT_EQ(h.magic, kControlMagic);
+  EXPECT_EQ(h.version, kLayoutVersion);
+  EXPECT_EQ(h.arena_id, arena().id().value);
+  EXPECT_EQ(h.capacity_bytes, 6 * kMiB);
+  EXPECT_EQ(h.header_bytes, 16u);
+  EXPECT_EQ(h.canary_bytes, 8u);
+  EXPECT_EQ(h.stride_align, 16u);
+  EXPECT_EQ(h.max_heaps, 64u);
+}
+
+TEST_F(ArenaTest, LargeArenaCostsNextToNothingUntilUsed) {
+  make(std::uint64_t{64} << 30);
+  EXPECT_EQ(system_bytes(arena().data_fd()), 0u);
+  EXPECT_LT(system_bytes(arena().control_fd()), kMiB);
+  const Block b = take(1, 64)[0];
+  EXPECT_EQ(system_bytes(arena().data_fd()), kSuperslabBytes);
+  give({b});
+}
+
+TEST_F(ArenaTest, ArenaThatNobodyMapsHereStillAllocates) {
+  ArenaOptions options;
+  options.capacity_bytes = 4 * kMiB;
+  options.map_data = false;
+  auto arena = Arena::create(options);
+  ASSERT_TRUE(arena.ok());
+  EXPECT_EQ((*arena)->data(), nullptr);
+  Heap heap(**arena, {0}, {1});
+  const auto b = heap.allocate(1000, kHolder);
+  ASSERT_TRUE(b.ok());
+  EXPECT_EQ(heap.free(b->ref), Error::kNone);
+}
+
+TEST_F(ArenaTest, MetadataCostsAtMostFourPercentAt256BytesAndOneAndAHalfFrom1KiB) {
+  const auto percent = [&](std::uint64_t size) {
+    heaps_.clear();
+    make(64 * kMiB);
+    const std::uint64_t before = system_bytes(arena().control_fd());
+    take_all(size);
+    return 100.0 * static_cast<double>(system_bytes(arena().control_fd()) - before) / static_cast<double>(arena().capacity_bytes());
+  };
+  EXPECT_LE(percent(256), 4.0);
+  for (const std::uint64_t size : {1024, 4096, 65536}) EXPECT_LE(percent(size), 1.5) << size;
+}
+
+TEST(ErrorTest, EveryErrorHasANameACodeAndAdvice) {
+  std::set<std::string> names;
+  for (int i = 1; i <= static_cast<int>(Error::kInternal); ++i) {
+    const auto e = static_cast<Error>(i);
+    EXPECT_TRUE(names.insert(error_name(e)).second) << error_name(e);
+    EXPECT_GE(error_code(e), 1) << error_name(e);
+    EXPECT_LE(error_code(e), 16) << error_name(e);
+    EXPECT_GT(std::string(error_advice(e)).size(), 10u) << error_name(e);
+  }
+  EXPECT_EQ(error_code(Error::kNone), 0);
+  EXPECT_EQ(error_code(Error::kArenaFull), 8) << "RESOURCE_EXHAUSTED";
+  EXPECT_EQ(error_code(Error::kMachineFull), 8);
+  EXPECT_EQ(error_code(Error::kDoubleFree), 9) << "FAILED_PRECONDITION";
+  EXPECT_EQ(error_code(Error::kStaleRef), 9);
+  EXPECT_EQ(error_code(Error::kInvalidSize), 3) << "INVALID_ARGUMENT";
+  EXPECT_EQ(error_code(Error::kNotHolder), 7) << "PERMISSION_DENIED";
+}
+
+}  // namespace
+}  // namespace arenad
