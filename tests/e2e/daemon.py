@@ -37,7 +37,6 @@ class Daemon:
         os.chmod(self.dir, 0o755)  # other users may be its clients
         self.log_path = os.path.join(self.dir, "arenad.log")
         self.target = f"unix:{self.dir}/sockets/arenad.sock"
-        os.mkdir(f"{self.dir}/sockets")
         self.process = None
         try:
             self.start()
