@@ -116,6 +116,7 @@ class Checker {
   std::string address(const std::string& name) {
     std::string host, value = text(name);
     std::uint16_t port = 0;
+    if (value == "off") return "";
     if (!value.empty() && !split_host_port(value, host, port)) wrong(name);
     return value;
   }

@@ -17,9 +17,9 @@ std::vector<ConfigKey> make_keys() {
   std::vector<ConfigKey> keys = {
       {"socket_dir", Kind::kText, "/run/arenad", "directory of the sockets; made with mode 0755 when it is not there"},
       {"shards", Kind::kNumber, "0", "shard threads, 1..1024; 0: one for each cpu that affinity and cgroup allow"},
-      {"listen", Kind::kText, "", "host:port to serve gRPC on beside the Unix sockets; empty: none"},
+      {"listen", Kind::kText, "off", "host:port to serve gRPC on beside the Unix sockets, or off"},
       {"insecure_tcp", Kind::kSwitch, "false", "let 'listen' be an address that other hosts reach, without TLS"},
-      {"http", Kind::kText, "127.0.0.1:7480", "host:port of /healthz, /readyz and /metrics; empty: none"},
+      {"http", Kind::kText, "127.0.0.1:7480", "host:port of /healthz, /readyz and /metrics, or off"},
       {"log_level", Kind::kText, "info", "trace, debug, info, warn or error"},
       {"arena", Kind::kList, "", "arenas to create at start, each NAME:CAPACITY, e.g. pool:1GiB"},
       {"max_sessions", Kind::kNumber, std::to_string(limits.max_sessions), "sessions at a time, 1..65534"},

@@ -117,7 +117,7 @@ Answer<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, Con
   }
   if (error) {
     return Failure{Error::kInvalidOption, concat("cannot serve HTTP on ", host, ":", port, ": ", error.message(),
-                                                 ": choose another address with --http, or none with --http=")};
+                                                 ": choose another address with --http, or switch it off with --http off")};
   }
   state->address = concat("http://", host.find(':') == std::string::npos ? host : concat("[", host, "]"), ":",
                           state->acceptor.local_endpoint().port());

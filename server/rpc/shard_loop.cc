@@ -169,14 +169,11 @@ void ShardLoop::run() {
       if (++events == kMostEventsInTurn) break;
     }
     if (impl_->leaving.load(std::memory_order_relaxed)) return;
-    if (events != 0) {
-      impl_->turn_end.run();
-      shard_.end_turn();
-      shard_.count_turn();
-    }
     now = now_ns();
-    timer = shard_.tick(now);
+    timer = shard_.tick(now);   // answers waits that are over, so it stands before the end of the turn
+    if (impl_->turn_end.run() || events != 0) shard_.end_turn();
     if (events != 0) {
+      shard_.count_turn();
       const std::uint64_t spin_us = spin_us_.load(std::memory_order_relaxed);
       sleep_after = spin_us == 0 ? 0 : now + spin_us * 1000;
     }

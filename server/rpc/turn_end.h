@@ -35,7 +35,9 @@ class TurnEnd {
     for (Task*& t : tasks_)
       if (t == &task) t = nullptr;
   }
-  void run() {
+  // True when there was anything to do.
+  bool run() {
+    if (tasks_.empty()) return false;
     for (std::size_t i = 0; i < tasks_.size(); ++i) {  // by index: a task may add others
       Task* const task = tasks_[i];
       if (task == nullptr) continue;
@@ -43,6 +45,7 @@ class TurnEnd {
       task->turn_ends();
     }
     tasks_.clear();
+    return true;
   }
 
  private:

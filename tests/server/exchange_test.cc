@@ -1,0 +1,218 @@
+// Exchange over real gRPC: order, waits, many at once, and streams that break.
+#include <gtest/gtest.h>
+
+#include <grpcpp/generic/generic_stub.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "tests/server/daemon_process.h"
+#include "tests/server/remote_session.h"
+
+namespace arenad::server {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+using Stream = grpc::ClientReaderWriter<v1::ExchangeRequest, v1::ExchangeResponse>;
+
+class Exchange : public testing::Test {
+ protected:
+  Exchange() { context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30)); }
+  std::unique_ptr<Stream> open() { return session_.stubs.blocks.Exchange(&context_); }
+
+  v1::ExchangeRequest allocate(std::uint64_t id, std::uint64_t size, std::uint32_t count = 1, std::uint32_t wait_ms = 0) const {
+    v1::ExchangeRequest request;
+    request.set_id(id);
+    *request.mutable_allocate() = session_.allocate_request(size, count, wait_ms);
+    return request;
+  }
+  template <class Refs>
+  v1::ExchangeRequest free(std::uint64_t id, const Refs& refs) const {
+    v1::ExchangeRequest request;
+    request.set_id(id);
+    *request.mutable_free() = session_.free_request(refs);
+    return request;
+  }
+  std::uint64_t held_blocks() {
+    grpc::ClientContext context;
+    v1::GetArenaRequest request;
+    request.set_name("pool");
+    v1::Arena arena;
+    RemoteSession::must(session_.stubs.arenas.GetArena(&context, request, &arena), "GetArena");
+    return arena.held_blocks();
+  }
+
+  DaemonProcess daemon_{{"--shards", "2", "--arena", "pool:64MiB"}};
+  RemoteSession session_{daemon_.connect(), "pool"};
+  grpc::ClientContext context_;
+};
+
+TEST_F(Exchange, AnswersComeInTheOrderOfTheRequestsThoughAnEarlierOneWaits) {
+  v1::AllocateResponse big;
+  ASSERT_TRUE(session_.allocate(session_.allocate_request(60 * kMiB), &big).ok());
+  const auto stream = open();
+  ASSERT_TRUE(stream->Write(allocate(1, 256)));
+  ASSERT_TRUE(stream->Write(allocate(2, 60 * kMiB, 1, 20000)));   // waits
+  ASSERT_TRUE(stream->Write(allocate(3, 256, 7)));
+  v1::ExchangeRequest describe;
+  describe.set_id(4);
+  *describe.mutable_describe()->mutable_session() = session_.key;
+  describe.mutable_describe()->set_arena_id(session_.arena_id);
+  describe.mutable_describe()->add_refs(big.refs(0));
+  ASSERT_TRUE(stream->Write(describe));
+  v1::ExchangeResponse answer;
+  ASSERT_TRUE(stream->Read(&answer));
+  EXPECT_EQ(answer.id(), 1u);
+
+  // The ones behind the waiting one are done, though their answers are held back; and the shard serves others.
+  EXPECT_TRUE(eventually([&] { return held_blocks() == 1 + 1 + 7; }));
+  v1::FreeResponse freed;
+  ASSERT_TRUE(session_.free(session_.free_request(big.refs()), &freed).ok());
+  ASSERT_EQ(freed.freed(), 1u);
+
+  for (std::uint64_t id = 2; id <= 4; ++id) {
+    ASSERT_TRUE(stream->Read(&answer));
+    EXPECT_EQ(answer.id(), id);
+    EXPECT_FALSE(answer.has_error()) << answer.error().message();
+    if (id == 3) { EXPECT_EQ(answer.allocate().refs_size(), 7); }
+    if (id == 4) { EXPECT_EQ(answer.describe().blocks(0).state(), v1::BLOCK_STATE_HELD) << "it was looked at before the free"; }
+  }
+  stream->WritesDone();
+  EXPECT_FALSE(stream->Read(&answer));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(Exchange, WaitThatExpiresIsAnsweredInItsPlace) {
+  v1::AllocateResponse big;
+  ASSERT_TRUE(session_.allocate(session_.allocate_request(60 * kMiB), &big).ok());
+  const auto stream = open();
+  ASSERT_TRUE(stream->Write(allocate(1, 60 * kMiB, 1, 30)));
+  ASSERT_TRUE(stream->Write(allocate(2, 64)));
+  stream->WritesDone();
+  v1::ExchangeResponse answer;
+  ASSERT_TRUE(stream->Read(&answer));
+  EXPECT_EQ(answer.id(), 1u);
+  EXPECT_EQ(answer.error().reason(), v1::REASON_WAIT_EXPIRED);
+  EXPECT_EQ(answer.error().code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  ASSERT_TRUE(stream->Read(&answer));
+  EXPECT_EQ(answer.id(), 2u);
+  EXPECT_EQ(answer.allocate().refs_size(), 1);
+  EXPECT_FALSE(stream->Read(&answer));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(Exchange, ManyRequestsInFlightAreAllAnsweredOnceAndInOrder) {
+  constexpr std::uint64_t kRequests = 20000;   // many times what one stream may have unanswered
+  const auto stream = open();
+  std::thread writer([&] {
+    for (std::uint64_t id = 1; id <= kRequests; ++id)
+      if (!stream->Write(allocate(id, 64))) return;
+    stream->WritesDone();
+  });
+  std::vector<std::uint64_t> refs;
+  v1::ExchangeResponse answer;
+  std::uint64_t next = 0;
+  while (stream->Read(&answer)) {
+    ASSERT_EQ(answer.id(), ++next);
+    ASSERT_EQ(answer.allocate().refs_size(), 1) << answer.ShortDebugString();
+    refs.push_back(answer.allocate().refs(0));
+  }
+  writer.join();
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(next, kRequests);
+  std::sort(refs.begin(), refs.end());
+  EXPECT_EQ(std::unique(refs.begin(), refs.end()), refs.end());
+  v1::FreeResponse freed;
+  ASSERT_TRUE(session_.free(session_.free_request(std::vector(refs.begin(), refs.begin() + 16384)), &freed).ok());
+  EXPECT_EQ(freed.freed(), 16384u);
+}
+
+TEST_F(Exchange, FirstAnswersOfManyRequestsSentTogetherArrive) {
+  // All of them are ready when the first answer is written: the first write must not wait for a later one.
+  for (int round = 0; round < 20; ++round) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+    const auto stream = session_.stubs.blocks.Exchange(&context);
+    for (std::uint64_t id = 1; id <= 8; ++id) ASSERT_TRUE(stream->Write(allocate(id, 64), grpc::WriteOptions().set_buffer_hint()));
+    ASSERT_TRUE(stream->Write(allocate(9, 64)));
+    v1::ExchangeResponse answer;
+    for (std::uint64_t id = 1; id <= 9; ++id) {
+      ASSERT_TRUE(stream->Read(&answer));
+      ASSERT_EQ(answer.id(), id);
+    }
+    stream->WritesDone();
+    EXPECT_TRUE(stream->Finish().ok());
+  }
+}
+
+TEST_F(Exchange, SessionOfTheFirstRequestIsTheDefault) {
+  const auto stream = open();
+  ASSERT_TRUE(stream->Write(allocate(1, 64)));
+  v1::ExchangeRequest without = allocate(2, 64);
+  without.mutable_allocate()->clear_session();
+  ASSERT_TRUE(stream->Write(without));
+  v1::ExchangeResponse answer;
+  ASSERT_TRUE(stream->Read(&answer));
+  ASSERT_TRUE(stream->Read(&answer));
+  EXPECT_EQ(answer.allocate().refs_size(), 1);
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(Exchange, RequestWithoutACallIsAnsweredWithAnError) {
+  const auto stream = open();
+  v1::ExchangeRequest empty;
+  empty.set_id(9);
+  ASSERT_TRUE(stream->Write(empty));
+  v1::ExchangeResponse answer;
+  ASSERT_TRUE(stream->Read(&answer));
+  EXPECT_EQ(answer.id(), 9u);
+  EXPECT_EQ(answer.error().reason(), v1::REASON_INVALID_OPTION);
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(Exchange, StreamThatBreaksWhileARequestWaitsLeavesNothingHeld) {
+  v1::AllocateResponse big;
+  ASSERT_TRUE(session_.allocate(session_.allocate_request(60 * kMiB), &big).ok());
+  {
+    grpc::ClientContext context;
+    const auto stream = session_.stubs.blocks.Exchange(&context);
+    ASSERT_TRUE(stream->Write(allocate(1, 60 * kMiB, 1, 20000)));
+    ASSERT_TRUE(stream->Write(allocate(2, 256, 100)));
+    EXPECT_TRUE(eventually([&] { return held_blocks() == 101; }));
+    context.TryCancel();
+    EXPECT_FALSE(stream->Finish().ok());
+  }
+  v1::FreeResponse freed;
+  ASSERT_TRUE(session_.free(session_.free_request(big.refs()), &freed).ok());
+  // What waited is served now, finds nobody, and is given back; the 100 behind it likewise.
+  EXPECT_TRUE(eventually([&] { return held_blocks() == 0; })) << held_blocks();
+  EXPECT_TRUE(session_.stubs.audit().exact());
+}
+
+TEST_F(Exchange, BytesThatAreNoRequestEndTheStreamWithAReason) {
+  grpc::GenericStub generic(daemon_.connect());
+  grpc::CompletionQueue queue;
+  grpc::ClientContext context;
+  const auto call = generic.PrepareCall(&context, "/arenad.v1.Blocks/Exchange", &queue);
+  const auto step = [&] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  call->StartCall(nullptr);
+  ASSERT_TRUE(step());
+  const grpc::Slice slice("\xff\xff\xff\xff", 4);
+  call->Write(grpc::ByteBuffer(&slice, 1), nullptr);
+  ASSERT_TRUE(step());
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  ASSERT_TRUE(step());
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_NE(status.error_message().find("ExchangeRequest"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace arenad::server
