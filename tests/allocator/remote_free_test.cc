@@ -152,7 +152,7 @@ TEST_F(RemoteFreeTest, LateBitOfASlabThatWentBackDoesNotReachItsNextLife) {
   give({b});
   heap(0).trim();
   announce(b.ref.slot());  // nobody's slab
-  const auto next = take_all(256);  // all of the arena, of another class
+  const auto next = take_all(4096);  // all of the arena, of a class whose slabs have one returned word
   EXPECT_EQ(heap(0).drain(), 0u);
   expect_exact();
   give(next, 1);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <atomic>
+#include <barrier>
 #include <thread>
 #include <vector>
 
@@ -145,7 +146,7 @@ TEST(UnitMap, UseBetweenTwoLooksStartsTheWaitAgain) {
 }
 
 TEST(UnitMap, ThreadsNeverShareAUnitWhateverComesAndGoes) {
-  constexpr std::uint32_t kSuperslabs = 6;
+  constexpr std::uint32_t kSuperslabs = 3;
   Map m(kSuperslabs);
   std::vector<std::atomic<int>> owner(kSuperslabs * kUnitsPerSuperslab);
   std::atomic<int> shared{0};
@@ -156,9 +157,11 @@ TEST(UnitMap, ThreadsNeverShareAUnitWhateverComesAndGoes) {
       if (m.backed[u / kUnitsPerSuperslab].load(std::memory_order_relaxed) == 0) ++shared;  // a unit without memory
     }
   };
+  std::barrier start(3);
   const auto worker = [&](std::uint32_t seed) {
+    start.arrive_and_wait();  // else the first is done before the last begins
     std::uint32_t random = seed;
-    for (int i = 0; i < 20000; ++i) {
+    for (int i = 0; i < 150000; ++i) {
       random = random * 1664525 + 1013904223;
       if ((random >> 16) % 50 == 0) {
         const std::uint32_t count = 1 + (random >> 24) % 2;
