@@ -18,6 +18,7 @@ WORKLOADS = ("rpc", "rpc_2_in_flight", "exchange", "shards")
 UNARY = "arenad daemon unary"
 EXCHANGE = "arenad daemon exchange 64"
 ECHO = "grpc echo"
+CALLS = ((UNARY, "arenad", "unary"), (ECHO, "bench_echo", "echo"))  # subject, server, call
 NO_HTTP = {"arenad": ("--http", "")}  # its port may be taken, and nobody asks
 IN_FLIGHT = {"rpc": 32, "rpc_2_in_flight": 2}
 IN_FLIGHT_PER_SHARD = 16
@@ -30,7 +31,7 @@ def sample(workload, programs, args, samples):
         return not args.subject or any(subject.startswith(s) for s in args.subject)
 
     if workload in IN_FLIGHT:
-        for subject, program, call in ((UNARY, "arenad", "unary"), (ECHO, "bench_echo", "echo")):
+        for subject, program, call in CALLS:
             if wanted(subject):
                 done = measure(programs, args, program, call, IN_FLIGHT[workload])
                 samples.add(workload, subject, "calls_per_s", done["calls_per_s"])
@@ -40,11 +41,13 @@ def sample(workload, programs, args, samples):
             if wanted(subject):
                 done = measure(programs, args, "arenad", call, in_flight)
                 samples.add(workload, subject, "ns_per_op", 1e9 / done["blocks_per_s"])
-    elif wanted(UNARY):
+    else:
         for shards in SHARDS:
-            done = measure(programs, args, "arenad", "unary", IN_FLIGHT_PER_SHARD * shards, shards)
-            samples.add(f"shards_{shards}", UNARY, "calls_per_s", done["calls_per_s"])
-            samples.add(f"shards_{shards}_cpu", UNARY, "ns_per_op", done["cpu_ns_per_call"])
+            for subject, program, call in CALLS:
+                if wanted(subject):
+                    done = measure(programs, args, program, call, IN_FLIGHT_PER_SHARD * shards, shards)
+                    samples.add(f"shards_{shards}", subject, "calls_per_s", done["calls_per_s"])
+                    samples.add(f"shards_{shards}_cpu", subject, "ns_per_op", done["cpu_ns_per_call"])
 
 
 def measure(programs, args, server, call, in_flight, shards=2):

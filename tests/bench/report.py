@@ -140,9 +140,13 @@ def print_memory(samples, workloads, out):
 def print_family(samples, title, members, out):
     if not members:
         return
-    values = [samples.median(workload, samples.subjects(workload)[0]) for _, workload in members]
-    lines = [[name, number(value), ratio(value, values[0])] for (name, _), value in zip(members, values)]
-    print_table(title, ["", "median", "to the first"], lines, out)
+    subjects = samples.subjects(members[0][1])
+    first = [samples.median(members[0][1], s) for s in subjects]
+    lines = []
+    for name, workload in members:
+        values = [samples.median(workload, s) for s in subjects]
+        lines.append([name] + [cell for v, f in zip(values, first) for cell in (number(v), ratio(v, f))])
+    print_table(title, [""] + [head for s in subjects for head in (s, "to the first")], lines, out)
 
 
 def print_calls(samples, workloads, out):
