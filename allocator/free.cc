@@ -3,25 +3,48 @@
 
 namespace arenad {
 
-Error Heap::free_slow(Ref ref) {
-  SlabState* const slab = slabs_[ref.slot().slab().value];
-  return slab != nullptr ? free_local(ref, *slab) : free_remote(ref, owner_);
+namespace {
+
+// The one CAS of a free, from the exact word. Returns the word that it replaced; 0, which no HELD word is, when the ref is
+// refused. A take-over in between makes us look again, at the holder too. acq_rel: what the freer did to the block comes
+// before its reuse (pairs with the owner's acquire in drain).
+template <class Next>
+inline std::uint64_t replace_held(AtomicWord& word, Ref ref, SessionId required_holder, Next next) {
+  std::uint64_t bits = word.load(std::memory_order_relaxed);
+  do {
+    const BlockWord w{bits};
+    if (!w.is_held() || w.generation() != ref.generation()) [[unlikely]] return 0;
+    if (required_holder != kNoSession && w.holder().session != required_holder) [[unlikely]] return 0;
+  } while (!word.compare_exchange_weak(bits, next(bits), std::memory_order_acq_rel, std::memory_order_relaxed));
+  return bits;
 }
 
-Error Heap::free_local(Ref ref, SlabState& slab) {
-  // validate() knows only what the header says. The private count decides: beyond it lies another slab's memory.
-  if (ref.slot().block().value >= slab.carved) return Error::kStaleRef;
+// What becomes of a block that another heap owns. Killed after it and before the returned bit: reap sets the bit.
+auto returning_to_owner(SessionId freer) {
+  return [freer](std::uint64_t bits) { return BlockWord::returning(bits, freer); };
+}
+
+}  // namespace
+
+Error Heap::free_slow(Ref ref) {
   AtomicWord& word = words_[ref.slot().value];
-  std::uint64_t bits = word.load(std::memory_order_acquire);
-  do {
-    if (!BlockWord(bits).is_held() || BlockWord(bits).generation() != ref.generation()) return arena_.refusal(ref, kNoSession);
-    // As in free(): the exact word; a take-over in between makes us look again.
-  } while (!word.compare_exchange_weak(bits, BlockWord::freed(bits), std::memory_order_acq_rel, std::memory_order_acquire));
+  if (SlabState* const slab = slabs_[ref.slot().slab().value]; slab != nullptr) {
+    if (ref.slot().block().value >= slab->carved) return Error::kStaleRef;
+    if (replace_held(word, ref, kNoSession, BlockWord::freed) == 0) return arena_.refusal(ref, kNoSession);
+    settle_local(ref, *slab);
+  } else {
+    if (replace_held(word, ref, kNoSession, returning_to_owner(owner_)) == 0) return arena_.refusal(ref, kNoSession);
+    settle_remote(ref.slot());
+  }
+  return Error::kNone;
+}
+
+void Heap::settle_local(Ref ref, SlabState& slab) {
   if (slab.cls == kSpanClass) {
     if (canaries_ && !canary_intact(slab.slab.value * kSlabUnitBytes + header_bytes_, span_usable(slab))) ++counters_.canary_damaged;
     ++span_frees_;
     release_slab(&slab);
-    return Error::kNone;
+    return;
   }
   const std::uint64_t entry = ref.value & Ref::kBlockMask;
   Magazine& m = magazines_[slab.cls + 1];
@@ -29,25 +52,14 @@ Error Heap::free_local(Ref ref, SlabState& slab) {
   ++m.local_frees;
   *m.freed_top++ = entry;
   if (m.freed_top == m.freed_limit) make_room_slow(m);
-  return Error::kNone;
 }
 
-Error Heap::free_remote(Ref ref, SessionId freer) {
-  const Slot slot = ref.slot();
-  AtomicWord& word = words_[slot.value];
-  std::uint64_t bits = word.load(std::memory_order_relaxed);
-  do {
-    if (!BlockWord(bits).is_held() || BlockWord(bits).generation() != ref.generation()) [[unlikely]]
-      return arena_.refusal(ref, kNoSession);
-    // HELD -> RETURNING(freer), the exact word. acq_rel: what the freer did to the block comes before the owner's reuse
-    // (pairs with the owner's acquire in drain). Killed after it and before the returned bit: reap sets the bit.
-  } while (!word.compare_exchange_weak(bits, BlockWord::returning(bits, freer), std::memory_order_acq_rel, std::memory_order_relaxed));
+void Heap::settle_remote(Slot slot) {
   ++counters_.remote_frees;
   if (canaries_) [[unlikely]] check_remote_canary(slot);
   const RemoteGather::Entry ready = gather_.add(slot);
   if (ready.bits != 0) publish_entry(ready);
   if (gather_.overdue()) [[unlikely]] publish();
-  return Error::kNone;
 }
 
 FreeOutcome Heap::free_checked(UntrustedRef untrusted, SessionId freer, SessionId required_holder) {
@@ -57,28 +69,37 @@ FreeOutcome Heap::free_checked(UntrustedRef untrusted, SessionId freer, SessionI
     out.error = ref.error();
     return out;
   }
-  const BlockWord word{words_[ref->slot().value].load(std::memory_order_acquire)};
-  if (!word.is_held() || word.generation() != ref->generation() ||
-      (required_holder != kNoSession && word.holder().session != required_holder)) {
+  const Slot slot = ref->slot();
+  AtomicWord& word = words_[slot.value];
+  SlabState* const mine = slabs_[slot.slab().value];
+  // validate() knows only what the header says. The private count decides: beyond it lies another slab's memory.
+  if (mine != nullptr && slot.block().value >= mine->carved) {
+    out.error = Error::kStaleRef;
+    return out;
+  }
+  // Read before the CAS: after it the slab may start another life.
+  const SlabHeader& h = arena_.control().slab(slot.slab());
+  const SlabShape shape{h.shape.load(std::memory_order_acquire)};
+  const HeapId owner{static_cast<std::uint16_t>(h.owner.load(std::memory_order_relaxed))};
+  const std::uint64_t replaced = mine != nullptr ? replace_held(word, *ref, required_holder, BlockWord::freed)
+                                                 : replace_held(word, *ref, required_holder, returning_to_owner(freer));
+  if (replaced == 0) [[unlikely]] {
     out.error = arena_.refusal(*ref, required_holder);
     return out;
   }
-  out.holder = word.holder();
-  const SlabIndex slab = ref->slot().slab();
+  out.holder = BlockWord(replaced).holder();
   const std::uint64_t damaged_before = counters_.canary_damaged;
-  if (SlabState* const mine = slabs_[slab.value]; mine != nullptr) {
+  if (mine != nullptr) {
     out.owner = id_;
     out.stride_bytes = mine->cls == kSpanClass ? mine->units * kSlabUnitBytes : geometry_.size_class(mine->cls).stride_bytes;
-    out.error = free_local(*ref, *mine);
+    settle_local(*ref, *mine);
   } else {
-    const SlabHeader& h = arena_.control().slab(slab);
-    const SlabShape shape{h.shape.load(std::memory_order_acquire)};
-    out.owner = {static_cast<std::uint16_t>(h.owner.load(std::memory_order_relaxed))};
+    out.owner = owner;
     if (shape.kind() == SlabKind::kSpan)
       out.stride_bytes = shape.units() * kSlabUnitBytes;
     else if (shape.cls() < geometry_.class_count())
       out.stride_bytes = geometry_.size_class(shape.cls()).stride_bytes;
-    out.error = free_remote(*ref, freer);
+    settle_remote(slot);
   }
   out.canary_damaged = counters_.canary_damaged != damaged_before;
   return out;

@@ -125,8 +125,8 @@ class Heap {
   Result<Block> allocate_span_slow(std::uint64_t size, std::uint32_t align, Holder holder);
   Result<Block> damaged_word_slow(std::uint64_t entry);
   Error free_slow(Ref ref);
-  Error free_remote(Ref ref, SessionId freer);
-  Error free_local(Ref ref, SlabState& slab);
+  void settle_remote(Slot slot);                  // after the CAS of a free: the rest of it
+  void settle_local(Ref ref, SlabState& slab);
   void make_room_slow(Magazine& m);
 
   // refill.cc
