@@ -89,16 +89,17 @@ class Daemon {
     const std::vector<int> cpus = allowed_cpus();
     for (std::uint32_t i = 0; i < engine_->shard_count(); ++i)
       topology_.shards.push_back({unix_address(config_.socket_dir, "shard-" + std::to_string(i) + ".sock"), cpus[i % cpus.size()]});
-    // Shard 0 last: who reaches the common address can reach all others.
-    loops_.resize(engine_->shard_count());
-    for (std::uint32_t i = engine_->shard_count(); i-- > 0;) {
+    for (std::uint32_t i = 0; i < engine_->shard_count(); ++i) {
       std::vector<std::string> addresses = {topology_.shards[i].address};
       if (i == 0) {
         addresses.push_back(topology_.common_address);
         if (!config_.listen.empty()) addresses.push_back(config_.listen);
       }
-      loops_[i] = std::make_unique<ShardLoop>(engine_->shard(i), engine_->tunables().spin_us,
-                                              ShardLoopOptions{std::move(addresses), topology_.shards[i].cpu});
+      loops_.push_back(std::make_unique<ShardLoop>(engine_->shard(i), engine_->tunables().spin_us,
+                                                   ShardLoopOptions{std::move(addresses), topology_.shards[i].cpu}));
+    }
+    // Shard 0 last: who reaches the common address can reach all others.
+    for (std::uint32_t i = engine_->shard_count(); i-- > 0;) {
       auto started = loops_[i]->start(make_services(engine_->control(), topology_));
       if (!started.ok()) return started;
       engine_->set_waker(i, loops_[i].get());

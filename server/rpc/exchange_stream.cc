@@ -148,10 +148,12 @@ void ExchangeStream::answer(std::uint64_t sequence, v1::ExchangeResponse& respon
 
 void ExchangeStream::write_next() {
   if (writing_ || broken_ || slots_.empty() || !slots_.front().ready) return;
-  writing_ = true;
-  // No buffer hint, though more may be ready: gRPC 1.51 completes a hinted write only when another one is started, and that
-  // one waits here for this one to complete.
-  stream_->Write(slots_.front().bytes, written_.tag());
+  grpc::WriteOptions options;
+  // More follows at once, and that will take this one along. Not on a stream's first write: it carries the initial metadata,
+  // and gRPC 1.51 completes a buffered write with metadata only when it is sent, which nothing would then ask for.
+  if (any_written_ && slots_.size() > 1 && slots_[1].ready) options.set_buffer_hint();
+  any_written_ = writing_ = true;
+  stream_->Write(slots_.front().bytes, options, written_.tag());
 }
 
 void ExchangeStream::on_written(bool ok) {

@@ -160,6 +160,17 @@ TEST(Daemon, ServesTcpOnLoopbackWhenAskedTo) {
   EXPECT_TRUE(check(::grpc::CreateChannel(target, ::grpc::InsecureChannelCredentials()), "", &response).ok());
 }
 
+TEST(Daemon, AddressThatCannotBeListenedOnIsAnErrorThatNamesIt) {
+  DaemonProcess daemon({"--shards", "1", "--listen", "127.0.0.1:0"});
+  const std::string log = daemon.log(), mark = "serving on 127.0.0.1:";
+  const std::string busy = "127.0.0.1:" + std::to_string(std::stoi(log.substr(log.find(mark) + mark.size())));
+  TemporaryDirectory other;
+  const Ended ended = run_arenad({"--socket-dir", other.path(), "--shards", "3", "--http", "off", "--listen", busy});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_NE(ended.output.find("cannot listen on"), std::string::npos) << ended.output;
+  EXPECT_NE(ended.output.find(busy), std::string::npos) << ended.output;
+}
+
 TEST(Daemon, ProbesAndMetricsAnswerOverHttp) {
   DaemonProcess daemon({"--shards", "2", "--arena", "pool:16MiB"});
   RemoteSession session(daemon.connect("shard-1.sock"), "pool");

@@ -146,6 +146,27 @@ TEST_F(Exchange, FirstAnswersOfManyRequestsSentTogetherArrive) {
   }
 }
 
+TEST_F(Exchange, LargeAndSmallAnswersInOneRunAllArrive) {
+  // Answers from 30 bytes to 250 KiB: below, around and above what gRPC buffers for one stream.
+  const auto stream = open();
+  std::vector<std::uint32_t> counts;
+  for (int i = 0; i < 3; ++i)
+    for (const std::uint32_t count : {1, 8000, 1, 3900, 1, 4100, 16000, 1, 1}) counts.push_back(count);
+  std::thread writer([&] {
+    for (std::size_t i = 0; i < counts.size(); ++i) stream->Write(allocate(i + 1, 8, counts[i]));
+    stream->WritesDone();
+  });
+  v1::ExchangeResponse answer;
+  std::size_t next = 0;
+  for (; stream->Read(&answer); ++next) {
+    EXPECT_EQ(answer.id(), next + 1);
+    EXPECT_EQ(answer.allocate().refs_size(), static_cast<int>(counts[next]));
+  }
+  writer.join();
+  EXPECT_EQ(next, counts.size());
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
 TEST_F(Exchange, SessionOfTheFirstRequestIsTheDefault) {
   const auto stream = open();
   ASSERT_TRUE(stream->Write(allocate(1, 64)));
