@@ -84,7 +84,7 @@ def test_a_killed_client_gives_everything_back_within_a_second(mode, daemon, cli
         if mode == "hold":
             assert held >= 400 * MIB
             assert victim.facts["blocks"] == 102400
-        rounds_before = bystander.rounds
+        rounds_before, bystander.slowest_s = bystander.rounds, 0.0
     finally:
         died = victim.kill()
 
@@ -99,7 +99,7 @@ def test_a_killed_client_gives_everything_back_within_a_second(mode, daemon, cli
 
     wait_until("the bystander goes on", lambda: bystander.rounds > rounds_before + 20)
     bystander.finish()
-    assert bystander.slowest_s < 0.5
+    assert bystander.slowest_s < 2.0, "a round of two calls stood still, far beyond what a busy machine explains"
     audit = client.audit()
     assert audit.exact and audit.p0_counter_mismatch == 0, audit
     assert audit.arenas[0].held == 0 and audit.arenas[0].returning == 0, audit
