@@ -103,7 +103,8 @@ class Arena {
 
   // --- quarantine -----------------------------------------------------------------------------------------------------
   bool quarantined() const { return quarantined_.load(std::memory_order_relaxed); }
-  // First reason wins. Allocation fails with kQuarantined from then on; frees are still accepted.
+  // First reason wins. From then on a heap's magazines are not refilled: allocation fails with kQuarantined, at the latest when
+  // what they hold is gone (who must stop at once asks quarantined() first); frees are still accepted.
   void quarantine(const std::string& reason);
   std::string quarantine_reason() const;
 

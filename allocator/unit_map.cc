@@ -127,6 +127,16 @@ bool UnitMap::take_whole(std::uint32_t i, bool* was_fresh) {
   return true;
 }
 
+// Whether superslabs i .. i + count - 1 are all fresh or wholly free at this moment.
+bool UnitMap::looks_whole(std::uint32_t i, std::uint32_t count) const {
+  if (count > superslabs_ - i) return false;
+  for (std::uint32_t j = i; j < i + count; ++j) {
+    const bool fresh = (fresh_[j / 64].load(std::memory_order_relaxed) >> (j % 64) & 1) != 0;
+    if (!fresh && state_[j].free.load(std::memory_order_relaxed) != kAllUnits) return false;
+  }
+  return true;
+}
+
 void UnitMap::put_back(std::uint32_t i, bool fresh) {
   if (fresh) {
     fresh_[i / 64].fetch_or(std::uint64_t{1} << (i % 64), std::memory_order_release);
@@ -141,7 +151,8 @@ Result<SlabIndex> UnitMap::take_superslabs(std::uint32_t count) {
   std::uint32_t have = 0;
   for (std::uint32_t i = 0; i < superslabs_; ++i) {
     bool fresh = false;
-    if (!take_whole(i, &fresh)) {
+    // Look before claiming: a claim that must be put back makes the arena look full to another heap for a moment.
+    if ((have == 0 && !looks_whole(i, count)) || !take_whole(i, &fresh)) {
       while (have > 0) {
         const std::uint32_t j = i - have--;
         put_back(j, !state_[j].committed.load(std::memory_order_relaxed));

@@ -63,6 +63,7 @@ class UnitMap {
   bool try_take(std::uint32_t i, std::uint32_t units, SlabIndex* out);
   Result<SlabIndex> take_fresh(std::uint32_t units, std::uint32_t hint);
   void set_partial(std::uint32_t i) { partial_[i / 64].fetch_or(std::uint64_t{1} << (i % 64), std::memory_order_release); }
+  bool looks_whole(std::uint32_t i, std::uint32_t count) const;
   bool take_whole(std::uint32_t i, bool* was_fresh);
   void put_back(std::uint32_t i, bool fresh);
 

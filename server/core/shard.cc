@@ -109,8 +109,9 @@ Failure Shard::check_request(const AllocateArgs& args, const ArenaSlot& slot) co
 }
 
 Error Shard::try_allocate(const Access& access, const AllocateArgs& args, AllocatedBlocks& out) {
-  if (!args.sizes.empty()) [[unlikely]] return try_allocate_sizes(access, args, out);
   ArenaSlot& slot = *access.slot;
+  if (slot.arena.quarantined()) [[unlikely]] return Error::kQuarantined;  // the heap's magazines would go on for a while
+  if (!args.sizes.empty()) [[unlikely]] return try_allocate_sizes(access, args, out);
   const auto cost = cost_of(slot.arena.geometry(), args.size_bytes, args.align_bytes);
   if (!cost.ok()) return cost.error();
   const std::uint64_t bytes = cost->stride_bytes * args.count;

@@ -4,6 +4,7 @@
 // Threads: call while no loop runs; see rpc_service.h. Crash: nothing is shared.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>

@@ -95,6 +95,16 @@ TEST_F(QuarantineTest, BlockThatAForgedWordFreesTwiceIsFoundAtTheFlush) {
   EXPECT_EQ(heap().allocate(256, kHolder).error(), Error::kQuarantined);
 }
 
+TEST_F(QuarantineTest, ReturningWordOfABlockThatWasNeverCarvedIsNotTaken) {
+  make(4 * kMiB, 2);
+  const Block b = take(1, 256)[0];
+  const std::uint32_t carved = control().slab(b.ref.slot().slab()).carved.load();
+  const Slot uncarved = Slot::of(b.ref.slot().slab(), {carved + 3});
+  arena().word(uncarved).store(BlockWord::kReturningBit);
+  arena().publish_returned(uncarved.value >> 6, std::uint64_t{1} << (uncarved.value & 63), true);
+  EXPECT_EQ(heap().drain(), 0u) << "or it would be given out twice: from the free bitmap and by the carve";
+}
+
 TEST_F(QuarantineTest, OtherArenasGoOn) {
   make(4 * kMiB);
   ArenaOptions options;
