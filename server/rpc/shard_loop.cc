@@ -23,9 +23,6 @@ namespace {
 
 // Events after which a turn ends though more are ready: gathered frees and deferred answers must not wait for ever.
 constexpr std::uint32_t kMostEventsInTurn = 128;
-// How often a shard that has nothing left to do lets others run and looks again before it sleeps. On a core that it shares
-// with its clients, requests then arrive together, and a sleep and its wake-up are saved: README.md has the figures.
-constexpr std::uint32_t kYieldsBeforeSleep = 2;
 // The longest sleep; it bounds what a missed timer could cost.
 constexpr std::uint64_t kLongestWaitNs = 1'000'000'000;
 constexpr std::string_view kUnixScheme = "unix:";
@@ -162,17 +159,10 @@ void ShardLoop::run() {
   std::uint64_t now = now_ns();
   std::uint64_t timer = shard_.tick(now);
   std::uint64_t spin_until = 0;
-  std::uint32_t yields = 0;        // left before the next sleep
   for (;;) {
     gpr_timespec deadline = never_wait();
-    if (timer <= now) {
-      // A timer is due: look at the queue and go on to tick.
-    } else if (yields > 0) {
-      --yields;
-      ::sched_yield();
-    } else if (now >= spin_until) {
-      deadline = wait_ns(std::min(timer - now, kLongestWaitNs));
-    }
+    // A timer that is due, or a spin: only look at the queue.
+    if (timer > now && now >= spin_until) deadline = wait_ns(std::min(timer - now, kLongestWaitNs));
     Next next = queue.AsyncNext(&tag, &ok, deadline);
     std::uint32_t events = 0;
     for (; next == Next::GOT_EVENT; next = queue.AsyncNext(&tag, &ok, never_wait())) {
@@ -185,7 +175,6 @@ void ShardLoop::run() {
     if (impl_->turn_end.run() || events != 0) shard_.end_turn();
     if (events != 0) {
       shard_.count_turn();
-      yields = kYieldsBeforeSleep;
       spin_until = now + spin_us_.load(std::memory_order_relaxed) * 1000;
     }
   }
