@@ -10,6 +10,8 @@
 //   HELD -> RETURNING   anybody else, CAS from the exact word, generation + 1
 //   RETURNING -> FREE   owner heap only, plain store in drain
 //   HELD(a) -> HELD(b)  anybody, CAS from the exact word (take-over)
+//   HELD(a) -> SHARED   a, CAS; SHARED gains and loses sharers by CAS; the last one out makes it FREE (owner) or RETURNING,
+//                       generation + 1
 // The generation grows at the free itself, so a second free of the same ref fails on tag or on generation.
 // Threads: pure values. Crash: see above.
 #pragma once
@@ -46,6 +48,7 @@ class BlockWord {
   static constexpr std::uint64_t kLowMask = kGenerationOne - 1;
   static constexpr std::uint64_t kHeldBit = std::uint64_t{1} << kTagShift;
   static constexpr std::uint64_t kReturningBit = std::uint64_t{2} << kTagShift;
+  static constexpr std::uint64_t kSharedBits = std::uint64_t{3} << kTagShift;
 
   constexpr explicit BlockWord(std::uint64_t bits) : bits_(bits) {}
 
@@ -58,10 +61,15 @@ class BlockWord {
   constexpr bool is_free() const { return (bits_ & ~kGenerationMask) == 0; }  // and nothing below the generation
   constexpr bool is_held() const { return tag() == BlockTag::kHeld; }
   constexpr bool is_returning() const { return tag() == BlockTag::kReturning; }
+  constexpr bool is_shared() const { return tag() == BlockTag::kShared; }
+  constexpr std::uint64_t sharers() const { return bits_ & kLowMask; }
 
   static constexpr std::uint64_t free_of(std::uint64_t bits) { return bits & kGenerationMask; }
   static constexpr std::uint64_t held(std::uint64_t free_bits, Holder h) { return free_bits + (kHeldBit | h.bits()); }
   static constexpr std::uint64_t freed(std::uint64_t bits) { return (bits + kGenerationOne) & kGenerationMask; }
+  static constexpr std::uint64_t shared(std::uint64_t bits, std::uint64_t sharers) {
+    return (bits & kGenerationMask) | kSharedBits | sharers;
+  }
   static constexpr std::uint64_t returning(std::uint64_t bits, SessionId freer) {
     return freed(bits) | kReturningBit | std::uint64_t{freer.value} << 32;
   }

@@ -1,5 +1,7 @@
 #include "allocator/control_layout.h"
 
+#include "allocator/touched.h"
+
 namespace arenad {
 namespace {
 constexpr std::uint64_t page_up(std::uint64_t n) { return (n + kPage - 1) & ~(kPage - 1); }
@@ -16,7 +18,10 @@ std::uint64_t ControlView::lay_out(std::uint64_t capacity_bytes, std::uint32_t m
   pending_stride_ = (summary_padded_ + (pending_word_count_ + 15) / 16 * 16) * 8;
 
   sessions_ = kPage;
-  heaps_ = sessions_ + page_up(kMaxSessions * sizeof(SessionEntry));
+  touched_ = sessions_ + page_up(kMaxSessions * sizeof(SessionEntry));
+  touched_words_ = static_cast<std::uint32_t>(TouchedSet(static_cast<std::uint32_t>(units)).words().size());
+  touched_stride_ = page_up(std::uint64_t{touched_words_} * 8);   // a session's bits are committed by themselves
+  heaps_ = touched_ + kMaxSessions * touched_stride_;
   pending_ = heaps_ + page_up(max_heaps * sizeof(HeapEntry));
   superslabs_ = pending_ + page_up(max_heaps * pending_stride_);
   slabs_ = superslabs_ + page_up(superslabs * sizeof(SuperslabHeader));

@@ -1,7 +1,7 @@
 // What lies where in the control file. These structs are the format: kLayoutVersion grows when one changes.
 //
 // Sections, in order, each page aligned, all sparse until used:
-//   ArenaHeader | sessions | heaps | pending bits per heap | superslab headers | slab headers | returned overflow | words
+//   ArenaHeader, sharers | sessions | touched | heaps | pending bits per heap | superslab headers | slab headers | returned overflow | words
 // Owner-written and remotely written fields stand on separate 128-byte lines (two cache lines: the adjacent-line
 // prefetcher pulls pairs). Everything is an index or an offset; nothing is a pointer.
 // Invariants: said at the fields. Every atomic names its partner.
@@ -19,9 +19,10 @@
 namespace arenad {
 
 inline constexpr std::uint64_t kControlMagic = 0x314c544344415241;  // "ARADCTL1"
-inline constexpr std::uint32_t kLayoutVersion = 1;
+inline constexpr std::uint32_t kLayoutVersion = 2;
 inline constexpr std::uint32_t kMaxSessions = 65536;
 inline constexpr std::uint32_t kMaxHeaps = 4096;
+inline constexpr std::uint32_t kMaxSharers = 48;
 inline constexpr std::uint32_t kInlineReturnedWords = 16;   // 1024 blocks; smaller classes use the overflow section
 inline constexpr std::uint32_t kReturnedWordsPerUnit = kMaxBlocksPerSlab / 64;
 inline constexpr std::uint64_t kPage = 4096;
@@ -40,6 +41,14 @@ struct ArenaHeader {
   std::uint32_t max_heaps;
   std::uint32_t holder_only;
 };
+
+// Which session a sharer bit of a SHARED word means: 0 none, else a session id. Claimed by a session's CAS 0 -> id before its
+// first share, given back by the reaper after the last of its bits was cleared.
+struct alignas(128) SharerTable {
+  std::atomic<std::uint32_t> sessions[kMaxSharers];
+};
+inline constexpr std::uint64_t kSharersAt = 1024;   // in the header's page
+static_assert(sizeof(ArenaHeader) <= kSharersAt && kSharersAt + sizeof(SharerTable) <= 4096);
 
 // One a session id. Written by the daemon; read by recovery.
 struct alignas(64) SessionEntry {
@@ -102,6 +111,13 @@ class ControlView {
 
   ArenaHeader& header() const { return *reinterpret_cast<ArenaHeader*>(base_); }
   SessionEntry& session(SessionId id) const { return reinterpret_cast<SessionEntry*>(base_ + sessions_)[id.value]; }
+  SharerTable& sharers() const { return *reinterpret_cast<SharerTable*>(base_ + kSharersAt); }
+  // Where a session may hold blocks or have freed some: see touched.h. Set by the session before it changes a block word of a
+  // slab that is not its own; read and cleared by the reaper, when the session does nothing any more.
+  std::atomic<std::uint64_t>* touched(SessionId id) const {
+    return reinterpret_cast<std::atomic<std::uint64_t>*>(base_ + touched_ + id.value * touched_stride_);
+  }
+  std::uint32_t touched_words() const { return touched_words_; }
   HeapEntry& heap(HeapId id) const { return reinterpret_cast<HeapEntry*>(base_ + heaps_)[id.value]; }
   // Pending bits of a heap, one a superslab, and above them one a word of those. Both are set by freers and cleared by
   // the owner from the top down (pairs: owner's exchange, freer's fetch_or).
@@ -128,7 +144,8 @@ class ControlView {
   std::uint64_t word_page(std::uint32_t group, std::uint32_t page) const {
     return words_ + group * kWordsPerGroup * 8 + page * kPage;
   }
-  std::uint64_t fixed_bytes() const { return superslabs_; }
+  std::uint64_t touched_at(SessionId id) const { return touched_ + id.value * touched_stride_; }
+  std::uint64_t touched_stride() const { return touched_stride_; }
   std::uint64_t heap_bytes_at(HeapId id) const { return heaps_ + id.value * sizeof(HeapEntry); }
   std::uint64_t pending_at(HeapId id) const { return pending_ + id.value * pending_stride_; }
   std::uint64_t pending_stride() const { return pending_stride_; }
@@ -137,9 +154,9 @@ class ControlView {
   std::uint64_t lay_out(std::uint64_t capacity_bytes, std::uint32_t max_heaps);
 
   std::byte* base_ = nullptr;
-  std::uint64_t sessions_ = 0, heaps_ = 0, pending_ = 0, superslabs_ = 0, slabs_ = 0, overflow_ = 0, words_ = 0;
+  std::uint64_t sessions_ = 0, touched_ = 0, touched_stride_ = 0, heaps_ = 0, pending_ = 0, superslabs_ = 0, slabs_ = 0, overflow_ = 0, words_ = 0;
   std::uint64_t pending_stride_ = 0;
-  std::uint32_t summary_count_ = 0, summary_padded_ = 0, pending_word_count_ = 0;
+  std::uint32_t touched_words_ = 0, summary_count_ = 0, summary_padded_ = 0, pending_word_count_ = 0;
 };
 
 }  // namespace arenad

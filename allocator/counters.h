@@ -16,6 +16,8 @@ struct HeapCounters {
   std::uint64_t refills = 0;              // magazine refills
   std::uint64_t drains = 0;               // slabs drained
   std::uint64_t drained_blocks = 0;       // blocks of this heap that others freed, taken back
+  std::uint64_t adopted_slabs = 0;        // runs of heaps that work no more, taken over
+  std::uint64_t adopted_blocks = 0;       // blocks of them that others hold or are returning
   std::uint64_t splices = 0;              // batches from a slab's free bitmap into a magazine
   std::uint64_t spliced_blocks = 0;
   std::uint64_t carves = 0;               // batches of never-used blocks into a magazine

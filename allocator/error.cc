@@ -29,9 +29,9 @@ constexpr Row kRows[] = {
     {"DOUBLE_FREE", 9, "drop the ref: the block is free already, or on its way back"},
     {"STALE_REF", 9, "drop the ref: its block was freed and its generation is over"},
     {"FOREIGN_REF", 3, "send refs only to the arena that they come from"},
-    {"NOT_HOLDER", 7, "take the block over first (Acquire): in this arena only the holder frees"},
+    {"NOT_HOLDER", 7, "take the block over first (Acquire), have its holder share it (Share), or release your share of it (Release)"},
     {"NOT_ATTACHED", 9, "attach the session to the arena first (AttachArena)"},
-    {"READ_ONLY", 7, "attach as writer or remote to allocate and free"},
+    {"READ_ONLY", 7, "attach as writer, remote or peer to allocate and free, as peer to lease slabs"},
     {"BAD_TOKEN", 16, "get a new token from OpenSession or AttachArena: tokens work once and expire"},
     {"NOT_PERMITTED", 7, "the arena's owner, group and mode do not allow this; ask its owner"},
     {"ARENA_BUSY", 9, "close the sessions that are attached, or delete with force"},
@@ -40,6 +40,8 @@ constexpr Row kRows[] = {
     {"WAIT_EXPIRED", 4, "no memory came free in time: wait longer, or ask for less"},
     {"MODE_UNAVAILABLE", 9, "attach as remote, reader or writer"},
     {"INTERNAL", 13, "this is a bug in arenad: report the message"},
+    {"SHARERS_FULL", 8, "48 sessions share blocks of this arena already: take blocks over instead, or end one of them"},
+    {"FORKED", 9, "this process is a fork of the one that attached: open a session of its own"},
 };
 
 const Row& row(Error e) {

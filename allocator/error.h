@@ -40,7 +40,10 @@ enum class Error : std::uint8_t {
   kWaitExpired = 25,
   kModeUnavailable = 26,
   kInternal = 27,
+  kSharersFull = 28,
+  kForked = 29,
 };
+inline constexpr Error kLastError = Error::kForked;
 
 // The reason's name without prefix, e.g. "DOUBLE_FREE"; what ErrorInfo.reason carries.
 const char* error_name(Error e);

@@ -2,7 +2,7 @@
 //
 // Purpose: magazines of block slots per class in front of slabs; the fast paths are here, everything else leaves through
 //   one visible *_slow. Where: refill.cc (drain, splice, carve), slab_life.cc (new slab, flush,
-//   release), drain.cc, free.cc, span.cc, canary.cc, heap.cc.
+//   release), drain.cc, free.cc, adopt.cc, span.cc, canary.cc, heap.cc.
 // Invariants: a slot in a magazine or in a slab's free bitmap has a FREE word, and is in exactly one of the two.
 //   held + shared + returning + cached + free + uncarved == capacity, per slab.
 // Threads: one thread at a time owns a heap; every call is the owner's. Other threads reach its slabs only through block
@@ -65,7 +65,9 @@ struct FreeOutcome {
 class Heap {
  public:
   // `id` below the arena's max_heaps and not in use; `owner` is the session that owns the heap (the daemon: its own).
-  Heap(Arena& arena, HeapId id, SessionId owner);
+  Heap(Arena& arena, HeapId id, SessionId owner) : Heap(arena, id, owner, arena.source()) {}
+  // With slabs from somewhere else than the arena itself: a peer's leases.
+  Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source);
   ~Heap();
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
@@ -90,6 +92,15 @@ class Heap {
   // Frees whatever the wire brought. `freer` is recorded in RETURNING words; `required_holder` != kNoSession demands that
   // the block's holder is that session. Errors: kForeignRef, kDoubleFree, kStaleRef, kNotHolder.
   FreeOutcome free_checked(UntrustedRef ref, SessionId freer, SessionId required_holder);
+
+  // Gives up `session`'s share of a block; the last one frees it. Errors: kForeignRef, kDoubleFree, kStaleRef, kNotHolder (no
+  // sharer of it).
+  Error release(UntrustedRef ref, SessionId session);
+
+  // --- recovery ---------------------------------------------------------------------------------------------------------
+  // Takes over a run of a heap that works no more (in the arena's own process only): FREE and RETURNING blocks, what `dead` held
+  // and what it alone shared; what others hold stays out. A run of which nothing is out goes back to the arena at once.
+  void adopt(SlabIndex first, SessionId dead, ReapResult& result);
 
   // --- housekeeping -----------------------------------------------------------------------------------------------------
   // Publishes all gathered remote frees. Call at the end of a batch and before going idle.
@@ -141,7 +152,7 @@ class Heap {
   void check_refill(std::uint32_t cls, std::uint64_t taken, std::uint64_t delta);
   // slab_life.cc
   Result<SlabState*> new_slab(std::uint32_t cls);
-  Result<SlabState*> adopt_run(SlabIndex first, SlabKind kind, std::uint8_t cls, std::uint32_t units, std::uint32_t capacity);
+  SlabState* enter_run(SlabIndex first, const RunRequest& run);
   void release_slab(SlabState* slab);
   void gained(SlabState& slab);       // a block came home: lists and empties
   void flush_freed(Magazine& m, std::uint32_t count);
@@ -168,12 +179,13 @@ class Heap {
   SlabView view_of(const SlabState& slab) const;
   template <class F>
   void for_each_slab(F&& f) const {
-    for (std::uint32_t s = 0; s < arena_.units().superslab_count(); ++s)
+    for (std::uint32_t s = 0; s < arena_.superslab_count(); ++s)
       for (std::uint32_t units = my_units_[s]; units != 0; units &= units - 1)
         f(*slabs_[s * kUnitsPerSuperslab + static_cast<std::uint32_t>(std::countr_zero(units))]);
   }
 
   Arena& arena_;
+  SlabSource& source_;
   const Geometry& geometry_;
   const std::uint8_t* const class_table_;
   AtomicWord* const words_;
@@ -186,8 +198,9 @@ class Heap {
   const bool canaries_;
   const HeapId id_;
   const SessionId owner_;
-  // By slab unit, zero pages until used: class + 1 of my slabs whose frees are simple (no span, no canary), and the states
-  // of all my slabs.
+  // By slab unit, zero pages until used: class + 1 of my slabs whose frees are simple (no span, no canary), kForeignTouched of
+  // others' slabs whose touched bit a peer has set; and the states of all my slabs.
+  static constexpr std::uint8_t kForeignTouched = 255;
   ZeroedArray<std::uint8_t> own_;
   ZeroedArray<SlabState*> slabs_;
   ZeroedArray<std::uint32_t> my_units_;  // by superslab: units at which my slabs start
@@ -225,7 +238,7 @@ inline Error Heap::free(Ref ref) {
   AtomicWord& word = words_[slot.value];
   const std::uint64_t bits = word.load(std::memory_order_relaxed);
   const std::uint64_t generation = ref.value >> Ref::kGenerationShift;
-  if (own == 0 || bits >> BlockWord::kGenerationShift != (generation | 0x4000)) [[unlikely]] return free_slow(ref);
+  if (own - 1 >= kMaxClasses || bits >> BlockWord::kGenerationShift != (generation | 0x4000)) [[unlikely]] return free_slow(ref);
   // HELD -> FREE. A plain store where DESIGN.md has a CAS: see allocator/README.md "The owner's own free" for the argument
   // and the figures. release: pairs with the acquire of a take-over or remote free that finds FREE.
   word.store(((generation + 1) & 0x3fff) << BlockWord::kGenerationShift, std::memory_order_release);

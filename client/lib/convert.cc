@@ -12,7 +12,7 @@ namespace arenad::client {
 namespace {
 
 Error reason_named(std::string_view name) {
-  for (int i = 1; i <= static_cast<int>(Error::kInternal); ++i)
+  for (int i = 1; i <= static_cast<int>(kLastError); ++i)
     if (name == error_name(static_cast<Error>(i))) return static_cast<Error>(i);
   return Error::kNone;
 }
@@ -71,7 +71,7 @@ BlockInfo from_wire(const v1::BlockInfo& info) {
 }
 
 Status from_wire(const v1::ExchangeError& error) {
-  const bool known = error.reason() <= static_cast<int>(Error::kInternal);
+  const bool known = error.reason() <= static_cast<int>(kLastError);
   return {static_cast<Code>(error.code()), known ? static_cast<Error>(error.reason()) : Error::kNone, error.message()};
 }
 

@@ -35,7 +35,7 @@ template <class Response>
 void append(const Response& response, std::uint64_t done, std::uint32_t first_index, BatchAnswer& answer) {
   answer.done += done;
   for (const v1::RefError& e : response.errors()) {
-    const bool known = e.reason() <= static_cast<int>(Error::kInternal);
+    const bool known = e.reason() <= static_cast<int>(kLastError);
     answer.errors.push_back({first_index + e.index(),
                              Ref{e.ref()},
                              {static_cast<Code>(e.code()), known ? static_cast<Error>(e.reason()) : Error::kNone, e.message()}});

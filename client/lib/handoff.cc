@@ -121,7 +121,7 @@ Answer<HandedOver> hand_over(const std::string& path, std::string_view token, st
   std::string text(header.message_bytes, '\0');
   if (!read_all(socket.get(), text.data(), text.size())) return unreachable(path, "the answer was cut short");
   if (header.status != 0) {
-    const bool known = header.reason <= static_cast<std::uint32_t>(Error::kInternal);
+    const bool known = header.reason <= static_cast<std::uint32_t>(kLastError);
     return Status{header.status <= 16 ? static_cast<Code>(header.status) : Code::kUnknown,
                   known ? static_cast<Error>(header.reason) : Error::kNone, std::move(text)};
   }

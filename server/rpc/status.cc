@@ -39,8 +39,10 @@ ARENAD_SAME(kDraining, REASON_DRAINING);
 ARENAD_SAME(kWaitExpired, REASON_WAIT_EXPIRED);
 ARENAD_SAME(kModeUnavailable, REASON_MODE_UNAVAILABLE);
 ARENAD_SAME(kInternal, REASON_INTERNAL);
+ARENAD_SAME(kSharersFull, REASON_SHARERS_FULL);
+ARENAD_SAME(kForked, REASON_FORKED);
 #undef ARENAD_SAME
-static_assert(static_cast<int>(Error::kInternal) == v1::Reason_MAX, "a reason without an Error, or the other way round");
+static_assert(static_cast<int>(kLastError) == v1::Reason_MAX, "a reason without an Error, or the other way round");
 
 }  // namespace
 

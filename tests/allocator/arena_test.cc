@@ -138,7 +138,7 @@ TEST_F(ArenaTest, MetadataCostsAtMostFourPercentAt256BytesAndOneAndAHalfFrom1KiB
 
 TEST(ErrorTest, EveryErrorHasANameACodeAndAdvice) {
   std::set<std::string> names;
-  for (int i = 1; i <= static_cast<int>(Error::kInternal); ++i) {
+  for (int i = 1; i <= static_cast<int>(kLastError); ++i) {
     const auto e = static_cast<Error>(i);
     EXPECT_TRUE(names.insert(error_name(e)).second) << error_name(e);
     EXPECT_GE(error_code(e), 1) << error_name(e);

@@ -40,7 +40,7 @@ TEST(Status, DetailsThatAreNoMessageAreIgnored) {
 }
 
 TEST(Status, EveryReasonIsFoundUnderItsName) {
-  for (int i = 1; i <= static_cast<int>(Error::kInternal); ++i) {
+  for (int i = 1; i <= static_cast<int>(kLastError); ++i) {
     const auto error = static_cast<Error>(i);
     EXPECT_EQ(from_grpc(with_info(error_name(error), "arenad")).reason, error);
   }

@@ -17,7 +17,7 @@ namespace arenad::server {
 namespace {
 
 TEST(Status, EveryErrorCarriesCodeMessageAndErrorInfo) {
-  for (int e = 1; e <= static_cast<int>(Error::kInternal); ++e) {
+  for (int e = 1; e <= static_cast<int>(kLastError); ++e) {
     const auto error = static_cast<Error>(e);
     const grpc::Status status = status_from({error, "what happened"});
     EXPECT_EQ(static_cast<int>(status.error_code()), error_code(error));
