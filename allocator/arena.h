@@ -185,8 +185,8 @@ class Arena final : private SlabSource {
   }
   // Sets the pending bits of every returned word of the run that is not 0.
   void announce(SlabIndex first, std::uint32_t capacity);
-  // The bit that a session has in SHARED words; -1 when it has none.
-  int sharer_bit(SessionId session) const;
+  // The bit that a session has in SHARED words (two, when two of its threads claimed at once); 0 when it has none.
+  std::uint64_t sharer_bits(SessionId session) const;
   ControlView& control() { return view_; }
   const ControlView& control() const { return view_; }
   UnitMap& units() { return units_; }
@@ -210,7 +210,7 @@ class Arena final : private SlabSource {
   void init_units();
   Error commit_superslabs(SuperslabIndex first, std::uint32_t count);
   void decommit_superslab(SuperslabIndex i);
-  int claim_sharer_bit(SessionId session);
+  std::uint64_t claim_sharer_bits(SessionId session);
 
   ArenaOptions options_;
   Geometry geometry_;

@@ -29,7 +29,7 @@ bool Heap::canary_intact(std::uint64_t offset, std::uint64_t usable) const {
 
 void Heap::check_remote_canary(Slot slot) {
   // The shape is shared memory's: what it leads to is looked at only where it lies inside the data file.
-  const SlabShape shape{arena_.control().slab(slot.slab()).shape.load(std::memory_order_acquire)};
+  const SlabShape shape = arena_.shape_of(slot.slab());
   const Layout& l = geometry_.layout();
   std::uint64_t offset = 0, usable = 0;
   if (shape.kind() == SlabKind::kSlab && shape.cls() < geometry_.class_count()) {

@@ -4,6 +4,7 @@
 // pending bit again. A returned bit is only a hint where to look: a block is taken iff its word says RETURNING.
 #include <bit>
 
+#include "allocator/crash_point.h"
 #include "allocator/heap.h"
 
 namespace arenad {
@@ -28,19 +29,22 @@ std::uint64_t Heap::drain() {
   ControlView& control = arena_.control();
   std::atomic<std::uint64_t>* const summary = control.pending_summary(id_);
   std::atomic<std::uint64_t>* const words = control.pending_words(id_);
-  const std::uint32_t superslabs = arena_.units().superslab_count();
+  const std::uint32_t superslabs = arena_.superslab_count();
   std::uint64_t taken = 0;
   for (std::uint32_t i = 0; i < control.pending_summary_count(); ++i) {
     if (summary[i].load(std::memory_order_relaxed) == 0) continue;
+    CRASH_POINT("drain.summary");
     for (std::uint64_t tops = summary[i].exchange(0); tops != 0; tops &= tops - 1) {
       const std::uint32_t w = i * 64 + static_cast<std::uint32_t>(std::countr_zero(tops));
       if (w >= control.pending_word_count()) continue;  // bits beyond the arena mean nothing
+      CRASH_POINT("drain.heap_pending");
       for (std::uint64_t bits = words[w].exchange(0); bits != 0; bits &= bits - 1) {
         const std::uint32_t superslab = w * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
         if (superslab >= superslabs) continue;
         // Only the bits of my slabs: the others' owners have been told themselves.
         const std::uint32_t mine = control.superslab({superslab}).pending.load() & my_units_[superslab];
         if (mine == 0) continue;
+        CRASH_POINT("drain.superslab_pending");
         control.superslab({superslab}).pending.fetch_and(~mine);
         for (std::uint32_t units = mine; units != 0; units &= units - 1)
           taken += drain_slab(*slabs_[superslab * kUnitsPerSuperslab + static_cast<std::uint32_t>(std::countr_zero(units))]);
@@ -56,6 +60,7 @@ std::uint64_t Heap::drain_slab(SlabState& slab) {
   for (std::uint32_t w = 0; w < slab.word_count(); ++w) {
     std::atomic<std::uint64_t>& returned = control.returned(slab.slab, w);
     if (returned.load(std::memory_order_relaxed) == 0) continue;
+    CRASH_POINT("drain.returned");
     // acquire: pairs with the freer's fetch_or, which follows its CAS to RETURNING.
     std::uint64_t bits = returned.exchange(0, std::memory_order_acq_rel);
     const std::uint32_t left = slab.capacity - w * 64;
@@ -65,6 +70,7 @@ std::uint64_t Heap::drain_slab(SlabState& slab) {
       const auto b = static_cast<std::uint32_t>(std::countr_zero(bits));
       const std::uint64_t word = first[b].load(std::memory_order_relaxed);
       if (!BlockWord(word).is_returning() || w * 64 + b >= slab.carved) continue;  // a late or repeated bit
+      CRASH_POINT("drain.word");
       // RETURNING -> FREE: only the owner does this, so a plain store. Killed before it: still RETURNING, and an adopter
       // takes RETURNING blocks whatever their bits say.
       first[b].store(BlockWord::free_of(word), std::memory_order_release);

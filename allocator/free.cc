@@ -1,4 +1,5 @@
 // Frees that do not stay in the owner's magazine: other heaps' blocks, spans, canaries, and refs from the wire.
+#include "allocator/crash_point.h"
 #include "allocator/heap.h"
 
 namespace arenad {
@@ -15,6 +16,7 @@ inline std::uint64_t replace_held(AtomicWord& word, Ref ref, SessionId required_
     const BlockWord w{bits};
     if (!w.is_held() || w.generation() != ref.generation()) [[unlikely]] return 0;
     if (required_holder != kNoSession && w.holder().session != required_holder) [[unlikely]] return 0;
+    CRASH_POINT("free.word");
   } while (!word.compare_exchange_weak(bits, next(bits), std::memory_order_acq_rel, std::memory_order_relaxed));
   return bits;
 }
@@ -27,16 +29,46 @@ auto returning_to_owner(SessionId freer) {
 }  // namespace
 
 Error Heap::free_slow(Ref ref) {
+  const SlabIndex at = ref.slot().slab();
   AtomicWord& word = words_[ref.slot().value];
-  if (SlabState* const slab = slabs_[ref.slot().slab().value]; slab != nullptr) {
+  if (SlabState* const slab = slabs_[at.value]; slab != nullptr) {
     if (ref.slot().block().value >= slab->carved) return Error::kStaleRef;
     if (replace_held(word, ref, kNoSession, BlockWord::freed) == 0) return arena_.refusal(ref, kNoSession);
     settle_local(ref, *slab);
   } else {
+    touch(at);
     if (replace_held(word, ref, kNoSession, returning_to_owner(owner_)) == 0) return arena_.refusal(ref, kNoSession);
     settle_remote(ref.slot());
   }
   return Error::kNone;
+}
+
+Error Heap::release(UntrustedRef untrusted, SessionId session) {
+  const auto ref = arena_.validate(untrusted);
+  if (!ref) return ref.error();
+  const SlabIndex at = ref->slot().slab();
+  SlabState* const mine = slabs_[at.value];
+  if (mine != nullptr && ref->slot().block().value >= mine->carved) return Error::kStaleRef;
+  if (mine == nullptr) touch(at);
+  const std::uint64_t my_bits = arena_.sharer_bits(session);
+  AtomicWord& word = words_[ref->slot().value];
+  std::uint64_t bits = word.load(std::memory_order_acquire);
+  for (;;) {
+    const BlockWord seen{bits};
+    if (seen.generation() != ref->generation() || !seen.is_shared()) return arena_.refusal(*ref, session);
+    if ((seen.sharers() & my_bits) == 0) return Error::kNotHolder;
+    const std::uint64_t left = seen.sharers() & ~my_bits;
+    const std::uint64_t next = left != 0         ? BlockWord::shared(bits, left)
+                               : mine != nullptr ? BlockWord::freed(bits)
+                                                 : BlockWord::returning(bits, session);
+    CRASH_POINT("release.word");
+    // acq_rel: what each sharer did to the block comes before its reuse, whoever is the last.
+    if (!word.compare_exchange_weak(bits, next, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    if (left != 0) return Error::kNone;
+    if (mine != nullptr) settle_local(*ref, *mine);
+    else settle_remote(ref->slot());
+    return Error::kNone;
+  }
 }
 
 void Heap::settle_local(Ref ref, SlabState& slab) {
@@ -79,8 +111,9 @@ FreeOutcome Heap::free_checked(UntrustedRef untrusted, SessionId freer, SessionI
   }
   // Read before the CAS: after it the slab may start another life.
   const SlabHeader& h = arena_.control().slab(slot.slab());
-  const SlabShape shape{h.shape.load(std::memory_order_acquire)};
+  const SlabShape shape = arena_.shape_of(slot.slab());
   const HeapId owner{static_cast<std::uint16_t>(h.owner.load(std::memory_order_relaxed))};
+  if (mine == nullptr) touch(slot.slab());
   const std::uint64_t replaced = mine != nullptr ? replace_held(word, *ref, required_holder, BlockWord::freed)
                                                  : replace_held(word, *ref, required_holder, returning_to_owner(freer));
   if (replaced == 0) [[unlikely]] {

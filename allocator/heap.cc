@@ -10,8 +10,9 @@ constexpr std::uint64_t kBatchBytes = 32 * 1024;       // brought per refill
 
 }  // namespace
 
-Heap::Heap(Arena& arena, HeapId id, SessionId owner)
+Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source)
     : arena_(arena),
+      source_(source),
       geometry_(arena.geometry()),
       class_table_(arena.geometry().class_table()),
       words_(arena.control().words()),
@@ -26,7 +27,7 @@ Heap::Heap(Arena& arena, HeapId id, SessionId owner)
       owner_(owner),
       own_(arena.unit_count()),
       slabs_(arena.unit_count()),
-      my_units_(arena.units().superslab_count()),
+      my_units_(arena.superslab_count()),
       remote_frees_to_(arena.options().max_heaps) {
   for (std::uint32_t c = 0; c < geometry_.class_count(); ++c) {
     const std::uint32_t stride = geometry_.size_class(c).stride_bytes;
@@ -37,7 +38,7 @@ Heap::Heap(Arena& arena, HeapId id, SessionId owner)
     m.batch = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kBatchBytes / stride, 2, 512));
   }
   arena.enlist_heap(id, owner);
-  hint_ = {static_cast<std::uint32_t>(std::uint64_t{id.value} * 64 % arena.units().superslab_count())};
+  hint_ = {static_cast<std::uint32_t>(std::uint64_t{id.value} * 64 % arena.superslab_count())};
 }
 
 Heap::~Heap() {

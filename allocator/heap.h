@@ -21,6 +21,7 @@
 
 #include "allocator/arena.h"
 #include "allocator/counters.h"
+#include "allocator/crash_point.h"
 #include "allocator/gather.h"
 #include "allocator/guards.h"
 #include "allocator/magazine.h"
@@ -136,6 +137,12 @@ class Heap {
   Result<Block> allocate_span_slow(std::uint64_t size, std::uint32_t align, Holder holder);
   Result<Block> damaged_word_slow(std::uint64_t entry);
   Error free_slow(Ref ref);
+  // In a peer: before a word of another heap's slab is changed. Once a slab: own_ remembers it.
+  void touch(SlabIndex slab) {
+    if (!arena_.attached() || own_[slab.value] == kForeignTouched) return;
+    arena_.touch(slab);
+    own_[slab.value] = kForeignTouched;
+  }
   void settle_remote(Slot slot);                  // after the CAS of a free: the rest of it
   void settle_local(Ref ref, SlabState& slab);
   void make_room_slow(Magazine& m);
@@ -224,6 +231,7 @@ inline Result<Block> Heap::allocate_class(std::uint32_t cls, Holder holder) {
   AtomicWord& word = word_of(entry);
   const std::uint64_t free_bits = word.load(std::memory_order_relaxed);
   if (!BlockWord(free_bits).is_free()) [[unlikely]] return damaged_word_slow(entry);
+  CRASH_POINT("allocate.word");
   // FREE -> HELD. release: pairs with the acquire of whoever describes, takes over or reaps the block. Only this heap may
   // touch a FREE word, so a plain store is enough; killed before it, the block is FREE and in nobody's hand.
   word.store(BlockWord::held(free_bits, holder), std::memory_order_release);
@@ -239,6 +247,7 @@ inline Error Heap::free(Ref ref) {
   const std::uint64_t bits = word.load(std::memory_order_relaxed);
   const std::uint64_t generation = ref.value >> Ref::kGenerationShift;
   if (own - 1 >= kMaxClasses || bits >> BlockWord::kGenerationShift != (generation | 0x4000)) [[unlikely]] return free_slow(ref);
+  CRASH_POINT("free.own_word");
   // HELD -> FREE. A plain store where DESIGN.md has a CAS: see allocator/README.md "The owner's own free" for the argument
   // and the figures. release: pairs with the acquire of a take-over or remote free that finds FREE.
   word.store(((generation + 1) & 0x3fff) << BlockWord::kGenerationShift, std::memory_order_release);

@@ -5,6 +5,7 @@
 #include <array>
 #include <string>
 
+#include "allocator/crash_point.h"
 #include "allocator/heap.h"
 #include "allocator/log.h"
 #include "allocator/tunables.h"
@@ -108,6 +109,7 @@ std::uint32_t Heap::carve(SlabState& slab, Magazine& m, std::uint32_t most) {
   for (std::uint32_t i = 0; i < got; ++i)
     m.top[i] = arena_bits_ | Slot::of(slab.slab, {slab.carved + i}).value;
   slab.carved += got;
+  CRASH_POINT("carve.carved");
   // release: pairs with validate's acquire; published before any of them is out.
   arena_.control().slab(slab.slab).carved.store(slab.carved, std::memory_order_release);
   if (guarded) [[unlikely]] guard_batch(slab, m, got, true);

@@ -11,45 +11,30 @@ namespace {
 constexpr std::uint32_t kKeepEmptySlabs = 4;   // per class, beyond which an empty slab goes back at once
 }
 
-Result<SlabState*> Heap::adopt_run(SlabIndex first, SlabKind kind, std::uint8_t cls, std::uint32_t units, std::uint32_t capacity) {
-  if (const Error e = arena_.commit_control(first, capacity); e != Error::kNone) return e;
-  const SuperslabIndex superslab{first.value / kUnitsPerSuperslab};
-  ControlView& control = arena_.control();
-  SlabHeader& h = control.slab(first);
-  h.carved.store(0, std::memory_order_relaxed);
-  h.owner.store(id_.value);  // seq_cst, before anything of the slab is out: see publish_returned
-  h.shape.store(SlabShape::of(kind, cls, units, capacity).bits, std::memory_order_release);
-  // What late or repeated returned bits of the slab's life before have left: first the pending bit, then the words. A
-  // freer of this life comes later than both, so it finds them 0 and announces itself to this heap.
-  const std::uint32_t unit_bit = std::uint32_t{1} << (first.value % kUnitsPerSuperslab);
-  if ((control.superslab(superslab).pending.load() & unit_bit) != 0) control.superslab(superslab).pending.fetch_and(~unit_bit);
-  for (std::uint32_t w = 0; w < (capacity + 63) / 64; ++w)
-    if (control.returned(first, w).load(std::memory_order_relaxed) != 0) control.returned(first, w).exchange(0, std::memory_order_acq_rel);
-
+// The private side of a run that is this heap's from now on.
+SlabState* Heap::enter_run(SlabIndex first, const RunRequest& run) {
   auto* slab = new SlabState;
   slab->slab = first;
-  slab->cls = cls;
-  slab->units = units;
-  slab->capacity = capacity;
+  slab->cls = run.cls;
+  slab->units = run.units;
+  slab->capacity = run.capacity;
   slab->free_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
   slabs_[first.value] = slab;
-  own_[first.value] = kind == SlabKind::kSpan || canaries_ ? 0 : static_cast<std::uint8_t>(cls + 1);
-  my_units_[superslab.value] |= unit_bit;
-  hint_ = superslab;
+  own_[first.value] = run.kind == SlabKind::kSpan || canaries_ ? 0 : static_cast<std::uint8_t>(run.cls + 1);
+  my_units_[first.value / kUnitsPerSuperslab] |= std::uint32_t{1} << (first.value % kUnitsPerSuperslab);
+  if (run.kind == SlabKind::kSlab)
+    if (Magazine& m = magazines_[run.cls + 1]; m.bottom == nullptr) m.make_storage();
   return slab;
 }
 
 Result<SlabState*> Heap::new_slab(std::uint32_t cls) {
   const SizeClass& sc = geometry_.size_class(cls);
-  const auto run = arena_.units().take_run(sc.slab_units, hint_);
+  const RunRequest request{SlabKind::kSlab, static_cast<std::uint8_t>(cls), sc.slab_units, sc.capacity};
+  const auto run = source_.take(id_, request, hint_);
   if (!run) return run.error();
-  auto slab = adopt_run(*run, SlabKind::kSlab, static_cast<std::uint8_t>(cls), sc.slab_units, sc.capacity);
-  if (!slab) {
-    arena_.units().release_run(*run, sc.slab_units);
-    return slab.error();
-  }
-  if (Magazine& m = magazines_[cls + 1]; m.bottom == nullptr) m.make_storage();
-  partial_[cls].push_front(*slab);
+  SlabState* const slab = enter_run(*run, request);
+  hint_ = {run->value / kUnitsPerSuperslab};
+  partial_[cls].push_front(slab);
   ++counters_.new_slabs;
   return slab;
 }
@@ -58,19 +43,12 @@ void Heap::release_slab(SlabState* slab) {
   const SlabIndex first = slab->slab;
   const std::uint32_t units = slab->units;
   if (slab->listed) partial_[slab->cls].remove(slab);
-  SlabHeader& h = arena_.control().slab(first);
-  h.shape.store(0, std::memory_order_release);
-  h.carved.store(0, std::memory_order_relaxed);
-  h.owner.store(kNoHeap.value);
   own_[first.value] = 0;
   slabs_[first.value] = nullptr;
   my_units_[first.value / kUnitsPerSuperslab] &= ~(std::uint32_t{1} << (first.value % kUnitsPerSuperslab));
   delete slab;
   ++counters_.released_slabs;
-  if (units > kUnitsPerSuperslab || (units == kUnitsPerSuperslab && first.value % kUnitsPerSuperslab == 0))
-    arena_.units().release_superslabs(first, units / kUnitsPerSuperslab);
-  else
-    arena_.units().release_run(first, units);
+  source_.give_back(id_, first, units);
 }
 
 // Blocks came home to `slab`'s free bitmap: it has something to give, and may be empty.

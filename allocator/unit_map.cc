@@ -34,6 +34,15 @@ void UnitMap::init(std::uint64_t capacity_bytes, Commit commit, GiveBack give_ba
   for (std::uint32_t i = 0; i < superslabs_; ++i) fresh_[i / 64].fetch_or(std::uint64_t{1} << (i % 64), std::memory_order_relaxed);
 }
 
+void UnitMap::restore(SuperslabIndex i, std::uint32_t free_units) {
+  fresh_[i.value / 64].fetch_and(~(std::uint64_t{1} << (i.value % 64)), std::memory_order_relaxed);
+  state_[i.value].committed.store(true, std::memory_order_relaxed);
+  state_[i.value].free.store(free_units, std::memory_order_release);
+  if (free_units != 0) set_partial(i.value);
+  committed_count_.fetch_add(1, std::memory_order_relaxed);
+  taken_.fetch_add(kUnitsPerSuperslab - static_cast<unsigned>(std::popcount(free_units)), std::memory_order_relaxed);
+}
+
 // Whoever clears the bit owns the superslab until it puts the bit back or publishes a free mask. acquire: pairs with the
 // release of put_back, so that a hole punched before is finished.
 bool UnitMap::claim_fresh(std::uint32_t i) {

@@ -5,7 +5,7 @@
 // Invariants: a superslab is FRESH (no memory; its fresh bit set, no free unit), or COMMITTED (free mask counts). A unit
 //   belongs to whoever cleared its bit in the free mask. A partial bit is set for each superslab with a free unit; it may
 //   be set for one without (a hint), and is set again by whoever released a unit.
-// Threads: any, lock-free. Crash: private; recovery rebuilds it from the slab headers.
+// Threads: any, lock-free. Crash: private; recovery rebuilds it from the ledger (Arena::open).
 #pragma once
 
 #include <atomic>
@@ -26,6 +26,8 @@ class UnitMap {
 
   UnitMap() = default;
   void init(std::uint64_t capacity_bytes, Commit commit, GiveBack give_back);
+  // Recovery, before anybody else comes: superslab i has memory, and these of its units are free.
+  void restore(SuperslabIndex i, std::uint32_t free_units);
 
   std::uint32_t unit_count() const { return superslabs_ * kUnitsPerSuperslab; }
   std::uint32_t superslab_count() const { return superslabs_; }

@@ -16,6 +16,7 @@ void VerifyReport::mismatch(std::string finding) {
 
 VerifyReport& VerifyReport::operator+=(const VerifyReport& o) {
   slabs += o.slabs;
+  leased_slabs += o.leased_slabs;
   units += o.units;
   capacity_blocks += o.capacity_blocks;
   held += o.held;
@@ -45,7 +46,7 @@ class HeapVerifier {
     if (active_ != heap_.active_blocks_)
       finding("active blocks: slabs say " + std::to_string(active_) + ", the heap counts " + std::to_string(heap_.active_blocks_));
     const HeapCounters c = heap_.counters();
-    report_.counted_out += static_cast<std::int64_t>(c.allocs) - static_cast<std::int64_t>(c.local_frees) -
+    report_.counted_out += static_cast<std::int64_t>(c.allocs + c.adopted_blocks) - static_cast<std::int64_t>(c.local_frees) -
                            static_cast<std::int64_t>(c.drained_blocks);
     if (c.p0_counter_mismatch != 0) finding("[P0_COUNTER_MISMATCH] " + std::to_string(c.p0_counter_mismatch) + " refills");
   }
@@ -72,6 +73,10 @@ class HeapVerifier {
     const bool span = s.cls == kSpanClass;
     const SlabHeader& h = heap_.arena_.control().slab(s.slab);
     const SlabShape shape{h.shape.load(std::memory_order_acquire)};
+    const RunRecord run = heap_.arena_.attached() ? RunRecord{} : heap_.arena_.ledger().run(s.slab);
+    if (!heap_.arena_.attached() &&
+        run.bits != RunRecord::of(span ? SlabKind::kSpan : SlabKind::kSlab, s.cls, s.units, RunOwner::heap(heap_.id_)).bits)
+      finding(name + "the ledger says otherwise");
     if (shape.bits != SlabShape::of(span ? SlabKind::kSpan : SlabKind::kSlab, s.cls, s.units, s.capacity).bits)
       finding(name + "header shape differs from the owner's");
     if (h.carved.load(std::memory_order_relaxed) != s.carved) finding(name + "header carved differs from the owner's");
@@ -128,6 +133,66 @@ class HeapVerifier {
 };
 
 void Heap::verify(VerifyReport& report) const { HeapVerifier(*this, report).run(); }
+
+void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t session)>& attached, VerifyReport& report) {
+  const std::uint32_t max_heaps = arena.options().max_heaps;
+  std::uint64_t sharers = 0;
+  for (std::uint32_t i = 0; i < kMaxSharers; ++i)
+    if (arena.control().sharers().sessions[i].load(std::memory_order_acquire) != 0) sharers |= std::uint64_t{1} << i;
+  arena.for_each_run([&](SlabIndex first, RunRecord run) {
+    if (!run.owner().session) return;
+    const std::string name = "leased slab " + std::to_string(first.value) + ": ";
+    const SessionId session{run.owner().id};
+    if (!attached(session.value)) report.mismatch(name + "its session " + std::to_string(session.value) + " is not attached");
+    const SlabHeader& h = arena.control().slab(first);
+    const SlabShape shape = arena.shape_of(first);
+    const std::uint64_t header_shape = h.shape.load(std::memory_order_acquire);
+    if (header_shape != shape.bits && header_shape != 0) report.mismatch(name + "header shape differs from the lease");
+    const std::uint32_t owner = h.owner.load(std::memory_order_relaxed);
+    if (header_shape != 0 && (owner >= max_heaps || arena.ledger().heap_owner({static_cast<std::uint16_t>(owner)}) != session))
+      report.mismatch(name + "header names heap " + std::to_string(owner) + ", which is not of session " + std::to_string(session.value));
+    std::uint32_t carved = h.carved.load(std::memory_order_acquire);
+    if (carved > shape.capacity()) report.mismatch(name + "more blocks are carved than it has");
+    carved = std::min(carved, shape.capacity());
+    const std::uint64_t stride =
+        run.kind() == SlabKind::kSpan ? run.units() * kSlabUnitBytes : arena.geometry().size_class(run.cls()).stride_bytes;
+    std::uint64_t held = 0, shared = 0, returning = 0;
+    for (std::uint32_t b = 0; b < shape.capacity(); ++b) {
+      const BlockWord w{arena.word(Slot::of(first, {b})).load(std::memory_order_acquire)};
+      if (b >= carved) {
+        if (!w.is_free() && b >= h.carved.load(std::memory_order_acquire))  // carved and given out since we looked: fine
+          report.mismatch(name + "uncarved block " + std::to_string(b) + " is in use");
+        continue;
+      }
+      const std::uint16_t holder = w.holder().session.value;
+      switch (w.tag()) {
+        case BlockTag::kHeld:
+          ++held;
+          if (!attached(holder)) report.mismatch(name + "block " + std::to_string(b) + " is held by session " + std::to_string(holder) + ", which is not attached (lost)");
+          break;
+        case BlockTag::kShared:
+          ++shared;
+          if ((w.sharers() & ~sharers) != 0 || w.sharers() == 0) report.mismatch(name + "block " + std::to_string(b) + " is shared by nobody who is attached (lost)");
+          break;
+        case BlockTag::kReturning: ++returning; break;
+        case BlockTag::kFree:
+          if (!w.is_free()) report.mismatch(name + "block " + std::to_string(b) + " is FREE with a holder");
+          break;
+      }
+    }
+    ++report.slabs;
+    ++report.leased_slabs;
+    report.units += run.units();
+    report.capacity_blocks += shape.capacity();
+    report.held += held;
+    report.shared += shared;
+    report.returning += returning;
+    report.cached += carved - std::min<std::uint64_t>(carved, held + shared + returning);
+    report.uncarved += shape.capacity() - carved;
+    report.held_bytes += (held + shared) * stride;
+    report.counted_out += static_cast<std::int64_t>(held + shared + returning);
+  });
+}
 
 void verify_arena(const Arena& arena, VerifyReport& report) {
   const std::uint64_t taken = arena.units().taken_units();
