@@ -130,6 +130,8 @@ TEST_F(ReapTest, SessionTableSaysWhenTheReapIsOver) {
   arena().mark_session(kDead.session, SessionEntry::kLive);
   EXPECT_EQ(control().session(kDead.session).state.load(), SessionEntry::kLive);
   arena().reap(kDead.session);
+  EXPECT_EQ(control().session(kDead.session).state.load(), SessionEntry::kReaping) << "its own slabs are still to be adopted";
+  arena().forget_session(kDead.session);
   EXPECT_EQ(control().session(kDead.session).state.load(), SessionEntry::kNone);
 }
 
