@@ -23,6 +23,9 @@
 namespace arenad::server {
 
 inline constexpr std::uint32_t kMaxBlocksPerCall = 16384;
+inline constexpr std::uint32_t kMaxSlabsPerLease = 1024;
+inline constexpr std::uint32_t kMaxSlabsPerReturn = 16384;
+inline constexpr std::uint32_t kMaxSlabsPerResume = 1048576;
 
 struct SessionKey {
   std::uint16_t id = 0;
@@ -31,6 +34,10 @@ struct SessionKey {
 };
 
 enum class AttachMode : std::uint8_t { kNone = 0, kRemote = 1, kReader = 2, kWriter = 3, kPeer = 4 };
+inline const char* mode_name(AttachMode mode) {
+  constexpr const char* kNames[] = {"none", "remote", "reader", "writer", "peer"};
+  return kNames[static_cast<std::size_t>(mode)];
+}
 
 template <class T>
 using Answer = Result<T, Failure>;
@@ -68,6 +75,32 @@ struct PerRefAnswer {
   std::vector<RefFailure> errors;
 };
 
+// What a peer leases: slabs of one class, or one span.
+struct LeaseArgs {
+  SessionKey session;
+  std::uint32_t arena_id = 0;
+  std::uint32_t heap_id = 0;             // one of the session's own
+  std::uint32_t size_class = 0;          // kSpanClass: a span
+  std::uint32_t count = 1;               // 0 is refused: the caller fills in defaults
+  std::uint32_t span_units = 0;
+  std::uint32_t wait_ms = 0;
+};
+
+// Slabs are named by their first 64 KiB unit.
+struct LeasedSlabs {
+  std::vector<std::uint32_t> slabs;
+};
+
+struct ReturnedSlabs {
+  std::uint32_t returned = 0;
+  std::vector<std::uint32_t> refused;    // not leased to the session
+};
+
+struct ResumedLeases {
+  std::uint32_t taken_back = 0;          // leases that the session does not know of
+  std::vector<std::uint32_t> unknown;    // named slabs that are not leased to it
+};
+
 // One shard's data plane. Every call on the shard's own thread.
 class ShardApi {
  public:
@@ -79,8 +112,19 @@ class ShardApi {
   virtual Answer<PerRefAnswer> free(SessionKey session, std::uint32_t arena_id, std::span<const std::uint64_t> refs) = 0;
   virtual Answer<PerRefAnswer> acquire(SessionKey session, std::uint32_t arena_id, std::span<const std::uint64_t> refs,
                                        std::uint32_t tag) = 0;
+  virtual Answer<PerRefAnswer> share(SessionKey session, std::uint32_t arena_id, std::span<const std::uint64_t> refs) = 0;
+  virtual Answer<PerRefAnswer> release(SessionKey session, std::uint32_t arena_id, std::span<const std::uint64_t> refs) = 0;
   virtual Answer<std::vector<BlockInfo>> describe(SessionKey session, std::uint32_t arena_id,
                                                   std::span<const std::uint64_t> refs) = 0;
+  // --- peers ---
+  // A heap id of the session's own.
+  virtual Answer<std::uint16_t> open_heap(SessionKey session, std::uint32_t arena_id) = 0;
+  // As allocate: `done` runs inside the call or, when memory is short, later. At least one slab, or an error.
+  virtual void lease_slabs(const LeaseArgs& args, Done<LeasedSlabs> done) = 0;
+  virtual Answer<ReturnedSlabs> return_slabs(SessionKey session, std::uint32_t arena_id, std::span<const std::uint32_t> slabs) = 0;
+  // Takes back the session's leases and heap ids that it does not name. None of its leases may be under way meanwhile.
+  virtual Answer<ResumedLeases> resume(SessionKey session, std::uint32_t arena_id, std::span<const std::uint32_t> slabs,
+                                       std::span<const std::uint32_t> heaps) = 0;
   // Runs `f` on this shard's thread, soon. Any thread.
   virtual void post(std::function<void()> f) = 0;
   // --- for the loop that drives the shard (its own thread) ---
@@ -151,6 +195,15 @@ struct AttachedArena {
   std::string handoff_token;   // 16 bytes, empty for remote
   const Geometry* geometry = nullptr;  // valid inside the callback
 };
+
+// What the daemon wants a session to know or to do, on its KeepAlive stream.
+struct SessionEvent {
+  enum class Kind : std::uint8_t { kDraining, kEnded, kTrim };
+  Kind kind = Kind::kDraining;
+  std::uint64_t round = 0;       // of kTrim: comes back in keepalive_trimmed
+  std::uint16_t arena_id = 0;    // of kTrim
+};
+using OnSessionEvent = std::function<void(const SessionEvent&)>;
 
 struct GivenBack {
   std::uint64_t blocks = 0;
@@ -249,15 +302,17 @@ class ControlApi {
   virtual void list_arenas(std::uint32_t page_size, std::string page_token, Done<Page<ArenaFacts>> done) = 0;
   virtual void delete_arena(std::string name, bool force, Done<Nothing> done) = 0;
 
-  virtual void open_session(std::string name, Done<OpenedSession> done) = 0;
+  // limit_bytes: most that the session may hold or lease; 0 or more than the daemon's limit: that.
+  virtual void open_session(std::string name, std::uint64_t limit_bytes, Done<OpenedSession> done) = 0;
   virtual void attach_arena(SessionKey key, std::string arena, AttachMode mode, Done<AttachedArena> done) = 0;
   virtual void close_session(SessionKey key, Done<GivenBack> done) = 0;
   virtual void list_sessions(std::uint32_t page_size, std::string page_token, Done<Page<SessionFacts>> done) = 0;
-  // A KeepAlive stream came (done: whether the session lives) and went. `on_event` is called on the control thread when
-  // the daemon starts draining or the session ends; the stream's owner must unregister with keepalive_lost.
-  virtual void keepalive_opened(SessionKey key, std::uint64_t stream_id, std::function<void(bool draining, bool ended)> on_event,
-                                Done<Nothing> done) = 0;
+  // A KeepAlive stream came (done: whether the session lives) and went. `on_event` is called on the control thread; the
+  // stream's owner must unregister with keepalive_lost.
+  virtual void keepalive_opened(SessionKey key, std::uint64_t stream_id, OnSessionEvent on_event, Done<Nothing> done) = 0;
   virtual void keepalive_lost(SessionKey key, std::uint64_t stream_id) = 0;
+  // A peer has returned what it can: its answer to SessionEvent::kTrim.
+  virtual void keepalive_trimmed(SessionKey key, std::uint64_t round, std::uint32_t arena_id) = 0;
 
   virtual void get_stats(std::string arena, Done<DaemonStats> done) = 0;
   virtual void slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) = 0;

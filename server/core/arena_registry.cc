@@ -6,7 +6,7 @@
 
 namespace arenad::server {
 
-Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args, std::uint32_t shards) {
+Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
   if (!valid_name(args.name)) return refuse(Error::kInvalidName, "arena name '", args.name.substr(0, 80), "'");
   if (args.capacity_bytes == 0 || args.capacity_bytes > limits_.max_arena_bytes) {
     return refuse(Error::kInvalidCapacity, "capacity of ", args.capacity_bytes, " bytes for arena '", args.name,
@@ -35,7 +35,7 @@ Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args, std::uin
   options.layout = args.canary ? Layout::canaried() : Layout::plain();
   options.holder_only = args.holder_only;
   options.map_data = args.canary;  // payload is the clients' business, canaries are not
-  options.max_heaps = shards < 256 ? 256 : shards;
+  options.max_heaps = kHeapIds;
   auto arena = Arena::create(options);
   if (!arena.ok()) {
     ids_.put_back(*id);

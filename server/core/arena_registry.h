@@ -35,7 +35,7 @@ class ArenaRegistry {
   explicit ArenaRegistry(const Limits& limits) : limits_(limits), ids_(1, kMaxArenaId) {}
 
   // Errors: kInvalidName, kInvalidCapacity, kInvalidOption, kArenaExists, kQuotaDaemon, kMachineFull.
-  Answer<ArenaRecord*> create(const CreateArenaArgs& args, std::uint32_t shards);
+  Answer<ArenaRecord*> create(const CreateArenaArgs& args);
   ArenaRecord* find(const std::string& name);
   ArenaRecord* find(std::uint16_t id);
   // Takes it out; the id rests until release_id.

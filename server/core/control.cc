@@ -78,7 +78,7 @@ void Control::begin_drain(std::function<void()> drained) {
     drained_ = drained ? drained : [] {};
     log_(concat("draining: ", sessions_.all().size(), " sessions are open"));
     for (auto& [id, session] : sessions_.all())
-      for (auto& [stream, on_event] : session.keepalives) on_event(true, false);
+      for (auto& [stream, on_event] : session.keepalives) on_event({SessionEvent::Kind::kDraining});
     const auto within = std::chrono::milliseconds(shared_.tunables.drain_deadline_ms.load(std::memory_order_relaxed));
     drain_timer_.expires_after(within);
     drain_timer_.async_wait([this](const boost::system::error_code& stopped) {

@@ -2,7 +2,7 @@
 //
 // Purpose: owns the registries (arenas, sessions, tokens, tunables), the handoff socket and the watch over sessions, and
 //   changes the shards' private tables by messages. Where: control.cc (thread, rounds, drain, stop), control_arenas.cc,
-//   control_sessions.cc (sessions, their end, handoff), control_memory.cc (full arenas), control_admin.cc (facts, audit,
+//   control_sessions.cc (sessions, handoff), control_reap.cc (their end), control_memory.cc (full arenas), control_admin.cc (facts, audit,
 //   tunables).
 // Invariants: everything below the public interface runs on the control thread: no locks. A round (a message to every
 //   shard, each answered) is the only way to the shards; rounds started earlier reach every shard earlier. Nothing here
@@ -58,13 +58,13 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   void get_arena(std::string name, Done<ArenaFacts> done) override;
   void list_arenas(std::uint32_t page_size, std::string page_token, Done<Page<ArenaFacts>> done) override;
   void delete_arena(std::string name, bool force, Done<Nothing> done) override;
-  void open_session(std::string name, Done<OpenedSession> done) override;
+  void open_session(std::string name, std::uint64_t limit_bytes, Done<OpenedSession> done) override;
   void attach_arena(SessionKey key, std::string arena, AttachMode mode, Done<AttachedArena> done) override;
   void close_session(SessionKey key, Done<GivenBack> done) override;
   void list_sessions(std::uint32_t page_size, std::string page_token, Done<Page<SessionFacts>> done) override;
-  void keepalive_opened(SessionKey key, std::uint64_t stream_id, std::function<void(bool draining, bool ended)> on_event,
-                        Done<Nothing> done) override;
+  void keepalive_opened(SessionKey key, std::uint64_t stream_id, OnSessionEvent on_event, Done<Nothing> done) override;
   void keepalive_lost(SessionKey key, std::uint64_t stream_id) override;
+  void keepalive_trimmed(SessionKey key, std::uint64_t round, std::uint32_t arena_id) override;
   void get_stats(std::string arena, Done<DaemonStats> done) override;
   void slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) override;
   void list_holders(std::string arena, std::uint32_t limit, Done<Holders> done) override;
@@ -76,11 +76,15 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
 
   // --- ControlLink --------------------------------------------------------------------------------------------------------
   void need_memory(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) override;
+  void need_recount(std::uint16_t session, std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) override;
   void memory_returned(std::uint16_t arena_id) override;
   void kick_maintenance() override { maintenance_.kick(); }
 
  private:
   enum class EndCause : std::uint8_t { kClosed, kProcessDied, kKeepaliveLost, kGraceOver };
+
+  // A session on its way out.
+  struct Ending;
 
   // A trim round of one arena.
   struct MemoryRound {
@@ -98,6 +102,8 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   template <class R>
   void round(std::function<R(Shard&)> visit, std::function<void(std::vector<R>)> then);
   void visit_all(std::function<void(Shard&)> visit, std::function<void()> then);
+  // Something on its way that stop() waits for, as it does for rounds: each round_begins is followed by one round_over.
+  void round_begins() { ++open_rounds_; }
   void round_over();
   void watch_inbox();
   void run_inbox();
@@ -111,11 +117,15 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   Answer<std::uint16_t> scope_of(const std::string& arena);
 
   // control_sessions.cc
-  void end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done);
-  void reap(std::uint16_t id, EndCause cause, Done<GivenBack> done);
   HandoffGrant redeem(std::string_view token, Answer<PeerProcess> peer) override;
-  Failure open_data_file(const ArenaRecord& record, AttachMode mode, const PeerProcess& peer, UniqueFd& fd) const;
+  Failure open_files(const ArenaRecord& record, AttachMode mode, const PeerProcess& peer, HandoffGrant& grant) const;
   SessionFacts session_facts(const SessionRecord& record) const;
+
+  // control_reap.cc
+  void end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done);
+  void adopt_leases(std::shared_ptr<Ending> ending);
+  void reap(std::shared_ptr<Ending> ending);
+  void release_session(std::shared_ptr<Ending> ending);
 
   // control_memory.cc
   void want_round(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket);
@@ -183,7 +193,7 @@ void Control::round(std::function<R(Shard&)> visit, std::function<void(std::vect
   state->missing.store(shards_.size(), std::memory_order_relaxed);
   state->visit = std::move(visit);
   state->then = std::move(then);
-  ++open_rounds_;
+  round_begins();
   for (const auto& shard : shards_) {
     shard->post([this, state, s = shard.get()] {
       state->answers[s->index()] = state->visit(*s);

@@ -136,10 +136,10 @@ void Control::audit(std::string arena, Done<AuditResult> done) {
 
 void Control::start_quiet_round(std::uint16_t scope, Done<AuditResult> done) {
   // The arenas that there are now: a deletion from here on reaches each shard after the round.
-  std::vector<std::shared_ptr<ArenaState>> states;
+  std::vector<QuietArena> arenas;
   for (const auto& [name, record] : arenas_.all())
-    if (scope == 0 || record.id() == scope) states.push_back(record.state);
-  auto quiet = std::make_shared<QuietRound>(static_cast<std::uint32_t>(shards_.size()), std::move(states), kArriveWithinMs);
+    if (scope == 0 || record.id() == scope) arenas.push_back({record.state, record.sessions});
+  auto quiet = std::make_shared<QuietRound>(static_cast<std::uint32_t>(shards_.size()), std::move(arenas), kArriveWithinMs);
   ++quiet_;
   maintenance_.pause();
   round<ShardFacts>(
@@ -159,7 +159,7 @@ void Control::start_quiet_round(std::uint16_t scope, Done<AuditResult> done) {
         AuditResult result;
         for (std::size_t i = 0; i < quiet->arenas().size(); ++i) {
           AuditedArena audited;
-          audited.arena = quiet->arenas()[i]->arena->options().name;
+          audited.arena = quiet->arenas()[i].state->arena->options().name;
           audited.report = std::move(quiet->report(i));
           audited.scan_us = quiet->quiet_ns() / 1000;
           result.exact = result.exact && audited.report.exact();

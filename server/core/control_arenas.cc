@@ -59,7 +59,7 @@ Answer<std::uint16_t> Control::scope_of(const std::string& arena) {
 void Control::create_arena(CreateArenaArgs args, Done<ArenaFacts> done) {
   call<ArenaFacts>(std::move(done), [this, args = std::move(args)](Done<ArenaFacts> done) {
     if (draining()) return done(refuse(Error::kDraining, "arena '", args.name.substr(0, 80), "' is not created"));
-    auto made = arenas_.create(args, static_cast<std::uint32_t>(shards_.size()));
+    auto made = arenas_.create(args);
     if (!made.ok()) return done(made.error());
     arenas_changed();
     const std::shared_ptr<ArenaState> state = (*made)->state;

@@ -27,6 +27,13 @@ void Control::memory_returned(std::uint16_t arena_id) {
   inbox_.push([this, arena_id] { want_round(arena_id, 0, 0); });
 }
 
+void Control::need_recount(std::uint16_t, std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) {
+  Shard* const asking = shards_[shard].get();
+  asking->post([asking, arena_id, ticket] { asking->recounted(arena_id, ticket); });
+}
+
+void Control::keepalive_trimmed(SessionKey, std::uint64_t, std::uint32_t) {}
+
 void Control::want_round(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) {
   if (stopping_ || arenas_.find(arena_id) == nullptr) return;  // the shards fail what is parked there
   MemoryRound& round = memory_rounds_.try_emplace(arena_id, io_, shards_.size()).first->second;

@@ -1,4 +1,4 @@
-// Sessions: open, attach, keep alive, hand off, and their end however it comes.
+// Sessions: open, attach, keep alive, hand off, list.
 #include <fcntl.h>
 
 #include <algorithm>
@@ -14,17 +14,6 @@ namespace {
 
 constexpr std::uint32_t kMaxPage = 1000;
 
-const char* mode_name(AttachMode mode) {
-  switch (mode) {
-    case AttachMode::kRemote: return "remote";
-    case AttachMode::kReader: return "reader";
-    case AttachMode::kWriter: return "writer";
-    case AttachMode::kPeer: return "peer";
-    case AttachMode::kNone: break;
-  }
-  return "none";
-}
-
 std::string octal(std::uint32_t mode) {
   char text[8];
   std::snprintf(text, sizeof text, "0%03o", mode & 0777);
@@ -33,12 +22,13 @@ std::string octal(std::uint32_t mode) {
 
 }  // namespace
 
-void Control::open_session(std::string name, Done<OpenedSession> done) {
-  call<OpenedSession>(std::move(done), [this, name = std::move(name)](Done<OpenedSession> done) {
+void Control::open_session(std::string name, std::uint64_t limit_bytes, Done<OpenedSession> done) {
+  call<OpenedSession>(std::move(done), [this, name = std::move(name), limit_bytes](Done<OpenedSession> done) {
     if (draining()) return done(refuse(Error::kDraining, "no session is opened"));
     auto opened = sessions_.open(name, now_ns());
     if (!opened.ok()) return done(opened.error());
     const SessionKey key = (*opened)->key;
+    shared_.session_bytes.open(key.id, limit_bytes);
     visit_all([key](Shard& shard) { shard.add_session(key.id, key.secret); },
               [this, key, done = std::move(done)] {
                 OpenedSession answer;
@@ -58,16 +48,18 @@ void Control::attach_arena(SessionKey key, std::string arena, AttachMode mode, D
     auto session = sessions_.find(key);
     if (!session.ok()) return done(session.error());
     if (draining()) return done(refuse(Error::kDraining, "session ", key.id, " is not attached to '", arena.substr(0, 80), "'"));
-    if (mode == AttachMode::kPeer || mode == AttachMode::kNone || mode > AttachMode::kPeer) {
-      return done(refuse(Error::kModeUnavailable, mode == AttachMode::kPeer ? "this daemon does not offer peer heaps"
-                                                                            : "no attach mode was given"));
+    if (mode == AttachMode::kNone || mode > AttachMode::kPeer) {
+      return done(refuse(Error::kModeUnavailable, "no attach mode was given"));
     }
     ArenaRecord* record = arenas_.find(arena);
     if (record == nullptr) return done(refuse(Error::kUnknownArena, "arena '", arena.substr(0, 80), "' does not exist"));
     const std::uint16_t id = record->id();
     record->sessions.insert(key.id);
     (*session)->attached[id] = mode;
-    record->state->arena->mark_session({key.id}, SessionEntry::kLive);  // until Arena::reap
+    Arena& attached_to = *record->state->arena;
+    attached_to.ledger().set_attach_mode({key.id}, static_cast<std::uint8_t>(mode));
+    attached_to.mark_session({key.id}, SessionEntry::kLive);  // until Arena::reap
+    if (mode == AttachMode::kPeer) record->state->mixed.store(true, std::memory_order_relaxed);
     round<HeldShare>(
         [key, id, mode](Shard& shard) {
           shard.attach(key.id, id, mode);
@@ -99,15 +91,14 @@ void Control::close_session(SessionKey key, Done<GivenBack> done) {
   });
 }
 
-void Control::keepalive_opened(SessionKey key, std::uint64_t stream_id,
-                               std::function<void(bool draining, bool ended)> on_event, Done<Nothing> done) {
+void Control::keepalive_opened(SessionKey key, std::uint64_t stream_id, OnSessionEvent on_event, Done<Nothing> done) {
   call<Nothing>(std::move(done), [this, key, stream_id, on_event = std::move(on_event)](Done<Nothing> done) {
     auto session = sessions_.find(key);
     if (!session.ok()) return done(session.error());
     (*session)->keepalives[stream_id] = on_event;
     liveness_.stop_grace(key.id);
     done(Nothing{});
-    if (draining()) on_event(true, false);
+    if (draining()) on_event({SessionEvent::Kind::kDraining});
   });
 }
 
@@ -119,63 +110,6 @@ void Control::keepalive_lost(SessionKey key, std::uint64_t stream_id) {
     // A bound session lives as long as its process: a socket that hung up proves nothing.
     if ((*session)->keepalives.empty() && !(*session)->bound) end_session(key.id, EndCause::kKeepaliveLost, {});
   });
-}
-
-// ---- the end -------------------------------------------------------------------------------------------------------------
-
-void Control::end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done) {
-  SessionRecord* session = sessions_.find(id);
-  if (session == nullptr || session->reaping) return;
-  session->reaping = true;  // nobody's key works from here on
-  liveness_.forget(id);
-  tokens_.drop_session(id);
-  const auto keepalives = std::exchange(session->keepalives, {});
-  // First every shard stops acting for it: an allocation in flight would slip behind the reaper's scan.
-  visit_all([id](Shard& shard) { shard.remove_session(id); },
-            [this, id, cause, done = std::move(done)] {
-              when_not_quiet([this, id, cause, done] { reap(id, cause, done); });
-            });
-  for (const auto& [stream, on_event] : keepalives) on_event(draining(), true);
-}
-
-void Control::reap(std::uint16_t id, EndCause cause, Done<GivenBack> done) {
-  SessionRecord* session = sessions_.find(id);
-  GivenBack given;
-  std::vector<std::uint16_t> arenas;
-  for (const auto& [arena_id, mode] : session->attached) {
-    ArenaRecord* record = arenas_.find(arena_id);
-    if (record == nullptr) continue;
-    const ReapResult result = record->state->arena->reap({id});
-    record->reaped.blocks += result.blocks;
-    record->reaped.bytes += result.bytes;
-    given.blocks += result.blocks;
-    given.bytes += result.bytes;
-    record->sessions.erase(id);
-    arenas.push_back(arena_id);
-  }
-  session->attached.clear();
-  const char* how = cause == EndCause::kClosed          ? "was closed"
-                    : cause == EndCause::kProcessDied   ? "ended with its process"
-                    : cause == EndCause::kKeepaliveLost ? "ended with its KeepAlive stream"
-                                                        : "ended: no KeepAlive stream and no handoff came within the grace";
-  log_(concat("session ", id, " '", session->name, "' ", how, ", ", given.blocks, " blocks of ", bytes_text(given.bytes),
-              " given back"));
-  visit_all(
-      [arenas](Shard& shard) {
-        for (const std::uint16_t arena : arenas) shard.drain(arena);
-      },
-      [this, id, cause, arenas, given, done = std::move(done)] {
-        for (const std::uint16_t arena_id : arenas) {
-          const ArenaRecord* record = arenas_.find(arena_id);
-          if (record == nullptr) continue;
-          if (record->state->waiting.load(std::memory_order_relaxed) != 0) want_round(arena_id, 0, 0);
-        }
-        shared_.session_bytes.reset(id);
-        sessions_.release(id);
-        if (cause != EndCause::kClosed) ++sessions_reaped_;
-        if (done) done(given);
-        tell_drained_if_done();
-      });
 }
 
 // ---- handoff -------------------------------------------------------------------------------------------------------------
@@ -203,10 +137,13 @@ HandoffGrant Control::redeem(std::string_view token, Answer<PeerProcess> peer) {
       grant.failure = refuse(Error::kUnknownArena, "the arena of this token was deleted");
       return grant;
     }
-    grant.failure = open_data_file(*record, use->mode, *peer, grant.fd);
+    grant.failure = open_files(*record, use->mode, *peer, grant);
     if (grant.failure.error != Error::kNone) return grant;
     grant.mode = use->mode;
     grant.data_bytes = record->state->arena->capacity_bytes();
+    if (grant.control) {
+      grant.control_bytes = ControlView::file_bytes(grant.data_bytes, record->state->arena->options().max_heaps);
+    }
     grant.arena_id = use->arena;
   }
   if (!session->bound) {
@@ -219,19 +156,20 @@ HandoffGrant Control::redeem(std::string_view token, Answer<PeerProcess> peer) {
   return grant;
 }
 
-Failure Control::open_data_file(const ArenaRecord& record, AttachMode mode, const PeerProcess& peer, UniqueFd& fd) const {
+Failure Control::open_files(const ArenaRecord& record, AttachMode mode, const PeerProcess& peer, HandoffGrant& grant) const {
   const bool reader = mode == AttachMode::kReader;
   if (!may_access(record.access, peer, reader ? 4 : 2)) {
     return refuse(Error::kNotPermitted, "process ", peer.pid, " of uid ", peer.uid, " and gid ", peer.gid, " may not attach to arena '",
                   record.name(), "' (owner ", record.access.uid, ", group ", record.access.gid, ", mode ",
                   octal(record.access.mode), ") as ", mode_name(mode));
   }
-  const int data = record.state->arena->data_fd();
+  const Arena& arena = *record.state->arena;
   // A reader gets a description of its own, opened read-only: it cannot be written, nor, for the file's mode is 0600,
   // reopened for writing.
-  fd = UniqueFd(reader ? ::open(concat("/proc/self/fd/", data).c_str(), O_RDONLY | O_CLOEXEC)
-                       : ::fcntl(data, F_DUPFD_CLOEXEC, 0));
-  if (!fd) {
+  grant.data = UniqueFd(reader ? ::open(concat("/proc/self/fd/", arena.data_fd()).c_str(), O_RDONLY | O_CLOEXEC)
+                               : ::fcntl(arena.data_fd(), F_DUPFD_CLOEXEC, 0));
+  if (grant.data && mode == AttachMode::kPeer) grant.control = UniqueFd(::fcntl(arena.control_fd(), F_DUPFD_CLOEXEC, 0));
+  if (!grant.data || (mode == AttachMode::kPeer && !grant.control)) {
     return Failure{Error::kMachineFull, concat("descriptor of arena '", record.name(), "': ", std::strerror(errno),
                                                reader ? ": raise the daemon's open file limit, and give it /proc"
                                                       : ": raise the daemon's open file limit")};

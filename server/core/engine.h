@@ -25,7 +25,7 @@ namespace arenad::server {
 class Control;
 class Shard;
 
-inline constexpr std::uint32_t kMaxShards = 1024;
+inline constexpr std::uint32_t kMaxShards = kFirstPeerHeap.value;   // one heap id each
 
 struct EngineOptions {
   std::uint32_t shards = 1;

@@ -24,16 +24,18 @@ constexpr auto kRequestWithin = std::chrono::seconds(2);
 constexpr auto kAcceptPause = std::chrono::milliseconds(50);   // when there are no descriptors left
 constexpr int kMaxConnections = 128;
 
-// Header, text and descriptor in one message, so that the descriptor rides on the first byte. A fresh socket's buffer
+// Header, text and descriptors in one message, so that the descriptors ride on the first byte. A fresh socket's buffer
 // takes it whole; a client that has gone already gets nothing, and that is its own affair.
 void send_reply(int socket, const HandoffGrant& grant) {
   HandoffReply reply{};
   std::memcpy(reply.magic, kHandoffMagic, sizeof reply.magic);
   reply.status = static_cast<std::uint32_t>(error_code(grant.failure.error));
   reply.reason = static_cast<std::uint32_t>(grant.failure.error);
-  reply.fd_count = grant.fd ? 1 : 0;
+  const int fds[2] = {grant.data.get(), grant.control.get()};
+  reply.fd_count = grant.control ? 2 : grant.data ? 1 : 0;
   reply.mode = static_cast<std::uint32_t>(grant.mode);
   reply.data_bytes = grant.data_bytes;
+  reply.control_bytes = grant.control_bytes;
   reply.arena_id = grant.arena_id;
   reply.message_bytes = static_cast<std::uint32_t>(grant.failure.message.size());
 
@@ -42,16 +44,16 @@ void send_reply(int socket, const HandoffGrant& grant) {
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = 2;
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  if (grant.fd) {
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof fds)> control{};
+  if (reply.fd_count != 0) {
+    const std::size_t bytes = reply.fd_count * sizeof(int);
     message.msg_control = control.data();
-    message.msg_controllen = control.size();
+    message.msg_controllen = CMSG_SPACE(bytes);
     cmsghdr* rights = CMSG_FIRSTHDR(&message);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    const int fd = grant.fd.get();
-    std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+    rights->cmsg_len = CMSG_LEN(bytes);
+    std::memcpy(CMSG_DATA(rights), fds, bytes);
   }
   [[maybe_unused]] const auto sent = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }

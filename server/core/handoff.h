@@ -1,6 +1,6 @@
-// Handoff: the AF_UNIX socket on which a client turns its one-time token into a descriptor.
+// Handoff: the AF_UNIX socket on which a client turns its one-time token into descriptors.
 //
-// Purpose: accepts, reads one request, asks the host what the token is worth, answers with the descriptor (SCM_RIGHTS) or
+// Purpose: accepts, reads one request, asks the host what the token is worth, answers with the descriptors (SCM_RIGHTS) or
 //   with an error that says what to do, and closes.
 // Invariants: one request a connection; a connection that sends nothing for 2 s is closed; at most 128 at once. What the
 //   client sends is copied once and checked; who it is comes from the kernel (peer_process.h).
@@ -26,9 +26,11 @@ namespace arenad::server {
 // What a token was worth.
 struct HandoffGrant {
   Failure failure;              // error kNone when granted
-  UniqueFd fd;                  // none when the token only binds
+  UniqueFd data;                // none when the token only binds
+  UniqueFd control;             // for a peer
   AttachMode mode = AttachMode::kNone;
   std::uint64_t data_bytes = 0;
+  std::uint64_t control_bytes = 0;
   std::uint16_t arena_id = 0;
 };
 

@@ -2,7 +2,8 @@
 //
 //   client -> daemon   HandoffRequest, 32 bytes
 //   daemon -> client   HandoffReply, 64 bytes, then message_bytes of UTF-8 text; descriptors ride (SCM_RIGHTS) on the
-//                      reply's first byte: none, or the data file (reader: O_RDONLY, writer: O_RDWR)
+//                      reply's first byte: none, or the data file (reader: O_RDONLY, writer: O_RDWR), or for a peer
+//                      the data file and the control file (both O_RDWR)
 //
 // Invariants: these are the format; kHandoffVersion grows when one changes.
 // Threads: values. Crash: nothing is shared.

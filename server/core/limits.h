@@ -9,6 +9,10 @@
 
 namespace arenad::server {
 
+// Heap ids of an arena: shards have those below the first of peers.
+inline constexpr HeapId kFirstPeerHeap{256};
+inline constexpr std::uint32_t kHeapIds = 2048;
+
 struct Limits {
   std::uint32_t max_sessions = 4096;                     // at most 65534
   std::uint32_t max_arenas = 256;                        // at most 1023

@@ -6,7 +6,7 @@
 
 namespace arenad::server {
 
-QuietRound::QuietRound(std::uint32_t shards, std::vector<std::shared_ptr<ArenaState>> arenas, std::uint64_t arrive_within_ms)
+QuietRound::QuietRound(std::uint32_t shards, std::vector<QuietArena> arenas, std::uint64_t arrive_within_ms)
     : shards_(shards),
       arenas_(std::move(arenas)),
       arrive_within_ns_(arrive_within_ms * kNsPerMs),
@@ -35,11 +35,13 @@ bool QuietRound::arrive() {
 
 void QuietRound::take_part(std::uint32_t shard, const VerifyHeap& verify_heap) {
   if (!arrive()) return;
-  for (std::size_t i = 0; i < arenas_.size(); ++i) verify_heap(arenas_[i]->arena->id().value, by_shard_[shard][i]);
+  for (std::size_t i = 0; i < arenas_.size(); ++i) verify_heap(arenas_[i].state->arena->id().value, by_shard_[shard][i]);
   if (verified_.fetch_add(1, std::memory_order_acq_rel) + 1 == shards_) {
     for (std::size_t i = 0; i < arenas_.size(); ++i) {
       for (const auto& reports : by_shard_) sums_[i] += reports[i];
-      verify_arena(*arenas_[i]->arena, sums_[i]);
+      const Arena& arena = *arenas_[i].state->arena;
+      verify_leases(arena, [&](std::uint16_t session) { return arenas_[i].attached.contains(session); }, sums_[i]);
+      verify_arena(arena, sums_[i]);
     }
     quiet_ns_ = now_ns() - quiet_since_.load(std::memory_order_relaxed);
     released_.store(true, std::memory_order_release);

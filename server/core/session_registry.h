@@ -19,8 +19,6 @@
 namespace arenad::server {
 
 struct SessionRecord {
-  using OnEvent = std::function<void(bool draining, bool ended)>;
-
   SessionKey key;
   std::string name;
   std::uint64_t opened_ns = 0;
@@ -29,7 +27,7 @@ struct SessionRecord {
   ProcessIdentity process;
   std::int32_t pid = 0;
   std::uint32_t uid = 0;
-  std::map<std::uint64_t, OnEvent> keepalives;   // by stream id
+  std::map<std::uint64_t, OnSessionEvent> keepalives;   // by stream id
   std::map<std::uint16_t, AttachMode> attached;  // by arena id
 };
 

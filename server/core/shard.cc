@@ -1,5 +1,7 @@
-// The data path of a shard: admit, allocate, free, take over, describe.
+// The data path of a shard: admit, allocate, free, describe.
 #include "server/core/shard.h"
+
+#include <algorithm>
 
 #include "server/core/clock.h"
 #include "server/core/text.h"
@@ -35,7 +37,8 @@ Error Shard::admit(SessionKey key, std::uint32_t arena_id, Need need, Access& ou
   if (out.slot == nullptr) return Error::kUnknownArena;
   out.attached = out.session->find(static_cast<std::uint16_t>(arena_id));
   if (out.attached == nullptr) return Error::kNotAttached;
-  if (need == Need::kChange && out.attached->mode == AttachMode::kReader) return Error::kReadOnly;
+  if (need != Need::kLook && out.attached->mode == AttachMode::kReader) return Error::kReadOnly;
+  if (need == Need::kPeer && out.attached->mode != AttachMode::kPeer) return Error::kReadOnly;
   return Error::kNone;
 }
 
@@ -50,30 +53,31 @@ Failure Shard::refuse_slow(Error e, SessionKey key, std::uint32_t arena_id) {
       return refuse(e, arena, " does not exist");
     case Error::kNotAttached:
       return refuse(e, "session ", key.id, " is not attached to ", arena);
-    case Error::kReadOnly:
-      return refuse(e, "session ", key.id, " is attached to ", arena, " as reader");
+    case Error::kReadOnly: {
+      SessionSlot* session = tables_.session(key.id);
+      const Attached* attached = session == nullptr ? nullptr : session->find(static_cast<std::uint16_t>(arena_id));
+      const AttachMode mode = attached == nullptr ? AttachMode::kNone : attached->mode;
+      if (mode == AttachMode::kReader) return refuse(e, "session ", key.id, " is attached to ", arena, " as reader");
+      return {e, concat("session ", key.id, " is attached to ", arena, " as ", mode_name(mode), ", only a peer leases: attach it as peer")};
+    }
     default:
       return refuse(e, "session ", key.id, ", ", arena);
   }
 }
 
+Error Shard::admit_refs(SessionKey key, std::uint32_t arena_id, std::size_t refs, Access& out) {
+  const Error e = admit(key, arena_id, Need::kChange, out);
+  return e == Error::kNone && refs > kMaxBlocksPerCall ? Error::kInvalidCount : e;
+}
+
+Failure Shard::refuse_refs(Error e, SessionKey key, std::uint32_t arena_id, std::size_t refs) {
+  if (e == Error::kInvalidCount) return refuse(e, refs, " refs in one call, the limit is ", kMaxBlocksPerCall);
+  return refuse_slow(e, key, arena_id);
+}
+
 // ---- allocate ------------------------------------------------------------------------------------------------------------
 
-void Shard::allocate(const AllocateArgs& args, Done<AllocatedBlocks> done) {
-  Access access;
-  if (const Error e = admit(args.session, args.arena_id, Need::kChange, access); e != Error::kNone) {
-    return done(refuse_slow(e, args.session, args.arena_id));
-  }
-  if (Failure f = check_request(args, *access.slot); f.error != Error::kNone) return done(std::move(f));
-  ArenaSlot& slot = *access.slot;
-  // First come, first served: who may wait stands behind those who wait already.
-  if (args.wait_ms != 0 && !slot.parked.empty()) return park_slow(slot, args, std::move(done), Error::kArenaFull);
-  AllocatedBlocks out;
-  const Error e = try_allocate(access, args, out);
-  if (e == Error::kNone) [[likely]] return done(std::move(out));
-  if (e == Error::kArenaFull || e == Error::kMachineFull) return park_slow(slot, args, std::move(done), e);
-  done(allocate_failure_slow(e, args, slot, args.session));
-}
+void Shard::allocate(const AllocateArgs& args, Done<AllocatedBlocks> done) { serve(Need::kChange, args, std::move(done)); }
 
 Failure Shard::check_request(const AllocateArgs& args, const ArenaSlot& slot) const {
   const std::uint64_t capacity = slot.arena.capacity_bytes();
@@ -108,10 +112,10 @@ Failure Shard::check_request(const AllocateArgs& args, const ArenaSlot& slot) co
   return {};
 }
 
-Error Shard::try_allocate(const Access& access, const AllocateArgs& args, AllocatedBlocks& out) {
+Error Shard::attempt(const Access& access, const AllocateArgs& args, AllocatedBlocks& out) {
   ArenaSlot& slot = *access.slot;
   if (slot.arena.quarantined()) [[unlikely]] return Error::kQuarantined;  // the heap's magazines would go on for a while
-  if (!args.sizes.empty()) [[unlikely]] return try_allocate_sizes(access, args, out);
+  if (!args.sizes.empty()) [[unlikely]] return attempt_sizes(access, args, out);
   const auto cost = cost_of(slot.arena.geometry(), args.size_bytes, args.align_bytes);
   if (!cost.ok()) return cost.error();
   const std::uint64_t bytes = cost->stride_bytes * args.count;
@@ -124,6 +128,7 @@ Error Shard::try_allocate(const Access& access, const AllocateArgs& args, Alloca
     return e;
   }
   out.usable_bytes.assign(1, cost->usable_bytes);
+  for (const Block& block : out.blocks) remember(access, block.ref.slot().slab());
   const auto n = static_cast<std::int64_t>(args.count), b = static_cast<std::int64_t>(bytes);
   access.attached->held.add(n, b);
   slot.held.add(n, b);
@@ -132,7 +137,7 @@ Error Shard::try_allocate(const Access& access, const AllocateArgs& args, Alloca
 }
 
 // One block each of several sizes, all or nothing.
-Error Shard::try_allocate_sizes(const Access& access, const AllocateArgs& args, AllocatedBlocks& out) {
+Error Shard::attempt_sizes(const Access& access, const AllocateArgs& args, AllocatedBlocks& out) {
   ArenaSlot& slot = *access.slot;
   std::uint64_t bytes = 0;
   out.usable_bytes.reserve(args.sizes.size());
@@ -155,6 +160,7 @@ Error Shard::try_allocate_sizes(const Access& access, const AllocateArgs& args, 
     out = {};
     return block.error();
   }
+  for (const Block& block : out.blocks) remember(access, block.ref.slot().slab());
   const auto n = static_cast<std::int64_t>(args.sizes.size()), b = static_cast<std::int64_t>(bytes);
   access.attached->held.add(n, b);
   slot.held.add(n, b);
@@ -162,25 +168,35 @@ Error Shard::try_allocate_sizes(const Access& access, const AllocateArgs& args, 
   return Error::kNone;
 }
 
-Failure Shard::allocate_failure_slow(Error e, const AllocateArgs& args, ArenaSlot& slot, SessionKey key) {
+Failure Shard::refusal(Error e, const AllocateArgs& args, const ArenaSlot& slot) {
   const std::string& arena = slot.arena.options().name;
   switch (e) {
     case Error::kInvalidAlignment:
       return refuse(e, "alignment ", args.align_bytes, " in arena '", arena, "'");
     case Error::kQuotaSession:
-      return refuse(e, "session ", key.id, " holds ", bytes_text(shared_.session_bytes.held(key.id)), " of its limit of ",
-                    bytes_text(shared_.session_bytes.limit()), ", this call would go over it");
+      return refuse_quota(args.session);
     case Error::kQuarantined:
       return refuse(e, "arena '", arena, "' is quarantined, ", slot.arena.quarantine_reason());
     case Error::kInvalidSize:
       return refuse(e, "size is ", args.size_bytes, " bytes, the capacity of arena '", arena, "' is ",
                     slot.arena.capacity_bytes(), " bytes");
     default:
-      return refuse_slow(e, key, args.arena_id);
+      return refuse_slow(e, args.session, args.arena_id);
   }
 }
 
-// ---- free, acquire, describe ---------------------------------------------------------------------------------------------
+std::string Shard::asked_for(const AllocateArgs& args) {
+  if (!args.sizes.empty()) return concat(args.sizes.size(), " blocks of given sizes");
+  return concat(args.count, args.count == 1 ? " block of " : " blocks of ", args.size_bytes, " bytes");
+}
+
+Failure Shard::refuse_quota(SessionKey key) const {
+  const std::int64_t held = std::max<std::int64_t>(shared_.session_bytes.held(key.id), 0);
+  return refuse(Error::kQuotaSession, "session ", key.id, " holds ", bytes_text(static_cast<std::uint64_t>(held)), " of its limit of ",
+                bytes_text(shared_.session_bytes.limit(key.id)), ", this call would go over it");
+}
+
+// ---- free, describe ---------------------------------------------------------------------------------------------
 
 void Shard::account_free(ArenaSlot& slot, std::uint16_t holder, std::int64_t blocks, std::int64_t bytes) {
   // A holder that is not in the tables is being reaped: its share went with it, and the reaper counts what it held.
@@ -191,12 +207,14 @@ void Shard::account_free(ArenaSlot& slot, std::uint16_t holder, std::int64_t blo
   slot.held.add(-blocks, -bytes);
 }
 
+RefFailure Shard::ref_failure(std::size_t index, std::uint64_t ref, Error e, const ArenaSlot& slot, const char* what) const {
+  return {static_cast<std::uint32_t>(index), ref, e,
+          refuse(e, "ref ", ref_text(ref), " in arena '", slot.arena.options().name, "' is not ", what).message};
+}
+
 Answer<PerRefAnswer> Shard::free(SessionKey key, std::uint32_t arena_id, std::span<const std::uint64_t> refs) {
   Access access;
-  if (const Error e = admit(key, arena_id, Need::kChange, access); e != Error::kNone) return refuse_slow(e, key, arena_id);
-  if (refs.size() > kMaxBlocksPerCall) {
-    return refuse(Error::kInvalidCount, refs.size(), " refs in one call, the limit is ", kMaxBlocksPerCall);
-  }
+  if (const Error e = admit_refs(key, arena_id, refs.size(), access); e != Error::kNone) return refuse_refs(e, key, arena_id, refs.size());
   ArenaSlot& slot = *access.slot;
   const SessionId freer{key.id};
   const SessionId required = slot.arena.options().holder_only ? freer : kNoSession;
@@ -204,14 +222,15 @@ Answer<PerRefAnswer> Shard::free(SessionKey key, std::uint32_t arena_id, std::sp
   // Blocks of one holder mostly come together: count them up and settle when the holder changes.
   std::uint16_t holder = 0;
   std::int64_t blocks = 0, bytes = 0;
+  const bool mixed = slot.state->mixed.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < refs.size(); ++i) {
     const FreeOutcome outcome = slot.heap.free_checked({refs[i]}, freer, required);
     if (outcome.error != Error::kNone) [[unlikely]] {
-      answer.errors.push_back({static_cast<std::uint32_t>(i), refs[i], outcome.error,
-                               refuse(outcome.error, "ref ", ref_text(refs[i]), " in arena '", slot.arena.options().name,
-                                      "' is not freed").message});
+      answer.errors.push_back(ref_failure(i, refs[i], outcome.error, slot, "freed"));
       continue;
     }
+    ++answer.done;
+    if (mixed && in_own_lease(slot, Ref{refs[i]}.slot().slab(), outcome.holder.session.value)) continue;
     if (outcome.holder.session.value != holder) {
       if (blocks != 0) account_free(slot, holder, blocks, bytes);
       holder = outcome.holder.session.value;
@@ -219,43 +238,10 @@ Answer<PerRefAnswer> Shard::free(SessionKey key, std::uint32_t arena_id, std::sp
     }
     ++blocks;
     bytes += static_cast<std::int64_t>(outcome.stride_bytes);
-    ++answer.done;
   }
   if (blocks != 0) account_free(slot, holder, blocks, bytes);
   slot.freed = true;
   touch(slot);
-  return answer;
-}
-
-Answer<PerRefAnswer> Shard::acquire(SessionKey key, std::uint32_t arena_id, std::span<const std::uint64_t> refs,
-                                    std::uint32_t tag) {
-  Access access;
-  if (const Error e = admit(key, arena_id, Need::kChange, access); e != Error::kNone) return refuse_slow(e, key, arena_id);
-  if (refs.size() > kMaxBlocksPerCall) {
-    return refuse(Error::kInvalidCount, refs.size(), " refs in one call, the limit is ", kMaxBlocksPerCall);
-  }
-  ArenaSlot& slot = *access.slot;
-  PerRefAnswer answer;
-  for (std::size_t i = 0; i < refs.size(); ++i) {
-    // The stride is read before: when the take-over succeeds, the block was held under this generation all the while.
-    const std::uint64_t stride = slot.arena.describe({refs[i]}).stride_bytes;
-    Error e = shared_.session_bytes.reserve(key.id, stride) ? Error::kNone : Error::kQuotaSession;
-    if (e == Error::kNone) {
-      const auto before = slot.arena.acquire({refs[i]}, {{key.id}, tag});
-      if (before.ok()) {
-        account_free(slot, before->session.value, 1, static_cast<std::int64_t>(stride));
-        access.attached->held.add(1, static_cast<std::int64_t>(stride));
-        slot.held.add(1, static_cast<std::int64_t>(stride));
-        ++answer.done;
-        continue;
-      }
-      shared_.session_bytes.give_back(key.id, stride);
-      e = before.error();
-    }
-    answer.errors.push_back({static_cast<std::uint32_t>(i), refs[i], e,
-                             refuse(e, "ref ", ref_text(refs[i]), " in arena '", slot.arena.options().name,
-                                    "' is not taken over").message});
-  }
   return answer;
 }
 

@@ -12,12 +12,14 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "allocator/heap.h"
+#include "allocator/touched.h"
 #include "server/core/api.h"
 #include "server/core/shared_state.h"
 
@@ -41,12 +43,14 @@ struct Attached {
   std::uint16_t arena = 0;
   AttachMode mode = AttachMode::kNone;
   HeldShare held;
+  TouchedSet touched;   // where this shard gave it blocks; made at the first
 };
 
 struct SessionSlot {
   bool live = false;
   std::uint64_t secret = 0;
   std::vector<Attached> attached;   // few: searched in order
+  std::uint64_t recounted_ns = 0;   // when its bytes were last counted anew for this shard
 
   Attached* find(std::uint16_t arena) {
     for (Attached& a : attached)
@@ -59,15 +63,32 @@ struct SessionSlot {
 struct UsageSummary {
   std::uint64_t held_bytes = 0;
   std::uint64_t committed_bytes = 0;
+  std::uint64_t leased_bytes = 0;
   std::string biggest_holders;   // "session 3 'cam' 40 MiB in 40 blocks, ..."; empty when nobody holds anything
 };
 
-// An allocation that found its arena full.
-struct ParkedAllocate {
-  AllocateArgs args;
-  Done<AllocatedBlocks> done;
-  std::uint64_t ticket = 0;        // of the trim round that must be over before it may fail
+struct ArenaSlot;
+
+// What a call may work on, once it was admitted.
+struct Access {
+  SessionSlot* session = nullptr;
+  Attached* attached = nullptr;
+  ArenaSlot* slot = nullptr;
+};
+
+// A call that found its arena full, or its session at a limit that must be counted anew.
+struct Parked {
+  SessionKey session;
+  std::uint32_t wait_ms = 0;
+  bool for_peer = false;                                        // only a peer may make it
+  std::function<Error(const Access&)> attempt;                  // kNone: `answer` has something to say
+  std::function<void()> answer;
+  std::function<void(Failure)> fail;
+  std::function<Failure(Error, const ArenaSlot&)> refusal;      // of what is no matter of memory
+  std::function<std::string()> asked_for;                       // "3 blocks of 64 bytes"
+  std::uint64_t ticket = 0;        // of the round that must be over before it may fail
   std::uint64_t deadline_ns = 0;   // of its wait; 0 when it does not wait
+  bool recounted = false;
   Error last = Error::kArenaFull;
 };
 
@@ -81,7 +102,8 @@ struct ArenaSlot {
   HeldShare held;            // of all sessions
   bool touched = false;      // worked on in this turn: publish at its end
   bool freed = false;        // and blocks came back
-  std::deque<ParkedAllocate> parked;
+  std::deque<Parked> parked;
+  SuperslabIndex lease_hint{0};   // where the last lease came from
   UsageSummary last_usage;   // of the last trim round
 };
 

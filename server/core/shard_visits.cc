@@ -23,24 +23,27 @@ void Shard::remove_arena(std::uint16_t arena_id) {
     std::erase_if(session.attached, [arena_id](const Attached& a) { return a.arena == arena_id; });
   slot->heap.publish();
   add_heap_facts(slot->heap, retired_);
-  fail_parked_if(*slot, [](const ParkedAllocate&) { return true; }, Error::kUnknownArena);
+  fail_parked_if(*slot, [](const Parked&) { return true; }, Error::kUnknownArena);
 }
 
 void Shard::add_session(std::uint16_t id, std::uint64_t secret) {
   if (id >= tables_.sessions.size()) tables_.sessions.resize(std::size_t{id} + 1);
-  tables_.sessions[id] = {true, secret, {}};
+  tables_.sessions[id] = {true, secret, {}, 0};
 }
 
-void Shard::remove_session(std::uint16_t id) {
+std::vector<std::pair<std::uint16_t, TouchedSet>> Shard::remove_session(std::uint16_t id) {
+  std::vector<std::pair<std::uint16_t, TouchedSet>> touched;
   SessionSlot* session = tables_.session(id);
-  if (session == nullptr) return;
+  if (session == nullptr) return touched;
+  for (Attached& a : session->attached) touched.emplace_back(a.arena, std::move(a.touched));
   *session = {};
   publish();
   // By index: a callback may allocate, but arenas come and go only by messages, never inside a callback.
   for (std::size_t i = 0; i < tables_.arenas.size(); ++i) {
-    fail_parked_if(*tables_.arenas[i], [id](const ParkedAllocate& p) { return p.args.session.id == id; },
+    fail_parked_if(*tables_.arenas[i], [id](const Parked& p) { return p.session.id == id; },
                    Error::kUnknownSession);
   }
+  return touched;
 }
 
 void Shard::attach(std::uint16_t session_id, std::uint16_t arena_id, AttachMode mode) {
@@ -49,7 +52,7 @@ void Shard::attach(std::uint16_t session_id, std::uint16_t arena_id, AttachMode 
   if (Attached* a = session->find(arena_id)) {
     a->mode = mode;
   } else {
-    session->attached.push_back({arena_id, mode, {}});
+    session->attached.push_back({arena_id, mode, {}, {}});
   }
 }
 

@@ -7,11 +7,13 @@
 // Crash: private memory of the daemon.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 
 #include "allocator/arena.h"
+#include "allocator/zeroed_array.h"
 
 namespace arenad::server {
 
@@ -22,6 +24,10 @@ struct ArenaState {
   // Allocations parked on any shard. A shard that gives memory back while it is not 0 tells the control thread. Relaxed:
   // a missed moment is made good by the waiter's own timer.
   std::atomic<std::uint32_t> waiting{0};
+  // A peer is or was attached, or blocks were shared: blocks change hands without a call, so who holds what is read from the
+  // words and not from what shards counted. Set before that can happen, never cleared. Relaxed: the message that lets a
+  // session act comes after it.
+  std::atomic<bool> mixed{false};
 };
 
 // The server's knobs, as GetTunables names them. Relaxed everywhere: a change is seen soon.
@@ -34,33 +40,49 @@ struct ServerTunables {
   std::atomic<std::uint64_t> keep_empty_superslabs{8};
 };
 
-// Bytes (strides) that each session holds, over all shards and arenas; kept only when there is a limit.
+// Bytes that each session is charged for, over all shards and arenas: its leases whole, and the strides of the blocks that it
+// holds elsewhere. Kept for sessions with a limit. Of a session in an arena with peers the count only says so much (blocks
+// change hands there without a call): it is counted anew before the session is refused.
 class SessionBytes {
  public:
-  explicit SessionBytes(std::uint64_t limit_bytes)
-      : limit_(limit_bytes), held_(limit_bytes == 0 ? nullptr : new std::atomic<std::int64_t>[65536]()) {}
-  std::uint64_t limit() const { return limit_; }
-  std::uint64_t held(std::uint16_t session) const {
-    return held_ == nullptr ? 0 : static_cast<std::uint64_t>(held_[session].load(std::memory_order_relaxed));
+  explicit SessionBytes(std::uint64_t limit_bytes) : most_(limit_bytes), sessions_(65536) {}
+  // Before any shard knows the session. 0, or more than the daemon allows: what the daemon allows.
+  void open(std::uint16_t session, std::uint64_t limit_bytes) {
+    at(sessions_[session].held).store(0, std::memory_order_relaxed);
+    const std::uint64_t limit = limit_bytes == 0 ? most_ : most_ == 0 ? limit_bytes : std::min(limit_bytes, most_);
+    at(sessions_[session].limit).store(std::min<std::uint64_t>(limit, INT64_MAX), std::memory_order_relaxed);
   }
+  std::uint64_t limit(std::uint16_t session) const {
+    return static_cast<std::uint64_t>(at(sessions_[session].limit).load(std::memory_order_relaxed));
+  }
+  std::int64_t held(std::uint16_t session) const { return at(sessions_[session].held).load(std::memory_order_relaxed); }
   // False when the session would get over its limit; nothing is reserved then.
   bool reserve(std::uint16_t session, std::uint64_t bytes) {
-    if (held_ == nullptr) return true;
-    const auto before = held_[session].fetch_add(static_cast<std::int64_t>(bytes), std::memory_order_relaxed);
-    if (static_cast<std::uint64_t>(before) + bytes <= limit_) return true;
-    give_back(session, bytes);
+    const std::int64_t limit = at(sessions_[session].limit).load(std::memory_order_relaxed);
+    if (limit == 0) return true;
+    const auto more = static_cast<std::int64_t>(bytes);
+    if (at(sessions_[session].held).fetch_add(more, std::memory_order_relaxed) + more <= limit) return true;
+    add(session, -more);
     return false;
   }
-  void give_back(std::uint16_t session, std::uint64_t bytes) {
-    if (held_ != nullptr) held_[session].fetch_sub(static_cast<std::int64_t>(bytes), std::memory_order_relaxed);
-  }
-  void reset(std::uint16_t session) {
-    if (held_ != nullptr) held_[session].store(0, std::memory_order_relaxed);
+  void give_back(std::uint16_t session, std::uint64_t bytes) { add(session, -static_cast<std::int64_t>(bytes)); }
+  // Whether over the limit or not.
+  void add(std::uint16_t session, std::int64_t bytes) {
+    if (limit(session) != 0) at(sessions_[session].held).fetch_add(bytes, std::memory_order_relaxed);
   }
 
  private:
-  const std::uint64_t limit_;
-  const std::unique_ptr<std::atomic<std::int64_t>[]> held_;
+  struct Count {
+    std::int64_t held;
+    std::int64_t limit;   // 0: none
+  };
+  // calloc'ed pages cost nothing until a session uses them, atomics cannot be calloc'ed.
+  static std::atomic_ref<std::int64_t> at(const std::int64_t& value) {
+    return std::atomic_ref<std::int64_t>(const_cast<std::int64_t&>(value));
+  }
+
+  const std::uint64_t most_;
+  ZeroedArray<Count> sessions_;
 };
 
 // What a shard tells the control thread. None of them blocks or takes a lock.
@@ -69,6 +91,8 @@ class ControlLink {
   virtual ~ControlLink() = default;
   // An allocation was parked under `ticket`: make every shard trim the arena, then call Shard::memory_round with it.
   virtual void need_memory(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) = 0;
+  // A call was parked because its session is at its limit: count anew what it holds, then call Shard::recounted.
+  virtual void need_recount(std::uint16_t session, std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) = 0;
   // Blocks of an arena in which somebody waits were freed.
   virtual void memory_returned(std::uint16_t arena_id) = 0;
   // Slabs were taken: commit ahead soon.

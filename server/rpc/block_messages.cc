@@ -64,6 +64,16 @@ void fill(v1::AcquireResponse& response, const PerRefAnswer& answer) {
   add_errors(*response.mutable_errors(), answer.errors);
 }
 
+void fill(v1::ShareResponse& response, const PerRefAnswer& answer) {
+  response.set_shared(answer.done);
+  add_errors(*response.mutable_errors(), answer.errors);
+}
+
+void fill(v1::ReleaseResponse& response, const PerRefAnswer& answer) {
+  response.set_released(answer.done);
+  add_errors(*response.mutable_errors(), answer.errors);
+}
+
 void fill(v1::DescribeResponse& response, const std::vector<BlockInfo>& infos, std::span<const std::uint64_t> refs) {
   response.mutable_blocks()->Reserve(static_cast<int>(infos.size()));
   for (std::size_t i = 0; i < infos.size(); ++i) {

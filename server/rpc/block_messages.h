@@ -27,6 +27,8 @@ AllocateArgs args_from(const v1::AllocateRequest& request, SessionKey session);
 void fill(v1::AllocateResponse& response, const AllocatedBlocks& blocks);
 void fill(v1::FreeResponse& response, const PerRefAnswer& answer);
 void fill(v1::AcquireResponse& response, const PerRefAnswer& answer);
+void fill(v1::ShareResponse& response, const PerRefAnswer& answer);
+void fill(v1::ReleaseResponse& response, const PerRefAnswer& answer);
 // `refs` are those of the request, in order.
 void fill(v1::DescribeResponse& response, const std::vector<BlockInfo>& infos, std::span<const std::uint64_t> refs);
 void fill(v1::ExchangeError& error, const Failure& failure);

@@ -1,4 +1,4 @@
-// Blocks: allocate, free, take over and describe, one call at a time; Exchange is in exchange_stream.h.
+// Blocks: allocate, free, take over, share, release and describe, one call at a time; Exchange is in exchange_stream.h.
 #include "arenad/v1/blocks.grpc.pb.h"
 #include "server/rpc/block_messages.h"
 #include "server/rpc/exchange_stream.h"
@@ -11,7 +11,8 @@ namespace {
 using v1::Blocks;
 // Exchange reads and writes bytes: it parses and serialises for itself.
 using AsyncBlocks = Blocks::WithRawMethod_Exchange<Blocks::WithAsyncMethod_Allocate<
-    Blocks::WithAsyncMethod_Free<Blocks::WithAsyncMethod_Acquire<Blocks::WithAsyncMethod_Describe<Blocks::Service>>>>>;
+    Blocks::WithAsyncMethod_Free<Blocks::WithAsyncMethod_Acquire<Blocks::WithAsyncMethod_Share<
+        Blocks::WithAsyncMethod_Release<Blocks::WithAsyncMethod_Describe<Blocks::Service>>>>>>>;
 
 // Calls that may be asked for in one turn by many clients; the others come one at a time.
 constexpr std::size_t kHotCalls = 64;
@@ -30,6 +31,8 @@ class BlocksService final : public RpcService {
     allocate_.serve(context, kHotCalls);
     free_.serve(context, kHotCalls);
     acquire_.serve(context, kRareCalls);
+    share_.serve(context, kRareCalls);
+    release_.serve(context, kRareCalls);
     describe_.serve(context, kRareCalls);
     exchange_.emplace(context, [this](auto* ctx, auto* stream, auto* queue, void* tag) {
       service_.RequestExchange(ctx, stream, queue, queue, tag);
@@ -72,6 +75,24 @@ class BlocksService final : public RpcService {
         const auto& request = call.request();
         answer(call, call.shard().acquire(session_from(request.session()), request.arena_id(), refs_of(request.refs()),
                                           request.tag()));
+      }};
+
+  UnaryMethod<v1::ShareRequest, v1::ShareResponse> share_{
+      [this](auto* ctx, auto* request, auto* writer, auto* queue, void* tag) {
+        service_.RequestShare(ctx, request, writer, queue, queue, tag);
+      },
+      [](auto& call) {
+        const auto& request = call.request();
+        answer(call, call.shard().share(session_from(request.session()), request.arena_id(), refs_of(request.refs())));
+      }};
+
+  UnaryMethod<v1::ReleaseRequest, v1::ReleaseResponse> release_{
+      [this](auto* ctx, auto* request, auto* writer, auto* queue, void* tag) {
+        service_.RequestRelease(ctx, request, writer, queue, queue, tag);
+      },
+      [](auto& call) {
+        const auto& request = call.request();
+        answer(call, call.shard().release(session_from(request.session()), request.arena_id(), refs_of(request.refs())));
       }};
 
   UnaryMethod<v1::DescribeRequest, v1::DescribeResponse> describe_{

@@ -16,7 +16,7 @@ std::vector<ConfigKey> make_keys() {
   const Limits limits;
   std::vector<ConfigKey> keys = {
       {"socket_dir", Kind::kText, "/run/arenad", "directory of the sockets; made with mode 0755 when it is not there"},
-      {"shards", Kind::kNumber, "0", "shard threads, 1..1024; 0: one for each cpu that affinity and cgroup allow"},
+      {"shards", Kind::kNumber, "0", "shard threads, 1..256; 0: one for each cpu that affinity and cgroup allow"},
       {"listen", Kind::kText, "off", "host:port to serve gRPC on beside the Unix sockets, or off"},
       {"insecure_tcp", Kind::kSwitch, "false", "let 'listen' be an address that other hosts reach, without TLS"},
       {"http", Kind::kText, "127.0.0.1:7480", "host:port of /healthz, /readyz and /metrics, or off"},

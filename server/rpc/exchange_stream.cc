@@ -102,6 +102,20 @@ void ExchangeStream::serve(const v1::ExchangeRequest& request) {
       else fill(*response.mutable_error(), answered.error());
       break;
     }
+    case v1::ExchangeRequest::kShare: {
+      const auto& call = request.share();
+      const auto answered = shard.share(session_of(call), call.arena_id(), refs_of(call.refs()));
+      if (answered.ok()) fill(*response.mutable_share(), *answered);
+      else fill(*response.mutable_error(), answered.error());
+      break;
+    }
+    case v1::ExchangeRequest::kRelease: {
+      const auto& call = request.release();
+      const auto answered = shard.release(session_of(call), call.arena_id(), refs_of(call.refs()));
+      if (answered.ok()) fill(*response.mutable_release(), *answered);
+      else fill(*response.mutable_error(), answered.error());
+      break;
+    }
     case v1::ExchangeRequest::kDescribe: {
       const auto& call = request.describe();
       const auto refs = refs_of(call.refs());
@@ -113,7 +127,7 @@ void ExchangeStream::serve(const v1::ExchangeRequest& request) {
     default:
       fill(*response.mutable_error(),
            {Error::kInvalidOption, "request " + std::to_string(request.id()) +
-                                       " carries no call that this daemon knows: set allocate, free, acquire or describe"});
+                                       " carries no call that this daemon knows: set allocate, free, acquire, share, release or describe"});
   }
   answer(sequence, response);
 }

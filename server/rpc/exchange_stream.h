@@ -1,4 +1,4 @@
-// Exchange: a stream of allocate, free, acquire and describe requests in batches.
+// Exchange: a stream of the Blocks calls in batches.
 //
 // Purpose: reads requests as they come, runs each at once, answers in the order of the requests. A request that waits for
 //   memory holds back the answers behind it, not the work: those requests run meanwhile.

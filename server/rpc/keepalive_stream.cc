@@ -2,6 +2,8 @@
 
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include <utility>
+
 #include "server/rpc/block_messages.h"
 #include "server/rpc/status.h"
 
@@ -26,7 +28,10 @@ void KeepAliveStream::on_read(bool ok) {
   if (over_) return leave_if_over();
   if (!ok) return end({});        // the client ended it, or is gone
   reading_ = true;
-  if (known_) return stream_.Read(&request_, read_.tag());   // what else a client sends means nothing
+  if (known_) {
+    for (const v1::TrimDone& trimmed : request_.trimmed()) owner_.control_.keepalive_trimmed(session_, trimmed.round(), trimmed.arena_id());
+    return stream_.Read(&request_, read_.tag());
+  }
   known_ = true;
   session_ = session_from(request_.session());
   stream_.Read(&request_, read_.tag());
@@ -36,8 +41,8 @@ void KeepAliveStream::on_read(bool ok) {
   const std::uint64_t id = id_;
   owner_.control_.keepalive_opened(
       session_, id_,
-      [&owner, id](bool draining, bool ended) {
-        owner.post_to(id, [draining, ended](KeepAliveStream& stream) { stream.event(draining, ended); });
+      [&owner, id](const SessionEvent& event) {
+        owner.post_to(id, [event](KeepAliveStream& stream) { stream.event(event); });
       },
       [&owner, id](Answer<Nothing> answer) {
         owner.post_to(id, [answer = std::move(answer)](KeepAliveStream& stream) { stream.opened(answer); });
@@ -53,13 +58,14 @@ void KeepAliveStream::opened(const Answer<Nothing>& answer) {
   write();
 }
 
-void KeepAliveStream::event(bool draining, bool ended) {
-  if (ended) {
+void KeepAliveStream::event(const SessionEvent& event) {
+  if (event.kind == SessionEvent::Kind::kEnded) {
     open_ = false;
     return end({Error::kUnknownSession, "session " + std::to_string(session_.id) + " has ended: " +
                                             error_advice(Error::kUnknownSession)});
   }
-  draining_ = draining_ || draining;
+  draining_ = draining_ || event.kind == SessionEvent::Kind::kDraining;
+  if (event.kind == SessionEvent::Kind::kTrim) trims_.push_back(event);
   tell_ = true;
   write();
 }
@@ -70,6 +76,11 @@ void KeepAliveStream::write() {
   writing_ = true;
   v1::KeepAliveEvent event;
   event.set_draining(draining_);
+  for (const SessionEvent& trim : std::exchange(trims_, {})) {
+    v1::TrimRequest& request = *event.add_trims();
+    request.set_round(trim.round);
+    request.set_arena_id(trim.arena_id);
+  }
   stream_.Write(event, written_.tag());
 }
 

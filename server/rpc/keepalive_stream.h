@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "arenad/v1/sessions.pb.h"
 #include "server/core/api.h"
@@ -32,7 +33,7 @@ class KeepAliveStream {
 
   KeepAliveStream(KeepAliveStreams& owner, std::uint64_t id);
   void ask();
-  void event(bool draining, bool ended);
+  void event(const SessionEvent& event);
 
  private:
   void on_asked(bool ok);
@@ -60,6 +61,7 @@ class KeepAliveStream {
   bool finishing_ = false, over_ = false;   // Finish was called, has completed
   bool draining_ = false;
   bool tell_ = false;             // there is something to write
+  std::vector<SessionEvent> trims_;   // not written yet
   Step<KeepAliveStream, &KeepAliveStream::on_asked> asked_{*this};
   Step<KeepAliveStream, &KeepAliveStream::on_read> read_{*this};
   Step<KeepAliveStream, &KeepAliveStream::on_written> written_{*this};

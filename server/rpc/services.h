@@ -30,6 +30,7 @@ struct TopologyFacts {
 std::unique_ptr<RpcService> make_arenas_service(ControlApi& control);
 std::unique_ptr<RpcService> make_sessions_service(ControlApi& control);
 std::unique_ptr<RpcService> make_blocks_service();
+std::unique_ptr<RpcService> make_heaps_service();
 std::unique_ptr<RpcService> make_admin_service(ControlApi& control, const TopologyFacts& topology);   // keeps the reference
 std::unique_ptr<RpcService> make_health_service(ControlApi& control);
 std::unique_ptr<RpcService> make_reflection_service();

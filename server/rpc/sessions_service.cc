@@ -77,7 +77,7 @@ class SessionsService final : public RpcService {
       },
       [this](auto& call) {
         const std::string& name = call.request().name();
-        control_.open_session(name.empty() ? "client" : name,
+        control_.open_session(name.empty() ? "client" : name, call.request().limit_bytes(),
                               on_shard<OpenedSession>(call.shard(), [&call](Answer<OpenedSession> opened) {
                                 if (!opened.ok()) return call.finish(opened.error());
                                 auto& response = call.response();

@@ -1,4 +1,4 @@
-// core_client: a client process for the handoff tests.
+// core_client: a client process for tests of the handoff and of peers.
 //
 // Usage: core_client SOCKET [UID]. With UID it becomes that user (and group) first. Then it takes commands from its standard
 // input, one a line, and answers each with one line:
@@ -6,6 +6,7 @@
 //   raw HEX       sends those bytes instead of a request, and answers in the same way
 //   poke OFF N    writes byte N at OFF of the mapping that the last descriptor gave: "poked" or "refused"
 //   peek OFF      "byte=N"
+//   peer ...      what a peer does with the two descriptors of the last token; see core_peer.h
 // It ends at the end of its input, or when it is killed.
 #include <fcntl.h>
 #include <grp.h>
@@ -23,6 +24,7 @@
 #include <vector>
 
 #include "server/core/handoff_frames.h"
+#include "tests/core/core_peer.h"
 
 namespace {
 
@@ -30,6 +32,8 @@ using arenad::server::HandoffReply;
 using arenad::server::HandoffRequest;
 
 int last_fd = -1;
+int last_control_fd = -1;
+arenad::server::CorePeer peer;
 unsigned char* mapping = nullptr;
 std::size_t mapped_bytes = 0;
 bool writable = false;
@@ -64,7 +68,7 @@ std::string hand_off(const std::string& path, const void* request, std::size_t r
   HandoffReply reply{};
   char text[4096] = {};
   iovec parts[2] = {{&reply, sizeof reply}, {text, sizeof text - 1}};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = 2;
@@ -76,6 +80,8 @@ std::string hand_off(const std::string& path, const void* request, std::size_t r
   bool reopens = false;
   if (const cmsghdr* rights = CMSG_FIRSTHDR(&message); rights != nullptr && rights->cmsg_type == SCM_RIGHTS) {
     std::memcpy(&last_fd, CMSG_DATA(rights), sizeof last_fd);
+    if (rights->cmsg_len >= CMSG_LEN(2 * sizeof(int)))
+      std::memcpy(&last_control_fd, CMSG_DATA(rights) + sizeof(int), sizeof last_control_fd);
     map_last(reply.data_bytes);
     const int again = ::open(("/proc/self/fd/" + std::to_string(last_fd)).c_str(), O_RDWR | O_CLOEXEC);
     reopens = again >= 0;
@@ -84,6 +90,7 @@ std::string hand_off(const std::string& path, const void* request, std::size_t r
   std::ostringstream line;
   line << "status=" << reply.status << " reason=" << reply.reason << " fds=" << reply.fd_count << " mode=" << reply.mode
        << " bytes=" << reply.data_bytes << " arena=" << reply.arena_id << " writable=" << writable << " reopens=" << reopens
+       << " control=" << reply.control_bytes
        << " text=" << std::string(text, reply.message_bytes);
   return line.str();
 }
@@ -120,6 +127,7 @@ std::string answer(const std::string& path, const std::string& line) {
     if (mapping == nullptr || offset >= mapped_bytes) return "refused";
     return "byte=" + std::to_string(mapping[offset]);
   }
+  if (verb == "peer") return peer.command(words, last_fd, last_control_fd);
   return "unknown command";
 }
 

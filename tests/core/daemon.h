@@ -86,25 +86,26 @@ class Daemon {
   Answer<Nothing> remove(const std::string& name, bool force = false) {
     return wait_for<Nothing>([&](auto done) { control().delete_arena(name, force, done); });
   }
-  Answer<OpenedSession> open(const std::string& name = "test") {
-    return wait_for<OpenedSession>([&](auto done) { control().open_session(name, done); });
+  Answer<OpenedSession> open(const std::string& name = "test", std::uint64_t limit_bytes = 0) {
+    return wait_for<OpenedSession>([&](auto done) { control().open_session(name, limit_bytes, done); });
   }
   // Opens a session that lives until it is closed: a KeepAlive stream stands behind it.
-  SessionKey open_kept(const std::string& name = "test") {
-    const auto opened = open(name);
+  SessionKey open_kept(const std::string& name = "test", std::uint64_t limit_bytes = 0) {
+    const auto opened = open(name, limit_bytes);
     EXPECT_TRUE(opened.ok()) << opened.error().message;
     EXPECT_TRUE(keep(opened->key, next_stream_++).ok());
     return opened->key;
   }
-  Answer<Nothing> keep(SessionKey key, std::uint64_t stream, std::function<void(bool, bool)> on_event = [](bool, bool) {}) {
+  Answer<Nothing> keep(SessionKey key, std::uint64_t stream, OnSessionEvent on_event = [](const SessionEvent&) {}) {
     return wait_for<Nothing>([&](auto done) { control().keepalive_opened(key, stream, on_event, done); });
   }
   Answer<AttachedArena> attach(SessionKey key, const std::string& arena, AttachMode mode = AttachMode::kRemote) {
     return wait_for<AttachedArena>([&](auto done) { control().attach_arena(key, arena, mode, done); });
   }
-  SessionKey open_attached(const std::string& arena, const std::string& name = "test") {
-    const SessionKey key = open_kept(name);
-    const auto attached = attach(key, arena);
+  SessionKey open_attached(const std::string& arena, const std::string& name = "test", AttachMode mode = AttachMode::kRemote,
+                           std::uint64_t limit_bytes = 0) {
+    const SessionKey key = open_kept(name, limit_bytes);
+    const auto attached = attach(key, arena, mode);
     EXPECT_TRUE(attached.ok()) << attached.error().message;
     return key;
   }
@@ -149,6 +150,33 @@ class Daemon {
   Answer<PerRefAnswer> acquire(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint64_t> refs,
                                std::uint32_t tag = 0) {
     return loop(shard).run([=](ShardApi& api) { return api.acquire(key, arena, refs, tag); });
+  }
+  Answer<PerRefAnswer> share(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint64_t> refs) {
+    return loop(shard).run([=](ShardApi& api) { return api.share(key, arena, refs); });
+  }
+  Answer<PerRefAnswer> release(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint64_t> refs) {
+    return loop(shard).run([=](ShardApi& api) { return api.release(key, arena, refs); });
+  }
+  // Peers.
+  Answer<std::uint16_t> open_heap(std::uint32_t shard, SessionKey key, std::uint32_t arena) {
+    return loop(shard).run([=](ShardApi& api) { return api.open_heap(key, arena); });
+  }
+  std::future<Answer<LeasedSlabs>> lease_later(std::uint32_t shard, LeaseArgs args) {
+    auto promise = std::make_shared<std::promise<Answer<LeasedSlabs>>>();
+    auto future = promise->get_future();
+    ShardApi& api = loop(shard).shard();
+    api.post([&api, args, promise] {
+      api.lease_slabs(args, [promise](Answer<LeasedSlabs> answer) { promise->set_value(std::move(answer)); });
+    });
+    return future;
+  }
+  Answer<LeasedSlabs> lease(std::uint32_t shard, const LeaseArgs& args) { return lease_later(shard, args).get(); }
+  Answer<ReturnedSlabs> give_back(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint32_t> slabs) {
+    return loop(shard).run([=](ShardApi& api) { return api.return_slabs(key, arena, slabs); });
+  }
+  Answer<ResumedLeases> resume(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint32_t> slabs,
+                               std::vector<std::uint32_t> heaps) {
+    return loop(shard).run([=](ShardApi& api) { return api.resume(key, arena, slabs, heaps); });
   }
   Answer<std::vector<BlockInfo>> describe(std::uint32_t shard, SessionKey key, std::uint32_t arena,
                                           std::vector<std::uint64_t> refs) {

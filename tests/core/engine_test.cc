@@ -137,7 +137,7 @@ TEST(EngineDrain, RefusesNewSessionsAndArenasTellsStreamsAndEndsWithTheLastSessi
   const auto arena = daemon.create("a", 4 * kMiB);
   const auto opened = daemon.open();
   std::atomic<int> told{0};
-  ASSERT_TRUE(daemon.keep(opened->key, 1, [&](bool draining, bool ended) { told += draining && !ended; }).ok());
+  ASSERT_TRUE(daemon.keep(opened->key, 1, [&](const SessionEvent& e) { told += e.kind == SessionEvent::Kind::kDraining; }).ok());
   ASSERT_TRUE(daemon.attach(opened->key, "a").ok());
   const auto got = daemon.allocate(0, opened->key, arena->id, 64);
   std::atomic<int> drained{0};
@@ -182,7 +182,7 @@ TEST(EngineStop, AnswersWaitersAndRefusesLaterCalls) {
   daemon.engine().stop();
   EXPECT_EQ(waiting.get().error().error, Error::kDraining);
   std::atomic<int> refused{0};
-  daemon.control().open_session("late", [&](Answer<OpenedSession> answer) { refused += answer.error().error == Error::kDraining; });
+  daemon.control().open_session("late", 0, [&](Answer<OpenedSession> answer) { refused += answer.error().error == Error::kDraining; });
   daemon.engine().stop();   // idempotent
   EXPECT_EQ(refused, 1);
   EXPECT_FALSE(std::filesystem::exists(daemon.engine().handoff_path()));

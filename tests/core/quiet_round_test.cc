@@ -25,7 +25,7 @@ TEST(QuietRound, FindsAWordThatSomebodyChanged) {
   const auto block = heap.allocate(64, {SessionId{1}, 0});
   ASSERT_TRUE(block.ok());
   const auto audit = [&] {
-    QuietRound round(1, {state}, 1000);
+    QuietRound round(1, {{state, {}}}, 1000);
     round.take_part(0, [&](std::uint16_t, VerifyReport& report) { heap.verify(report); });
     EXPECT_TRUE(round.complete());
     return round.report(0);
@@ -43,7 +43,7 @@ TEST(QuietRound, FindsAWordThatSomebodyChanged) {
 
 TEST(QuietRound, IsGivenUpWhenAShardDoesNotArrive) {
   const auto state = make_arena();
-  QuietRound round(3, {state}, 20);
+  QuietRound round(3, {{state, {}}}, 20);
   std::atomic<int> verified{0};
   const std::uint64_t before = now_ns();
   {
@@ -61,7 +61,7 @@ TEST(QuietRound, IsGivenUpWhenAShardDoesNotArrive) {
 TEST(QuietRound, NobodyGoesOnBeforeAllAreDone) {
   const auto state = make_arena();
   for (int repeat = 0; repeat < 50; ++repeat) {
-    QuietRound round(4, {state}, 10'000);
+    QuietRound round(4, {{state, {}}}, 10'000);
     std::atomic<int> verified{0}, early{0};
     {
       std::vector<std::jthread> shards;

@@ -97,8 +97,7 @@ TEST_F(Refusals, TooManyRefs) {
   expect_refused(daemon.acquire(0, key, arena, refs), Error::kInvalidCount, "16385");
   expect_refused(daemon.describe(0, key, arena, refs), Error::kInvalidCount, "16385");
 }
-TEST_F(Refusals, PeerModeIsNotOffered) {
-  expect_refused(daemon.attach(key, "a", AttachMode::kPeer), Error::kModeUnavailable, "peer heaps");
+TEST_F(Refusals, NoAttachMode) {
   expect_refused(daemon.attach(key, "a", AttachMode::kNone), Error::kModeUnavailable, "no attach mode");
 }
 

@@ -46,7 +46,7 @@ TEST(Sessions, KeepaliveOutlivesTheGraceAndItsLossEndsTheSession) {
   const auto arena = daemon.create("a", 16 * kMiB);
   const auto opened = daemon.open();
   std::atomic<bool> told_ended{false};
-  ASSERT_TRUE(daemon.keep(opened->key, 1, [&](bool, bool ended) { told_ended = told_ended || ended; }).ok());
+  ASSERT_TRUE(daemon.keep(opened->key, 1, [&](const SessionEvent& e) { told_ended = told_ended || e.kind == SessionEvent::Kind::kEnded; }).ok());
   ASSERT_TRUE(daemon.attach(opened->key, "a").ok());
   ASSERT_TRUE(daemon.allocate(0, opened->key, arena->id, 1024, 1000).ok());
   ASSERT_TRUE(daemon.allocate(1, opened->key, arena->id, 100'000, 20).ok());
@@ -69,7 +69,7 @@ TEST(Sessions, StreamOfASessionThatIsClosedIsTold) {
   Daemon daemon(1);
   const auto opened = daemon.open();
   std::atomic<int> ended{0};
-  ASSERT_TRUE(daemon.keep(opened->key, 1, [&](bool, bool e) { ended += e; }).ok());
+  ASSERT_TRUE(daemon.keep(opened->key, 1, [&](const SessionEvent& e) { ended += e.kind == SessionEvent::Kind::kEnded; }).ok());
   ASSERT_TRUE(daemon.close(opened->key).ok());
   EXPECT_EQ(ended, 1);
   EXPECT_EQ(daemon.keep(opened->key, 2).error().error, Error::kUnknownSession);

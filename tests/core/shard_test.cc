@@ -15,6 +15,8 @@ struct NotingControl : ControlLink {
   int returned = 0;
   int kicks = 0;
   void need_memory(std::uint16_t, std::uint32_t, std::uint64_t ticket) override { tickets.push_back(ticket); }
+  std::vector<std::uint64_t> recounts;
+  void need_recount(std::uint16_t, std::uint16_t, std::uint32_t, std::uint64_t ticket) override { recounts.push_back(ticket); }
   void memory_returned(std::uint16_t) override { ++returned; }
   void kick_maintenance() override { ++kicks; }
 };

@@ -1,0 +1,144 @@
+// CorePeer: what a peer process does, at the command of a test: heaps on slabs that the test leased for it.
+//
+// Commands, after the word "peer"; each is answered with one line:
+//   attach SESSION HEAP       maps the arena of the last token and makes a heap: "attached" or the reason why not
+//   give CLASS SLAB...        slabs leased to the session, for the heap to take: "stock=N"
+//   allocate SIZE COUNT       "got=N refs=R,R,.." (the first 64), or "got=N error=NAME"
+//   free|acquire|share|release REF...   "done=N", and "error=NAME" of the first that failed
+//   unpublished REF...        frees without telling the owners
+//   trim                      "slabs=S,S,.." that the heap has given back, and those that it never took
+//   drain                     "blocks=N" that came home
+//   scribble SLAB             spoils the slab's header
+// Threads: one. Crash: the test kills the process.
+#pragma once
+
+#include <unistd.h>
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "allocator/heap.h"
+
+namespace arenad::server {
+
+// Gives the heap what the test gave it, and is full when that is gone.
+class GivenSlabs final : public SlabSource {
+ public:
+  explicit GivenSlabs(Arena& arena) : arena_(arena) {}
+  Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex) override {
+    auto& stock = stock_[request.cls];
+    if (stock.empty()) return Error::kArenaFull;
+    const SlabIndex slab{stock.front()};
+    stock.pop_front();
+    arena_.prepare_run(slab, heap, request);
+    return slab;
+  }
+  void give_back(HeapId, SlabIndex first, std::uint32_t) override { returned_.push_back(first.value); }
+  void put(std::uint32_t cls, std::uint32_t slab) { stock_[cls].push_back(slab); }
+  std::size_t stock() const {
+    std::size_t n = 0;
+    for (const auto& [cls, slabs] : stock_) n += slabs.size();
+    return n;
+  }
+  std::vector<std::uint32_t> all_back() {
+    std::vector<std::uint32_t> slabs = std::move(returned_);
+    for (auto& [cls, left] : stock_) slabs.insert(slabs.end(), left.begin(), left.end());
+    returned_.clear();
+    stock_.clear();
+    return slabs;
+  }
+
+ private:
+  Arena& arena_;
+  std::map<std::uint32_t, std::deque<std::uint32_t>> stock_;
+  std::vector<std::uint32_t> returned_;
+};
+
+class CorePeer {
+ public:
+  std::string command(std::istringstream& words, int data_fd, int control_fd) {
+    std::string verb;
+    words >> verb;
+    std::ostringstream line;
+    if (verb == "attach") {
+      std::uint32_t session = 0, heap = 0;
+      words >> session >> heap;
+      auto arena = Arena::attach(::dup(data_fd), ::dup(control_fd), {static_cast<std::uint16_t>(session)});
+      if (!arena.ok()) return arena.error().message;
+      session_ = {static_cast<std::uint16_t>(session)};
+      arena_ = std::move(*arena);
+      slabs_ = std::make_unique<GivenSlabs>(*arena_);
+      heap_ = std::make_unique<Heap>(*arena_, HeapId{static_cast<std::uint16_t>(heap)}, session_, *slabs_);
+      return "attached";
+    }
+    if (heap_ == nullptr) return "not attached";
+    if (verb == "give") {
+      std::uint32_t cls = 0, slab = 0;
+      words >> cls;
+      while (words >> slab) slabs_->put(cls, slab);
+      line << "stock=" << slabs_->stock();
+    } else if (verb == "allocate") {
+      std::uint64_t size = 0, count = 0, got = 0;
+      words >> size >> count;
+      std::string refs;
+      for (; got < count; ++got) {
+        const auto block = heap_->allocate(size, {session_, 7});
+        if (!block.ok()) {
+          line << "got=" << got << " error=" << error_name(block.error());
+          return line.str();
+        }
+        if (got < 64) refs += (got == 0 ? "" : ",") + std::to_string(block->ref.value);
+      }
+      line << "got=" << got << " refs=" << refs;
+    } else if (verb == "trim") {
+      heap_->trim();
+      line << "slabs=";
+      const char* comma = "";
+      for (const std::uint32_t slab : slabs_->all_back()) line << std::exchange(comma, ",") << slab;
+    } else if (verb == "drain") {
+      line << "blocks=" << heap_->drain();
+    } else if (verb == "scribble") {
+      std::uint32_t slab = 0;
+      words >> slab;
+      arena_->control().slab({slab}).shape.store(0x1234567);
+      arena_->control().slab({slab}).carved.store(0xffffffff);
+      return "scribbled";
+    } else {
+      std::uint64_t ref = 0, done = 0;
+      while (words >> ref) {
+        const Error e = change(verb, ref);
+        if (e != Error::kNone) {
+          line << "done=" << done << " error=" << error_name(e);
+          return line.str();
+        }
+        ++done;
+      }
+      if (verb != "unpublished") heap_->publish();
+      line << "done=" << done;
+    }
+    return line.str();
+  }
+
+ private:
+  Error change(const std::string& verb, std::uint64_t ref) {
+    if (verb == "free" || verb == "unpublished") return heap_->free(Ref{ref});
+    if (verb == "share") return arena_->share({ref}, session_);
+    if (verb == "release") return heap_->release({ref}, session_);
+    if (verb == "acquire") {
+      const auto before = arena_->acquire({ref}, {session_, 9});
+      return before.ok() ? Error::kNone : before.error();
+    }
+    return Error::kInvalidOption;
+  }
+
+  SessionId session_;
+  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<GivenSlabs> slabs_;
+  std::unique_ptr<Heap> heap_;
+};
+
+}  // namespace arenad::server
