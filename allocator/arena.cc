@@ -283,7 +283,9 @@ void Arena::enlist_heap(HeapId id, SessionId owner) {
     const std::uint64_t from = view_.pending_at(id) & ~(kPage - 1);
     control_.commit(from, (view_.pending_at(id) + view_.pending_stride() + kPage - 1 - from) & ~(kPage - 1));
   }
+  CRASH_POINT("enlist.owner");
   view_.heap(id).owner.store(owner.value, std::memory_order_relaxed);
+  CRASH_POINT("enlist.state");
   view_.heap(id).state.store(1, std::memory_order_release);
 }
 

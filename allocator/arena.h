@@ -20,6 +20,7 @@
 
 #include "allocator/block_word.h"
 #include "allocator/control_layout.h"
+#include "allocator/crash_point.h"
 #include "allocator/error.h"
 #include "allocator/geometry.h"
 #include "allocator/ids.h"
@@ -181,7 +182,9 @@ class Arena final : private SlabSource {
     std::atomic<std::uint64_t>& word = view_.touched(peer_)[bit / 64];
     const std::uint64_t mask = std::uint64_t{1} << (bit % 64);
     // The CAS that follows is a full barrier on x86 and acq_rel elsewhere: the bit is in memory before the word changes.
-    if ((word.load(std::memory_order_relaxed) & mask) == 0) word.fetch_or(mask);
+    if ((word.load(std::memory_order_relaxed) & mask) != 0) return;
+    CRASH_POINT("touch.bit");
+    word.fetch_or(mask);
   }
   // Sets the pending bits of every returned word of the run that is not 0.
   void announce(SlabIndex first, std::uint32_t capacity);

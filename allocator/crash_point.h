@@ -1,8 +1,7 @@
 // CRASH_POINT("name"): a place in front of a store to shared memory at which a test kills the process.
 //
-// Purpose: with the CMake option ARENAD_CRASH_POINTS a process that runs with ARENAD_CRASH_AT=name:n kills itself (SIGKILL) when
-//   it comes to that point for the nth time (n from 1), and ARENAD_CRASH_HITS=FILE counts the hits of every point there. In all
-//   other builds it is nothing.
+// Purpose: with the CMake option ARENAD_CRASH_POINTS, tests/crash arms one point in one process, which then kills itself
+//   (SIGKILL) when it comes there for the nth time, and counts how often each point is passed. In all other builds it is nothing.
 // Threads: any. Crash: that is its purpose.
 #pragma once
 
@@ -11,25 +10,35 @@
 #include <atomic>
 #include <cstdint>
 
-namespace arenad {
+namespace arenad::crash {
 
-class CrashPoint {
- public:
-  explicit CrashPoint(const char* name);
-  void hit();
+inline constexpr std::uint32_t kMaxPoints = 128;
+inline constexpr std::uint32_t kMaxRoles = 8;
 
- private:
-  const char* const name_;
-  std::uint64_t kill_at_ = 0;                 // 0: never
-  std::atomic<std::uint64_t>* counter_;       // in the shared file of hits, or private
+// Lies in memory that all processes of a test share. A zeroed one is empty.
+struct Hits {
+  struct Point {
+    std::atomic<std::uint64_t> name_hash;
+    char name[40];
+    std::atomic<std::uint64_t> by_role[kMaxRoles];
+  };
+  Point points[kMaxPoints];
 };
 
-}  // namespace arenad
+// From here on this process counts in `hits` under `role`.
+void count_in(Hits* hits, std::uint32_t role);
+// This process dies at the `nth` hit (from 1) of that point from now on.
+void arm(const char* name, std::uint64_t nth);
 
-#define CRASH_POINT(name)                              \
-  do {                                                 \
-    static ::arenad::CrashPoint crash_point_here(name); \
-    crash_point_here.hit();                            \
+std::uint32_t index_of(const char* name);
+void hit(std::uint32_t index);
+
+}  // namespace arenad::crash
+
+#define CRASH_POINT(name)                                                              \
+  do {                                                                                 \
+    static const std::uint32_t crash_point_index = ::arenad::crash::index_of(name);    \
+    ::arenad::crash::hit(crash_point_index);                                           \
   } while (false)
 
 #else

@@ -1,5 +1,7 @@
 #include "allocator/ledger.h"
 
+#include "allocator/crash_point.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -120,6 +122,7 @@ bool Ledger::pass_run(SlabIndex first, RunOwner from, RunOwner to) {
   RunRecord record = run(first);
   while (record && record.owner() == from) {
     const RunRecord passed = RunRecord::of(record.kind(), record.cls(), record.units(), to);
+    CRASH_POINT("ledger.pass");
     if (runs_[first.value].compare_exchange_weak(record.bits, passed.bits, std::memory_order_acq_rel)) return true;
   }
   return false;
@@ -128,8 +131,9 @@ bool Ledger::pass_run(SlabIndex first, RunOwner from, RunOwner to) {
 HeapId Ledger::claim_heap(HeapId first, SessionId session) {
   for (std::uint32_t i = first.value; i < max_heaps_; ++i) {
     std::uint32_t nobody = 0;
-    if (heaps_[i].load(std::memory_order_relaxed) == 0 &&
-        heaps_[i].compare_exchange_strong(nobody, session.value, std::memory_order_acq_rel))
+    if (heaps_[i].load(std::memory_order_relaxed) != 0) continue;
+    CRASH_POINT("ledger.heap");
+    if (heaps_[i].compare_exchange_strong(nobody, session.value, std::memory_order_acq_rel))
       return {static_cast<std::uint16_t>(i)};
   }
   return kNoHeap;

@@ -1,0 +1,179 @@
+// A peer of a crash test: allocates, frees its own and others' blocks, takes over, shares, releases, hands on through the board,
+// and looks at every block's stamp when it gets it and when it gives it up.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <memory>
+
+#include "allocator/heap.h"
+#include "tests/crash/world.h"
+
+namespace arenad::crash {
+namespace {
+
+class LeasedByMessage final : public SlabSource {
+ public:
+  LeasedByMessage(int socket, SessionId session) : socket_(socket), session_(session) {}
+  Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex) override {
+    if (!kept_.empty() && request.kind == SlabKind::kSlab && kept_.back().second == request.cls) {
+      const SlabIndex first = kept_.back().first;
+      kept_.pop_back();
+      view->prepare_run(first, heap, request);
+      return first;
+    }
+    Message m;
+    m.kind = Message::kLease;
+    m.heap = heap.value;
+    m.session = session_.value;
+    m.run = request;
+    if (!ask(socket_, m, 200, 50)) return Error::kDraining;
+    if (m.error != 0) return static_cast<Error>(m.error);
+    return SlabIndex{m.slab};
+  }
+  void give_back(HeapId, SlabIndex first, std::uint32_t) override {
+    const SlabShape shape = view->shape_of(first);
+    if (kept_.size() < 2 && shape.kind() == SlabKind::kSlab) {
+      kept_.emplace_back(first, shape.cls());
+      return;
+    }
+    Message m;
+    m.kind = Message::kReturn;
+    m.session = session_.value;
+    m.slab = first.value;
+    ask(socket_, m, 200, 50);
+  }
+  Arena* view = nullptr;
+
+ private:
+  const int socket_;
+  const SessionId session_;
+  std::vector<std::pair<SlabIndex, std::uint8_t>> kept_;
+};
+
+class PeerLife {
+ public:
+  PeerLife(const Stage& stage, std::uint32_t peer, std::uint32_t seed)
+      : board_(*stage.board), me_{session_of(peer)}, leases_(stage.peers[peer].asker, me_), random_(seed) {
+    auto view = Arena::attach(::open(stage.files.data_path.c_str(), O_RDWR | O_CLOEXEC),
+                              ::open(stage.files.control_path.c_str(), O_RDWR | O_CLOEXEC), me_);
+    if (!view.ok()) ::_exit(3);
+    arena_ = std::move(*view);
+    leases_.view = arena_.get();
+    heap_ = std::make_unique<Heap>(*arena_, HeapId{heap_of(peer)}, me_, leases_);
+  }
+
+  void one() {
+    const std::uint32_t what = next() % 32;
+    const std::size_t at = next() % kMailboxes;
+    if (what < 12) {
+      allocate(next() % 40 == 0 ? 150'000 : 64 + next() % 400);
+    } else if (what < 17) {
+      if (!mine_.empty()) give_up(pick());
+    } else if (what < 21) {
+      if (mine_.empty()) return;
+      const Ref ref = pick();
+      std::uint64_t none = 0;
+      // Handed on: it stays this session's until somebody takes it over or frees it.
+      if (!board_.mail[at].compare_exchange_strong(none, ref.value)) mine_.push_back(ref);
+    } else if (what < 25) {
+      if (const std::uint64_t ref = board_.mail[at].exchange(0); ref != 0) take_over({ref});
+    } else if (what < 27) {
+      if (const std::uint64_t ref = board_.mail[at].exchange(0); ref != 0) give_up({ref});
+    } else if (what < 29) {
+      if (mine_.empty()) return;
+      const Ref ref = pick();
+      if (arena_->share({ref.value}, me_) != Error::kNone) return;
+      shared_.push_back(ref);
+      board_.shared_mail[at].store(ref.value);
+    } else if (what < 30) {
+      const Ref ref{board_.shared_mail[at].load()};
+      if (ref.value != 0 && arena_->share({ref.value}, me_) == Error::kNone) shared_.push_back(ref);
+    } else if (what < 31) {
+      if (shared_.empty()) return;
+      [[maybe_unused]] const Error e = heap_->release({shared_.back().value}, me_);
+      shared_.pop_back();
+    } else {
+      heap_->publish();
+      heap_->drain();
+      if (next() % 8 == 0) heap_->trim();
+    }
+    if (mine_.size() > 400) give_up(pick());
+    if (shared_.size() > 100) {
+      [[maybe_unused]] const Error e = heap_->release({shared_.back().value}, me_);
+      shared_.pop_back();
+    }
+  }
+
+ private:
+  std::uint32_t next() {
+    random_ = random_ * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<std::uint32_t>(random_ >> 33);
+  }
+  Ref pick() {
+    const std::size_t i = next() % mine_.size();
+    const Ref ref = mine_[i];
+    mine_[i] = mine_.back();
+    mine_.pop_back();
+    return ref;
+  }
+  std::uint64_t* stamp(Ref ref) {
+    const BlockInfo info = arena_->describe({ref.value});
+    if (info.state != BlockInfo::State::kHeld) return nullptr;
+    return reinterpret_cast<std::uint64_t*>(arena_->data() + info.offset_bytes);
+  }
+  void allocate(std::uint64_t size) {
+    const auto block = heap_->allocate(size, {me_, 0});
+    if (!block.ok()) return;
+    std::memcpy(arena_->data() + block->offset, &block->ref.value, 8);
+    mine_.push_back(block->ref);
+  }
+  // The stamp is written by whoever allocated the block, so it is another's ref only when two have the block at once. Blocks of
+  // the daemon carry none: it maps no data, and whoever takes one over stamps it.
+  void give_up(Ref ref) {
+    if (std::uint64_t* const s = stamp(ref); s != nullptr && *s != ref.value && *s != 0 && same_block(*s, ref.value)) {
+      // An older generation's stamp is a block that its allocator never stamped (the daemon's); a newer one is doubled.
+      if (generation_after(*s, ref.value)) ++board_.broken_stamps;
+    }
+    [[maybe_unused]] const Error e = heap_->free(ref);
+  }
+  void take_over(Ref ref) {
+    if (!arena_->acquire({ref.value}, {me_, 2}).ok()) return;
+    if (std::uint64_t* const s = stamp(ref); s != nullptr) {
+      if (*s != 0 && same_block(*s, ref.value) && generation_after(*s, ref.value)) ++board_.broken_stamps;
+      *s = ref.value;
+    }
+    mine_.push_back(ref);
+  }
+  static bool same_block(std::uint64_t a, std::uint64_t b) { return (a & Ref::kBlockMask) == (b & Ref::kBlockMask); }
+  static bool generation_after(std::uint64_t a, std::uint64_t b) {
+    return ((Ref{a}.generation() - Ref{b}.generation()) & 0x3fff) - 1u < 0x1fff;
+  }
+
+  Board& board_;
+  const SessionId me_;
+  LeasedByMessage leases_;
+  std::uint64_t random_;
+  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<Heap> heap_;
+  std::vector<Ref> mine_, shared_;
+};
+
+}  // namespace
+
+void run_peer(const Stage& stage, std::uint32_t peer, std::uint32_t seed, std::uint64_t operations, const Arming& arming) {
+  count_in(&stage.board->hits, kPeer0 + peer);
+  if (arming.role == kPeer0 + peer) arm(arming.point.c_str(), arming.nth);
+  PeerLife life(stage, peer, seed);
+  while (stage.board->stop.load() == 0) {
+    if (stage.board->operations[peer].load(std::memory_order_relaxed) >= operations) {
+      ::usleep(200);   // done: lives on, and holds what it holds, until the director has judged
+      continue;
+    }
+    life.one();
+    stage.board->operations[peer].fetch_add(1, std::memory_order_relaxed);
+  }
+  ::_exit(0);
+}
+
+}  // namespace arenad::crash
