@@ -215,6 +215,7 @@ struct AttachmentFacts {
   AttachMode mode = AttachMode::kNone;
   std::uint64_t held_blocks = 0;
   std::uint64_t held_bytes = 0;
+  std::uint64_t leased_bytes = 0;
 };
 
 struct SessionFacts {
@@ -248,11 +249,14 @@ struct DaemonStats {
   std::uint64_t capacity_bytes = 0;
   std::uint64_t held_blocks = 0;
   std::uint64_t held_bytes = 0;
+  std::uint64_t leased_slabs = 0;   // to peers; runs
+  std::uint64_t leased_bytes = 0;
   std::uint64_t uptime_ms = 0;
 };
 
 struct SlabInfoRow {
   std::string arena;
+  bool peers = false;               // leased to peers, whose heaps are their own; shard is 0 then
   std::uint32_t shard = 0;
   ClassUsage usage;
   std::uint64_t usable_bytes = 0;

@@ -40,6 +40,7 @@ Answer<Nothing> Control::start() {
   inbox_.set_waker(&waker_);
   watch_inbox();
   maintenance_.start();
+  census_.start();
   thread_ = std::thread([this] { io_.run(); });
   return Nothing{};
 }
@@ -112,6 +113,7 @@ void Control::stop() {
   });
   thread_.join();
   maintenance_.stop();
+  census_.stop();
   stopped_.store(true, std::memory_order_seq_cst);
   run_late();
 }

@@ -2,7 +2,7 @@
 //
 // Purpose: owns the registries (arenas, sessions, tokens, tunables), the handoff socket and the watch over sessions, and
 //   changes the shards' private tables by messages. Where: control.cc (thread, rounds, drain, stop), control_arenas.cc,
-//   control_sessions.cc (sessions, handoff), control_reap.cc (their end), control_memory.cc (full arenas), control_admin.cc (facts, audit,
+//   control_sessions.cc (sessions, handoff), control_reap.cc (their end), control_memory.cc (full arenas), control_peers.cc (what peers are asked), control_admin.cc (facts, audit,
 //   tunables).
 // Invariants: everything below the public interface runs on the control thread: no locks. A round (a message to every
 //   shard, each answered) is the only way to the shards; rounds started earlier reach every shard earlier. Nothing here
@@ -20,6 +20,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -27,6 +28,7 @@
 
 #include "server/core/api.h"
 #include "server/core/arena_registry.h"
+#include "server/core/census.h"
 #include "server/core/event_waker.h"
 #include "server/core/handoff.h"
 #include "server/core/inbox.h"
@@ -88,13 +90,20 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
 
   // A trim round of one arena.
   struct MemoryRound {
-    explicit MemoryRound(boost::asio::io_context& io, std::size_t shards) : wanted(shards), pause(io) {}
+    explicit MemoryRound(boost::asio::io_context& io, std::size_t shards) : wanted(shards), pause(io), patience(io) {}
     bool running = false;
     bool again = false;                      // somebody asked since this one started
     std::vector<std::uint64_t> wanted;       // by shard: highest ticket of the next round
     std::uint64_t finished_ns = 0;
     boost::asio::steady_timer pause;
+    // Peers that have been asked to trim and have not answered, in which round, and what follows.
+    std::set<std::uint16_t> asked;
+    std::uint64_t number = 0;
+    std::uint64_t asked_ns = 0;
+    boost::asio::steady_timer patience;
+    std::function<void()> then;
   };
+  using Shares = std::vector<std::pair<std::uint16_t, HeldShare>>;   // by session, or by arena
 
   // control.cc
   template <class T, class F>
@@ -111,7 +120,11 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   void tell_drained_if_done();
 
   // control_arenas.cc
-  ArenaFacts arena_facts(const ArenaRecord& record, HeldShare held) const;
+  ArenaFacts arena_facts(const ArenaRecord& record, HeldShare held, const CensusResult& census) const;
+  // Counts those of the arenas in which calls alone do not say who holds what (ArenaState::mixed); at once when there is none.
+  // 0: all arenas.
+  void with_census(const std::vector<std::uint16_t>& arena_ids, std::function<void(CensusResult)> then);
+  void count_words(std::vector<std::shared_ptr<ArenaState>> arenas, std::function<void(CensusResult)> then);
   void arenas_changed();
   // Id of the named arena, 0 for an empty name. Errors: kUnknownArena.
   Answer<std::uint16_t> scope_of(const std::string& arena);
@@ -120,6 +133,8 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   HandoffGrant redeem(std::string_view token, Answer<PeerProcess> peer) override;
   Failure open_files(const ArenaRecord& record, AttachMode mode, const PeerProcess& peer, HandoffGrant& grant) const;
   SessionFacts session_facts(const SessionRecord& record) const;
+  Page<SessionFacts> session_page(const std::vector<std::uint16_t>& ids, const std::string& next_token,
+                                  const std::vector<std::vector<Shares>>& by_shard, const CensusResult& census);
 
   // control_reap.cc
   void end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done);
@@ -130,9 +145,21 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   // control_memory.cc
   void want_round(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket);
   void start_memory_round(std::uint16_t arena_id);
-  UsageSummary summarize(std::uint16_t arena_id, const std::vector<std::vector<std::pair<std::uint16_t, HeldShare>>>& shares);
+  void trim_shards(std::uint16_t arena_id, std::function<void(std::vector<Shares>)> then);
+  void settle_memory_round(std::uint16_t arena_id, const std::vector<std::uint64_t>& tickets, const std::vector<Shares>& shares);
+  void memory_round_over(std::uint16_t arena_id);
+  UsageSummary summarize(std::uint16_t arena_id, const std::vector<Shares>& shares, const CensusResult& census);
+
+  // control_peers.cc
+  std::vector<std::uint16_t> peers_to_ask(std::uint16_t arena_id);
+  void ask_peers(std::uint16_t arena_id, const std::vector<std::uint16_t>& peers, std::function<void()> then);
+  void peer_answered(std::uint16_t arena_id, std::uint16_t session);
+  void forget_asked(std::uint16_t session);   // nobody there answers any more
 
   // control_admin.cc
+  void add_arena_stats(DaemonStats& stats, std::uint16_t scope, HeldShare held, const CensusResult& census);
+  void add_slab_row(std::vector<SlabInfoRow>& rows, std::uint16_t arena_id, bool peers, std::uint32_t shard, const ClassUsage& usage);
+  Holders holders_of(const CensusResult& census, std::uint32_t limit);
   void start_quiet_round(std::uint16_t scope, Done<AuditResult> done);
   void when_not_quiet(std::function<void()> f);
 
@@ -148,6 +175,7 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   TokenTable tokens_;
   TunableRegistry tunables_;
   Maintenance maintenance_;
+  Census census_;
   Liveness liveness_;
   Handoff handoff_;
   const std::uint64_t started_ns_;
@@ -157,6 +185,7 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   std::uint32_t quiet_ = 0;                          // open quiet rounds
   std::uint32_t open_rounds_ = 0;
   std::uint64_t sessions_reaped_ = 0;
+  std::uint64_t last_trim_round_ = 0;
   std::function<void()> drained_;
   boost::asio::steady_timer drain_timer_;
   boost::asio::steady_timer stop_timer_;

@@ -30,21 +30,34 @@ void Control::get_stats(std::string arena, Done<DaemonStats> done) {
                      stats.shards.push_back(std::move(f.shard));
                      held += f.held;
                    }
-                   for (const auto& [name, record] : arenas_.all()) {
-                     if (scope != 0 && record.id() != scope) continue;
-                     ++stats.arenas;
-                     stats.committed_bytes += record.state->arena->committed_bytes();
-                     stats.capacity_bytes += record.state->arena->capacity_bytes();
-                     held.add(-static_cast<std::int64_t>(record.reaped.blocks), -static_cast<std::int64_t>(record.reaped.bytes));
-                   }
-                   stats.sessions = sessions_.all().size();
-                   stats.sessions_reaped = sessions_reaped_;
-                   stats.held_blocks = static_cast<std::uint64_t>(std::max<std::int64_t>(held.blocks, 0));
-                   stats.held_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(held.bytes, 0));
-                   stats.uptime_ms = uptime_ms();
-                   done(std::move(stats));
+                   with_census({scope}, [this, scope, done, stats = std::move(stats), held](CensusResult census) mutable {
+                     add_arena_stats(stats, scope, held, census);
+                     done(std::move(stats));
+                   });
                  });
   });
+}
+
+void Control::add_arena_stats(DaemonStats& stats, std::uint16_t scope, HeldShare held, const CensusResult& census) {
+  for (const auto& [name, record] : arenas_.all()) {
+    if (scope != 0 && record.id() != scope) continue;
+    ++stats.arenas;
+    stats.committed_bytes += record.state->arena->committed_bytes();
+    stats.capacity_bytes += record.state->arena->capacity_bytes();
+    if (const auto counted = census.find(record.id()); counted != census.end()) {
+      const HeldShare leases = counted->second->lease_sum();
+      held += counted->second->held;
+      stats.leased_slabs += static_cast<std::uint64_t>(leases.blocks);
+      stats.leased_bytes += static_cast<std::uint64_t>(leases.bytes);
+    } else {
+      held.add(-static_cast<std::int64_t>(record.reaped.blocks), -static_cast<std::int64_t>(record.reaped.bytes));
+    }
+  }
+  stats.sessions = sessions_.all().size();
+  stats.sessions_reaped = sessions_reaped_;
+  stats.held_blocks = static_cast<std::uint64_t>(std::max<std::int64_t>(held.blocks, 0));
+  stats.held_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(held.bytes, 0));
+  stats.uptime_ms = uptime_ms();
 }
 
 void Control::slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) {
@@ -53,67 +66,76 @@ void Control::slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) 
     if (!scope.ok()) return done(scope.error());
     using Usage = std::vector<std::pair<std::uint16_t, ClassUsage>>;
     round<Usage>([id = *scope](Shard& shard) { return shard.usage(id); },
-                 [this, done = std::move(done)](std::vector<Usage> by_shard) {
-                   std::vector<SlabInfoRow> rows;
-                   for (std::uint32_t shard = 0; shard < by_shard.size(); ++shard) {
-                     for (const auto& [arena_id, usage] : by_shard[shard]) {
-                       const ArenaRecord* record = arenas_.find(arena_id);
-                       if (record == nullptr) continue;  // deleted in the meantime
-                       SlabInfoRow row;
-                       row.arena = record->name();
-                       row.shard = shard;
-                       row.usage = usage;
-                       if (usage.cls == kSpanClass) {  // spans have no size of their own: the sum of them
-                         row.blocks_per_slab = 1;
-                         row.slab_bytes = usage.slab_bytes;
-                       } else {
-                         const SizeClass& cls = record->state->arena->geometry().size_class(usage.cls);
-                         row.usable_bytes = cls.usable_bytes;
-                         row.stride_bytes = cls.stride_bytes;
-                         row.blocks_per_slab = cls.capacity;
-                         row.slab_bytes = cls.slab_units * kSlabUnitBytes;
-                       }
-                       rows.push_back(std::move(row));
-                     }
-                   }
-                   std::stable_sort(rows.begin(), rows.end(), [](const SlabInfoRow& a, const SlabInfoRow& b) {
-                     return std::tie(a.arena, a.usage.cls, a.shard) < std::tie(b.arena, b.usage.cls, b.shard);
+                 [this, scope = *scope, done = std::move(done)](std::vector<Usage> by_shard) {
+                   with_census({scope}, [this, done, by_shard = std::move(by_shard)](CensusResult census) {
+                     std::vector<SlabInfoRow> rows;
+                     for (std::uint32_t shard = 0; shard < by_shard.size(); ++shard)
+                       for (const auto& [arena_id, usage] : by_shard[shard]) add_slab_row(rows, arena_id, false, shard, usage);
+                     for (const auto& [arena_id, arena] : census)
+                       for (const ClassUsage& usage : arena->leased) add_slab_row(rows, arena_id, true, 0, usage);
+                     std::stable_sort(rows.begin(), rows.end(), [](const SlabInfoRow& a, const SlabInfoRow& b) {
+                       return std::tie(a.arena, a.usage.cls, a.peers, a.shard) < std::tie(b.arena, b.usage.cls, b.peers, b.shard);
+                     });
+                     done(std::move(rows));
                    });
-                   done(std::move(rows));
                  });
   });
+}
+
+void Control::add_slab_row(std::vector<SlabInfoRow>& rows, std::uint16_t arena_id, bool peers, std::uint32_t shard,
+                           const ClassUsage& usage) {
+  const ArenaRecord* record = arenas_.find(arena_id);
+  if (record == nullptr) return;  // deleted in the meantime
+  SlabInfoRow row;
+  row.arena = record->name();
+  row.peers = peers;
+  row.shard = shard;
+  row.usage = usage;
+  if (usage.cls == kSpanClass) {  // spans have no size of their own: the sum of them
+    row.blocks_per_slab = 1;
+    row.slab_bytes = usage.slab_bytes;
+  } else {
+    const SizeClass& cls = record->state->arena->geometry().size_class(usage.cls);
+    row.usable_bytes = cls.usable_bytes;
+    row.stride_bytes = cls.stride_bytes;
+    row.blocks_per_slab = cls.capacity;
+    row.slab_bytes = cls.slab_units * kSlabUnitBytes;
+  }
+  rows.push_back(std::move(row));
 }
 
 void Control::list_holders(std::string arena, std::uint32_t limit, Done<Holders> done) {
   call<Holders>(std::move(done), [this, arena = std::move(arena), limit](Done<Holders> done) {
     const auto scope = scope_of(arena);
     if (!scope.ok()) return done(scope.error());
-    using ByHolder = std::map<std::uint64_t, HeldShare>;
-    round<ByHolder>(
-        [id = *scope](Shard& shard) { return shard.holders(id); },
-        [this, limit, done = std::move(done)](std::vector<ByHolder> by_shard) {
-          ByHolder all;
-          for (const ByHolder& shard : by_shard)
-            for (const auto& [key, share] : shard) all[key] += share;
-          Holders holders;
-          for (const auto& [key, share] : all) {
-            HolderRow row;
-            row.session = static_cast<std::uint16_t>(key >> 32);
-            row.session_name = sessions_.name_of(row.session);
-            row.tag = static_cast<std::uint32_t>(key);
-            row.blocks = static_cast<std::uint64_t>(share.blocks);
-            row.bytes = static_cast<std::uint64_t>(share.bytes);
-            holders.total_blocks += row.blocks;
-            holders.total_bytes += row.bytes;
-            holders.rows.push_back(std::move(row));
-          }
-          std::stable_sort(holders.rows.begin(), holders.rows.end(),
-                           [](const HolderRow& a, const HolderRow& b) { return a.bytes > b.bytes; });
-          const std::size_t most = limit == 0 ? kDefaultHolders : limit;
-          if (holders.rows.size() > most) holders.rows.resize(most);
-          done(std::move(holders));
-        });
+    std::vector<std::shared_ptr<ArenaState>> arenas;
+    for (const auto& [name, record] : arenas_.all())
+      if (*scope == 0 || record.id() == *scope) arenas.push_back(record.state);
+    count_words(std::move(arenas), [this, limit, done = std::move(done)](CensusResult census) { done(holders_of(census, limit)); });
   });
+}
+
+Holders Control::holders_of(const CensusResult& census, std::uint32_t limit) {
+  std::map<std::uint64_t, HeldShare> all;
+  Holders holders;
+  for (const auto& [arena_id, arena] : census) {
+    for (const auto& [key, share] : arena->by_holder) all[key] += share;
+    holders.total_blocks += static_cast<std::uint64_t>(arena->held.blocks);
+    holders.total_bytes += static_cast<std::uint64_t>(arena->held.bytes);
+  }
+  for (const auto& [key, share] : all) {
+    HolderRow row;
+    row.session = static_cast<std::uint16_t>(key >> 32);
+    row.session_name = sessions_.name_of(row.session);
+    row.tag = static_cast<std::uint32_t>(key);
+    row.blocks = static_cast<std::uint64_t>(share.blocks);
+    row.bytes = static_cast<std::uint64_t>(share.bytes);
+    holders.rows.push_back(std::move(row));
+  }
+  std::stable_sort(holders.rows.begin(), holders.rows.end(), [](const HolderRow& a, const HolderRow& b) { return a.bytes > b.bytes; });
+  const std::size_t most = limit == 0 ? kDefaultHolders : limit;
+  if (holders.rows.size() > most) holders.rows.resize(most);
+  return holders;
 }
 
 // ---- audit ---------------------------------------------------------------------------------------------------------------

@@ -23,7 +23,28 @@ HeldShare sum(const std::vector<HeldShare>& shares) {
 
 }  // namespace
 
-ArenaFacts Control::arena_facts(const ArenaRecord& record, HeldShare held) const {
+void Control::with_census(const std::vector<std::uint16_t>& arena_ids, std::function<void(CensusResult)> then) {
+  std::vector<std::shared_ptr<ArenaState>> mixed;
+  for (const auto& [name, record] : arenas_.all()) {
+    if (!record.state->mixed.load(std::memory_order_relaxed)) continue;
+    const bool asked = std::any_of(arena_ids.begin(), arena_ids.end(), [id = record.id()](std::uint16_t a) { return a == 0 || a == id; });
+    if (asked) mixed.push_back(record.state);
+  }
+  if (mixed.empty()) return then({});
+  count_words(std::move(mixed), std::move(then));
+}
+
+void Control::count_words(std::vector<std::shared_ptr<ArenaState>> arenas, std::function<void(CensusResult)> then) {
+  round_begins();
+  census_.count(std::move(arenas), [this, then = std::move(then)](CensusResult census) {
+    inbox_.push([this, then, census = std::move(census)]() mutable {
+      then(std::move(census));
+      round_over();
+    });
+  });
+}
+
+ArenaFacts Control::arena_facts(const ArenaRecord& record, HeldShare held, const CensusResult& census) const {
   const Arena& arena = *record.state->arena;
   ArenaFacts facts;
   facts.id = record.id();
@@ -34,8 +55,10 @@ ArenaFacts Control::arena_facts(const ArenaRecord& record, HeldShare held) const
   facts.access = record.access;
   facts.committed_bytes = arena.committed_bytes();
   // Shards count what they gave and took; what the reaper took they do not see. Sums of moving counts: never below 0.
-  facts.held_blocks = not_negative(held.blocks - static_cast<std::int64_t>(record.reaped.blocks));
-  facts.held_bytes = not_negative(held.bytes - static_cast<std::int64_t>(record.reaped.bytes));
+  held.add(-static_cast<std::int64_t>(record.reaped.blocks), -static_cast<std::int64_t>(record.reaped.bytes));
+  if (const auto counted = census.find(record.id()); counted != census.end()) held = counted->second->held;
+  facts.held_blocks = not_negative(held.blocks);
+  facts.held_bytes = not_negative(held.bytes);
   facts.sessions = static_cast<std::uint32_t>(record.sessions.size());
   facts.quarantined = arena.quarantined();
   if (facts.quarantined) facts.quarantine_reason = arena.quarantine_reason();
@@ -67,7 +90,7 @@ void Control::create_arena(CreateArenaArgs args, Done<ArenaFacts> done) {
               [this, state, done = std::move(done)] {
                 const ArenaRecord* record = arenas_.find(state->arena->options().name);
                 if (record == nullptr || record->state != state) return done(unknown(state->arena->options().name));
-                done(arena_facts(*record, {}));
+                done(arena_facts(*record, {}, {}));
               });
   });
 }
@@ -77,10 +100,12 @@ void Control::get_arena(std::string name, Done<ArenaFacts> done) {
     const ArenaRecord* record = arenas_.find(name);
     if (record == nullptr) return done(unknown(name));
     round<HeldShare>([id = record->id()](Shard& shard) { return shard.held(id); },
-                     [this, name, done = std::move(done)](std::vector<HeldShare> shares) {
-                       const ArenaRecord* record = arenas_.find(name);
-                       if (record == nullptr) return done(unknown(name));
-                       done(arena_facts(*record, sum(shares)));
+                     [this, name, id = record->id(), done = std::move(done)](std::vector<HeldShare> shares) {
+                       with_census({id}, [this, name, done, held = sum(shares)](CensusResult census) {
+                         const ArenaRecord* record = arenas_.find(name);
+                         if (record == nullptr) return done(unknown(name));
+                         done(arena_facts(*record, held, census));
+                       });
                      });
   });
 }
@@ -104,17 +129,19 @@ void Control::list_arenas(std::uint32_t page_size, std::string page_token, Done<
           for (const std::uint16_t id : ids) shares.push_back(shard.held(id));
           return shares;
         },
-        [this, names, next_token, done = std::move(done)](std::vector<Shares> by_shard) {
-          Page<ArenaFacts> page;
-          page.next_page_token = next_token;
-          for (std::size_t i = 0; i < names.size(); ++i) {
-            const ArenaRecord* record = arenas_.find(names[i]);
-            if (record == nullptr) continue;  // deleted in the meantime
-            HeldShare held;
-            for (const Shares& shares : by_shard) held += shares[i];
-            page.items.push_back(arena_facts(*record, held));
-          }
-          done(std::move(page));
+        [this, names, ids, next_token, done = std::move(done)](std::vector<Shares> by_shard) {
+          with_census(ids, [this, names, next_token, done, by_shard = std::move(by_shard)](CensusResult census) {
+            Page<ArenaFacts> page;
+            page.next_page_token = next_token;
+            for (std::size_t i = 0; i < names.size(); ++i) {
+              const ArenaRecord* record = arenas_.find(names[i]);
+              if (record == nullptr) continue;  // deleted in the meantime
+              HeldShare held;
+              for (const Shares& shares : by_shard) held += shares[i];
+              page.items.push_back(arena_facts(*record, held, census));
+            }
+            done(std::move(page));
+          });
         });
   });
 }

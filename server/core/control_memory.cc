@@ -1,9 +1,10 @@
 // Full arenas, the control thread's part: rounds in which every shard gives back what it can.
 //
 // A round: all shards publish their gathered frees; then all trim and say who holds what; then all retry what they have
-// parked. Requests that come while a round runs are for the next one, because memory may have come back behind it. The
-// maintenance thread rests meanwhile: a superslab that it is just committing is in nobody's reach, and the arena would look
-// fuller than it is.
+// parked. What still finds no room waits until the arena's peers have trimmed, too (control_peers.cc), then comes the same
+// again, and what does not wait fails. Requests that come while a round runs are for the next one, because memory may have come
+// back behind it. The maintenance thread rests while shards trim and retry: a superslab that it is just committing is in
+// nobody's reach, and the arena would look fuller than it is.
 #include <algorithm>
 
 #include "server/core/clock.h"
@@ -15,6 +16,8 @@ namespace {
 
 // Between two rounds that nobody but returning memory asks for: a trim empties magazines, which costs all clients.
 constexpr std::uint64_t kRoundPauseNs = kNsPerMs;
+// Between two requests to peers to trim for those who wait already.
+constexpr std::uint64_t kAskPauseNs = 100 * kNsPerMs;
 constexpr std::size_t kHoldersNamed = 3;
 
 }  // namespace
@@ -26,13 +29,6 @@ void Control::need_memory(std::uint16_t arena_id, std::uint32_t shard, std::uint
 void Control::memory_returned(std::uint16_t arena_id) {
   inbox_.push([this, arena_id] { want_round(arena_id, 0, 0); });
 }
-
-void Control::need_recount(std::uint16_t, std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) {
-  Shard* const asking = shards_[shard].get();
-  asking->post([asking, arena_id, ticket] { asking->recounted(arena_id, ticket); });
-}
-
-void Control::keepalive_trimmed(SessionKey, std::uint64_t, std::uint32_t) {}
 
 void Control::want_round(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) {
   if (stopping_ || arenas_.find(arena_id) == nullptr) return;  // the shards fail what is parked there
@@ -61,42 +57,75 @@ void Control::start_memory_round(std::uint16_t arena_id) {
   state.again = false;
   maintenance_.pause();
   const auto tickets = std::exchange(state.wanted, std::vector<std::uint64_t>(shards_.size()));
-  visit_all([](Shard& shard) { shard.publish(); }, [this, arena_id, tickets] {
-    using Shares = std::vector<std::pair<std::uint16_t, HeldShare>>;
+  const bool somebody_new = std::any_of(tickets.begin(), tickets.end(), [](std::uint64_t ticket) { return ticket != 0; });
+  trim_shards(arena_id, [this, arena_id, tickets, somebody_new](std::vector<Shares> shares) {
+    const auto round = memory_rounds_.find(arena_id);
+    // Waiters make rounds of their own accord, and a trim costs a peer its magazines: it is asked for those now and then only.
+    const bool soon = round != memory_rounds_.end() && now_ns() - round->second.asked_ns < kAskPauseNs;
+    const std::vector<std::uint16_t> peers = soon && !somebody_new ? std::vector<std::uint16_t>() : peers_to_ask(arena_id);
+    if (peers.empty()) return settle_memory_round(arena_id, tickets, shares);
+    visit_all([arena_id](Shard& shard) { shard.retry_parked(arena_id); }, [this, arena_id, tickets, peers] {
+      const ArenaRecord* record = arenas_.find(arena_id);
+      if (record == nullptr || record->state->waiting.load(std::memory_order_relaxed) == 0) {
+        maintenance_.resume();
+        return memory_round_over(arena_id);
+      }
+      maintenance_.resume();   // it may take a while
+      ask_peers(arena_id, peers, [this, arena_id, tickets] {
+        maintenance_.pause();
+        trim_shards(arena_id, [this, arena_id, tickets](std::vector<Shares> again) { settle_memory_round(arena_id, tickets, again); });
+      });
+    });
+  });
+}
+
+void Control::trim_shards(std::uint16_t arena_id, std::function<void(std::vector<Shares>)> then) {
+  visit_all([](Shard& shard) { shard.publish(); }, [this, arena_id, then = std::move(then)] {
     round<Shares>(
         [arena_id](Shard& shard) {
           shard.trim(arena_id);
           return shard.held_by_session(arena_id);
         },
-        [this, arena_id, tickets](std::vector<Shares> shares) {
-          visit_all(
-              [arena_id, tickets, usage = summarize(arena_id, shares)](Shard& shard) {
-                shard.memory_round(arena_id, tickets[shard.index()], usage);
-              },
-              [this, arena_id] {
-                maintenance_.resume();
-                const auto found = memory_rounds_.find(arena_id);
-                if (found == memory_rounds_.end()) return;  // the arena was deleted
-                found->second.running = false;
-                found->second.finished_ns = now_ns();
-                if (found->second.again && !stopping_) start_memory_round(arena_id);
-              });
+        then);
+  });
+}
+
+void Control::settle_memory_round(std::uint16_t arena_id, const std::vector<std::uint64_t>& tickets, const std::vector<Shares>& shares) {
+  with_census({arena_id}, [this, arena_id, tickets, shares](CensusResult census) {
+    visit_all(
+        [arena_id, tickets, usage = summarize(arena_id, shares, census)](Shard& shard) {
+          shard.memory_round(arena_id, tickets[shard.index()], usage);
+        },
+        [this, arena_id] {
+          maintenance_.resume();
+          memory_round_over(arena_id);
         });
   });
 }
 
-UsageSummary Control::summarize(std::uint16_t arena_id,
-                                const std::vector<std::vector<std::pair<std::uint16_t, HeldShare>>>& shares) {
+void Control::memory_round_over(std::uint16_t arena_id) {
+  const auto found = memory_rounds_.find(arena_id);
+  if (found == memory_rounds_.end()) return;  // the arena was deleted
+  found->second.running = false;
+  found->second.finished_ns = now_ns();
+  if (found->second.again && !stopping_) start_memory_round(arena_id);
+}
+
+UsageSummary Control::summarize(std::uint16_t arena_id, const std::vector<Shares>& shares, const CensusResult& census) {
   std::map<std::uint16_t, HeldShare> by_session;
-  for (const auto& shard : shares)
-    for (const auto& [session, share] : shard) by_session[session] += share;
-  std::vector<std::pair<std::uint16_t, HeldShare>> biggest;
   UsageSummary usage;
-  for (const auto& [session, share] : by_session) {
-    if (share.bytes <= 0) continue;
-    usage.held_bytes += static_cast<std::uint64_t>(share.bytes);
-    biggest.emplace_back(session, share);
+  if (const auto counted = census.find(arena_id); counted != census.end()) {
+    by_session = counted->second->by_session();
+    usage.held_bytes = static_cast<std::uint64_t>(counted->second->held.bytes);
+    usage.leased_bytes = static_cast<std::uint64_t>(counted->second->lease_sum().bytes);
+  } else {
+    for (const Shares& shard : shares)
+      for (const auto& [session, share] : shard) by_session[session] += share;
+    for (const auto& [session, share] : by_session) usage.held_bytes += static_cast<std::uint64_t>(std::max<std::int64_t>(share.bytes, 0));
   }
+  std::vector<std::pair<std::uint16_t, HeldShare>> biggest;
+  for (const auto& [session, share] : by_session)
+    if (share.bytes > 0) biggest.emplace_back(session, share);
   if (const ArenaRecord* record = arenas_.find(arena_id)) usage.committed_bytes = record->state->arena->committed_bytes();
   const std::size_t named = std::min(kHoldersNamed, biggest.size());
   std::partial_sort(biggest.begin(), biggest.begin() + static_cast<std::ptrdiff_t>(named), biggest.end(),

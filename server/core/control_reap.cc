@@ -27,6 +27,7 @@ void Control::end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done
   if (session == nullptr || session->reaping) return;
   session->reaping = true;  // nobody's key works from here on
   liveness_.forget(id);
+  forget_asked(id);
   tokens_.drop_session(id);
   const auto keepalives = std::exchange(session->keepalives, {});
   auto ending = std::make_shared<Ending>();

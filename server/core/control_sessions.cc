@@ -66,19 +66,21 @@ void Control::attach_arena(SessionKey key, std::string arena, AttachMode mode, D
           return shard.held(id);
         },
         [this, key, id, mode, arena, done = std::move(done)](std::vector<HeldShare> shares) {
-          // Either may have ended while the shards answered.
-          if (auto still = sessions_.find(key); !still.ok()) return done(still.error());
-          const ArenaRecord* record = arenas_.find(id);
-          if (record == nullptr || record->name() != arena || !record->sessions.contains(key.id)) {
-            return done(refuse(Error::kUnknownArena, "arena '", arena, "' does not exist"));
-          }
           HeldShare held;
           for (const HeldShare& share : shares) held += share;
-          AttachedArena answer;
-          answer.arena = arena_facts(*record, held);
-          if (mode != AttachMode::kRemote) answer.handoff_token = tokens_.issue(key.id, id, mode, now_ns());
-          answer.geometry = &record->state->arena->geometry();
-          done(std::move(answer));
+          with_census({id}, [this, key, id, mode, arena, done, held](CensusResult census) {
+            // Either may have ended while the shards answered.
+            if (auto still = sessions_.find(key); !still.ok()) return done(still.error());
+            const ArenaRecord* record = arenas_.find(id);
+            if (record == nullptr || record->name() != arena || !record->sessions.contains(key.id)) {
+              return done(refuse(Error::kUnknownArena, "arena '", arena, "' does not exist"));
+            }
+            AttachedArena answer;
+            answer.arena = arena_facts(*record, held, census);
+            if (mode != AttachMode::kRemote) answer.handoff_token = tokens_.issue(key.id, id, mode, now_ns());
+            answer.geometry = &record->state->arena->geometry();
+            done(std::move(answer));
+          });
         });
   });
 }
@@ -96,6 +98,7 @@ void Control::keepalive_opened(SessionKey key, std::uint64_t stream_id, OnSessio
     auto session = sessions_.find(key);
     if (!session.ok()) return done(session.error());
     (*session)->keepalives[stream_id] = on_event;
+    (*session)->slow_to_trim = false;   // the request may have gone with a stream before
     liveness_.stop_grace(key.id);
     done(Nothing{});
     if (draining()) on_event({SessionEvent::Kind::kDraining});
@@ -107,6 +110,7 @@ void Control::keepalive_lost(SessionKey key, std::uint64_t stream_id) {
     if (stopping_) return;
     auto session = sessions_.find(key);
     if (!session.ok() || (*session)->keepalives.erase(stream_id) == 0) return;
+    if ((*session)->keepalives.empty()) forget_asked(key.id);
     // A bound session lives as long as its process: a socket that hung up proves nothing.
     if ((*session)->keepalives.empty() && !(*session)->bound) end_session(key.id, EndCause::kKeepaliveLost, {});
   });
@@ -208,35 +212,55 @@ void Control::list_sessions(std::uint32_t page_size, std::string page_token, Don
     auto next = sessions_.all().upper_bound(after);
     for (; next != sessions_.all().end() && ids.size() < most; ++next) ids.push_back(next->first);
     const std::string next_token = next == sessions_.all().end() ? std::string() : std::to_string(ids.back());
-    using Shares = std::vector<std::vector<std::pair<std::uint16_t, HeldShare>>>;   // by position in ids, then by arena
-    round<Shares>(
+    round<std::vector<Shares>>(
         [ids](Shard& shard) {
-          Shares shares;
+          std::vector<Shares> shares;   // by position in ids, then by arena
           for (const std::uint16_t id : ids) shares.push_back(shard.held_by_arena(id));
           return shares;
         },
-        [this, ids, next_token, done = std::move(done)](std::vector<Shares> by_shard) {
-          Page<SessionFacts> page;
-          page.next_page_token = next_token;
-          for (std::size_t i = 0; i < ids.size(); ++i) {
-            const SessionRecord* record = sessions_.find(ids[i]);
-            if (record == nullptr) continue;  // ended in the meantime
-            std::map<std::uint16_t, HeldShare> held;
-            for (const Shares& shares : by_shard)
-              for (const auto& [arena, share] : shares[i]) held[arena] += share;
-            SessionFacts facts = session_facts(*record);
-            for (const auto& [arena_id, mode] : record->attached) {
-              const ArenaRecord* arena = arenas_.find(arena_id);
-              const HeldShare share = held[arena_id];
-              facts.attachments.push_back({arena == nullptr ? std::string() : arena->name(), mode,
-                                           static_cast<std::uint64_t>(std::max<std::int64_t>(share.blocks, 0)),
-                                           static_cast<std::uint64_t>(std::max<std::int64_t>(share.bytes, 0))});
-            }
-            page.items.push_back(std::move(facts));
-          }
-          done(std::move(page));
+        [this, ids, next_token, done = std::move(done)](std::vector<std::vector<Shares>> by_shard) {
+          std::vector<std::uint16_t> arenas;   // those in which only the words say who holds what are counted
+          for (const std::uint16_t id : ids)
+            if (const SessionRecord* record = sessions_.find(id))
+              for (const auto& [arena_id, mode] : record->attached) arenas.push_back(arena_id);
+          with_census(arenas, [this, ids, next_token, done, by_shard = std::move(by_shard)](CensusResult census) {
+            done(session_page(ids, next_token, by_shard, census));
+          });
         });
   });
+}
+
+Page<SessionFacts> Control::session_page(const std::vector<std::uint16_t>& ids, const std::string& next_token,
+                                         const std::vector<std::vector<Shares>>& by_shard, const CensusResult& census) {
+  std::map<std::uint16_t, std::map<std::uint16_t, HeldShare>> counted;   // by arena, by session
+  for (const auto& [arena_id, arena] : census) counted[arena_id] = arena->by_session();
+  const auto not_negative = [](std::int64_t value) { return static_cast<std::uint64_t>(std::max<std::int64_t>(value, 0)); };
+  Page<SessionFacts> page;
+  page.next_page_token = next_token;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const SessionRecord* record = sessions_.find(ids[i]);
+    if (record == nullptr) continue;  // ended in the meantime
+    std::map<std::uint16_t, HeldShare> held;
+    for (const std::vector<Shares>& shares : by_shard)
+      for (const auto& [arena, share] : shares[i]) held[arena] += share;
+    SessionFacts facts = session_facts(*record);
+    for (const auto& [arena_id, mode] : record->attached) {
+      const ArenaRecord* arena = arenas_.find(arena_id);
+      AttachmentFacts attachment{arena == nullptr ? std::string() : arena->name(), mode, 0, 0, 0};
+      HeldShare share = held[arena_id];
+      if (const auto words = census.find(arena_id); words != census.end()) {
+        share = counted[arena_id][ids[i]];
+        if (const auto lease = words->second->leases.find(ids[i]); lease != words->second->leases.end()) {
+          attachment.leased_bytes = not_negative(lease->second.bytes);
+        }
+      }
+      attachment.held_blocks = not_negative(share.blocks);
+      attachment.held_bytes = not_negative(share.bytes);
+      facts.attachments.push_back(std::move(attachment));
+    }
+    page.items.push_back(std::move(facts));
+  }
+  return page;
 }
 
 }  // namespace arenad::server

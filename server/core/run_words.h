@@ -13,17 +13,27 @@
 
 namespace arenad::server {
 
-// Calls f(word, stride in bytes) for each block of the run that is held or shared.
-template <class F>
-void for_each_block_out(const Arena& arena, SlabIndex first, RunRecord run, F&& f) {
-  const bool span = run.kind() == SlabKind::kSpan;
-  const std::uint64_t stride = span ? run.units() * kSlabUnitBytes : arena.geometry().size_class(run.cls()).stride_bytes;
-  const std::uint32_t capacity = span ? 1 : arena.geometry().size_class(run.cls()).capacity;
-  const std::uint32_t carved = std::min(arena.control().slab(first).carved.load(std::memory_order_acquire), capacity);
-  for (std::uint32_t b = 0; b < carved; ++b) {
-    const BlockWord word{arena.word(Slot::of(first, {b})).load(std::memory_order_acquire)};
-    if (word.is_held() || word.is_shared()) f(word, stride);
+struct RunCut {
+  std::uint64_t stride_bytes = 0;
+  std::uint32_t capacity = 0;
+  std::uint32_t carved = 0;
+};
+
+inline RunCut cut_of(const Arena& arena, SlabIndex first, RunRecord run) {
+  RunCut cut{run.units() * kSlabUnitBytes, 1, 0};
+  if (run.kind() != SlabKind::kSpan) {
+    const SizeClass& cls = arena.geometry().size_class(run.cls());
+    cut.stride_bytes = cls.stride_bytes;
+    cut.capacity = cls.capacity;
   }
+  cut.carved = std::min(arena.control().slab(first).carved.load(std::memory_order_acquire), cut.capacity);
+  return cut;
+}
+
+// Calls f(word) for each carved block of the run.
+template <class F>
+void for_each_word(const Arena& arena, SlabIndex first, const RunCut& cut, F&& f) {
+  for (std::uint32_t b = 0; b < cut.carved; ++b) f(BlockWord{arena.word(Slot::of(first, {b})).load(std::memory_order_acquire)});
 }
 
 }  // namespace arenad::server

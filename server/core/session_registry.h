@@ -29,6 +29,7 @@ struct SessionRecord {
   std::uint32_t uid = 0;
   std::map<std::uint64_t, OnSessionEvent> keepalives;   // by stream id
   std::map<std::uint16_t, AttachMode> attached;  // by arena id
+  bool slow_to_trim = false;                     // owes an answer to a request to trim: not asked again before it came
 };
 
 class SessionRegistry {

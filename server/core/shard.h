@@ -10,7 +10,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -66,6 +65,8 @@ class Shard final : public ShardApi {
   void publish();                                    // gathered remote frees of all arenas
   void drain(std::uint16_t arena_id);                // takes back what others freed
   void trim(std::uint16_t arena_id);                 // gives back all that can be
+  // Retries what is parked.
+  void retry_parked(std::uint16_t arena_id);
   // A trim round is over: retries what is parked; what was parked up to `ticket` and does not wait fails now.
   void memory_round(std::uint16_t arena_id, std::uint64_t ticket, const UsageSummary& usage);
   // The session of what is parked under `ticket` was counted anew.
@@ -77,6 +78,7 @@ class Shard final : public ShardApi {
              std::function<void(const ReapResult&)> done);
   void retime();                                     // a tunable changed: forget when the next tick was due
 
+  // As counted here; nothing for mixed arenas, where that says nothing (see ArenaState::mixed). 0: all arenas.
   HeldShare held(std::uint16_t arena_id);
   // By session, this shard's share in one arena.
   std::vector<std::pair<std::uint16_t, HeldShare>> held_by_session(std::uint16_t arena_id);
@@ -85,8 +87,6 @@ class Shard final : public ShardApi {
   // arena_id 0: all arenas, those that were deleted included.
   ShardFacts facts(std::uint16_t arena_id);
   std::vector<std::pair<std::uint16_t, ClassUsage>> usage(std::uint16_t arena_id);
-  // (session << 32 | tag) -> what the words of this shard's blocks say. 0: all arenas.
-  std::map<std::uint64_t, HeldShare> holders(std::uint16_t arena_id);
   void take_part(QuietRound& round);
 
  private:

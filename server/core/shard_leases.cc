@@ -114,8 +114,11 @@ void Shard::take_back(const Access& access, std::uint16_t session, SlabIndex sla
   } else {
     // What the session holds there is no lease's any more: it is charged for each block, and the reaper must look there.
     std::int64_t held = 0;
-    for_each_block_out(slot.arena, slab, slot.arena.ledger().run(slab), [&](BlockWord word, std::uint64_t stride) {
-      if (word.is_held() && word.holder().session.value == session) held += static_cast<std::int64_t>(stride);
+    const std::uint64_t shares = slot.arena.sharer_bits({session});
+    const RunCut cut = cut_of(slot.arena, slab, slot.arena.ledger().run(slab));
+    for_each_word(slot.arena, slab, cut, [&](BlockWord word) {
+      const bool has_it = word.is_held() ? word.holder().session.value == session : word.is_shared() && (word.sharers() & shares) != 0;
+      if (has_it) held += static_cast<std::int64_t>(cut.stride_bytes);
     });
     shared_.session_bytes.add(session, held);
     remember(access, slab);

@@ -73,7 +73,7 @@ void Shard::trim(std::uint16_t arena_id) {
 HeldShare Shard::held(std::uint16_t arena_id) {
   HeldShare sum;
   for (const ArenaSlot* slot : tables_.arenas)
-    if (arena_id == 0 || slot->id == arena_id) sum += slot->held;
+    if ((arena_id == 0 || slot->id == arena_id) && !slot->state->mixed.load(std::memory_order_relaxed)) sum += slot->held;
   return sum;
 }
 
@@ -120,23 +120,6 @@ std::vector<std::pair<std::uint16_t, ClassUsage>> Shard::usage(std::uint16_t are
     for (const ClassUsage& u : slot->heap.usage()) rows.emplace_back(slot->id, u);
   }
   return rows;
-}
-
-std::map<std::uint64_t, HeldShare> Shard::holders(std::uint16_t arena_id) {
-  std::map<std::uint64_t, HeldShare> by_holder;
-  std::uint64_t last_key = 0;
-  HeldShare* last = nullptr;  // neighbours mostly have one holder: no search for them
-  for (const ArenaSlot* slot : tables_.arenas) {
-    if (arena_id != 0 && slot->id != arena_id) continue;
-    slot->heap.for_each_block_out([&](SlabIndex, std::uint32_t, std::uint64_t stride, BlockWord word) {
-      if (!word.is_held()) return;
-      const std::uint64_t key = word.holder().bits();
-      if (last == nullptr || key != last_key) last = &by_holder[key];
-      last_key = key;
-      last->add(1, static_cast<std::int64_t>(stride));
-    });
-  }
-  return by_holder;
 }
 
 void Shard::take_part(QuietRound& round) {

@@ -56,6 +56,11 @@ void Shard::recounted(std::uint16_t arena_id, std::uint64_t ticket) {
   }
 }
 
+void Shard::retry_parked(std::uint16_t arena_id) {
+  ArenaSlot* slot = tables_.arena(arena_id);
+  if (slot != nullptr && !slot->parked.empty()) serve_parked(*slot, 0, now_ns());
+}
+
 void Shard::memory_round(std::uint16_t arena_id, std::uint64_t ticket, const UsageSummary& usage) {
   ArenaSlot* slot = tables_.arena(arena_id);
   if (slot == nullptr) return;
