@@ -95,6 +95,7 @@ class CallPump::Impl {
   };
 
   Slot& take(std::uint64_t tag, Call call, std::uint32_t extra_ms) {
+    attachment_->session->client->count_call();
     if (idle_.empty()) {
       slots_.push_back(std::make_unique<Slot>());
       idle_.push_back(slots_.back().get());
@@ -122,7 +123,9 @@ class CallPump::Impl {
 CallPump::CallPump() = default;
 CallPump::CallPump(CallPump&&) noexcept = default;
 CallPump& CallPump::operator=(CallPump&&) noexcept = default;
-CallPump::~CallPump() = default;
+CallPump::~CallPump() {
+  if (forked()) (void)impl_.release();   // its calls are the parent's
+}
 
 Answer<CallPump> CallPump::open(const ArenaHandle& arena, const CallPumpOptions& options) {
   if (!arena.attachment_) return not_attached();
@@ -135,14 +138,14 @@ Answer<CallPump> CallPump::open(const ArenaHandle& arena, const CallPumpOptions&
 }
 
 void CallPump::allocate(std::uint64_t tag, std::uint64_t size_bytes, std::uint32_t count, const AllocateOptions& options) {
-  if (impl_) impl_->allocate(tag, size_bytes, count, options);
+  if (impl_ && !forked()) impl_->allocate(tag, size_bytes, count, options);
 }
 
 void CallPump::free(std::uint64_t tag, std::span<const Ref> refs) {
-  if (impl_) impl_->free(tag, refs);
+  if (impl_ && !forked()) impl_->free(tag, refs);
 }
 
-const CallPump::Completion* CallPump::next(std::uint32_t timeout_ms) { return impl_ ? impl_->next(timeout_ms) : nullptr; }
+const CallPump::Completion* CallPump::next(std::uint32_t timeout_ms) { return impl_ && !forked() ? impl_->next(timeout_ms) : nullptr; }
 
 std::size_t CallPump::in_flight() const { return impl_ ? impl_->in_flight() : 0; }
 

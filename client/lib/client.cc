@@ -5,6 +5,8 @@
 namespace arenad::client {
 
 Answer<Client> Client::connect(std::string_view target, const ConnectOptions& options) {
+  if (forked()) return forked_status();
+  watch_forks();
   Client client;
   client.state_ = std::make_shared<ClientState>(parse_target(target), options);
   if (Status status = client.state_->connect(); !status.ok()) return status;
@@ -15,6 +17,8 @@ const Topology& Client::topology() const {
   static const Topology none;
   return state_ ? state_->topology() : none;
 }
+
+std::uint64_t Client::calls_made() const { return state_ ? state_->calls_made() : 0; }
 
 Answer<ArenaInfo> Client::create_arena(std::string_view name, const ArenaOptions& options) const {
   if (!state_) return not_attached();

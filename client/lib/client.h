@@ -4,7 +4,8 @@
 // Invariants: one connection per shard that was used, made when first needed and shared by everything opened from this
 //   Client. Copies are cheap and mean the same connections.
 // Threads: any thread, at once. Calls block until the answer or the call's timeout.
-// fork: a child must not use, nor destroy, what its parent connected; connect anew, or exec.
+// fork: in a child every call answers FORKED and destructors do nothing; it can exec. gRPC's threads are not there in a child,
+//   so connecting anew is refused too.
 // Crash: the daemon ends this process's sessions and gives back what they held.
 #pragma once
 
@@ -41,6 +42,8 @@ class Client {
   static Answer<Client> connect(std::string_view target = {}, const ConnectOptions& options = {});
 
   const Topology& topology() const;   // as of connect
+  // gRPC messages that this Client and everything opened from it have sent since connect: a peer in steady state sends none.
+  std::uint64_t calls_made() const;
 
   // Errors: INVALID_NAME, INVALID_CAPACITY, ARENA_EXISTS, QUOTA_DAEMON, DRAINING.
   Answer<ArenaInfo> create_arena(std::string_view name, const ArenaOptions& options) const;

@@ -16,10 +16,11 @@ std::shared_ptr<::grpc::Channel> make_channel(const std::string& address) {
   // Or all channels of the process to one address would be one connection, whichever Client they belong to.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  // A daemon that comes back is on this host: look again soon, not after the second and more that suits a network.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  // A daemon that comes back is on this host: look again soon, not after the second and more that suits a network. (The "minimum"
+  // is how long one attempt may take.)
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 250);
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   return ::grpc::CreateCustomChannel(address, ::grpc::InsecureChannelCredentials(), arguments);
 }
@@ -57,6 +58,7 @@ Status ClientState::connect() {
   context.set_wait_for_ready(options_.wait_ready_ms > 0);
   context.set_deadline(deadline_after(options_.wait_ready_ms > 0 ? options_.wait_ready_ms : options_.call_timeout_ms));
   v1::Topology wire;
+  count_call();
   const Status status = from_grpc(admin_->GetTopology(&context, {}, &wire));
   if (!status.ok()) {
     if (status.code != Code::kUnavailable && status.code != Code::kDeadlineExceeded) return status;
@@ -67,11 +69,11 @@ Status ClientState::connect() {
   topology_ = from_wire(wire, target_);
   if (target_.directory.empty()) {
     const auto channel = make_channel(target_.grpc_target);
-    shards_.push_back({target_.grpc_target, channel, v1::Blocks::NewStub(channel)});
+    shards_.push_back({target_.grpc_target, channel, v1::Blocks::NewStub(channel), v1::Heaps::NewStub(channel)});
   } else {
     for (const Shard& shard : topology_.shards) {
       const auto channel = make_channel(shard.address);   // connects when first used
-      shards_.push_back({shard.address, channel, v1::Blocks::NewStub(channel)});
+      shards_.push_back({shard.address, channel, v1::Blocks::NewStub(channel), v1::Heaps::NewStub(channel)});
     }
   }
   if (shards_.empty()) return {Code::kInternal, Error::kInternal, "the daemon names no shards; report this as a bug of arenad"};

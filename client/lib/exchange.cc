@@ -37,7 +37,9 @@ class Exchange::Impl {
 Exchange::Exchange() = default;
 Exchange::Exchange(Exchange&&) noexcept = default;
 Exchange& Exchange::operator=(Exchange&&) noexcept = default;
-Exchange::~Exchange() = default;
+Exchange::~Exchange() {
+  if (forked()) (void)impl_.release();   // its stream is the parent's
+}
 
 Answer<Exchange> Exchange::open(const ArenaHandle& arena, const ExchangeOptions& options) {
   if (!arena.attachment_) return not_attached();
@@ -86,6 +88,22 @@ Answer<std::uint64_t> Exchange::acquire(std::span<const Ref> refs, std::uint32_t
   set_refs(refs, *request);
   request->set_tag(tag);
   return impl_->send(ExchangeCall::kAcquire);
+}
+
+Answer<std::uint64_t> Exchange::share(std::span<const Ref> refs) {
+  if (!impl_) return not_attached();
+  v1::ShareRequest* request = nullptr;
+  if (Status s = impl_->prepare(&v1::ExchangeRequest::mutable_share, request); !s.ok()) return s;
+  set_refs(refs, *request);
+  return impl_->send(ExchangeCall::kShare);
+}
+
+Answer<std::uint64_t> Exchange::release(std::span<const Ref> refs) {
+  if (!impl_) return not_attached();
+  v1::ReleaseRequest* request = nullptr;
+  if (Status s = impl_->prepare(&v1::ExchangeRequest::mutable_release, request); !s.ok()) return s;
+  set_refs(refs, *request);
+  return impl_->send(ExchangeCall::kRelease);
 }
 
 Answer<std::uint64_t> Exchange::describe(std::span<const Ref> refs) {

@@ -1,4 +1,4 @@
-// Exchange: one stream that carries batches of allocate, free, acquire and describe, pipelined.
+// Exchange: one stream that carries batches of allocate, free, acquire, share, release and describe, pipelined.
 //
 // Purpose: many blocks a second. At 64 blocks a message a stream moves tens of times the blocks that unary calls do.
 // Invariants: replies come in the order of the requests, one each. A refused request is a reply with its error; the stream goes
@@ -25,7 +25,7 @@ struct ExchangeOptions {
   bool own_connection = false;
 };
 
-enum class ExchangeCall : std::uint8_t { kNone, kAllocate, kFree, kAcquire, kDescribe };
+enum class ExchangeCall : std::uint8_t { kNone, kAllocate, kFree, kAcquire, kDescribe, kShare, kRelease };
 
 // Reused from one receive to the next, so that its vectors keep their memory. Only those of `call` mean anything.
 struct ExchangeReply {
@@ -33,7 +33,7 @@ struct ExchangeReply {
   ExchangeCall call = ExchangeCall::kNone;   // kNone when status is an error
   Status status;                        // of the request; as the unary call would have answered
   std::vector<AllocatedBlock> blocks;   // allocate, in order
-  BatchAnswer batch;                    // free, acquire
+  BatchAnswer batch;                    // free, acquire, share, release
   std::vector<BlockInfo> infos;         // describe
 };
 
@@ -54,6 +54,8 @@ class Exchange {
   Answer<std::uint64_t> allocate_sizes(std::span<const std::uint64_t> sizes_bytes, const AllocateOptions& options = {});
   Answer<std::uint64_t> free(std::span<const Ref> refs);
   Answer<std::uint64_t> acquire(std::span<const Ref> refs, std::uint32_t tag = 0);
+  Answer<std::uint64_t> share(std::span<const Ref> refs);
+  Answer<std::uint64_t> release(std::span<const Ref> refs);
   Answer<std::uint64_t> describe(std::span<const Ref> refs);
 
   // The next reply, in order. Errors: DEADLINE_EXCEEDED after timeout_ms (the stream stays good), FAILED_PRECONDITION when

@@ -20,6 +20,8 @@ void fill(const v1::ExchangeResponse& wire, ExchangeCall asked, const Attachment
       break;
     case Result::kFree: append(wire.free(), wire.free().freed(), 0, reply.batch); break;
     case Result::kAcquire: append(wire.acquire(), wire.acquire().acquired(), 0, reply.batch); break;
+    case Result::kShare: append(wire.share(), wire.share().shared(), 0, reply.batch); break;
+    case Result::kRelease: append(wire.release(), wire.release().released(), 0, reply.batch); break;
     case Result::kDescribe:
       for (const v1::BlockInfo& info : wire.describe().blocks()) reply.infos.push_back(from_wire(info));
       break;
@@ -163,6 +165,7 @@ void ExchangeStream::write_next() {
   writing_ = true;
   // No buffer hint, though more may be behind it: gRPC 1.51 does not complete a hinted write until another one is started, and
   // the one that would flush it may only start when this one has completed.
+  attachment_->session->client->count_call();
   stream_->Write(request, tag(Event::kWritten));
   ++operations_;
 }

@@ -43,7 +43,7 @@ static_assert(sizeof(Header) == 64);
 Status unreachable(const std::string& path, const std::string& what) {
   return {Code::kUnavailable, Error::kNone,
           "handoff socket " + path + ": " + what +
-              "; reader and writer need it in this process's file system (mount the daemon's socket directory), or attach as remote"};
+              "; reader, writer and peer need it in this process's file system (mount the daemon's socket directory), or attach as remote"};
 }
 
 Status nonsense(const std::string& path, const char* what) {
@@ -63,8 +63,8 @@ bool read_all(int fd, char* into, std::size_t bytes) {
   return true;
 }
 
-// The header, and the descriptor that rides on its first byte.
-bool read_header(int fd, Header& header, UniqueFd& data) {
+// The header, and the descriptors that ride on its first byte.
+bool read_header(int fd, Header& header, UniqueFd& data, UniqueFd& control_file) {
   iovec part{&header, sizeof header};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(4 * sizeof(int))> control{};
   msghdr message{};
@@ -85,6 +85,7 @@ bool read_header(int fd, Header& header, UniqueFd& data) {
       std::memcpy(&each, CMSG_DATA(c) + i * sizeof(int), sizeof each);
       UniqueFd owned(each);   // one that is not asked for is closed again
       if (!data) data = std::move(owned);
+      else if (!control_file) control_file = std::move(owned);
     }
   }
   return read_all(fd, reinterpret_cast<char*>(&header) + got, sizeof header - static_cast<std::size_t>(got));
@@ -115,7 +116,7 @@ Answer<HandedOver> hand_over(const std::string& path, std::string_view token, st
 
   Header header{};
   HandedOver answer;
-  if (!read_header(socket.get(), header, answer.data)) return unreachable(path, "no answer: the daemon closed it, or said nothing for " + std::to_string(timeout_ms) + " ms");
+  if (!read_header(socket.get(), header, answer.data, answer.control)) return unreachable(path, "no answer: the daemon closed it, or said nothing for " + std::to_string(timeout_ms) + " ms");
   if (header.magic != kMagic) return nonsense(path, "wrong magic");
   if (header.message_bytes > kMaxMessageBytes) return nonsense(path, "a message too long");
   std::string text(header.message_bytes, '\0');
@@ -125,9 +126,11 @@ Answer<HandedOver> hand_over(const std::string& path, std::string_view token, st
     return Status{header.status <= 16 ? static_cast<Code>(header.status) : Code::kUnknown,
                   known ? static_cast<Error>(header.reason) : Error::kNone, std::move(text)};
   }
-  if (header.fd_count > 1 || (header.fd_count == 1) != static_cast<bool>(answer.data))
+  const std::uint32_t count = static_cast<std::uint32_t>(static_cast<bool>(answer.data)) + static_cast<bool>(answer.control);
+  if (header.fd_count != count)
     return nonsense(path, "the descriptors do not match their count (is this process out of file descriptors?)");
   answer.data_bytes = header.data_bytes;
+  answer.control_bytes = header.control_bytes;
   answer.arena_id = header.arena_id;
   return answer;
 }

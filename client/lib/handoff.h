@@ -1,7 +1,8 @@
 // The client's side of the handoff socket.
 //
-// Purpose: show a one-time token; get back the descriptor of an arena's data, and be bound to the session by pidfd.
-// Invariants: one token, one connection. The descriptor is CLOEXEC from the moment it exists here.
+// Purpose: show a one-time token; get back the descriptor of an arena's data, a peer that of its control file too, and be bound to
+//   the session by pidfd.
+// Invariants: one token, one connection. Descriptors are CLOEXEC from the moment they exist here.
 // Threads: pure function over a socket of its own; blocks up to the timeout.
 // Crash: the daemon sees the connection end; a token that was shown is used up.
 #pragma once
@@ -17,7 +18,9 @@ namespace arenad::client {
 
 struct HandedOver {
   UniqueFd data;                  // none for a session's own token, which only binds
+  UniqueFd control;               // a peer's
   std::uint64_t data_bytes = 0;
+  std::uint64_t control_bytes = 0;
   std::uint32_t arena_id = 0;
 };
 

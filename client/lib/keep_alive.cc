@@ -1,50 +1,114 @@
 #include "client/lib/keep_alive.h"
 
-#include <future>
-#include <memory>
 #include <system_error>
+#include <utility>
 
 #include "client/lib/convert.h"
 
 namespace arenad::client {
+namespace {
 
-Status KeepAlive::start(v1::Sessions::Stub& stub, const v1::SessionKey& key, std::uint32_t timeout_ms) {
+constexpr auto kPause = std::chrono::milliseconds(50);
+
+}  // namespace
+
+Status KeepAlive::start(ClientState& client, const v1::SessionKey& key, Listener& listener) {
   std::promise<Status> confirmed;
   std::future<Status> confirmation = confirmed.get_future();
-  auto listen = [this, &stub, key, confirmed = std::move(confirmed)]() mutable {
-    const auto stream = stub.KeepAlive(&context_);
-    v1::KeepAliveRequest request;
-    *request.mutable_session() = key;
-    v1::KeepAliveEvent event;
-    if (!stream->Write(request) || !stream->Read(&event)) {
-      Status status = from_grpc(stream->Finish());
-      if (status.ok()) status = {Code::kUnavailable, Error::kNone, "the daemon ended the KeepAlive stream without a word"};
-      confirmed.set_value(std::move(status));
-      return;
-    }
-    alive_.store(true, std::memory_order_relaxed);
-    draining_.store(event.draining(), std::memory_order_relaxed);
-    confirmed.set_value({});
-    while (stream->Read(&event))
-      if (event.draining()) draining_.store(true, std::memory_order_relaxed);
-    alive_.store(false, std::memory_order_relaxed);
-    stream->Finish();
-  };
   try {
-    thread_ = std::thread(std::move(listen));
+    thread_ = std::thread([this, &client, key, &listener, confirmed = std::move(confirmed)]() mutable {
+      run(client, std::move(key), listener, std::move(confirmed));
+    });
   } catch (const std::system_error& error) {
     return {Code::kResourceExhausted, Error::kNone,
             std::string("no thread for the KeepAlive stream: ") + error.what() + "; raise the limit of threads (ulimit -u)"};
   }
-  if (confirmation.wait_for(std::chrono::milliseconds(timeout_ms)) == std::future_status::timeout) context_.TryCancel();
+  if (confirmation.wait_for(std::chrono::milliseconds(client.call_timeout_ms())) == std::future_status::timeout) cancel();
   Status status = confirmation.get();
   if (!status.ok()) stop();
   return status;
 }
 
+void KeepAlive::run(ClientState& client, v1::SessionKey key, Listener& listener, std::promise<Status> confirmed) {
+  for (;;) {
+    v1::KeepAliveEvent event;
+    Status status;
+    if (!open(client, key, event)) {
+      if (!stream_) return;   // stopping
+      status = from_grpc(stream_->Finish());
+      if (status.ok()) status = {Code::kUnavailable, Error::kNone, "the daemon ended the KeepAlive stream without a word"};
+    } else if (!first_) {
+      status = listener.back();
+      if (!status.ok()) {
+        cancel();
+        stream_->Finish();
+      }
+    }
+    if (first_) {
+      confirmed.set_value(status);
+      if (!status.ok()) return;
+      first_ = false;
+    }
+    if (status.ok()) {
+      listen(client, event, listener);
+      listener.broken();
+      stream_->Finish();
+    } else if (status.reason == Error::kUnknownSession) {
+      return listener.lost();
+    }
+    if (!pause()) return;
+  }
+}
+
+bool KeepAlive::open(ClientState& client, const v1::SessionKey& key, v1::KeepAliveEvent& event) {
+  {
+    const std::lock_guard lock(mutex_);
+    stream_.reset();
+    if (stopping_) return false;
+    context_ = std::make_unique<::grpc::ClientContext>();
+    context_->set_wait_for_ready(!first_);   // the first time somebody waits for the answer
+  }
+  stream_ = client.sessions().KeepAlive(context_.get());
+  v1::KeepAliveRequest request;
+  *request.mutable_session() = key;
+  client.count_call();
+  return stream_->Write(request) && stream_->Read(&event);
+}
+
+void KeepAlive::listen(ClientState& client, v1::KeepAliveEvent& event, Listener& listener) {
+  do {
+    draining_.store(event.draining(), std::memory_order_relaxed);
+    if (event.trims().empty()) continue;
+    v1::KeepAliveRequest done;
+    for (const v1::TrimRequest& trim : event.trims()) {
+      listener.trim(trim.arena_id());
+      v1::TrimDone& answer = *done.add_trimmed();
+      answer.set_round(trim.round());
+      answer.set_arena_id(trim.arena_id());
+    }
+    client.count_call();
+    if (!stream_->Write(done)) return;
+  } while (stream_->Read(&event));
+}
+
+bool KeepAlive::pause() {
+  std::unique_lock lock(mutex_);
+  return !stopping_changed_.wait_for(lock, kPause, [this] { return stopping_; });
+}
+
+void KeepAlive::cancel() {
+  const std::lock_guard lock(mutex_);
+  if (context_) context_->TryCancel();
+}
+
 void KeepAlive::stop() {
   if (!thread_.joinable()) return;
-  context_.TryCancel();
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    if (context_) context_->TryCancel();
+  }
+  stopping_changed_.notify_all();
   thread_.join();
 }
 

@@ -1,5 +1,7 @@
 #include "client/lib/session.h"
 
+#include <utility>
+
 #include "client/lib/attachment.h"
 #include "client/lib/handoff.h"
 
@@ -21,12 +23,13 @@ Answer<Session> Session::open(const Client& client, const SessionOptions& option
   ClientState& shared = *client.state_;
   v1::OpenSessionRequest request;
   request.set_name(options.name);
+  request.set_limit_bytes(options.limit_bytes);
   v1::OpenSessionResponse opened;
   if (Status s = shared.call(shared.sessions(), &v1::Sessions::Stub::OpenSession, request, opened); !s.ok()) return s;
 
   Session session;   // from here on closed by its destructor when a step fails
   session.state_ = std::make_shared<SessionState>(client.state_, opened.session());
-  if (Status s = session.state_->keep_alive.start(shared.sessions(), opened.session(), shared.call_timeout_ms()); !s.ok()) return s;
+  if (Status s = session.state_->start(); !s.ok()) return s;
   if (options.bind_to_process) {
     const auto bound = hand_over(shared.topology().handoff_path, opened.handoff_token(), shared.call_timeout_ms());
     if (!bound) return bound.error();
@@ -38,9 +41,15 @@ std::uint32_t Session::id() const { return state_ ? state_->key.id() : 0; }
 
 Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode, const AttachOptions& options) {
   if (!state_) return not_attached();
+  if (Status s = state_->usable(); !s.ok()) return s;
   ClientState& client = *state_->client;
   const auto shard = client.choose_shard(options.shard);
   if (!shard) return shard.error();
+  if (auto peer = state_->peer(arena)) {
+    if (mode == AttachMode::kPeer) return ArenaHandle(std::move(peer), *shard);
+    return Status{Code::kFailedPrecondition, Error::kNone,
+                  "this session is a peer of the arena, and its heaps live there; open another session for another mode"};
+  }
 
   v1::AttachArenaRequest request;
   *request.mutable_session() = state_->key;
@@ -48,38 +57,56 @@ Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode, con
   request.set_mode(static_cast<v1::AttachMode>(mode));
   v1::AttachArenaResponse response;
   if (Status s = client.call(client.sessions(), &v1::Sessions::Stub::AttachArena, request, response); !s.ok()) return s;
+  const ArenaInfo info = from_wire(response.arena());
+  if (mode == AttachMode::kRemote) return ArenaHandle(std::make_shared<Attachment>(state_, info, mode, Mapping()), *shard);
 
-  Mapping mapping;
-  if (mode != AttachMode::kRemote) {
-    const auto handed = hand_over(client.topology().handoff_path, response.handoff_token(), client.call_timeout_ms());
-    if (!handed) return handed.error();
-    if (!handed->data)
-      return Status{Code::kInternal, Error::kInternal, "the handoff carried no descriptor; report this as a bug of arenad"};
-    auto mapped = Mapping::map(handed->data.get(), handed->data_bytes, mode == AttachMode::kWriter);
-    if (!mapped) return mapped.error();
-    mapping = std::move(*mapped);
+  auto handed = hand_over(client.topology().handoff_path, response.handoff_token(), client.call_timeout_ms());
+  if (!handed) return handed.error();
+  if (!handed->data || (mode == AttachMode::kPeer) != static_cast<bool>(handed->control))
+    return Status{Code::kInternal, Error::kInternal, "the handoff carried the wrong descriptors; report this as a bug of arenad"};
+  if (mode == AttachMode::kPeer) return attach_peer(state_, info, *shard, *handed);
+  auto mapped = Mapping::map(handed->data.get(), handed->data_bytes, mode == AttachMode::kWriter);
+  if (!mapped) return mapped.error();
+  return ArenaHandle(std::make_shared<Attachment>(state_, info, mode, std::move(*mapped)), *shard);
+}
+
+Answer<ArenaHandle> Session::attach_peer(const std::shared_ptr<SessionState>& state, const ArenaInfo& info, std::uint32_t shard,
+                                         HandedOver& handed) {
+  const SessionId id{static_cast<std::uint16_t>(state->key.id())};
+  auto view = arenad::Arena::attach(handed.data.release(), handed.control.release(), id);
+  if (!view) {
+    const arenad::Failure& failure = view.error();
+    return Status{static_cast<Code>(error_code(failure.error)), failure.error, failure.message};
   }
-  ArenaHandle handle;
-  handle.attachment_ = std::make_shared<Attachment>(state_, from_wire(response.arena()), mode, std::move(mapping));
-  handle.shard_ = *shard;
-  return handle;
+  auto leases = std::make_unique<DaemonLeases>(state->client, state->key, state->gate, info.id, shard, (*view)->unit_count());
+  DaemonLeases& kept = *leases;
+  auto wake = [weak = std::weak_ptr<Pinned>(state->weak_from_this())] {
+    if (const auto session = weak.lock()) static_cast<SessionState&>(*session).wake_keeper();
+  };
+  auto pool = std::make_shared<PeerPool>(std::move(*view), id, std::move(leases), std::move(wake));
+  auto attachment = std::make_shared<Attachment>(state, info, shard, std::move(pool));
+  if (Status s = state->add_peer(attachment, kept); !s.ok()) return s;
+  return ArenaHandle(std::move(attachment), shard);
 }
 
 Answer<GivenBack> Session::close() {
   if (!state_) return not_attached();
+  if (forked()) return forked_status();
   const std::shared_ptr<SessionState> state = std::move(state_);
-  state->closed.store(true, std::memory_order_release);   // pairs with Attachment::closed
+  state->close_peers(SessionStanding::kClosed);
   v1::CloseSessionRequest request;
   *request.mutable_session() = state->key;
   v1::CloseSessionResponse response;
   const Status status = state->client->call(state->client->sessions(), &v1::Sessions::Stub::CloseSession, request, response);
-  state->keep_alive.stop();
+  state->stop();
   if (!status.ok()) return status;
   return GivenBack{response.blocks_given_back(), response.bytes_given_back()};
 }
 
-bool Session::serving() const { return state_ && state_->keep_alive.serving(); }
+bool Session::serving() const { return state_ && state_->serving(); }
 
-bool Session::alive() const { return state_ && state_->keep_alive.alive(); }
+bool Session::alive() const { return standing() == SessionStanding::kConnected; }
+
+SessionStanding Session::standing() const { return state_ ? state_->gate.standing() : SessionStanding::kClosed; }
 
 }  // namespace arenad::client

@@ -27,11 +27,26 @@ const char* code_name(Code code) {
   return "UNKNOWN";
 }
 
+const Status& status_ok() {
+  static const Status ok;
+  return ok;
+}
+
 std::string Status::text() const {
   if (ok()) return "OK";
   std::string text = code_name(code);
   if (reason != Error::kNone) text.append(" (").append(error_name(reason)).append(")");
   return text.append(": ").append(message);
+}
+
+const char* standing_name(SessionStanding standing) {
+  switch (standing) {
+    case SessionStanding::kConnected: return "connected";
+    case SessionStanding::kReconnecting: return "reconnecting";
+    case SessionStanding::kLost: return "lost";
+    case SessionStanding::kClosed: return "closed";
+  }
+  return "unknown";
 }
 
 const char* block_state_name(BlockState state) {

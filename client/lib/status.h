@@ -7,7 +7,10 @@
 // Threads: pure values. Crash: nothing is shared.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "allocator/error.h"
 
@@ -48,7 +51,57 @@ struct [[nodiscard]] Status {
   std::string text() const;
 };
 
+// What error() of a success is.
+const Status& status_ok();
+
 template <class T>
 using Answer = Result<T, Status>;
 
 }  // namespace arenad::client
+
+namespace arenad {
+
+// A value or a Status, never both: a success constructs no string, so that a peer's allocate costs nothing of it.
+template <class T>
+class [[nodiscard]] Result<T, client::Status> {
+ public:
+  Result(T value) : ok_(true) { std::construct_at(&value_, std::move(value)); }   // NOLINT: implicit by design
+  Result(client::Status error) : ok_(false) { std::construct_at(&error_, std::move(error)); }   // NOLINT: implicit by design
+  Result(Result&& o) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(o.ok_) {
+    if (ok_) [[likely]] std::construct_at(&value_, std::move(o.value_));
+    else std::construct_at(&error_, std::move(o.error_));
+  }
+  Result(const Result& o)
+    requires std::is_copy_constructible_v<T>
+      : ok_(o.ok_) {
+    if (ok_) std::construct_at(&value_, o.value_);
+    else std::construct_at(&error_, o.error_);
+  }
+  Result& operator=(Result o) noexcept(std::is_nothrow_move_constructible_v<T>) {
+    std::destroy_at(this);
+    return *std::construct_at(this, std::move(o));
+  }
+  ~Result() {
+    if (ok_) [[likely]] std::destroy_at(&value_);
+    else std::destroy_at(&error_);
+  }
+
+  bool ok() const { return ok_; }
+  explicit operator bool() const { return ok_; }
+  T& value() { return value_; }               // only of a success
+  const T& value() const { return value_; }
+  T& operator*() { return value_; }
+  const T& operator*() const { return value_; }
+  T* operator->() { return &value_; }
+  const T* operator->() const { return &value_; }
+  const client::Status& error() const { return ok_ ? client::status_ok() : error_; }
+
+ private:
+  union {
+    T value_;
+    client::Status error_;
+  };
+  bool ok_;
+};
+
+}  // namespace arenad

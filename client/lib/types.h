@@ -21,7 +21,17 @@ enum class AttachMode : std::uint8_t {
   kRemote = 1,   // maps nothing
   kReader = 2,   // maps the data read-only; allocates and frees nothing
   kWriter = 3,   // maps the data read-write
+  kPeer = 4,     // maps data and control read-write; allocates and frees in this process, without a call
 };
+
+// How a session stands with its daemon.
+enum class SessionStanding : std::uint8_t {
+  kConnected = 0,
+  kReconnecting = 1,   // the KeepAlive stream broke; the library tries again by itself
+  kLost = 2,           // the daemon does not know the session any more: calls answer UNKNOWN_SESSION
+  kClosed = 3,
+};
+const char* standing_name(SessionStanding standing);   // "reconnecting"
 
 struct Access {
   std::uint32_t uid = 0;
@@ -73,7 +83,7 @@ struct RefError {
 };
 
 struct BatchAnswer {
-  std::uint64_t done = 0;            // refs that were freed, or taken over
+  std::uint64_t done = 0;            // refs that were freed, taken over, shared or released
   std::vector<RefError> errors;      // in order of index
   bool all() const { return errors.empty(); }
 };
@@ -89,7 +99,7 @@ struct BlockInfo {
   std::uint64_t stride_bytes = 0;
   std::uint32_t holder = 0;        // session id; 0 when free
   std::uint32_t tag = 0;
-  std::uint32_t heap = 0;          // the shard whose heap owns the block
+  std::uint32_t heap = 0;          // whose block it is: below 256 the shard, else a peer's heap
   std::uint32_t generation = 0;
   std::uint32_t size_class = 0;    // 255 for a span
 };

@@ -1,0 +1,205 @@
+#include "client/lib/lease_stock.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+namespace arenad::client {
+namespace {
+
+constexpr std::uint64_t kMostAheadBytes = 8 << 20;    // per class
+constexpr std::size_t kRunsPerReturn = 4096;          // in one call; the daemon takes 16384
+
+}  // namespace
+
+LeaseStock::LeaseStock(const Geometry& geometry, std::uint32_t unit_count, std::unique_ptr<LeaseCalls> calls,
+                       std::function<void()> wake_keeper)
+    : geometry_(geometry),
+      unit_count_(unit_count),
+      calls_(std::move(calls)),
+      wake_keeper_(std::move(wake_keeper)),
+      class_of_run_(unit_count) {}
+
+std::uint32_t LeaseStock::most_ahead(std::uint32_t units) const {
+  // Of a small arena one session takes no more than an eighth ahead.
+  const std::uint64_t bytes = std::min(kMostAheadBytes, unit_count_ * kSlabUnitBytes / 8);
+  return static_cast<std::uint32_t>(std::max<std::uint64_t>(bytes / (units * kSlabUnitBytes), 1));
+}
+
+SlabIndex LeaseStock::pop(ClassStock& c) {
+  const SlabIndex run = c.runs.back();
+  c.runs.pop_back();
+  ++c.taken;
+  c.least = std::min(c.least, static_cast<std::uint32_t>(c.runs.size()));
+  return run;
+}
+
+Result<SlabIndex> LeaseStock::take(const RunRequest& request) {
+  if (request.kind != SlabKind::kSlab) return Error::kWaitExpired;
+  SlabIndex run;
+  bool low = false;
+  {
+    const std::lock_guard lock(mutex_);
+    ClassStock& c = classes_[request.cls];
+    if (c.runs.empty()) {
+      c.dry = true;
+      return Error::kWaitExpired;
+    }
+    run = pop(c);
+    low = c.runs.size() < c.target / 2 && !c.fetching && !std::exchange(woken_, true);
+  }
+  if (low) wake_keeper_();
+  return run;
+}
+
+void LeaseStock::give_back(SlabIndex run) {
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    const std::uint8_t what = class_of_run_[run.value];
+    if (what == 0) return;   // was the daemon's already
+    if (what == kSpanRun) {
+      class_of_run_[run.value] = 0;
+      surplus_.push_back(run);
+      wake = true;
+    } else {
+      ClassStock& c = classes_[what - 1];
+      if (c.runs.size() < most_ahead(geometry_.size_class(what - 1u).slab_units)) {
+        c.runs.push_back(run);
+      } else {
+        class_of_run_[run.value] = 0;
+        surplus_.push_back(run);
+        wake = true;
+      }
+    }
+    wake = wake && !std::exchange(woken_, true);
+  }
+  if (wake) wake_keeper_();
+}
+
+// runs[from..] into the stock, so that they are taken in their order.
+void LeaseStock::put(ClassStock& c, const std::vector<SlabIndex>& runs, std::size_t from) {
+  for (std::size_t i = runs.size(); i > from; --i) c.runs.push_back(runs[i - 1]);
+}
+
+Answer<SlabIndex> LeaseStock::lease_one(HeapId heap, const RunRequest& request, std::uint32_t wait_ms) {
+  std::vector<SlabIndex> runs;
+  if (Status s = calls_->lease(heap, request, 1, wait_ms, LeaseCalls::Patience::kThread, runs); !s.ok()) return s;
+  const std::lock_guard lock(mutex_);
+  for (const SlabIndex run : runs)
+    class_of_run_[run.value] = request.kind == SlabKind::kSpan ? kSpanRun : static_cast<std::uint8_t>(request.cls + 1);
+  return runs.front();
+}
+
+Answer<SlabIndex> LeaseStock::fetch(HeapId heap, const RunRequest& request, std::uint32_t wait_ms) {
+  if (request.kind != SlabKind::kSlab) return lease_one(heap, request, wait_ms);
+  ClassStock& c = classes_[request.cls];
+  std::uint32_t count = 1;
+  {
+    std::unique_lock lock(mutex_);
+    // Somebody else's call may bring what this thread needs.
+    changed_.wait(lock, [&] { return !c.runs.empty() || !c.fetching; });
+    if (!c.runs.empty()) return pop(c);
+    c.fetching = true;
+    c.dry = false;
+    count = c.target = std::clamp(c.target * 2, 1u, most_ahead(request.units));
+  }
+  std::vector<SlabIndex> runs;
+  Status status = calls_->lease(heap, request, count, 0, LeaseCalls::Patience::kThread, runs);
+  {
+    const std::lock_guard lock(mutex_);
+    c.fetching = false;
+    for (const SlabIndex run : runs) class_of_run_[run.value] = static_cast<std::uint8_t>(request.cls + 1);
+    if (status.ok()) {
+      put(c, runs, 1);
+      ++c.taken;
+      c.least = 0;
+    } else {
+      c.target = 0;
+    }
+  }
+  changed_.notify_all();
+  if (status.ok()) return runs.front();
+  if (status.reason != Error::kArenaFull || wait_ms == 0) return status;
+  return lease_one(heap, request, wait_ms);
+}
+
+void LeaseStock::fill_ahead(HeapId heap) {
+  for (std::uint32_t cls = 0; cls < geometry_.class_count(); ++cls) {
+    const SizeClass& sc = geometry_.size_class(cls);
+    ClassStock& c = classes_[cls];
+    std::uint32_t count = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      woken_ = false;
+      if (c.fetching || c.runs.size() >= (c.target + 1) / 2) continue;
+      if (std::exchange(c.dry, false)) c.target = std::min(c.target * 2, most_ahead(sc.slab_units));
+      count = c.target - static_cast<std::uint32_t>(c.runs.size());
+      c.fetching = true;
+    }
+    std::vector<SlabIndex> runs;
+    const RunRequest request{SlabKind::kSlab, static_cast<std::uint8_t>(cls), sc.slab_units, sc.capacity};
+    const Status status = calls_->lease(heap, request, count, 0, LeaseCalls::Patience::kKeeper, runs);
+    {
+      const std::lock_guard lock(mutex_);
+      c.fetching = false;
+      if (!status.ok()) c.target = 0;   // not again before somebody runs dry: asking makes others trim
+      for (const SlabIndex run : runs) class_of_run_[run.value] = static_cast<std::uint8_t>(cls + 1);
+      put(c, runs, 0);
+    }
+    changed_.notify_all();
+  }
+}
+
+void LeaseStock::return_surplus() {
+  std::vector<SlabIndex> runs;
+  {
+    const std::lock_guard lock(mutex_);
+    woken_ = false;
+    runs.swap(surplus_);
+  }
+  for (std::size_t i = 0; i < runs.size(); i += kRunsPerReturn)
+    calls_->give_back(std::span(runs).subspan(i, std::min(kRunsPerReturn, runs.size() - i)));
+}
+
+void LeaseStock::tick() {
+  const std::lock_guard lock(mutex_);
+  for (ClassStock& c : classes_) {
+    const auto count = static_cast<std::uint32_t>(c.runs.size());
+    if (c.taken == 0) c.target /= 2;
+    // The oldest ones go; those that were given back last are the warm ones.
+    const std::uint32_t unneeded = (std::min(c.least, count) + 3) / 4;
+    for (std::uint32_t i = 0; i < unneeded; ++i) {
+      class_of_run_[c.runs[i].value] = 0;
+      surplus_.push_back(c.runs[i]);
+    }
+    c.runs.erase(c.runs.begin(), c.runs.begin() + unneeded);
+    c.least = count - unneeded;
+    c.taken = 0;
+  }
+}
+
+std::size_t LeaseStock::return_all() {
+  std::size_t count = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    for (ClassStock& c : classes_) {
+      for (const SlabIndex run : c.runs) {
+        class_of_run_[run.value] = 0;
+        surplus_.push_back(run);
+      }
+      c.runs.clear();
+      c.target = c.least = 0;
+    }
+    count = surplus_.size();
+  }
+  return_surplus();
+  return count;
+}
+
+bool LeaseStock::empty() const {
+  const std::lock_guard lock(mutex_);
+  return surplus_.empty() && std::all_of(classes_.begin(), classes_.end(), [](const ClassStock& c) { return c.runs.empty() && c.target == 0; });
+}
+
+}  // namespace arenad::client

@@ -1,0 +1,87 @@
+#include "client/lib/session_state.h"
+
+#include <utility>
+
+#include "client/lib/attachment.h"
+
+namespace arenad::client {
+
+SessionState::SessionState(std::shared_ptr<ClientState> client, v1::SessionKey key)
+    : client(std::move(client)), key(std::move(key)), keeper_([this] { mend(); }) {}
+
+SessionState::~SessionState() = default;
+
+Status SessionState::start() { return keep_alive_.start(*client, key, *this); }
+
+Status SessionState::usable() const {
+  if (forked()) return forked_status();
+  switch (gate.standing()) {
+    case SessionStanding::kLost: return lost_status();
+    case SessionStanding::kClosed: return closed_status();
+    default: return {};
+  }
+}
+
+std::vector<SessionState::Peer> SessionState::peers() const {
+  const std::lock_guard lock(mutex_);
+  return peers_;
+}
+
+std::shared_ptr<Attachment> SessionState::peer(std::string_view arena) const {
+  for (const Peer& p : peers())
+    if (p.attachment->arena.name == arena) return p.attachment;
+  return nullptr;
+}
+
+Status SessionState::add_peer(std::shared_ptr<Attachment> attachment, DaemonLeases& leases) {
+  if (Status s = keeper_.add(attachment->pool); !s.ok()) return s;
+  const std::lock_guard lock(mutex_);
+  peers_.push_back({std::move(attachment), &leases});
+  return {};
+}
+
+void SessionState::close_peers(SessionStanding standing) {
+  gate.set(standing);
+  const Status why = standing == SessionStanding::kLost ? lost_status() : closed_status();
+  for (const Peer& p : peers()) p.attachment->close_pool(why);
+}
+
+void SessionState::stop() {
+  keeper_.stop();
+  keep_alive_.stop();
+  std::vector<Peer> gone;   // they hold the session, too
+  const std::lock_guard lock(mutex_);
+  gone.swap(peers_);
+}
+
+void SessionState::broken() { gate.set(SessionStanding::kReconnecting); }
+
+Status SessionState::back() {
+  if (Status s = resume(); !s.ok()) return s;
+  gate.set(SessionStanding::kConnected);
+  return {};
+}
+
+Status SessionState::resume() {
+  Status status = gate.make_exclusive() ? Status{} : usable();
+  for (const Peer& p : peers())
+    if (status.ok()) status = p.leases->resume();
+  gate.open_again();
+  return status;
+}
+
+void SessionState::lost() { close_peers(SessionStanding::kLost); }
+
+void SessionState::trim(std::uint32_t arena_id) {
+  for (const Peer& p : peers())
+    if (p.attachment->arena.id == arena_id) p.attachment->pool->trim();
+}
+
+// A call that ended without an answer while the stream stayed up.
+void SessionState::mend() {
+  if (gate.standing() != SessionStanding::kConnected) return;
+  for (const Peer& p : peers())
+    if (p.leases->wants_resume()) return (void)resume();
+}
+
+}  // namespace arenad::client
