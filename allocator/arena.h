@@ -211,6 +211,7 @@ class Arena final : private SlabSource {
   Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex hint) override;
   void give_back(HeapId heap, SlabIndex first, std::uint32_t units) override;
   void init_units();
+  void announce_leases();
   Error commit_superslabs(SuperslabIndex first, std::uint32_t count);
   void decommit_superslab(SuperslabIndex i);
   std::uint64_t claim_sharer_bits(SessionId session);

@@ -1,7 +1,8 @@
 // Arena::open: finds an arena again that a daemon left behind.
 //
 // The ledger says which runs there are; whatever it does not name is free, and its memory goes back to the system unless its
-// superslab has a run. Words are not looked at here: who adopts a run does that, and what living peers lease is theirs.
+// superslab has a run. Who adopts a run looks at its words; what living peers lease is theirs, but for the frees of the daemon
+// that died: they may be RETURNING without a bit, so every block that is on its way to a peer is announced again.
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
@@ -86,6 +87,7 @@ Arena::Made Arena::open(const ArenaFiles& files, Ledger ledger, bool map_data) {
       full = {e, "memory of " + files.control_path + "; " + error_advice(e)};
   });
   if (full.error != Error::kNone) return full;
+  arena->announce_leases();
   return arena;
 }
 

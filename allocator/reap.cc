@@ -60,6 +60,21 @@ ReapResult Arena::reap(SessionId dead, const TouchedSet* touched) {
   return result;
 }
 
+// Whoever freed them: the daemon that died may have done it, for whichever session, and others may have relied on its bits.
+void Arena::announce_leases() {
+  for_each_run([&](SlabIndex slab, RunRecord run) {
+    if (!run.owner().session) return;
+    const std::uint32_t capacity = shape_of(slab).capacity();
+    for (std::uint32_t first = 0; first < capacity; first += 64) {
+      std::uint64_t bits = 0;
+      for (std::uint32_t b = first; b < std::min(first + 64, capacity); ++b)
+        if (BlockWord(word(Slot::of(slab, {b})).load(std::memory_order_acquire)).is_returning()) bits |= std::uint64_t{1} << (b - first);
+      if (bits != 0 || view_.returned(slab, first / 64).load(std::memory_order_acquire) != 0)
+        publish_returned(Slot::of(slab, {first}).value >> 6, bits, true);
+    }
+  });
+}
+
 TouchedSet Arena::touched_by(SessionId session) const {
   TouchedSet set(unit_count());
   const std::atomic<std::uint64_t>* const words = view_.touched(session);

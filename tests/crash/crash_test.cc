@@ -70,7 +70,7 @@ class Director {
     start_daemon();
     for (std::uint32_t i = 0; i < kPeers; ++i) start_peer(i);
     const std::uint64_t operations = operations_a_peer();
-    const auto deadline = Clock::now() + std::chrono::seconds(60);
+    const auto deadline = Clock::now() + std::chrono::seconds(20);
     bool restarted = !scenario_.restart;
     for (;;) {
       look_for_deaths();
@@ -89,7 +89,18 @@ class Director {
       ::usleep(300);
     }
     if (!tell(Message::kVerify) || !exact("after the deaths")) return trouble_;
+    // Everybody publishes and drains: what is still on its way then, nobody comes for.
     stage_.board->stop = 1;
+    for (bool home = false; !home;) {
+      look_for_deaths();
+      bool all_published = true;
+      for (std::uint32_t i = 0; i < kPeers; ++i) all_published = all_published && (peers_[i] <= 0 || stage_.board->published[i] != 0);
+      if (!tell(Message::kTrim) || !tell(Message::kVerify) || !exact("when all had published")) return trouble_;
+      home = all_published && stage_.board->returning == 0;
+      if (!home && Clock::now() > deadline) return "lost: " + std::to_string(stage_.board->returning) + " blocks are RETURNING and nobody is told of them";
+      if (!home) ::usleep(300);
+    }
+    stage_.board->stop = 2;
     for (std::uint32_t i = 0; i < kPeers; ++i) {
       if (peers_[i] <= 0) continue;
       ::waitpid(peers_[i], nullptr, 0);

@@ -161,6 +161,7 @@ class Daemon {
     verify_arena(*arena_, r);
     Board& b = *stage_.board;
     b.mismatches = r.mismatches;
+    b.returning = r.returning;
     b.left_blocks = r.held + r.shared + r.returning;
     b.left_units = arena_->units().taken_units();
     b.leased_slabs = static_cast<std::uint32_t>(r.leased_slabs);

@@ -105,6 +105,9 @@ class PeerLife {
     }
   }
 
+  void publish() { heap_->publish(); }
+  void drain() { heap_->drain(); }
+
  private:
   std::uint32_t next() {
     random_ = random_ * 6364136223846793005u + 1442695040888963407u;
@@ -172,6 +175,12 @@ void run_peer(const Stage& stage, std::uint32_t peer, std::uint32_t seed, std::u
     }
     life.one();
     stage.board->operations[peer].fetch_add(1, std::memory_order_relaxed);
+  }
+  life.publish();
+  stage.board->published[peer] = 1;
+  while (stage.board->stop.load() == 1) {
+    life.drain();
+    ::usleep(200);
   }
   ::_exit(0);
 }

@@ -34,7 +34,9 @@ struct Board {
   std::atomic<std::uint64_t> shared_mail[kMailboxes];   // refs of shared blocks
   std::atomic<std::uint64_t> operations[kPeers];
   std::atomic<std::uint64_t> broken_stamps;             // a block that two held at once
-  std::atomic<std::uint32_t> stop;                      // peers end (without returning anything)
+  std::atomic<std::uint32_t> stop;                      // 1: peers publish, and from then on only drain; 2: they end as they are
+  std::atomic<std::uint32_t> published[kPeers];
+  std::atomic<std::uint64_t> returning;                 // of left_blocks
   std::atomic<std::uint64_t> mismatches;                // of the daemon's last verify
   std::atomic<std::uint64_t> left_blocks;               // held, shared or returning
   std::atomic<std::uint64_t> left_units;                // taken
