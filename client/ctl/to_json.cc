@@ -18,6 +18,7 @@ const char* mode_name(client::AttachMode mode) {
     case client::AttachMode::kRemote: return "remote";
     case client::AttachMode::kReader: return "reader";
     case client::AttachMode::kWriter: return "writer";
+    case client::AttachMode::kPeer: return "peer";
   }
   return "unknown";
 }

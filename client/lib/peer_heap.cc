@@ -99,6 +99,10 @@ bool PeerHeap::reserve(const RunRequest& request, SlabIndex first) {
   return true;
 }
 
+void PeerHeap::drop_reserve() {
+  if (std::exchange(has_reserved_, false)) stock_->give_back(reserved_run_);
+}
+
 Result<SlabIndex> PeerHeap::take(HeapId heap, const RunRequest& request, SuperslabIndex) {
   SlabIndex run;
   if (has_reserved_ && same_run(reserved_, request)) {

@@ -47,6 +47,8 @@ class alignas(128) PeerHeap final : public SlabSource {
   const RunRequest& missing() const { return missing_; }
   // Puts a leased run aside for this heap's next take of that shape; false when there is one already.
   bool reserve(const RunRequest& request, SlabIndex first);
+  // Gives such a run to the stock when it was not needed after all.
+  void drop_reserve();
 
   // --- facts that never change --------------------------------------------------------------------------------------------
   SessionId session() const { return session_; }

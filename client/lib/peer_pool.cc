@@ -259,7 +259,10 @@ bool PeerPool::tick() {
     busy = busy || quiet <= kQuietTicks;
     // A thread at work drains and publishes by itself. Whether others freed something of a sleeping one's is read without entering.
     if (quiet != 0 && (quiet <= kQuietTicks || heaps[i]->has_pending())) {
-      heaps[i]->with_owner_out(kTickPatienceUs, [](Heap& h) { h.idle_tick(); });
+      heaps[i]->with_owner_out(kTickPatienceUs, [&](Heap& h) {
+        h.idle_tick();
+        heaps[i]->drop_reserve();
+      });
       busy = true;
     }
   }

@@ -1,0 +1,106 @@
+// The daemon's part of peer heaps without a daemon: an arena of this process, and leases granted from it by a plain call.
+//
+// Purpose: LocalArena (owner of an arena, pools on views of their own) for tests of the pool, the stock and the biased lock.
+// Threads: grants are as thread-safe as the arena. Crash: private to the test.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "allocator/verify.h"
+#include "client/lib/peer_pool.h"
+
+namespace arenad::client {
+
+class LocalLeases final : public LeaseCalls {
+ public:
+  struct Counts {
+    std::atomic<std::uint32_t> opens{0}, leases{0}, leased{0}, returns{0}, returned{0}, spans{0};
+  };
+
+  LocalLeases(arenad::Arena& owner, SessionId session, Counts& counts) : owner_(owner), session_(session), counts_(counts) {}
+
+  Answer<HeapId> open_heap() override {
+    ++counts_.opens;
+    const HeapId id = owner_.ledger().claim_heap({32}, session_);
+    owner_.enlist_heap(id, session_);
+    return id;
+  }
+  Status lease(HeapId heap, const RunRequest& request, std::uint32_t count, std::uint32_t, Patience, std::vector<SlabIndex>& runs) override {
+    ++counts_.leases;
+    if (request.kind == SlabKind::kSpan) ++counts_.spans;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const auto run = owner_.grant(heap, RunOwner::leased_to(session_), request, {0});
+      if (!run) break;
+      runs.push_back(*run);
+      ++counts_.leased;
+    }
+    if (!runs.empty()) return {};
+    return {Code::kResourceExhausted, Error::kArenaFull, "the arena of this test is full"};
+  }
+  void give_back(std::span<const SlabIndex> runs) override {
+    ++counts_.returns;
+    for (const SlabIndex run : runs) {
+      EXPECT_TRUE(owner_.run_is_free(run)) << "slab " << run.value << " came back with blocks out";
+      owner_.reclaim(run);
+      ++counts_.returned;
+    }
+  }
+
+ private:
+  arenad::Arena& owner_;
+  const SessionId session_;
+  Counts& counts_;
+};
+
+class LocalArena : public testing::Test {
+ protected:
+  void make(std::uint64_t capacity_bytes) {
+    arenad::ArenaOptions options;
+    options.capacity_bytes = capacity_bytes;
+    options.max_heaps = 64;
+    auto created = arenad::Arena::create(options);
+    ASSERT_TRUE(created.ok()) << created.error().message;
+    owner = std::move(*created);
+  }
+  std::shared_ptr<PeerPool> pool(std::uint16_t session) {
+    owner->mark_session({session}, SessionEntry::kLive);
+    owner->ledger().set_attach_mode({session}, 4);
+    auto view = arenad::Arena::attach(::dup(owner->data_fd()), ::dup(owner->control_fd()), {session});
+    EXPECT_TRUE(view.ok()) << view.error().message;
+    return std::make_shared<PeerPool>(std::move(*view), SessionId{session}, std::make_unique<LocalLeases>(*owner, SessionId{session}, counts),
+                                      [this] { ++wakes; });
+  }
+  AllocatedBlock take(PeerPool& p, std::uint64_t size, std::uint32_t align = 0) {
+    AllocatedBlock block;
+    const Status status = p.allocate(size, {.align_bytes = align}, false, block);
+    EXPECT_TRUE(status.ok()) << status.text();
+    return block;
+  }
+  Error give(PeerPool& p, Ref ref) {
+    Error error = Error::kInternal;
+    EXPECT_TRUE(p.inside([&](PeerHeap& heap) { error = p.free(heap, ref); }).ok());
+    return error;
+  }
+  // What the words of all leases say.
+  VerifyReport leases() const {
+    VerifyReport report;
+    verify_leases(*owner, [this](std::uint16_t s) { return owner->ledger().attach_mode({s}) != 0; }, report);
+    verify_arena(*owner, report);
+    return report;
+  }
+  void TearDown() override {
+    const VerifyReport report = leases();
+    EXPECT_TRUE(report.exact()) << (report.findings.empty() ? "" : report.findings[0]);
+  }
+
+  std::unique_ptr<arenad::Arena> owner;
+  LocalLeases::Counts counts;
+  std::atomic<int> wakes{0};
+};
+
+}  // namespace arenad::client
