@@ -27,7 +27,6 @@ void Control::end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done
   if (session == nullptr || session->reaping) return;
   session->reaping = true;  // nobody's key works from here on
   liveness_.forget(id);
-  forget_asked(id);
   tokens_.drop_session(id);
   const auto keepalives = std::exchange(session->keepalives, {});
   auto ending = std::make_shared<Ending>();
@@ -120,6 +119,7 @@ void Control::release_session(std::shared_ptr<Ending> ending) {
     if (record == nullptr || record->state != state) continue;
     if (state->waiting.load(std::memory_order_relaxed) != 0) want_round(arena_id, 0, 0);
   }
+  forget_asked(ending->id);   // now, so that a round which waited for it finds what it had
   sessions_.release(ending->id);
   if (ending->cause != EndCause::kClosed) ++sessions_reaped_;
   if (ending->done) ending->done(ending->given);

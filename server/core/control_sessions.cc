@@ -110,9 +110,10 @@ void Control::keepalive_lost(SessionKey key, std::uint64_t stream_id) {
     if (stopping_) return;
     auto session = sessions_.find(key);
     if (!session.ok() || (*session)->keepalives.erase(stream_id) == 0) return;
-    if ((*session)->keepalives.empty()) forget_asked(key.id);
+    if (!(*session)->keepalives.empty()) return;
     // A bound session lives as long as its process: a socket that hung up proves nothing.
-    if ((*session)->keepalives.empty() && !(*session)->bound) end_session(key.id, EndCause::kKeepaliveLost, {});
+    if (!(*session)->bound) return end_session(key.id, EndCause::kKeepaliveLost, {});
+    forget_asked(key.id);
   });
 }
 

@@ -21,6 +21,8 @@ void fill(v1::HeapCounters& out, const HeapCounters& heap) {
   out.set_p0_counter_mismatch(heap.p0_counter_mismatch);
   out.set_guard_trips(heap.guard_trips);
   out.set_canary_damaged(heap.canary_damaged);
+  out.set_adopted_slabs(heap.adopted_slabs);
+  out.set_adopted_blocks(heap.adopted_blocks);
 }
 
 void fill(v1::ArenaAudit& out, const AuditedArena& audited) {
@@ -41,6 +43,7 @@ void fill(v1::ArenaAudit& out, const AuditedArena& audited) {
   for (const std::string& finding : report.findings) out.add_findings(finding);
   out.set_exact(report.exact());
   out.set_scan_us(audited.scan_us);
+  out.set_leased_slabs(report.leased_slabs);
 }
 
 }  // namespace
@@ -64,6 +67,8 @@ void fill(v1::Stats& out, const DaemonStats& stats) {
   out.set_held_blocks(stats.held_blocks);
   out.set_held_bytes(stats.held_bytes);
   out.set_uptime_ms(stats.uptime_ms);
+  out.set_leased_slabs(stats.leased_slabs);
+  out.set_leased_bytes(stats.leased_bytes);
 }
 
 void fill(v1::GetSlabInfoResponse& out, const std::vector<SlabInfoRow>& rows) {
@@ -71,6 +76,7 @@ void fill(v1::GetSlabInfoResponse& out, const std::vector<SlabInfoRow>& rows) {
     v1::SlabInfoRow& row = *out.add_rows();
     row.set_arena(from.arena);
     row.set_shard(from.shard);
+    row.set_peers(from.peers);
     row.set_size_class(from.usage.cls);
     row.set_usable_bytes(from.usable_bytes);
     row.set_stride_bytes(from.stride_bytes);

@@ -30,6 +30,8 @@ constexpr HeapMetric kHeapMetrics[] = {
     {"p0_counter_mismatch", &HeapCounters::p0_counter_mismatch, "refills whose counters did not agree: a bug"},
     {"guard_trips", &HeapCounters::guard_trips, "values from shared memory that were refused"},
     {"canary_damaged", &HeapCounters::canary_damaged, "frees that found a damaged canary"},
+    {"adopted_slabs", &HeapCounters::adopted_slabs, "slabs and spans of ended peers taken over"},
+    {"adopted_blocks", &HeapCounters::adopted_blocks, "blocks of them that others held"},
 };
 
 struct ShardMetric {
@@ -131,6 +133,8 @@ std::string metrics_text(const DaemonStats& stats, const std::vector<ArenaFacts>
   text.one("arenad_arenas", "gauge", "arenas now", stats.arenas);
   text.one("arenad_sessions", "gauge", "sessions now", stats.sessions);
   text.one("arenad_sessions_reaped_total", "counter", "sessions that ended other than by CloseSession", stats.sessions_reaped);
+  text.one("arenad_leased_slabs", "gauge", "slabs and spans that peers have leased", stats.leased_slabs);
+  text.one("arenad_leased_bytes", "gauge", "bytes of them", stats.leased_bytes);
   text.one("arenad_uptime_seconds", "gauge", "since the daemon started", stats.uptime_ms / 1000);
   return text.take();
 }

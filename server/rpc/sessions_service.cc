@@ -46,6 +46,7 @@ void fill(v1::SessionInfo& out, const SessionFacts& facts) {
     attachment.set_mode(static_cast<v1::AttachMode>(facts_of.mode));
     attachment.set_held_blocks(facts_of.held_blocks);
     attachment.set_held_bytes(facts_of.held_bytes);
+    attachment.set_leased_bytes(facts_of.leased_bytes);
   }
 }
 

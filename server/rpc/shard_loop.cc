@@ -25,6 +25,8 @@ namespace {
 constexpr std::uint32_t kMostEventsInTurn = 128;
 // The longest sleep; it bounds what a missed timer could cost.
 constexpr std::uint64_t kLongestWaitNs = 1'000'000'000;
+// Heaps.Resume may name a million slabs.
+constexpr int kMaxRequestBytes = 8 << 20;
 constexpr std::string_view kUnixScheme = "unix:";
 
 gpr_timespec never_wait() { return gpr_inf_past(GPR_CLOCK_MONOTONIC); }
@@ -91,6 +93,7 @@ Answer<Nothing> ShardLoop::start(std::vector<std::unique_ptr<RpcService>> servic
   // Two daemons on one TCP port would share its connections; and a Unix socket has no bandwidth to probe.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
   for (const auto& service : services) builder.RegisterService(&service->service());
   impl_->queue = builder.AddCompletionQueue();
   impl_->services = std::move(services);
