@@ -1,0 +1,217 @@
+// Leases: what is refused, what counts against which limit, waiting, returning, resuming.
+#include <set>
+
+#include "tests/core/peer_client.h"
+
+namespace arenad::server {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+constexpr std::uint64_t kUnit = kSlabUnitBytes;
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// Sessions that never hand off: what the engine does is the same.
+class Leases : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    arena = daemon.create("a", 8 * kMiB)->id;
+    key = daemon.open_attached("a", "peer", AttachMode::kPeer);
+    heap = *daemon.open_heap(0, key, arena);
+  }
+  // 64 KiB slabs.
+  LeaseArgs args(std::uint32_t count = 1) const {
+    LeaseArgs a;
+    a.session = key;
+    a.arena_id = arena;
+    a.heap_id = heap;
+    a.size_class = Geometry().class_of(64);
+    a.count = count;
+    return a;
+  }
+  void expect_refused(const LeaseArgs& args, Error error, const std::string& part) {
+    const auto answer = daemon.lease(1, args);
+    ASSERT_FALSE(answer.ok()) << part;
+    EXPECT_EQ(answer.error().error, error) << answer.error().message;
+    EXPECT_TRUE(has(answer.error().message, part)) << part << " is not in: " << answer.error().message;
+  }
+  std::uint64_t leased_bytes() { return daemon.stats("a")->leased_bytes; }
+
+  Daemon daemon{2};
+  std::uint32_t arena = 0, heap = 0;
+  SessionKey key;
+};
+
+TEST_F(Leases, WrongRequestsAreRefusedWithWhatIsWrong) {
+  LeaseArgs a = args();
+  a.session.secret ^= 1;
+  expect_refused(a, Error::kUnknownSession, "does not exist");
+  a = args();
+  a.arena_id = 77;
+  expect_refused(a, Error::kUnknownArena, "77");
+  const auto other = daemon.open_attached("a", "other", AttachMode::kPeer);
+  for (const std::uint32_t wrong : {0u, 255u, heap + 1, std::uint32_t{*daemon.open_heap(0, other, arena)}, 2048u, 70'000u}) {
+    a = args();
+    a.heap_id = wrong;
+    expect_refused(a, Error::kInvalidOption, "OpenHeap");
+  }
+  for (const std::uint32_t wrong : {0u, 1025u}) expect_refused(args(wrong), Error::kInvalidCount, "the limit is 1024");
+  a = args();
+  a.size_class = 200;
+  expect_refused(a, Error::kInvalidOption, "size class 200");
+  a.size_class = kSpanClass;
+  a.span_units = 3;
+  a.count = 2;
+  expect_refused(a, Error::kInvalidCount, "2 spans");
+  a.count = 1;
+  for (const std::uint32_t wrong : {0u, 33u, 129u}) {
+    a.span_units = wrong;
+    expect_refused(a, Error::kInvalidSize, std::to_string(wrong) + " units");
+  }
+  EXPECT_EQ(leased_bytes(), 0u);
+}
+
+TEST_F(Leases, OnlyPeersLease) {
+  const SessionKey writer = daemon.open_attached("a", "writer", AttachMode::kWriter);
+  EXPECT_EQ(daemon.open_heap(0, writer, arena).error().error, Error::kReadOnly);
+  LeaseArgs a = args();
+  a.session = writer;
+  expect_refused(a, Error::kReadOnly, "as writer, only a peer leases");
+  EXPECT_EQ(daemon.give_back(0, writer, arena, {1}).error().error, Error::kReadOnly);
+  EXPECT_EQ(daemon.resume(0, writer, arena, {}, {}).error().error, Error::kReadOnly);
+  const SessionKey stranger = daemon.open_kept();
+  EXPECT_EQ(daemon.open_heap(0, stranger, arena).error().error, Error::kNotAttached);
+}
+
+TEST_F(Leases, FewerThanAskedForWhenTheArenaHasNoMoreThenFull) {
+  std::set<std::uint32_t> slabs;
+  for (auto got = daemon.lease(0, args(500)); got.ok(); got = daemon.lease(0, args(500))) {
+    ASSERT_GT(got->slabs.size(), 0u);   // in one turn of the shard it gets what that turn can commit
+    for (const std::uint32_t slab : got->slabs) EXPECT_TRUE(slabs.insert(slab).second);
+  }
+  EXPECT_EQ(slabs.size(), 128u);
+  expect_refused(args(2), Error::kArenaFull, "2 slabs of size class");
+  expect_refused(args(), Error::kArenaFull, "8 MiB leased to peers");
+  EXPECT_EQ(daemon.allocate(0, key, arena, 64).error().error, Error::kArenaFull);
+  EXPECT_EQ(daemon.give_back(1, key, arena, {slabs.begin(), slabs.end()})->returned, 128u);
+  EXPECT_TRUE(daemon.allocate(0, key, arena, 64).ok());
+}
+
+TEST_F(Leases, SpansAreLeasedWholeAndReturned) {
+  for (const std::uint32_t units : {5u, 32u, 64u}) {
+    LeaseArgs a = args();
+    a.size_class = kSpanClass;
+    a.span_units = units;
+    const auto got = daemon.lease(0, a);
+    ASSERT_TRUE(got.ok()) << got.error().message;
+    ASSERT_EQ(got->slabs.size(), 1u);
+    EXPECT_EQ(leased_bytes(), units * kUnit);
+    EXPECT_EQ(daemon.give_back(1, key, arena, got->slabs)->returned, 1u);
+    EXPECT_EQ(leased_bytes(), 0u);
+  }
+  expect_exact(daemon, 0);
+}
+
+TEST_F(Leases, WaitingLeaseIsServedWhenMemoryComesBack) {
+  const SessionKey holder = daemon.open_attached("a", "holder");
+  const auto all = daemon.allocate(0, holder, arena, 8 * kMiB);
+  ASSERT_TRUE(all.ok());
+  LeaseArgs a = args(3);
+  a.wait_ms = 600'000;
+  auto waiting = daemon.lease_later(1, a);
+  EXPECT_NE(waiting.wait_for(std::chrono::milliseconds(20)), std::future_status::ready);
+  ASSERT_EQ(daemon.free(0, holder, arena, refs_of(*all))->done, 1u);
+  const auto got = waiting.get();
+  ASSERT_TRUE(got.ok()) << got.error().message;
+  EXPECT_EQ(got->slabs.size(), 3u);
+}
+
+TEST_F(Leases, WaitOfALeaseRunsOutAndItsSessionsEndEndsIt) {
+  const SessionKey holder = daemon.open_attached("a", "holder");
+  ASSERT_TRUE(daemon.allocate(0, holder, arena, 8 * kMiB).ok());
+  LeaseArgs a = args();
+  a.wait_ms = 30;
+  expect_refused(a, Error::kWaitExpired, "waited 30 ms for 1 slab");
+  a.wait_ms = 600'000;
+  auto waiting = daemon.lease_later(1, a);
+  ASSERT_TRUE(daemon.close(key).ok());
+  EXPECT_EQ(waiting.get().error().error, Error::kUnknownSession);
+}
+
+TEST_F(Leases, ReturnNamesWhatIsNotTheSessions) {
+  const SessionKey other = daemon.open_attached("a", "other", AttachMode::kPeer);
+  LeaseArgs theirs = args();
+  theirs.session = other;
+  theirs.heap_id = *daemon.open_heap(0, other, arena);
+  const std::uint32_t foreign = daemon.lease(0, theirs)->slabs[0];
+  ASSERT_TRUE(daemon.allocate(0, other, arena, 64).ok());   // a slab of a shard's
+  const auto mine = daemon.lease(0, args(2));
+  std::vector<std::uint32_t> named{mine->slabs[0], foreign, mine->slabs[1], mine->slabs[0], 128, 0xffffffff};
+  for (std::uint32_t slab = 0; slab < 128; ++slab)
+    if (slab != foreign && slab != mine->slabs[0] && slab != mine->slabs[1]) named.push_back(slab);
+  const auto answer = daemon.give_back(1, key, arena, named);
+  ASSERT_TRUE(answer.ok());
+  EXPECT_EQ(answer->returned, 2u);
+  EXPECT_EQ(answer->refused.size(), named.size() - 2);
+  EXPECT_EQ(leased_bytes(), kUnit);
+  EXPECT_EQ(daemon.give_back(0, key, arena, std::vector<std::uint32_t>(16385)).error().error, Error::kInvalidCount);
+  expect_exact(daemon, 1);
+}
+
+TEST_F(Leases, ResumeTakesBackWhatThePeerDoesNotKnow) {
+  const auto known = daemon.lease(0, args(3)), lost = daemon.lease(1, args(2));
+  const std::uint16_t lost_heap = *daemon.open_heap(0, key, arena);
+  std::vector<std::uint32_t> named = known->slabs;
+  named.push_back(127);
+  named.push_back(1u << 30);
+  const auto answer = daemon.resume(1, key, arena, named, {heap});
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+  EXPECT_EQ(answer->taken_back, 2u);
+  EXPECT_EQ(answer->unknown, (std::vector<std::uint32_t>{127, 1u << 30}));
+  EXPECT_EQ(leased_bytes(), 3 * kUnit);
+  EXPECT_EQ(*daemon.open_heap(0, key, arena), lost_heap);   // nobody's until now
+  const auto wrong = daemon.resume(0, key, arena, known->slabs, {heap, 999});
+  EXPECT_EQ(wrong.error().error, Error::kInvalidOption);
+  EXPECT_TRUE(has(wrong.error().message, "heap 999"));
+  EXPECT_EQ(daemon.resume(0, key, arena, std::vector<std::uint32_t>(1048577), {}).error().error, Error::kInvalidCount);
+  EXPECT_EQ(leased_bytes(), 3 * kUnit);
+}
+
+TEST_F(Leases, HeapIdsRunOutAndComeBackWithTheSessionsEnd) {
+  const SessionKey many = daemon.open_attached("a", "many", AttachMode::kPeer);
+  for (std::uint32_t i = 0; i < 2048 - 256 - 1; ++i) ASSERT_TRUE(daemon.open_heap(i % 2, many, arena).ok()) << i;
+  const auto none = daemon.open_heap(0, key, arena);
+  ASSERT_FALSE(none.ok());
+  EXPECT_EQ(none.error().error, Error::kQuotaDaemon);
+  EXPECT_TRUE(has(none.error().message, "1792 heap ids"));
+  ASSERT_TRUE(daemon.close(many).ok());
+  EXPECT_TRUE(daemon.open_heap(0, key, arena).ok());
+}
+
+TEST_F(Leases, ArenaWithLeasesMayBeDeleted) {
+  ASSERT_TRUE(daemon.lease(0, args(100)).ok());
+  EXPECT_EQ(daemon.remove("a").error().error, Error::kArenaBusy);
+  ASSERT_TRUE(daemon.remove("a", true).ok());
+  expect_refused(args(), Error::kUnknownArena, "does not exist");
+  ASSERT_TRUE(daemon.create("a", 8 * kMiB).ok());
+  EXPECT_TRUE(daemon.close(key).ok());
+  expect_exact(daemon, 0);
+}
+
+TEST_F(Leases, NothingIsLeasedFromAQuarantinedArena) {
+  PeerClient vandal(daemon, "a", "vandal");
+  const auto slabs = vandal.lease(64, 2);
+  vandal.allocate(64, 10);
+  EXPECT_EQ(vandal.process.command("peer scribble " + std::to_string(slabs[0])), "scribbled");
+  ASSERT_TRUE(daemon.create("b", 8 * kMiB).ok());
+  vandal.process.kill();
+  EXPECT_TRUE(eventually([&] { return daemon.arena("a")->quarantined; }));
+  expect_refused(args(), Error::kQuarantined, "is quarantined");
+  const SessionKey other = daemon.open_attached("b");
+  const auto audit = daemon.audit("b");
+  EXPECT_TRUE(audit->exact);
+  EXPECT_TRUE(daemon.allocate(0, other, daemon.arena("b")->id, 64).ok());
+}
+
+}  // namespace
+}  // namespace arenad::server

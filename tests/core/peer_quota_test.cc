@@ -1,0 +1,126 @@
+// Byte limits of sessions in arenas with peers: leases count whole, and what changed hands in memory is counted anew.
+#include "tests/core/peer_client.h"
+
+namespace arenad::server {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+constexpr std::uint64_t kUnit = kSlabUnitBytes;
+
+class PeerQuota : public ::testing::Test {
+ protected:
+  void SetUp() override { arena = daemon.create("a", 32 * kMiB)->id; }
+  static EngineOptions options() {
+    EngineOptions o;
+    o.tunables = {{"keepalive_grace_ms", "600000"}};
+    return o;
+  }
+  Daemon daemon{2, options()};
+  std::uint32_t arena = 0;
+};
+
+TEST_F(PeerQuota, LeasesCountWholeAndUntilTheyAreReturned) {
+  PeerClient peer(daemon, "a", "peer", 16 * kUnit);
+  const auto got = daemon.lease(0, peer.lease_args(64, 100));
+  ASSERT_TRUE(got.ok());
+  EXPECT_EQ(got->slabs.size(), 16u);
+  const auto refused = daemon.lease(1, peer.lease_args(64, 1));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().error, Error::kQuotaSession);
+  EXPECT_NE(refused.error().message.find("1 MiB of its limit of 1 MiB"), std::string::npos) << refused.error().message;
+  // Allocation through the daemon is under the same limit, blocks on its own leases cost nothing more.
+  EXPECT_EQ(daemon.allocate(0, peer.key, arena, 64).error().error, Error::kQuotaSession);
+  peer.give(64, got->slabs);
+  peer.allocate(64, 16 * 1024);
+  EXPECT_EQ(daemon.give_back(1, peer.key, arena, {got->slabs[0]})->returned, 1u);   // with 1024 blocks out: they count still
+  EXPECT_EQ(daemon.lease(0, peer.lease_args(64, 1)).error().error, Error::kQuotaSession);
+  const auto spare = daemon.close(peer.key);
+  EXPECT_EQ(spare->blocks, 16u * 1024);
+}
+
+TEST_F(PeerQuota, ReturnedLeasesMayBeTakenAgain) {
+  PeerClient peer(daemon, "a", "peer", 4 * kUnit);
+  for (int i = 0; i < 10; ++i) {
+    const auto got = daemon.lease(i % 2, peer.lease_args(64, 10));
+    ASSERT_TRUE(got.ok()) << got.error().message;
+    ASSERT_EQ(got->slabs.size(), 4u);
+    ASSERT_EQ(daemon.give_back(1, peer.key, arena, got->slabs)->returned, 4u);
+  }
+}
+
+TEST(PeerQuotaLimits, SessionsOwnLimitIsAtMostTheDaemons) {
+  EngineOptions options;
+  options.limits.max_session_bytes = 4 * kUnit;
+  Daemon daemon(1, options);
+  const auto arena = daemon.create("a", 8 * kMiB);
+  for (const std::uint64_t asked : {std::uint64_t{0}, std::uint64_t{3 * kUnit}, ~std::uint64_t{0}}) {
+    const SessionKey key = daemon.open_attached("a", "s", AttachMode::kRemote, asked);
+    const std::uint32_t most = asked == 3 * kUnit ? 3 : 4;
+    EXPECT_EQ(daemon.allocate(0, key, arena->id, kUnit, most + 1).error().error, Error::kQuotaSession);
+    EXPECT_TRUE(daemon.allocate(0, key, arena->id, kUnit, most).ok());
+    EXPECT_EQ(daemon.allocate(0, key, arena->id, 8).error().error, Error::kQuotaSession);
+    ASSERT_TRUE(daemon.close(key).ok());
+  }
+}
+
+TEST(PeerQuotaLimits, IdThatIsUsedAgainHasTheLimitOfItsNewSession) {
+  EngineOptions options;
+  options.limits.max_sessions = 1;
+  Daemon daemon(1, options);
+  const auto arena = daemon.create("a", 8 * kMiB);
+  const SessionKey small = daemon.open_attached("a", "small", AttachMode::kRemote, kUnit);
+  EXPECT_FALSE(daemon.allocate(0, small, arena->id, kUnit, 2).ok());
+  ASSERT_TRUE(daemon.close(small).ok());
+  const SessionKey free = daemon.open_attached("a", "free");
+  EXPECT_TRUE(daemon.allocate(0, free, arena->id, kUnit, 20).ok());
+}
+
+// The daemon sees nothing of it when a peer frees what a shard allocated for somebody.
+TEST_F(PeerQuota, FreesThatThePeerMadeInMemoryAreCountedBeforeTheHolderIsRefused) {
+  PeerClient peer(daemon, "a");
+  const SessionKey key = daemon.open_attached("a", "holder", AttachMode::kRemote, 8 * kUnit);
+  auto got = daemon.allocate(0, key, arena, kUnit, 8);
+  ASSERT_TRUE(got.ok());
+  EXPECT_EQ(daemon.allocate(1, key, arena, kUnit).error().error, Error::kQuotaSession);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(peer.on("free", refs_of(*got)), "done=8");
+    ASSERT_TRUE(eventually([&] {
+      got = daemon.allocate(i % 2, key, arena, kUnit, 8);
+      return got.ok();   // at once, but for the pause between two counts
+    })) << got.error().message;
+  }
+}
+
+// Nor when it takes over: then the new holder has more than was counted, and the next count shows it.
+TEST_F(PeerQuota, TakeOversInMemoryAreCountedToo) {
+  PeerClient peer(daemon, "a", "peer", 8 * kUnit);
+  const SessionKey key = daemon.open_attached("a", "holder");
+  const auto got = daemon.allocate(0, key, arena, kUnit, 6);
+  EXPECT_EQ(peer.on("acquire", refs_of(*got)), "done=6");
+  EXPECT_TRUE(daemon.lease(0, peer.lease_args(64, 8)).ok());   // not noticed yet
+  EXPECT_EQ(daemon.lease(0, peer.lease_args(64, 1)).error().error, Error::kQuotaSession);
+  const auto text = daemon.allocate(0, peer.key, arena, 64).error().message;
+  EXPECT_NE(text.find("holds 896 KiB of its limit of 512 KiB"), std::string::npos) << text;
+}
+
+TEST_F(PeerQuota, ManyRequestsAtTheLimitAreAllAnswered) {
+  PeerClient peer(daemon, "a", "peer", 8 * kUnit);
+  ASSERT_TRUE(daemon.lease(0, peer.lease_args(64, 8)).ok());
+  std::vector<std::future<Answer<LeasedSlabs>>> leases;
+  std::vector<std::future<Answer<AllocatedBlocks>>> allocations;
+  for (std::uint32_t i = 0; i < 20; ++i) {
+    LeaseArgs args = peer.lease_args(64, 1);
+    args.wait_ms = i % 3 == 0 ? 600'000 : 0;   // waiting is for memory, a limit is no reason to
+    leases.push_back(daemon.lease_later(i % 2, args));
+    AllocateArgs allocate;
+    allocate.session = peer.key;
+    allocate.arena_id = arena;
+    allocate.size_bytes = 64;
+    allocations.push_back(daemon.allocate_later(i % 2, allocate));
+  }
+  for (auto& lease : leases) EXPECT_EQ(lease.get().error().error, Error::kQuotaSession);
+  for (auto& allocation : allocations) EXPECT_EQ(allocation.get().error().error, Error::kQuotaSession);
+}
+
+}  // namespace
+}  // namespace arenad::server

@@ -1,0 +1,198 @@
+// Memory rounds with peers: who is asked to trim, when, and how long the others wait for it.
+#include <mutex>
+
+#include "tests/core/peer_client.h"
+
+namespace arenad::server {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+
+EngineOptions quiet_options() {
+  EngineOptions options;
+  options.tunables = {{"keepalive_grace_ms", "600000"}, {"idle_drain_ms", "60000"}, {"commit_ahead_superslabs", "0"}};
+  return options;
+}
+
+// A peer's KeepAlive stream: notes what it is asked, and answers on a thread of its own when it is told how.
+class Stream {
+ public:
+  using Answerer = std::function<void(const SessionEvent&)>;
+  Stream(PeerClient& peer, std::uint64_t id, Answerer answer = {}) : peer_(peer), id_(id), answer_(std::move(answer)) {
+    EXPECT_TRUE(peer.daemon.keep(peer.key, id, [this](const SessionEvent& event) {
+      if (event.kind != SessionEvent::Kind::kTrim) return;
+      const std::lock_guard lock(mutex_);
+      asked_.push_back(event);
+      if (answer_) answering_.emplace_back([this, event] { answer_(event); });
+    }).ok());
+  }
+  ~Stream() {
+    // After this the control thread calls nothing of it.
+    peer_.daemon.control().keepalive_lost(peer_.key, id_);
+    peer_.daemon.sessions();
+  }
+  std::vector<SessionEvent> asked() {
+    const std::lock_guard lock(mutex_);
+    return asked_;
+  }
+  void done(const SessionEvent& event) { peer_.daemon.control().keepalive_trimmed(peer_.key, event.round, event.arena_id); }
+
+ private:
+  PeerClient& peer_;
+  const std::uint64_t id_;
+  std::mutex mutex_;
+  std::vector<SessionEvent> asked_;
+  const Answerer answer_;
+  std::vector<std::jthread> answering_;
+};
+
+class PeerTrim : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    arena = daemon.create("a", 8 * kMiB)->id;
+    key = daemon.open_attached("a", "remote");
+  }
+  std::uint64_t took_ms(const std::function<void()>& f) {
+    const std::uint64_t before = now_ns();
+    f();
+    return (now_ns() - before) / kNsPerMs;
+  }
+  Daemon daemon{2, quiet_options()};
+  std::uint32_t arena = 0;
+  SessionKey key;
+};
+
+TEST_F(PeerTrim, AllocationIsServedFromWhatAPeerReturns) {
+  PeerClient peer(daemon, "a");
+  peer.lease(64, 128);   // all of it
+  const auto refs = peer.allocate(64, 5);
+  Stream* stream = nullptr;
+  Stream open(peer, 1, [&](const SessionEvent& event) {
+    EXPECT_EQ(event.arena_id, arena);
+    EXPECT_EQ(peer.trim(1)->returned, 127u);
+    stream->done(event);
+  });
+  stream = &open;
+  const auto got = daemon.allocate(0, key, arena, 1 * kMiB);
+  ASSERT_TRUE(got.ok()) << got.error().message;
+  EXPECT_EQ(open.asked().size(), 1u);
+  // What the shards can do by themselves is nothing to ask peers for.
+  ASSERT_TRUE(daemon.free(1, key, arena, refs_of(*got)).ok());
+  EXPECT_TRUE(daemon.allocate(0, key, arena, 4 * kMiB).ok());
+  EXPECT_EQ(open.asked().size(), 1u);
+  expect_exact(daemon, 6);
+}
+
+TEST_F(PeerTrim, LeaseIsServedFromWhatAnotherPeerReturns) {
+  PeerClient rich(daemon, "a", "rich"), poor(daemon, "a", "poor");
+  rich.lease(64, 128);
+  Stream* stream = nullptr;
+  Stream open(rich, 1, [&](const SessionEvent& event) {
+    EXPECT_EQ(rich.trim()->returned, 128u);
+    stream->done(event);
+  });
+  stream = &open;
+  EXPECT_EQ(daemon.lease(1, poor.lease_args(256, 10))->slabs.size(), 10u);
+}
+
+TEST_F(PeerTrim, StoppedPeerHoldsUpOneRoundAndNoOther) {
+  PeerClient peer(daemon, "a");
+  peer.lease(64, 128);
+  Stream stream(peer, 1);   // never answers
+  Answer<AllocatedBlocks> got = Failure{};
+  const std::uint64_t first = took_ms([&] { got = daemon.allocate(0, key, arena, 64); });
+  EXPECT_EQ(got.error().error, Error::kArenaFull);
+  EXPECT_GE(first, 195u);
+  EXPECT_LT(first, 2000u);
+  const std::uint64_t second = took_ms([&] { got = daemon.allocate(0, key, arena, 64); });
+  EXPECT_EQ(got.error().error, Error::kArenaFull);
+  EXPECT_LT(second, 150u);
+  ASSERT_EQ(stream.asked().size(), 1u);
+  // It goes on: from then on it is asked again, and what it returns serves.
+  EXPECT_EQ(peer.trim()->returned, 128u);
+  stream.done(stream.asked()[0]);
+  EXPECT_TRUE(daemon.allocate(0, key, arena, 64).ok());
+  peer.lease(4096, 127);
+  std::thread late([&] {
+    EXPECT_TRUE(eventually([&] { return stream.asked().size() == 2; }));
+    EXPECT_GE(peer.trim()->returned, 127u);
+    stream.done(stream.asked()[1]);
+  });
+  EXPECT_TRUE(daemon.allocate(0, key, arena, 1 * kMiB).ok());
+  late.join();
+}
+
+TEST_F(PeerTrim, AnswerOfAnotherRoundOrOfNobodyCountsForNothing) {
+  PeerClient peer(daemon, "a");
+  peer.lease(64, 128);
+  Stream* stream = nullptr;
+  Stream open(peer, 1, [&](const SessionEvent& event) {
+    stream->done({event.kind, event.round - 1, event.arena_id});
+    stream->done({event.kind, event.round, static_cast<std::uint16_t>(event.arena_id + 1)});
+    SessionKey forged = peer.key;
+    forged.secret ^= 1;
+    daemon.control().keepalive_trimmed(forged, event.round, event.arena_id);
+    daemon.control().keepalive_trimmed(peer.key, event.round, 1u << 20);
+  });
+  stream = &open;
+  Answer<AllocatedBlocks> got = Failure{};
+  EXPECT_GE(took_ms([&] { got = daemon.allocate(0, key, arena, 64); }), 195u);
+  EXPECT_EQ(got.error().error, Error::kArenaFull);
+}
+
+// The round waits until the dead one's leases are adopted, so the allocation gets them.
+TEST_F(PeerTrim, PeerThatDiesInsteadOfAnsweringLeavesItsMemory) {
+  PeerClient peer(daemon, "a");
+  peer.lease(64, 128);
+  peer.allocate(64, 100'000);
+  Stream stream(peer, 1, [&](const SessionEvent&) { peer.process.kill_without_wait(); });
+  const auto got = daemon.allocate(0, key, arena, 1 * kMiB);
+  EXPECT_TRUE(got.ok()) << got.error().message;
+}
+
+TEST_F(PeerTrim, PeerWhoseStreamIsLostIsNotWaitedFor) {
+  PeerClient peer(daemon, "a");
+  peer.lease(64, 128);
+  Stream stream(peer, 1, [&](const SessionEvent&) { daemon.control().keepalive_lost(peer.key, 1); });
+  Answer<AllocatedBlocks> got = Failure{};
+  EXPECT_LT(took_ms([&] { got = daemon.allocate(0, key, arena, 64); }), 195u);
+  EXPECT_EQ(got.error().error, Error::kArenaFull);
+  EXPECT_LT(took_ms([&] { got = daemon.allocate(0, key, arena, 64); }), 195u);   // without a stream nobody is asked
+  EXPECT_EQ(stream.asked().size(), 1u);
+}
+
+TEST_F(PeerTrim, WaiterIsServedByWhatAPeerFreesInItsOwnTime) {
+  PeerClient peer(daemon, "a");
+  peer.lease(64, 128);
+  Stream stream(peer, 1);
+  AllocateArgs args;
+  args.session = key;
+  args.arena_id = arena;
+  args.size_bytes = 64;
+  args.wait_ms = 600'000;
+  auto waiting = daemon.allocate_later(1, args);
+  ASSERT_TRUE(eventually([&] { return stream.asked().size() == 1; }));
+  EXPECT_EQ(peer.trim()->returned, 128u);
+  EXPECT_TRUE(waiting.get().ok());
+}
+
+TEST_F(PeerTrim, ArenaDeletedWhileItsPeerIsAsked) {
+  PeerClient peer(daemon, "a");
+  peer.lease(64, 128);
+  Stream stream(peer, 1);
+  auto waiting = daemon.allocate_later(1, [&] {
+    AllocateArgs args;
+    args.session = key;
+    args.arena_id = arena;
+    args.size_bytes = 64;
+    return args;
+  }());
+  ASSERT_TRUE(eventually([&] { return stream.asked().size() == 1; }));
+  ASSERT_TRUE(daemon.remove("a", true).ok());
+  EXPECT_EQ(waiting.get().error().error, Error::kUnknownArena);
+  ASSERT_TRUE(daemon.create("a", 8 * kMiB).ok());
+  expect_exact(daemon, 0);
+}
+
+}  // namespace
+}  // namespace arenad::server

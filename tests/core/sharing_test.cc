@@ -1,0 +1,134 @@
+// Share and release through the daemon, among each other and with peers that do it in memory.
+#include "tests/core/peer_client.h"
+
+namespace arenad::server {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+
+class Sharing : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    arena = daemon.create("a", 16 * kMiB)->id;
+    alice = daemon.open_attached("a", "alice");
+    bob = daemon.open_attached("a", "bob");
+  }
+  static EngineOptions options() {
+    EngineOptions o;
+    o.tunables = {{"keepalive_grace_ms", "600000"}};
+    return o;
+  }
+  std::vector<std::uint64_t> allocate(SessionKey key, std::uint32_t count, std::uint32_t shard = 0) {
+    return refs_of(*daemon.allocate(shard, key, arena, 1024, count));
+  }
+  BlockInfo::State state(std::uint64_t ref) { return (*daemon.describe(0, alice, arena, {ref}))[0].state; }
+  static Error first_error(const Answer<PerRefAnswer>& answer) {
+    return answer.ok() && !answer->errors.empty() ? answer->errors[0].error : Error::kNone;
+  }
+  Daemon daemon{2, options()};
+  std::uint32_t arena = 0;
+  SessionKey alice, bob;
+};
+
+TEST_F(Sharing, LastOneOutFreesTheBlock) {
+  const auto refs = allocate(alice, 3);
+  EXPECT_EQ(daemon.share(0, alice, arena, refs)->done, 3u);
+  EXPECT_EQ(daemon.share(1, bob, arena, refs)->done, 3u);
+  EXPECT_EQ(daemon.share(1, bob, arena, refs)->done, 3u);   // again is nothing
+  EXPECT_EQ(daemon.release(0, alice, arena, refs)->done, 3u);
+  EXPECT_EQ(state(refs[0]), BlockInfo::State::kShared);
+  EXPECT_EQ(first_error(daemon.release(0, alice, arena, {refs[0]})), Error::kNotHolder);
+  expect_exact(daemon, 3);
+  EXPECT_EQ(daemon.release(1, bob, arena, refs)->done, 3u);
+  EXPECT_EQ(daemon.stats()->held_blocks, 0u);
+  EXPECT_EQ(first_error(daemon.share(0, bob, arena, {refs[0]})), Error::kDoubleFree);
+  expect_exact(daemon, 0);
+}
+
+TEST_F(Sharing, HolderMustShareFirstAndNobodyFreesWhatIsShared) {
+  const auto refs = allocate(alice, 1);
+  const auto early = daemon.share(0, bob, arena, refs);
+  ASSERT_EQ(early->errors.size(), 1u);
+  EXPECT_EQ(early->errors[0].error, Error::kNotHolder);
+  EXPECT_NE(early->errors[0].message.find("is not shared"), std::string::npos);
+  EXPECT_EQ(early->done, 0u);
+  ASSERT_EQ(daemon.share(0, alice, arena, refs)->done, 1u);
+  EXPECT_EQ(first_error(daemon.free(0, alice, arena, refs)), Error::kNotHolder);
+  EXPECT_EQ(first_error(daemon.acquire(0, bob, arena, refs)), Error::kNotHolder);
+  EXPECT_EQ(first_error(daemon.release(0, bob, arena, refs)), Error::kNotHolder);
+  EXPECT_EQ(first_error(daemon.share(0, alice, arena, {0x1234})), Error::kForeignRef);
+  EXPECT_EQ(first_error(daemon.release(0, alice, arena, {0x1234})), Error::kForeignRef);
+  EXPECT_EQ(daemon.share(0, alice, arena, std::vector<std::uint64_t>(16385)).error().error, Error::kInvalidCount);
+  EXPECT_EQ(daemon.release(0, alice, arena, std::vector<std::uint64_t>(16385)).error().error, Error::kInvalidCount);
+  const SessionKey reader = daemon.open_attached("a", "reader", AttachMode::kReader);
+  EXPECT_EQ(daemon.share(0, reader, arena, refs).error().error, Error::kReadOnly);
+  EXPECT_EQ(daemon.release(0, reader, arena, refs).error().error, Error::kReadOnly);
+}
+
+TEST_F(Sharing, EndOfASharerIsARelease) {
+  const auto both = allocate(alice, 10), bobs = allocate(bob, 5, 1);
+  ASSERT_EQ(daemon.share(0, alice, arena, both)->done, 10u);
+  ASSERT_EQ(daemon.share(0, bob, arena, both)->done, 10u);
+  ASSERT_EQ(daemon.share(0, bob, arena, bobs)->done, 5u);
+  const auto given = daemon.close(bob);
+  EXPECT_EQ(given->blocks, 5u);
+  EXPECT_EQ(daemon.stats()->held_blocks, 10u);
+  expect_exact(daemon, 10);
+  EXPECT_EQ(daemon.close(alice)->blocks, 10u);
+  expect_exact(daemon, 0);
+}
+
+TEST_F(Sharing, FortyEightSessionsShareThenTheirSlotsComeBack) {
+  std::vector<SessionKey> sharers;
+  for (int i = 0; i < 48; ++i) {
+    sharers.push_back(daemon.open_attached("a"));
+    ASSERT_EQ(daemon.share(0, sharers.back(), arena, allocate(sharers.back(), 1))->done, 1u) << i;
+  }
+  const auto one_more = allocate(alice, 1);
+  EXPECT_EQ(first_error(daemon.share(0, alice, arena, one_more)), Error::kSharersFull);
+  ASSERT_TRUE(daemon.close(sharers[7]).ok());
+  EXPECT_EQ(daemon.share(0, alice, arena, one_more)->done, 1u);
+  expect_exact(daemon, 48);
+}
+
+TEST_F(Sharing, EachSharerIsChargedAndEachBlockIsHeldOnce) {
+  const SessionKey small = daemon.open_attached("a", "small", AttachMode::kRemote, 4096);
+  const auto refs = allocate(alice, 6);
+  ASSERT_EQ(daemon.share(0, alice, arena, refs)->done, 6u);
+  const auto shared = daemon.share(0, small, arena, refs);
+  EXPECT_EQ(shared->done, 4u);
+  EXPECT_EQ(shared->errors[0].error, Error::kQuotaSession);
+  EXPECT_EQ(daemon.release(1, small, arena, {refs[0]})->done, 1u);
+  EXPECT_EQ(daemon.share(1, small, arena, {refs[5]})->done, 1u);
+  EXPECT_EQ(daemon.arena("a")->held_blocks, 6u);
+  const auto holders = wait_for<Holders>([&](auto done) { daemon.control().list_holders("a", 0, done); });
+  ASSERT_EQ(holders->rows.size(), 2u);
+  EXPECT_EQ(holders->rows[0].session_name, "alice");
+  EXPECT_EQ(holders->rows[0].blocks, 6u);
+  EXPECT_EQ(holders->rows[1].session_name, "small");
+  EXPECT_EQ(holders->rows[1].blocks, 4u);
+  EXPECT_EQ(holders->total_blocks, 6u);
+}
+
+TEST_F(Sharing, PeersAndTheDaemonShareTheSameBlocks) {
+  auto peer = std::make_unique<PeerClient>(daemon, "a");
+  peer->lease(1024, 1);
+  const auto theirs = peer->allocate(1024, 10);
+  const auto servers = allocate(alice, 10);
+  EXPECT_EQ(peer->on("share", theirs), "done=10");
+  EXPECT_EQ(daemon.share(0, alice, arena, theirs)->done, 10u);
+  EXPECT_EQ(daemon.share(1, alice, arena, servers)->done, 10u);
+  EXPECT_EQ(peer->on("share", servers), "done=10");
+  EXPECT_EQ(peer->on("release", theirs), "done=10");
+  EXPECT_EQ(daemon.release(0, alice, arena, servers)->done, 10u);
+  expect_exact(daemon, 20);
+  peer->process.kill();   // its own slab lives on: alice shares what is in it
+  ASSERT_TRUE(eventually([&] { return daemon.sessions().size() == 2; }));
+  EXPECT_EQ(daemon.arena("a")->held_blocks, 10u);
+  expect_exact(daemon, 10);
+  EXPECT_EQ(daemon.release(1, alice, arena, theirs)->done, 10u);
+  expect_exact(daemon, 0);
+}
+
+}  // namespace
+}  // namespace arenad::server
