@@ -1,0 +1,267 @@
+// Peers of a real daemon: the same calls as in any mode, served in this process.
+#include <algorithm>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "tests/client/daemon.h"
+
+namespace arenad::client {
+namespace {
+
+class PeerTest : public ClientTest {
+ protected:
+  std::uint64_t leased(const Session& session) const {
+    for (const SessionInfo& s : must(Admin(client).sessions()))
+      if (s.id == session.id()) return s.attachments.empty() ? 0 : s.attachments[0].held_bytes;
+    return 0;
+  }
+};
+
+TEST_F(PeerTest, AllocatesWritesAndFreesLikeAnyOther) {
+  auto a = attach(AttachMode::kPeer);
+  EXPECT_EQ(a.arena.mode(), AttachMode::kPeer);
+  Block block = must(a.arena.allocate(1000, {.tag = 5}));
+  ASSERT_NE(block.data(), nullptr);
+  EXPECT_GE(block.size_bytes(), 1000u);
+  std::memset(block.data(), 1, block.size_bytes());
+  const Ref ref = block.ref();
+  const auto info = must(a.arena.describe(std::span(&ref, 1))).at(0);
+  EXPECT_EQ(info.state, BlockState::kHeld);
+  EXPECT_EQ(info.holder, a.session.id());
+  EXPECT_EQ(info.tag, 5u);
+  EXPECT_EQ(info.usable_bytes, block.size_bytes());
+  EXPECT_EQ(must(a.arena.ref_at(block.data())), ref);
+  EXPECT_TRUE(block.free().ok());
+  EXPECT_EQ(a.arena.free(ref).reason, Error::kDoubleFree);
+  EXPECT_EQ(must(a.arena.describe(std::span(&ref, 1))).at(0).state, BlockState::kStale);
+}
+
+TEST_F(PeerTest, LargeBlocksAreSpansAndAlignmentIsKept) {
+  auto a = attach(AttachMode::kPeer);
+  const Block span = must(a.arena.allocate(5 << 20));
+  std::memset(span.data(), 1, span.size_bytes());
+  const Block aligned = must(a.arena.allocate(100, {.align_bytes = 4096}));
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(aligned.data()) % 4096, 0u);
+  EXPECT_EQ(a.arena.allocate(0).error().reason, Error::kInvalidSize);
+  EXPECT_EQ(a.arena.allocate(8, {.align_bytes = 24}).error().reason, Error::kInvalidAlignment);
+  EXPECT_EQ(a.arena.try_allocate(std::uint64_t{1} << 50).error(), Error::kInvalidSize);
+}
+
+TEST_F(PeerTest, LeanCallsAndBatches) {
+  auto a = attach(AttachMode::kPeer);
+  const auto one = a.arena.try_allocate(64, 3);
+  ASSERT_TRUE(one.ok());
+  EXPECT_EQ(a.arena.bytes(*one).size(), 64u);
+  EXPECT_EQ(a.arena.try_free(one->ref), Error::kNone);
+  EXPECT_EQ(a.arena.try_free(one->ref), Error::kDoubleFree);
+  const auto many = must(a.arena.allocate_many(256, 3000));
+  std::vector<Ref> refs;
+  for (const AllocatedBlock& b : many) refs.push_back(b.ref);
+  refs.push_back(refs[7]);
+  const BatchAnswer freed = must(a.arena.free(refs));
+  EXPECT_EQ(freed.done, 3000u);
+  ASSERT_EQ(freed.errors.size(), 1u);
+  EXPECT_EQ(freed.errors[0].index, 3000u);
+  EXPECT_EQ(freed.errors[0].status.reason, Error::kDoubleFree);
+  const std::uint64_t sizes[] = {8, 4096, 200'000};
+  for (const AllocatedBlock& b : must(a.arena.allocate_sizes(sizes))) EXPECT_TRUE(a.arena.free(b.ref).ok());
+  EXPECT_EQ(a.arena.allocate_many(8, kMaxBlocksPerCall + 1).error().reason, Error::kInvalidCount);
+}
+
+TEST_F(PeerTest, SteadyStateMakesNoCall) {
+  auto a = attach(AttachMode::kPeer);
+  auto b = attach(AttachMode::kPeer, 1);
+  const auto round = [&] {
+    std::vector<Block> blocks;
+    for (int i = 0; i < 2000; ++i) blocks.push_back(must(a.arena.allocate(8 + i)));
+    for (Block& block : blocks) block = must(b.arena.take(block.release()));
+    std::vector<Ref> refs;
+    for (Block& block : blocks) refs.push_back(block.ref());
+    EXPECT_EQ(must(b.arena.describe(refs)).size(), refs.size());
+  };
+  round();
+  // What was leased ahead goes back first.
+  std::uint64_t before = 0;
+  ASSERT_TRUE(eventually([&] {
+    round();
+    return client.calls_made() == std::exchange(before, client.calls_made());
+  }));
+  before = client.calls_made();
+  for (int i = 0; i < 100; ++i) round();
+  EXPECT_EQ(client.calls_made(), before);
+}
+
+TEST_F(PeerTest, ThreadsHaveHeapsAndTheNextThreadTakesOver) {
+  auto a = attach(AttachMode::kPeer);
+  std::vector<Block> blocks;
+  std::thread([&] { blocks.push_back(must(a.arena.allocate(64))); }).join();
+  const std::uint64_t before = client.calls_made();
+  std::thread([&] { blocks.push_back(must(a.arena.allocate(64))); }).join();
+  EXPECT_EQ(client.calls_made(), before);
+  Ref refs[] = {blocks[0].ref(), blocks[1].ref()};
+  const auto infos = must(a.arena.describe(refs));
+  EXPECT_EQ(infos[0].heap, infos[1].heap);
+}
+
+TEST_F(PeerTest, BlocksFreedByAnotherThreadComeHome) {
+  auto a = attach(AttachMode::kPeer);
+  std::vector<Block> blocks;
+  for (int i = 0; i < 1000; ++i) blocks.push_back(must(a.arena.allocate(100)));
+  const Ref last = blocks.back().ref();
+  std::thread([&] { blocks.clear(); }).join();
+  EXPECT_TRUE(eventually([&] {
+    const auto info = must(a.arena.describe(std::span(&last, 1))).at(0);
+    return info.state == BlockState::kStale && facts().held_blocks == 0;
+  }));
+}
+
+TEST_F(PeerTest, TwoSessionsOfOneProcessHandBlocksOver) {
+  auto a = attach(AttachMode::kPeer);
+  auto b = attach(AttachMode::kPeer, 1);
+  ASSERT_NE(a.arena.data().data(), b.arena.data().data());
+  Block block = must(a.arena.allocate(4096));
+  std::strcpy(reinterpret_cast<char*>(block.data()), "handed over");
+  Block taken = must(b.arena.take(block.release(), 9));
+  EXPECT_STREQ(reinterpret_cast<const char*>(taken.data()), "handed over");
+  must(a.session.close());
+  const Ref ref = taken.ref();
+  const auto info = must(b.arena.describe(std::span(&ref, 1))).at(0);
+  EXPECT_EQ(info.holder, b.session.id());
+  EXPECT_LT(info.heap, 256u);   // a shard adopted the slab
+  EXPECT_TRUE(taken.free().ok());
+}
+
+TEST_F(PeerTest, SharedBlockLivesUntilItsLastSharerReleasesIt) {
+  auto a = attach(AttachMode::kPeer);
+  auto b = attach(AttachMode::kPeer, 1);
+  const Ref ref = must(a.arena.allocate(100)).release();
+  EXPECT_EQ(must(b.arena.share(std::span(&ref, 1))).errors.at(0).status.reason, Error::kNotHolder);
+  EXPECT_TRUE(must(a.arena.share(std::span(&ref, 1))).all());
+  EXPECT_TRUE(must(b.arena.share(std::span(&ref, 1))).all());
+  EXPECT_EQ(a.arena.free(ref).reason, Error::kNotHolder);
+  EXPECT_TRUE(must(a.arena.release(std::span(&ref, 1))).all());
+  EXPECT_EQ(must(b.arena.describe(std::span(&ref, 1))).at(0).state, BlockState::kShared);
+  EXPECT_EQ(must(a.arena.release(std::span(&ref, 1))).errors.at(0).status.reason, Error::kNotHolder);
+  EXPECT_TRUE(must(b.arena.release(std::span(&ref, 1))).all());
+  EXPECT_EQ(must(b.arena.release(std::span(&ref, 1))).done, 0u);
+}
+
+TEST_F(PeerTest, DeathOfASharerReleases) {
+  auto b = attach(AttachMode::kPeer, 1);
+  Ref ref;
+  {
+    auto a = attach(AttachMode::kPeer);
+    ref = must(a.arena.allocate(100)).release();
+    EXPECT_TRUE(must(a.arena.share(std::span(&ref, 1))).all());
+    EXPECT_TRUE(must(b.arena.share(std::span(&ref, 1))).all());
+  }
+  EXPECT_EQ(must(b.arena.describe(std::span(&ref, 1))).at(0).state, BlockState::kShared);
+  EXPECT_TRUE(must(b.arena.release(std::span(&ref, 1))).all());
+}
+
+TEST_F(PeerTest, BlocksAndHandlesOutliveTheSession) {
+  auto a = attach(AttachMode::kPeer);
+  Block block = must(a.arena.allocate(64));
+  std::strcpy(reinterpret_cast<char*>(block.data()), "still here");
+  Block moved;
+  {
+    const ArenaHandle copy = a.arena;
+    must(a.session.close());
+    EXPECT_EQ(copy.allocate(64).error().reason, Error::kUnknownSession);
+    EXPECT_EQ(copy.try_allocate(64).error(), Error::kUnknownSession);
+    EXPECT_EQ(copy.try_free(block.ref()), Error::kUnknownSession);
+    a.arena = {};
+  }
+  moved = std::move(block);
+  EXPECT_STREQ(reinterpret_cast<const char*>(moved.data()), "still here");
+  EXPECT_EQ(moved.free().reason, Error::kUnknownSession);
+}
+
+TEST_F(PeerTest, SecondAttachmentIsTheFirstAndNoOtherModeReplacesIt) {
+  auto a = attach(AttachMode::kPeer);
+  const auto again = must(a.session.attach(arena_name, AttachMode::kPeer));
+  EXPECT_EQ(again.data().data(), a.arena.data().data());
+  EXPECT_EQ(a.session.attach(arena_name, AttachMode::kWriter).error().code, Code::kFailedPrecondition);
+}
+
+TEST_F(PeerTest, LimitOfTheSessionCountsLeases) {
+  Session session = must(Session::open(client, {.name = "small", .limit_bytes = 4 << 20}));
+  const auto arena = must(session.attach(arena_name, AttachMode::kPeer));
+  std::vector<Block> blocks;
+  Status refused;
+  while (refused.ok() && blocks.size() < 10'000) {
+    auto block = arena.allocate(4096);
+    if (block) blocks.push_back(std::move(*block));
+    else refused = block.error();
+  }
+  EXPECT_EQ(refused.reason, Error::kQuotaSession);
+  EXPECT_FALSE(refused.message.empty());
+  EXPECT_GE(blocks.size(), 900u);    // what is leased ahead of it was given back before the refusal
+  EXPECT_LE(blocks.size(), 1024u);
+  blocks.clear();
+  EXPECT_TRUE(arena.allocate(1 << 20).ok());   // of another shape, from what the blocks gave back
+}
+
+TEST_F(PeerTest, FullArenaTakesBackWhatOtherPeersDoNotNeed) {
+  auto a = attach(AttachMode::kPeer);
+  auto b = attach(AttachMode::kPeer, 1);
+  {
+    std::vector<Block> blocks;
+    for (;;) {
+      auto block = a.arena.allocate(50'000);
+      if (!block) {
+        EXPECT_EQ(block.error().reason, Error::kArenaFull);
+        break;
+      }
+      blocks.push_back(std::move(*block));
+    }
+    EXPECT_GT(blocks.size(), 1000u);
+  }
+  // All of it is cached in a's heap, or just gone back; b gets it at once.
+  const Block large = must(b.arena.allocate(50 << 20));
+  EXPECT_EQ(a.arena.allocate(40 << 20, {.wait_ms = 20}).error().reason, Error::kWaitExpired);
+}
+
+TEST_F(PeerTest, AllocationWaitsForMemoryThatAnotherGivesBack) {
+  auto a = attach(AttachMode::kPeer);
+  Block most = must(a.arena.allocate(40 << 20));
+  std::thread other([&] { EXPECT_TRUE(must(a.arena.allocate(40 << 20, {.wait_ms = 9000})).free().ok()); });
+  EXPECT_TRUE(most.free().ok());
+  other.join();
+}
+
+class HolderOnlyPeerTest : public PeerTest {
+ protected:
+  HolderOnlyPeerTest() { arena_options.holder_only = true; }
+};
+
+TEST_F(HolderOnlyPeerTest, OnlyTheHolderFrees) {
+  auto a = attach(AttachMode::kPeer, 0);
+  auto b = attach(AttachMode::kPeer, 1);
+  Block block = must(a.arena.allocate(64));
+  const Ref ref = block.ref();
+  EXPECT_EQ(b.arena.try_free(ref), Error::kNotHolder);
+  EXPECT_EQ(b.arena.free(ref).reason, Error::kNotHolder);
+  Block taken = must(b.arena.take(block.release()));
+  EXPECT_EQ(a.arena.try_free(ref), Error::kNotHolder);
+  EXPECT_TRUE(taken.free().ok());
+}
+
+class CanaryPeerTest : public PeerTest {
+ protected:
+  CanaryPeerTest() { arena_options.canary = true; }
+};
+
+TEST_F(CanaryPeerTest, CanariedBlocksWorkToo) {
+  auto a = attach(AttachMode::kPeer);
+  std::vector<Block> blocks;
+  for (int i = 0; i < 1000; ++i) {
+    blocks.push_back(must(a.arena.allocate(100 + i)));
+    std::memset(blocks.back().data(), 1, blocks.back().size_bytes());
+  }
+  for (Block& block : blocks) EXPECT_TRUE(block.free().ok());
+}
+
+}  // namespace
+}  // namespace arenad::client
