@@ -12,6 +12,7 @@
 #include "arenad/v1/admin.grpc.pb.h"
 #include "arenad/v1/arenas.grpc.pb.h"
 #include "arenad/v1/blocks.grpc.pb.h"
+#include "arenad/v1/heaps.grpc.pb.h"
 #include "arenad/v1/sessions.grpc.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -28,7 +29,7 @@ inline std::string reason_of(const grpc::Status& status) {
 
 struct Stubs {
   explicit Stubs(const std::shared_ptr<grpc::Channel>& channel)
-      : arenas(channel), sessions(channel), blocks(channel), admin(channel) {}
+      : arenas(channel), sessions(channel), blocks(channel), heaps(channel), admin(channel) {}
 
   grpc::Status create_arena(const std::string& name, std::uint64_t capacity_bytes, v1::Arena* arena) {
     grpc::ClientContext context;
@@ -37,9 +38,11 @@ struct Stubs {
     request.set_capacity_bytes(capacity_bytes);
     return arenas.CreateArena(&context, request, arena);
   }
-  grpc::Status open(v1::OpenSessionResponse* opened) {
+  grpc::Status open(v1::OpenSessionResponse* opened, std::uint64_t limit_bytes = 0) {
     grpc::ClientContext context;
-    return sessions.OpenSession(&context, v1::OpenSessionRequest(), opened);
+    v1::OpenSessionRequest request;
+    request.set_limit_bytes(limit_bytes);
+    return sessions.OpenSession(&context, request, opened);
   }
   v1::AuditReport audit() {
     grpc::ClientContext context;
@@ -52,15 +55,18 @@ struct Stubs {
   v1::Arenas::Stub arenas;
   v1::Sessions::Stub sessions;
   v1::Blocks::Stub blocks;
+  v1::Heaps::Stub heaps;
   v1::Admin::Stub admin;
 };
 
 class RemoteSession {
  public:
   // Opens a session and attaches it to `arena`, which must exist.
-  RemoteSession(const std::shared_ptr<grpc::Channel>& channel, const std::string& arena) : stubs(channel) {
+  RemoteSession(const std::shared_ptr<grpc::Channel>& channel, const std::string& arena,
+                v1::AttachMode mode = v1::ATTACH_MODE_REMOTE, std::uint64_t limit_bytes = 0)
+      : stubs(channel) {
     v1::OpenSessionResponse opened;
-    must(stubs.open(&opened), "OpenSession");
+    must(stubs.open(&opened, limit_bytes), "OpenSession");
     key = opened.session();
     stream_ = stubs.sessions.KeepAlive(&stream_context_);
     v1::KeepAliveRequest alive;
@@ -71,7 +77,7 @@ class RemoteSession {
     v1::AttachArenaRequest attach;
     *attach.mutable_session() = key;
     attach.set_arena(arena);
-    attach.set_mode(v1::ATTACH_MODE_REMOTE);
+    attach.set_mode(mode);
     v1::AttachArenaResponse attached;
     must(stubs.sessions.AttachArena(&context, attach, &attached), "AttachArena");
     arena_id = attached.arena().id();
@@ -110,6 +116,7 @@ class RemoteSession {
   }
   // Waits for what the daemon says on the KeepAlive stream; false at its end.
   bool next_event(v1::KeepAliveEvent* event) { return stream_->Read(event); }
+  bool say(const v1::KeepAliveRequest& request) { return stream_->Write(request); }
 
   static void must(const grpc::Status& status, const char* call) {
     if (!status.ok()) throw std::runtime_error(std::string(call) + ": " + status.error_message());
