@@ -8,6 +8,7 @@ namespace arenad::client {
 namespace {
 
 constexpr std::uint64_t kMostAheadBytes = 8 << 20;    // per class
+constexpr std::uint32_t kTicksPerReturn = 5;
 constexpr std::size_t kRunsPerReturn = 4096;          // in one call; the daemon takes 16384
 
 }  // namespace
@@ -29,7 +30,7 @@ std::uint32_t LeaseStock::most_ahead(std::uint32_t units) const {
 SlabIndex LeaseStock::pop(ClassStock& c) {
   const SlabIndex run = c.runs.back();
   c.runs.pop_back();
-  ++c.taken;
+  ++c.grown;
   c.least = std::min(c.least, static_cast<std::uint32_t>(c.runs.size()));
   return run;
 }
@@ -66,6 +67,7 @@ void LeaseStock::give_back(SlabIndex run) {
       ClassStock& c = classes_[what - 1];
       if (c.runs.size() < most_ahead(geometry_.size_class(what - 1u).slab_units)) {
         c.runs.push_back(run);
+        --c.grown;
       } else {
         class_of_run_[run.value] = 0;
         surplus_.push_back(run);
@@ -112,7 +114,7 @@ Answer<SlabIndex> LeaseStock::fetch(HeapId heap, const RunRequest& request, std:
     for (const SlabIndex run : runs) class_of_run_[run.value] = static_cast<std::uint8_t>(request.cls + 1);
     if (status.ok()) {
       put(c, runs, 1);
-      ++c.taken;
+      ++c.grown;
       c.least = 0;
     } else {
       c.target = 0;
@@ -164,18 +166,19 @@ void LeaseStock::return_surplus() {
 
 void LeaseStock::tick() {
   const std::lock_guard lock(mutex_);
+  const bool returning = ++ticks_ % kTicksPerReturn == 0;
   for (ClassStock& c : classes_) {
+    if (std::exchange(c.grown, 0) <= 0) c.target /= 2;
+    if (!returning) continue;
     const auto count = static_cast<std::uint32_t>(c.runs.size());
-    if (c.taken == 0) c.target /= 2;
     // The oldest ones go; those that were given back last are the warm ones.
-    const std::uint32_t unneeded = (std::min(c.least, count) + 3) / 4;
+    const std::uint32_t unneeded = (std::min(c.least, count) + 1) / 2;
     for (std::uint32_t i = 0; i < unneeded; ++i) {
       class_of_run_[c.runs[i].value] = 0;
       surplus_.push_back(c.runs[i]);
     }
     c.runs.erase(c.runs.begin(), c.runs.begin() + unneeded);
     c.least = count - unneeded;
-    c.taken = 0;
   }
 }
 

@@ -2,7 +2,8 @@
 //
 // Purpose: heaps take from it and give back to it without a call; the keeper leases ahead and returns what nobody needed. How far
 //   ahead: a class starts with nothing, and its target doubles each time it runs dry, to at most 8 MiB; it halves when a tick
-//   passes without a take. What stayed in stock over a whole tick is returned, a quarter at a time.
+//   passes in which the heaps gave back as much as they took. Of what stayed in stock over half a second half is returned, so
+//   that a load that breathes makes no calls.
 // Invariants: a run is in exactly one of: the stock, a heap, on its way to the daemon. It is used as what it was leased as (the
 //   ledger says it), in any heap of the session.
 // Threads: any, at once; one mutex, held for pushes and pops only. fetch, fill_ahead and return_surplus call the daemon.
@@ -50,8 +51,8 @@ class LeaseStock {
   struct ClassStock {
     std::vector<SlabIndex> runs;
     std::uint32_t target = 0;        // wanted in stock while the class grows
-    std::uint32_t least = 0;         // fewest in stock since the last tick
-    std::uint32_t taken = 0;         // since the last tick
+    std::uint32_t least = 0;         // fewest in stock since the last return
+    std::int32_t grown = 0;          // taken less given back since the last tick
     bool dry = false;                // somebody found it empty since the last lease
     bool fetching = false;           // a call of this class is under way, that waiters may wait for
   };
@@ -72,6 +73,7 @@ class LeaseStock {
   ZeroedArray<std::uint8_t> class_of_run_;         // by first unit: class + 1 of leased runs, kSpanRun for spans, 0 not leased
   static constexpr std::uint8_t kSpanRun = 255;
   std::vector<SlabIndex> surplus_;                 // to be returned
+  std::uint32_t ticks_ = 0;
   bool woken_ = false;                             // the keeper was told and has not come yet
 };
 
