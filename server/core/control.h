@@ -155,6 +155,8 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   void ask_peers(std::uint16_t arena_id, const std::vector<std::uint16_t>& peers, std::function<void()> then);
   void peer_answered(std::uint16_t arena_id, std::uint16_t session);
   void forget_asked(std::uint16_t session);   // nobody there answers any more
+  // Counts anew what a session with a limit is charged for.
+  void recount(std::uint16_t session, std::function<void()> then);
 
   // control_admin.cc
   void add_arena_stats(DaemonStats& stats, std::uint16_t scope, HeldShare held, const CensusResult& census);

@@ -163,12 +163,16 @@ void Control::delete_arena(std::string name, bool force, Done<Nothing> done) {
     for (const std::uint16_t id : record->sessions)
       if (SessionRecord* session = sessions_.find(id)) session->attached.erase(record->id());
     tokens_.drop_arena(record->id());
+    const std::set<std::uint16_t> sessions = record->sessions;
     std::shared_ptr<ArenaState> state = arenas_.remove(name).state;
     const std::uint16_t id = state->arena->id().value;
     arenas_changed();
     log_(concat("arena '", name, "' is deleted"));
     visit_all([id](Shard& shard) { shard.remove_arena(id); },
-              [this, id, state = std::move(state), done = std::move(done)]() mutable {
+              [this, id, sessions, state = std::move(state), done = std::move(done)]() mutable {
+                // What they held there counts against no limit any more.
+                for (const std::uint16_t session : sessions)
+                  if (shared_.session_bytes.limit(session) != 0) recount(session, [] {});
                 memory_rounds_.erase(id);
                 arenas_.release_id(id);
                 maintenance_.bury(std::move(state));

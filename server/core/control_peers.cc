@@ -79,32 +79,39 @@ void Control::keepalive_trimmed(SessionKey key, std::uint64_t round, std::uint32
 
 // ---- quotas --------------------------------------------------------------------------------------------------------------
 
-// Leases whole, and what the session holds elsewhere; of arenas without peers what the shards counted is exact.
 void Control::need_recount(std::uint16_t session, std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) {
   inbox_.push([this, session, arena_id, shard, ticket] {
-    SessionRecord* record = sessions_.find(session);
-    if (stopping_ || record == nullptr || record->reaping) return;  // its shards fail what is parked for it
-    std::vector<std::uint16_t> arenas;
-    for (const auto& [attached, mode] : record->attached) arenas.push_back(attached);
-    const std::int64_t before = shared_.session_bytes.held(session);
-    round<Shares>([session](Shard& s) { return s.held_by_arena(session); },
-                  [this, session, arena_id, shard, ticket, arenas, before](std::vector<Shares> by_shard) {
-      with_census(arenas, [this, session, arena_id, shard, ticket, before, by_shard = std::move(by_shard)](CensusResult census) {
-        std::int64_t bytes = 0;
-        for (const Shares& shares : by_shard)
-          for (const auto& [arena, share] : shares)
-            if (!census.contains(arena)) bytes += share.bytes;
-        for (const auto& [arena, counted] : census) {
-          if (const auto lease = counted->leases.find(session); lease != counted->leases.end()) bytes += lease->second.bytes;
-          if (const auto held = counted->elsewhere.find(session); held != counted->elsewhere.end()) bytes += held->second;
-        }
-        // What was reserved and given back meanwhile stays counted.
-        shared_.session_bytes.add(session, bytes - before);
-        Shard* const asking = shards_[shard].get();
-        asking->post([asking, arena_id, ticket] { asking->recounted(arena_id, ticket); });
-      });
+    recount(session, [this, arena_id, shard, ticket] {
+      Shard* const asking = shards_[shard].get();
+      asking->post([asking, arena_id, ticket] { asking->recounted(arena_id, ticket); });
     });
   });
+}
+
+// Leases whole, and what the session holds elsewhere; of arenas without peers what the shards counted is exact.
+void Control::recount(std::uint16_t session, std::function<void()> then) {
+  SessionRecord* record = sessions_.find(session);
+  if (stopping_ || record == nullptr || record->reaping) return;  // its shards fail what is parked for it
+  std::vector<std::uint16_t> arenas;
+  for (const auto& [attached, mode] : record->attached) arenas.push_back(attached);
+  const std::int64_t before = shared_.session_bytes.held(session);
+  round<Shares>(
+      [session](Shard& s) { return s.held_by_arena(session); },
+      [this, session, arenas, before, then = std::move(then)](std::vector<Shares> by_shard) {
+        with_census(arenas, [this, session, before, then, by_shard = std::move(by_shard)](CensusResult census) {
+          std::int64_t bytes = 0;
+          for (const Shares& shares : by_shard)
+            for (const auto& [arena, share] : shares)
+              if (!census.contains(arena)) bytes += share.bytes;
+          for (const auto& [arena, counted] : census) {
+            if (const auto lease = counted->leases.find(session); lease != counted->leases.end()) bytes += lease->second.bytes;
+            if (const auto held = counted->elsewhere.find(session); held != counted->elsewhere.end()) bytes += held->second;
+          }
+          // What was reserved and given back meanwhile stays counted.
+          shared_.session_bytes.add(session, bytes - before);
+          then();
+        });
+      });
 }
 
 }  // namespace arenad::server

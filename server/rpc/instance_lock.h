@@ -7,22 +7,11 @@
 
 #include <string>
 
-#include "allocator/error.h"
+#include "server/core/file_lock.h"
 
 namespace arenad::server {
 
-class InstanceLock {
- public:
-  // Makes the directory (0755) when it is not there, and takes the lock. Errors: kInvalidOption.
-  static Result<InstanceLock, Failure> take(const std::string& directory);
-  InstanceLock() = default;
-  InstanceLock(InstanceLock&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
-  InstanceLock& operator=(InstanceLock&& other) noexcept;
-  ~InstanceLock();
-
- private:
-  explicit InstanceLock(int fd) : fd_(fd) {}
-  int fd_ = -1;
-};
+// Makes the directory (0755) when it is not there, and takes the lock. Errors: kInvalidOption.
+Answer<FileLock> lock_socket_directory(const std::string& directory);
 
 }  // namespace arenad::server

@@ -2,6 +2,7 @@
 
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "server/rpc/block_messages.h"
@@ -29,7 +30,9 @@ void KeepAliveStream::on_read(bool ok) {
   if (!ok) return end({});        // the client ended it, or is gone
   reading_ = true;
   if (known_) {
-    for (const v1::TrimDone& trimmed : request_.trimmed()) owner_.control_.keepalive_trimmed(session_, trimmed.round(), trimmed.arena_id());
+    for (int i = 0; i < std::min<int>(request_.trimmed_size(), kMaxArenaId); ++i) {   // more than it can be asked for are noise
+      owner_.control_.keepalive_trimmed(session_, request_.trimmed(i).round(), request_.trimmed(i).arena_id());
+    }
     return stream_.Read(&request_, read_.tag());
   }
   known_ = true;

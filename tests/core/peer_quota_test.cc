@@ -103,6 +103,21 @@ TEST_F(PeerQuota, TakeOversInMemoryAreCountedToo) {
   EXPECT_NE(text.find("holds 896 KiB of its limit of 512 KiB"), std::string::npos) << text;
 }
 
+TEST_F(PeerQuota, WhatWasHeldInADeletedArenaCountsNoMore) {
+  for (const bool mixed : {false, true}) {
+    const auto other = daemon.create("other", 8 * kMiB);
+    const SessionKey key = daemon.open_attached("a", "s", AttachMode::kRemote, 8 * kUnit);
+    ASSERT_TRUE(daemon.attach(key, "other", mixed ? AttachMode::kPeer : AttachMode::kRemote).ok());
+    ASSERT_TRUE(daemon.allocate(0, key, other->id, kUnit, 5).ok());
+    ASSERT_TRUE(daemon.allocate(1, key, arena, kUnit, 2).ok());
+    EXPECT_EQ(daemon.allocate(1, key, arena, kUnit, 2).error().error, Error::kQuotaSession);
+    ASSERT_TRUE(daemon.remove("other", true).ok());
+    EXPECT_TRUE(eventually([&] { return daemon.allocate(1, key, arena, kUnit, 6).ok(); }));
+    EXPECT_EQ(daemon.allocate(1, key, arena, 8).error().error, Error::kQuotaSession);
+    ASSERT_TRUE(daemon.close(key).ok());
+  }
+}
+
 TEST_F(PeerQuota, ManyRequestsAtTheLimitAreAllAnswered) {
   PeerClient peer(daemon, "a", "peer", 8 * kUnit);
   ASSERT_TRUE(daemon.lease(0, peer.lease_args(64, 8)).ok());

@@ -80,7 +80,7 @@ void expect_reflection(Stub& stub) {
   EXPECT_EQ(response.valid_host(), "h");
   std::set<std::string> services;
   for (const auto& service : response.list_services_response().service()) services.insert(service.name());
-  EXPECT_EQ(services.size(), 7u);
+  EXPECT_EQ(services.size(), 8u);
   EXPECT_TRUE(services.contains("arenad.v1.Blocks"));
 
   request.set_file_containing_symbol("arenad.v1.Sessions.OpenSession");
