@@ -100,7 +100,7 @@ Answer<Block> ArenaHandle::allocate_slow(std::uint64_t size_bytes, const Allocat
   if (PeerPool* const pool = attachment_->pool.get()) {
     AllocatedBlock got;
     if (Status s = pool->allocate(size_bytes, options, true, got); !s.ok()) return s;
-    return Block(attachment_.get(), base_ + got.offset_bytes, got, shard_, free_pool_);
+    return block_of(got);
   }
   const auto blocks = allocate_many(size_bytes, 1, options);
   if (!blocks) return blocks.error();
@@ -246,7 +246,12 @@ Answer<Block> ArenaHandle::take(Ref ref, std::uint32_t tag) const {
 Block ArenaHandle::own(const AllocatedBlock& block) const {
   if (!attachment_) return {};
   attachment_->block_made();
-  return Block(attachment_.get(), base_ == nullptr ? nullptr : base_ + block.offset_bytes, block, shard_, free_pool_);
+  return block_of(block);
+}
+
+Block ArenaHandle::block_of(const AllocatedBlock& block) const {
+  return Block(Block::Maker(), attachment_.get(), base_ == nullptr ? nullptr : base_ + block.offset_bytes, block.ref, block.offset_bytes,
+               block.usable_bytes, shard_, free_pool_);
 }
 
 Answer<Ref> ArenaHandle::ref_at(const void* address) const {

@@ -17,6 +17,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "client/lib/block.h"
@@ -39,8 +40,8 @@ class ArenaHandle {
       if (got.ok()) [[likely]] {
         heap->made_block();
         heap->leave();
-        return Block(attachment_.get(), heap->data() + got->offset, {got->ref, got->offset, heap->usable_bytes(size_bytes)}, shard_,
-                     free_pool_);
+        return Answer<Block>(std::in_place, Block::Maker(), attachment_.get(), base_ + got->offset, got->ref, got->offset,
+                             heap->usable_bytes(size_bytes), shard_, free_pool_);
       }
       heap->leave();
     }
@@ -130,6 +131,7 @@ class ArenaHandle {
   friend class Session;
   friend class Exchange;
   friend class CallPump;
+  Block block_of(const AllocatedBlock& block) const;   // counted already
   Answer<Block> allocate_slow(std::uint64_t size_bytes, const AllocateOptions& options) const;
   Result<AllocatedBlock, Error> try_allocate_slow(std::uint64_t size_bytes, std::uint32_t tag) const;
   Error try_free_slow(Ref ref) const;

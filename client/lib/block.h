@@ -22,9 +22,18 @@
 namespace arenad::client {
 
 class Attachment;
+class ArenaHandle;
 
 class Block {
  public:
+  class Maker {   // who may make one that is not empty
+    friend class ArenaHandle;
+    Maker() = default;
+  };
+  // The attachment counts this Block already.
+  Block(Maker, Attachment* attachment, std::byte* data, Ref ref, std::uint64_t offset, std::uint64_t usable, std::uint32_t shard,
+        std::uint32_t pool)
+      : attachment_(attachment), data_(data), block_{ref, offset, usable}, shard_(shard), pool_(pool) {}
   Block() = default;                             // empty
   Block(Block&& other) noexcept                  // leaves `other` empty
       : attachment_(std::exchange(other.attachment_, nullptr)),
@@ -63,11 +72,6 @@ class Block {
 
  private:
   friend class ArenaHandle;
-  friend class Attachment;
-  // The attachment counts this Block already.
-  Block(Attachment* attachment, std::byte* data, const AllocatedBlock& block, std::uint32_t shard, std::uint32_t pool)
-      : attachment_(attachment), data_(data), block_(block), shard_(shard), pool_(pool) {}
-
   void destroy() {
     if (attachment_ == nullptr) return;
     if (PeerHeap* const heap = cached_peer_heap(pool_); heap != nullptr && heap->enter()) [[likely]] {

@@ -67,6 +67,10 @@ class [[nodiscard]] Result<T, client::Status> {
  public:
   Result(T value) : ok_(true) { std::construct_at(&value_, std::move(value)); }   // NOLINT: implicit by design
   Result(client::Status error) : ok_(false) { std::construct_at(&error_, std::move(error)); }   // NOLINT: implicit by design
+  template <class... Parts>
+  explicit Result(std::in_place_t, Parts&&... parts) : ok_(true) {   // makes the value where it stays
+    std::construct_at(&value_, std::forward<Parts>(parts)...);
+  }
   Result(Result&& o) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(o.ok_) {
     if (ok_) [[likely]] std::construct_at(&value_, std::move(o.value_));
     else std::construct_at(&error_, std::move(o.error_));
