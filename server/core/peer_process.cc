@@ -18,13 +18,6 @@ namespace {
 constexpr int kSoPeerPidfd = 77;              // newer than Debian 12's headers
 constexpr long kPidfsMagic = 0x50494446;      // the same
 
-std::uint64_t pidfs_inode(int pidfd) {
-  struct statfs fs;
-  struct stat st;
-  if (::fstatfs(pidfd, &fs) != 0 || fs.f_type != kPidfsMagic || ::fstat(pidfd, &st) != 0) return 0;
-  return st.st_ino;
-}
-
 std::vector<std::uint32_t> peer_groups(int socket) {
   std::vector<gid_t> groups(64);
   socklen_t bytes = groups.size() * sizeof(gid_t);
@@ -38,6 +31,13 @@ std::vector<std::uint32_t> peer_groups(int socket) {
 }
 
 }  // namespace
+
+std::uint64_t pidfs_inode(int pidfd) {
+  struct statfs fs;
+  struct stat st;
+  if (::fstatfs(pidfd, &fs) != 0 || fs.f_type != kPidfsMagic || ::fstat(pidfd, &st) != 0) return 0;
+  return st.st_ino;
+}
 
 Answer<PeerProcess> peer_process(int socket) {
   PeerProcess peer;

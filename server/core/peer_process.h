@@ -36,6 +36,9 @@ struct PeerProcess {
   std::vector<std::uint32_t> groups;   // supplementary
 };
 
+// The pidfd's inode on pidfs, different for each process since boot; 0 when the kernel is too old.
+std::uint64_t pidfs_inode(int pidfd);
+
 // Errors: kNotPermitted when the kernel gives no pidfd of the peer (too old and another PID namespace), or it is gone.
 Answer<PeerProcess> peer_process(int socket);
 

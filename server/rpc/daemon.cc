@@ -36,7 +36,7 @@ class Daemon {
 
   // Errors: whatever keeps it from serving.
   Answer<Nothing> start() {
-    auto lock = InstanceLock::take(config_.socket_dir);
+    auto lock = lock_socket_directory(config_.socket_dir);
     if (!lock.ok()) return lock.error();
     lock_ = std::move(*lock);
     if (auto started = start_engine(); !started.ok()) return started;
@@ -157,7 +157,7 @@ class Daemon {
   }
 
   const Config& config_;
-  InstanceLock lock_;
+  FileLock lock_;
   asio::io_context io_{1};
   asio::signal_set signals_{io_, SIGTERM, SIGINT};
   std::unique_ptr<Engine> engine_;
