@@ -136,9 +136,13 @@ void Heap::verify(VerifyReport& report) const { HeapVerifier(*this, report).run(
 
 void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t session)>& attached, VerifyReport& report) {
   const std::uint32_t max_heaps = arena.options().max_heaps;
-  std::uint64_t sharers = 0;
-  for (std::uint32_t i = 0; i < kMaxSharers; ++i)
-    if (arena.control().sharers().sessions[i].load(std::memory_order_acquire) != 0) sharers |= std::uint64_t{1} << i;
+  const auto claimed = [&arena] {
+    std::uint64_t bits = 0;
+    for (std::uint32_t i = 0; i < kMaxSharers; ++i)
+      if (arena.control().sharers().sessions[i].load(std::memory_order_acquire) != 0) bits |= std::uint64_t{1} << i;
+    return bits;
+  };
+  std::uint64_t sharers = claimed();
   arena.for_each_run([&](SlabIndex first, RunRecord run) {
     if (!run.owner().session) return;
     const std::string name = "leased slab " + std::to_string(first.value) + ": ";
@@ -172,6 +176,7 @@ void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t se
           break;
         case BlockTag::kShared:
           ++shared;
+          if ((w.sharers() & ~sharers) != 0) sharers = claimed();   // a peer may have claimed its bit since we looked, before it shared
           if ((w.sharers() & ~sharers) != 0 || w.sharers() == 0) report.mismatch(name + "block " + std::to_string(b) + " is shared by nobody who is attached (lost)");
           break;
         case BlockTag::kReturning: ++returning; break;

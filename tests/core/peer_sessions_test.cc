@@ -1,4 +1,7 @@
 // Peers against the engine: attach, lease, return, and what becomes of their slabs when they die.
+#include <atomic>
+#include <thread>
+
 #include "tests/core/peer_client.h"
 
 namespace arenad::server {
@@ -120,6 +123,77 @@ TEST_F(PeerSessions, WhatADeadPeerHeldInOthersSlabsComesBack) {
   expect_exact(daemon, 15 + 10);
 }
 
+TEST_F(PeerSessions, AccessIsAskedForAsAWritersIs) {
+  CreateArenaArgs args;
+  args.name = "mine";
+  args.capacity_bytes = 4 * kMiB;
+  args.has_access = true;
+  args.access.uid = 4711;
+  args.access.gid = 4711;
+  args.access.mode = 0644;   // others may read
+  ASSERT_TRUE(daemon.create(args).ok());
+  const bool root = ::geteuid() == 0;   // who may become somebody else
+  ClientProcess process(daemon.engine().handoff_path(), root ? 65534 : 0);
+  auto reply = fields_of(process.hand_off(daemon.attach(daemon.open_kept(), "mine", AttachMode::kPeer)->handoff_token));
+  EXPECT_EQ(reply["reason"], std::to_string(static_cast<int>(Error::kNotPermitted)));
+  EXPECT_EQ(reply["fds"], "0");
+  reply = fields_of(process.hand_off(daemon.attach(daemon.open_kept(), "mine", AttachMode::kReader)->handoff_token));
+  EXPECT_EQ(reply["fds"], "1");
+}
+
+// The arena is deleted while its dead peer's runs are on their way to the shards: they are nobody's business any more.
+TEST_F(PeerSessions, ArenaDeletedInTheMiddleOfAnAdoption) {
+  for (int i = 0; i < 5; ++i) {
+    const std::string name = "short" + std::to_string(i);
+    ASSERT_TRUE(daemon.create(name, 64 * kMiB).ok());
+    PeerClient peer(daemon, name);
+    peer.lease(8, 900);
+    peer.allocate(8, 1'000'000);
+    peer.process.kill();
+    ASSERT_TRUE(eventually([&] { return daemon.sessions().empty() || daemon.sessions()[0].reaping; }));
+    ASSERT_TRUE(daemon.remove(name, true).ok());
+    ASSERT_TRUE(eventually([&] { return daemon.sessions().empty(); }));
+  }
+  expect_exact(daemon, 0);
+}
+
+// Peers that hold each other's and the shards' blocks die one after the other while audits run.
+TEST_F(PeerSessions, EveryAuditIsExactWhilePeersDie) {
+  const SessionKey remote = daemon.open_attached("a", "remote");
+  std::atomic<bool> over{false};
+  std::atomic<int> audits{0};
+  std::thread auditor([&] {
+    while (!over) {
+      const auto audit = daemon.audit("a");
+      EXPECT_TRUE(audit->exact) << (audit->arenas[0].report.findings.empty() ? "" : audit->arenas[0].report.findings[0]);
+      ++audits;
+    }
+  });
+  std::vector<std::unique_ptr<PeerClient>> peers(3);
+  std::vector<std::uint64_t> last;
+  for (std::uint32_t i = 0; i < 24; ++i) {
+    auto& peer = peers[i % peers.size()];
+    if (peer != nullptr) peer->process.kill_without_wait();
+    peer = std::make_unique<PeerClient>(daemon, "a", "peer" + std::to_string(i));
+    const std::uint64_t size = 64u << (i % 5);
+    peer->lease(size, 8, i % 2);
+    const auto refs = peer->allocate(size, 400);
+    const auto servers = refs_of(*daemon.allocate(i % 2, remote, arena, 512, 20));
+    peer->on("acquire", {servers.begin(), servers.begin() + 10});
+    peer->on("unpublished", {servers.begin() + 10, servers.end()});
+    peer->on("acquire", last);   // as far as their holder lives still
+    peer->on("share", {refs.begin(), refs.begin() + 5});
+    last.assign(refs.begin() + 5, refs.begin() + 20);
+  }
+  peers.clear();
+  EXPECT_TRUE(eventually([&] { return daemon.sessions().size() == 1; }));
+  over = true;
+  auditor.join();
+  EXPECT_GT(audits, 0);
+  ASSERT_TRUE(daemon.close(remote).ok());
+  EXPECT_TRUE(eventually([&] { return all_home(); }));
+}
+
 TEST_F(PeerSessions, MillionBlocksAreBackSoon) {
   Daemon big(2, patient());
   ASSERT_TRUE(big.create("big", 1024 * kMiB).ok());
@@ -131,9 +205,10 @@ TEST_F(PeerSessions, MillionBlocksAreBackSoon) {
     peer.process.kill_without_wait();
     bool exact = false;
     while (!exact && now_ns() - died < 10'000 * kNsPerMs) {
-      const auto audit = big.audit("big");
+      const auto audit = big.audit("big");   // exact at any moment, in the middle of the adoption too
+      EXPECT_TRUE(audit->exact) << (audit->arenas[0].report.findings.empty() ? "" : audit->arenas[0].report.findings[0]);
       const VerifyReport& r = audit->arenas[0].report;
-      exact = audit->exact && r.held == 0 && r.leased_slabs == 0 && r.returning == 0;
+      exact = r.held == 0 && r.leased_slabs == 0 && r.returning == 0;
     }
     EXPECT_TRUE(exact);
     RecordProperty("ms_" + std::to_string(blocks), static_cast<int>((now_ns() - died) / kNsPerMs));
