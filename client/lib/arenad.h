@@ -4,7 +4,7 @@
 //   auto client = Client::connect("/run/arenad");
 //   if (!client) { std::cerr << client.error().text() << '\n'; return 1; }
 //   auto session = Session::open(*client);
-//   auto arena = session->attach("frames", AttachMode::kWriter);
+//   auto arena = session->attach("frames", AttachMode::kPeer);   // heaps in this process: nanoseconds, no calls
 //   auto block = arena->allocate(4096);
 //   std::memcpy(block->data(), "hello", 6);        // any process attached to "frames" sees it
 //   send_somehow(block->release());                // the ref: 64 bits; the receiver calls arena->take(ref)
@@ -18,6 +18,8 @@
 #include "client/lib/call_pump.h"     // IWYU pragma: export
 #include "client/lib/client.h"        // IWYU pragma: export
 #include "client/lib/exchange.h"      // IWYU pragma: export
+#include "client/lib/offset_ptr.h"    // IWYU pragma: export
+#include "client/lib/pmr.h"           // IWYU pragma: export
 #include "client/lib/session.h"       // IWYU pragma: export
 #include "client/lib/status.h"        // IWYU pragma: export
 #include "client/lib/types.h"         // IWYU pragma: export

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -104,6 +105,7 @@ const auto* const registered = testing::AddGlobalTestEnvironment(new DaemonEnvir
 void ClientTest::SetUp() {
   client = connect();
   arena_name = testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::replace(arena_name.begin(), arena_name.end(), '/', '-');   // of a test with parameters
   must(client.create_arena(arena_name, arena_options));
 }
 

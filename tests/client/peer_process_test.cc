@@ -1,0 +1,160 @@
+// Peers in processes of their own: blocks change hands, producers and sharers are killed, one stands still.
+#include "tests/client/peer_process.h"
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <memory_resource>
+#include <numeric>
+#include <vector>
+
+#include "tests/client/daemon.h"
+
+namespace arenad::client {
+namespace {
+
+class PeerProcessTest : public ClientTest {
+ protected:
+  PeerProcess process() const { return {Daemon::shared().directory(), arena_name}; }
+  BlockInfo info(const ArenaHandle& arena, Ref ref) const { return must(arena.describe(std::span(&ref, 1))).at(0); }
+};
+
+TEST_F(PeerProcessTest, BlocksChangeHandsBothWays) {
+  auto a = attach(AttachMode::kPeer);
+  PeerProcess other = process();
+  const Ref theirs = other.allocate(100, "from-there");
+  Block taken = must(a.arena.take(theirs));
+  EXPECT_STREQ(reinterpret_cast<const char*>(taken.data()), "from-there");
+  EXPECT_TRUE(taken.free().ok());
+  Block mine = must(a.arena.allocate(100));
+  std::strcpy(reinterpret_cast<char*>(mine.data()), "from-here");
+  const Ref ref = mine.release();
+  EXPECT_EQ(other.ask("take", ref), "ok");
+  EXPECT_EQ(other.ask("read", ref), "from-here");
+  EXPECT_EQ(info(a.arena, ref).holder, other.session());
+  EXPECT_EQ(other.ask("free", ref), "ok");
+  EXPECT_NE(other.ask("free", ref).find("DOUBLE_FREE"), std::string::npos);
+}
+
+TEST_F(PeerProcessTest, BlockOutlivesItsProducerOnceItWasTakenOver) {
+  auto a = attach(AttachMode::kPeer);
+  PeerProcess producer = process();
+  const Ref kept = producer.allocate(100, "kept");
+  const Ref lost = producer.allocate(100, "lost");
+  Block block = must(a.arena.take(kept));
+  producer.kill();
+  EXPECT_TRUE(eventually([&] { return info(a.arena, lost).state != BlockState::kHeld; }));
+  EXPECT_EQ(info(a.arena, kept).holder, a.session.id());
+  EXPECT_STREQ(reinterpret_cast<const char*>(block.data()), "kept");
+  EXPECT_TRUE(block.free().ok());
+}
+
+TEST_F(PeerProcessTest, FreesThatADyingPeerDidNotPublishAreFound) {
+  auto a = attach(AttachMode::kPeer);
+  PeerProcess other = process();
+  std::string command = "gather";
+  std::vector<Ref> refs;
+  for (int i = 0; i < 50; ++i) refs.push_back(must(a.arena.allocate(64)).release());
+  for (const Ref ref : refs) command += " " + std::to_string(ref.value);
+  other.say(command);
+  other.wait();
+  EXPECT_TRUE(eventually([&] { return facts().held_blocks == 0 && facts().sessions == 1; }));
+  EXPECT_EQ(info(a.arena, refs[0]).state, BlockState::kStale);
+}
+
+TEST_F(PeerProcessTest, KillOfASharerReleasesAndOfTheLastOneFrees) {
+  auto a = attach(AttachMode::kPeer);
+  auto sharer = std::make_unique<PeerProcess>(Daemon::shared().directory(), arena_name);
+  PeerProcess last = process();
+  const Ref ref = must(a.arena.allocate(100)).release();
+  ASSERT_TRUE(must(a.arena.share(std::span(&ref, 1))).all());
+  EXPECT_EQ(sharer->ask("share", ref), "ok");
+  EXPECT_EQ(last.ask("share", ref), "ok");
+  sharer->kill();
+  EXPECT_TRUE(must(a.arena.release(std::span(&ref, 1))).all());
+  EXPECT_EQ(info(a.arena, ref).state, BlockState::kShared);
+  last.kill();
+  EXPECT_TRUE(eventually([&] { return info(a.arena, ref).state == BlockState::kStale; }));
+}
+
+TEST_F(PeerProcessTest, KilledInTheMiddleOfChurnLosesNothing) {
+  auto a = attach(AttachMode::kPeer);
+  for (int i = 0; i < 10; ++i) {
+    PeerProcess other = process();
+    ASSERT_EQ(other.ask("churn"), "ok");
+    ASSERT_EQ(other.ask("many 300 1000"), "ok");
+    other.kill();
+  }
+  EXPECT_TRUE(eventually([&] { return facts().held_blocks == 0 && facts().sessions == 1; }));
+}
+
+TEST_F(PeerProcessTest, StoppedPeerHoldsNobodyUp) {
+  auto a = attach(AttachMode::kPeer);
+  PeerProcess stopped = process();
+  const Ref theirs = stopped.allocate(100, "frozen");
+  Block mine = must(a.arena.allocate(100));
+  ASSERT_EQ(stopped.ask("take", mine.ref()), "ok");
+  (void)mine.release();
+  stopped.stop();
+  // Its blocks can be taken and freed, and a full arena is known to be full without its answer.
+  EXPECT_TRUE(must(a.arena.take(theirs)).free().ok());
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(a.arena.allocate(1 << 30).error().reason, Error::kInvalidSize);
+  EXPECT_EQ(a.arena.allocate(64 << 20).error().reason, Error::kArenaFull);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(3));
+  stopped.go_on();
+  EXPECT_EQ(stopped.ask("many 100 10"), "ok");
+}
+
+TEST_F(PeerProcessTest, TrimBringsAnotherProcessMemoryToWhoNeedsIt) {
+  auto a = attach(AttachMode::kPeer);
+  PeerProcess other = process();
+  const Ref ref = other.allocate(50 << 20, "most");
+  EXPECT_EQ(a.arena.allocate(40 << 20).error().reason, Error::kArenaFull);
+  EXPECT_EQ(other.ask("free", ref), "ok");
+  const Block block = must(a.arena.allocate(40 << 20, {.wait_ms = 5000}));
+  EXPECT_GE(block.size_bytes(), 40u << 20);
+}
+
+TEST_F(PeerProcessTest, VectorInTheArenaIsReadByAnotherProcess) {
+  auto a = attach(AttachMode::kPeer);
+  ArenaResource resource(a.arena, 5);
+  PeerProcess other = process();
+  using Vector = std::vector<int, ArenaAllocator<int>>;
+  Block home = must(a.arena.allocate(sizeof(Vector)));
+  auto* const values = new (home.data()) Vector(ArenaAllocator<int>(&resource));
+  for (int i = 1; i <= 1000; ++i) values->push_back(i);
+  EXPECT_EQ(other.ask("sum " + std::to_string(home.offset_bytes())), std::to_string(1000 * 1001 / 2));
+  values->insert(values->begin() + 10, 7);
+  values->erase(values->begin(), values->begin() + 5);
+  EXPECT_EQ(other.ask("sum " + std::to_string(home.offset_bytes())), std::to_string(1000 * 1001 / 2 + 7 - 15));
+  values->~Vector();
+  EXPECT_TRUE(home.free().ok());
+  EXPECT_EQ(facts().held_blocks, 0u);
+}
+
+class ResourceTest : public PeerProcessTest, public testing::WithParamInterface<AttachMode> {};
+
+TEST_P(ResourceTest, StandardContainersLiveInTheArena) {
+  auto a = attach(GetParam());
+  ArenaResource resource(a.arena);
+  {
+    std::pmr::map<int, std::pmr::string> map(&resource);
+    for (int i = 0; i < 200; ++i) map.emplace(i, std::string(static_cast<std::size_t>(i), 'x'));
+    EXPECT_EQ(map.at(150).size(), 150u);
+    const auto* const at = reinterpret_cast<const std::byte*>(map.at(150).data());
+    EXPECT_TRUE(at >= a.arena.data().data() && at < a.arena.data().data() + a.arena.data().size());
+    EXPECT_GT(facts().held_blocks, 200u);
+    void* const aligned = resource.allocate(100, 4096);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(aligned) % 4096, 0u);
+    resource.deallocate(aligned, 100, 4096);
+    EXPECT_THROW((void)resource.allocate(100, 8192), std::bad_alloc);
+    EXPECT_THROW((void)resource.allocate(std::size_t{1} << 40), std::bad_alloc);
+  }
+  EXPECT_EQ(facts().held_blocks, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, ResourceTest, testing::Values(AttachMode::kWriter, AttachMode::kPeer));
+
+}  // namespace
+}  // namespace arenad::client
