@@ -33,16 +33,19 @@ Daemon& Daemon::shared() {
   return daemon;
 }
 
-void Daemon::start() {
+void Daemon::start(const std::vector<std::string>& more) {
   if (pid_ > 0) return;
-  std::string pattern = "/tmp/arenad-client-XXXXXX";   // short: a socket's path has at most 107 bytes
-  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp");
-  directory_ = pattern;
-  const std::string sockets = directory_ + "/s", log_file = directory_ + "/log";
-  ::mkdir(sockets.c_str(), 0755);
+  if (directory_.empty()) {
+    std::string pattern = "/tmp/arenad-client-XXXXXX";   // short: a socket's path has at most 107 bytes
+    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp");
+    directory_ = pattern + "/s";
+    ::mkdir(directory_.c_str(), 0755);
+  }
+  const std::string sockets = directory_, log_file = directory_ + "/../log";
 
   std::vector<std::string> words{ARENAD,    "--socket-dir", sockets,       "--shards", "2",
                                  "--http",  "",             "--listen",    "127.0.0.1:0"};
+  words.insert(words.end(), more.begin(), more.end());
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
@@ -54,7 +57,6 @@ void Daemon::start() {
   ::posix_spawn_file_actions_destroy(&actions);
   if (failed != 0) throw std::runtime_error("posix_spawn of " ARENAD);
 
-  directory_ = sockets;
   const auto ready = Client::connect(directory_, {.wait_ready_ms = 20'000});
   if (!ready) throw std::runtime_error(ready.error().text() + "\n" + log());
 }
@@ -70,6 +72,13 @@ int Daemon::stop() {
   }
   pid_ = -1;
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+void Daemon::kill() {
+  if (pid_ <= 0) return;
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+  pid_ = -1;
 }
 
 Daemon::~Daemon() {

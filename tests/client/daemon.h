@@ -1,7 +1,7 @@
 // A really started arenad for tests of the client library, and a fixture with an arena in it.
 //
 // Purpose: Daemon (a child process on a socket directory of its own) and ClientTest.
-// Invariants: one daemon a test program, with two shards. It must end with exit 0 after SIGTERM, and every test must leave its
+// Invariants: one shared daemon a test program, with two shards, and those that tests start for themselves to kill. The shared one must end with exit 0 after SIGTERM, and every test must leave its
 //   arena with an exact audit: both are asserted.
 // Threads: one. Crash: a test program that is killed leaves its daemon to whoever ends the process group, as ctest does.
 #pragma once
@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "client/lib/arenad.h"
 
@@ -24,7 +25,9 @@ class Daemon {
   static Daemon& shared();   // the test program's
   ~Daemon();
 
-  void start();
+  // `more` are arguments beside the usual ones. Again after kill(): on the same sockets.
+  void start(const std::vector<std::string>& more = {});
+  void kill();   // SIGKILL
   // SIGTERM; the exit code, or -1 when it took longer than 20 s (it is killed then).
   int stop();
   const std::string& directory() const { return directory_; }
