@@ -38,6 +38,20 @@ TEST_F(PeerQuota, LeasesCountWholeAndUntilTheyAreReturned) {
   EXPECT_EQ(spare->blocks, 16u * 1024);
 }
 
+TEST_F(PeerQuota, BlocksOnOwnLeasesNeitherCostNorGiveAnything) {
+  PeerClient peer(daemon, "a", "peer", 2 * kUnit);
+  const SessionKey other = daemon.open_attached("a", "other");
+  peer.lease(1024, 1);
+  const auto refs = peer.allocate(1024, 60);
+  ASSERT_EQ(daemon.acquire(0, peer.key, arena, refs)->done, 60u);                                  // of itself
+  ASSERT_EQ(daemon.free(0, peer.key, arena, {refs.begin(), refs.begin() + 20})->done, 20u);
+  ASSERT_EQ(daemon.acquire(1, other, arena, {refs.begin() + 20, refs.begin() + 40})->done, 20u);
+  ASSERT_EQ(daemon.free(1, other, arena, {refs.begin() + 40, refs.end()})->done, 20u);             // for the peer
+  const auto more = daemon.lease(0, peer.lease_args(64, 5));
+  ASSERT_TRUE(more.ok());
+  EXPECT_EQ(more->slabs.size(), 1u);
+}
+
 TEST_F(PeerQuota, ReturnedLeasesMayBeTakenAgain) {
   PeerClient peer(daemon, "a", "peer", 4 * kUnit);
   for (int i = 0; i < 10; ++i) {

@@ -176,5 +176,34 @@ TEST_F(ShardAlone, CallbackOfAServedWaiterMayAllocateAgain) {
   EXPECT_EQ(state->waiting, 0u);
 }
 
+// A dead peer's million blocks must not keep the calls of others waiting.
+TEST_F(ShardAlone, AdoptionGoesStepByStepThroughTheInbox) {
+  const RunRequest run{SlabKind::kSlab, 0, 1, kMaxBlocksPerSlab};
+  std::vector<SlabIndex> runs;
+  for (int i = 0; i < 20; ++i) runs.push_back(*state->arena->grant({20}, RunOwner::leased_to({77}), run, {0}));
+  for (const SlabIndex slab : runs) {
+    state->arena->control().slab(slab).carved.store(100);
+    for (std::uint32_t b = 0; b < 100; ++b) state->arena->word(Slot::of(slab, {b})).store(BlockWord::held(0, {{77}, 0}));
+  }
+  ReapResult result;
+  bool over = false;
+  zero.adopt(state, {77}, runs, [&](const ReapResult& r) {
+    result = r;
+    over = true;
+  });
+  int steps = 1;
+  for (; !over; ++steps) {
+    int between = 0;
+    zero.post([&] { ++between; });
+    zero.run_inbox();
+    EXPECT_EQ(between, 1);
+    ASSERT_LT(steps, 100);
+  }
+  EXPECT_EQ(steps, 3);   // 8 slabs of 8192 blocks at a time
+  EXPECT_EQ(result.blocks, 2000u);
+  EXPECT_EQ(result.adopted_slabs, 20u);
+  EXPECT_EQ(state->arena->units().taken_units(), 0u);
+}
+
 }  // namespace
 }  // namespace arenad::server
