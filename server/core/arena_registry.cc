@@ -17,11 +17,15 @@ Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
                                                  "': give permission bits as of a file, 1 to 511 (0777), or 0 for 0666")};
   }
   if (find(args.name) != nullptr) return refuse(Error::kArenaExists, "arena '", args.name, "' exists");
+  if (const std::string why = state_.refused(args.name); !why.empty()) {
+    return Failure{Error::kArenaExists, concat("arena '", args.name, "' exists and is not served, ", why)};
+  }
   const std::uint64_t rounded = (args.capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;
   if (by_name_.size() >= limits_.max_arenas) {
     return refuse(Error::kQuotaDaemon, "the daemon has ", by_name_.size(), " arenas, which is its limit");
   }
-  if (rounded > limits_.max_total_bytes - capacity_bytes_) {
+  // Restored arenas may be more than a limit that was lowered since.
+  if (capacity_bytes_ > limits_.max_total_bytes || rounded > limits_.max_total_bytes - capacity_bytes_) {
     return refuse(Error::kQuotaDaemon, "the capacities of all arenas are ", bytes_text(capacity_bytes_), ", with ",
                   bytes_text(rounded), " more they would be over the limit of ", bytes_text(limits_.max_total_bytes));
   }
@@ -36,21 +40,37 @@ Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
   options.holder_only = args.holder_only;
   options.map_data = args.canary;  // payload is the clients' business, canaries are not
   options.max_heaps = kHeapIds;
-  auto arena = Arena::create(options);
+  ArenaAccess access;
+  if (args.has_access) access = args.access;
+  if (access.uid == 0) access.uid = ::geteuid();
+  if (access.gid == 0) access.gid = ::getegid();
+  if (access.mode == 0) access.mode = 0666;
+  auto arena = state_.create(options, access);
   if (!arena.ok()) {
     ids_.put_back(*id);
     return arena.error();
   }
+  return add(std::move(*arena), access);
+}
+
+void ArenaRegistry::restore(std::unique_ptr<Arena> arena) {
+  ids_.reserve(arena->id().value);
+  const LedgerHeader& kept = arena->ledger().header();
+  const ArenaAccess access{kept.access_uid, kept.access_gid, kept.access_mode};
+  ArenaRecord* const record = add(std::move(arena), access);
+  // What was held before, no shard has counted: it is read from the words.
+  record->state->mixed.store(true, std::memory_order_relaxed);
+}
+
+ArenaRecord* ArenaRegistry::add(std::unique_ptr<Arena> arena, const ArenaAccess& access) {
   ArenaRecord record;
-  record.state = std::make_shared<ArenaState>(std::move(*arena));
-  record.canary = args.canary;
-  if (args.has_access) record.access = args.access;
-  if (record.access.uid == 0) record.access.uid = ::geteuid();
-  if (record.access.gid == 0) record.access.gid = ::getegid();
-  if (record.access.mode == 0) record.access.mode = 0666;
+  record.state = std::make_shared<ArenaState>(std::move(arena));
+  record.canary = record.state->arena->geometry().layout() == Layout::canaried();
+  record.access = access;
   capacity_bytes_ += record.state->arena->capacity_bytes();
-  ArenaRecord* stored = &by_name_.emplace(args.name, std::move(record)).first->second;
-  by_id_[*id] = stored;
+  const std::string name = record.name();
+  ArenaRecord* stored = &by_name_.emplace(name, std::move(record)).first->second;
+  by_id_[stored->id()] = stored;
   return stored;
 }
 
@@ -70,6 +90,7 @@ ArenaRecord ArenaRegistry::remove(const std::string& name) {
   by_id_.erase(record.id());
   by_name_.erase(found);
   capacity_bytes_ -= record.state->arena->capacity_bytes();
+  state_.remove(*record.state->arena);
   return record;
 }
 

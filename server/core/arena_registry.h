@@ -2,7 +2,8 @@
 //
 // Purpose: creates arenas within the daemon's limits and finds them.
 // Invariants: names are unique; ids are unique and come back only when release_id says that no shard knows the old arena.
-// Threads: the control thread. Crash: private; memfd arenas die with the daemon.
+// Threads: the control thread. Crash: private; memfd arenas die with the daemon, those in a state directory are restored by the
+//   next.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include "server/core/id_pool.h"
 #include "server/core/limits.h"
 #include "server/core/shared_state.h"
+#include "server/core/state_directory.h"
 
 namespace arenad::server {
 
@@ -32,13 +34,16 @@ struct ArenaRecord {
 
 class ArenaRegistry {
  public:
-  explicit ArenaRegistry(const Limits& limits) : limits_(limits), ids_(1, kMaxArenaId) {}
+  // `state`: where arenas' files lie, if they have any.
+  ArenaRegistry(const Limits& limits, StateDirectory& state) : limits_(limits), state_(state), ids_(1, kMaxArenaId) {}
 
   // Errors: kInvalidName, kInvalidCapacity, kInvalidOption, kArenaExists, kQuotaDaemon, kMachineFull.
   Answer<ArenaRecord*> create(const CreateArenaArgs& args);
+  // One that a daemon before has left; no other has its name or id. Comes before the first create.
+  void restore(std::unique_ptr<Arena> arena);
   ArenaRecord* find(const std::string& name);
   ArenaRecord* find(std::uint16_t id);
-  // Takes it out; the id rests until release_id.
+  // Takes it out, with its files; the id rests until release_id.
   ArenaRecord remove(const std::string& name);
   void release_id(std::uint16_t id) { ids_.put_back(id); }
 
@@ -46,7 +51,10 @@ class ArenaRegistry {
   std::uint64_t capacity_bytes() const { return capacity_bytes_; }
 
  private:
+  ArenaRecord* add(std::unique_ptr<Arena> arena, const ArenaAccess& access);
+
   const Limits limits_;
+  StateDirectory& state_;
   IdPool ids_;
   std::map<std::string, ArenaRecord> by_name_;     // in order of name, as ListArenas gives them
   std::map<std::uint16_t, ArenaRecord*> by_id_;

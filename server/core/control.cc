@@ -14,13 +14,14 @@ constexpr auto kStopWithin = std::chrono::seconds(2);
 }  // namespace
 
 Control::Control(std::vector<std::unique_ptr<Shard>>& shards, SharedState& shared, const Limits& limits,
-                 const std::string& handoff_path, Log log)
+                 const std::string& handoff_path, StateDirectory state, Log log)
     : io_(1),
       wake_event_(io_),
       shards_(shards),
       shared_(shared),
       log_(log ? std::move(log) : [](const std::string&) {}),
-      arenas_(limits),
+      state_(std::move(state)),
+      arenas_(limits, state_),
       sessions_(limits),
       tunables_(shared.tunables),
       maintenance_(shared.tunables, log_),
@@ -35,7 +36,9 @@ Control::Control(std::vector<std::unique_ptr<Shard>>& shards, SharedState& share
 Control::~Control() { stop(); }
 
 Answer<Nothing> Control::start() {
+  // The handoff socket first: where another daemon answers, nothing is touched.
   if (auto opened = handoff_.open(); !opened.ok()) return opened.error();
+  if (auto recovered = recover(); !recovered.ok()) return recovered.error();
   wake_event_.assign(::dup(waker_.fd()));
   inbox_.set_waker(&waker_);
   watch_inbox();
@@ -77,6 +80,11 @@ void Control::begin_drain(std::function<void()> drained) {
   inbox_.push([this, drained = std::move(drained)] {
     if (stopping_ || drained_) return;  // one drain; a second signal changes nothing
     drained_ = drained ? drained : [] {};
+    // With a state directory nobody has to finish: who lives goes on with the next daemon.
+    if (state_.is_open()) {
+      log_(concat("draining: ", arenas_.all().size(), " arenas and ", sessions_.all().size(), " sessions are kept for the next daemon"));
+      return std::exchange(drained_, [] {})();
+    }
     log_(concat("draining: ", sessions_.all().size(), " sessions are open"));
     for (auto& [id, session] : sessions_.all())
       for (auto& [stream, on_event] : session.keepalives) on_event({SessionEvent::Kind::kDraining});

@@ -2,13 +2,14 @@
 //
 // Purpose: owns the registries (arenas, sessions, tokens, tunables), the handoff socket and the watch over sessions, and
 //   changes the shards' private tables by messages. Where: control.cc (thread, rounds, drain, stop), control_arenas.cc,
-//   control_sessions.cc (sessions, handoff), control_reap.cc (their end), control_memory.cc (full arenas), control_peers.cc (what peers are asked), control_admin.cc (facts, audit,
+//   control_recovery.cc (what a daemon before has left), control_sessions.cc (sessions, handoff), control_reap.cc (their end), control_memory.cc (full arenas), control_peers.cc (what peers are asked), control_admin.cc (facts, audit,
 //   tunables).
 // Invariants: everything below the public interface runs on the control thread: no locks. A round (a message to every
 //   shard, each answered) is the only way to the shards; rounds started earlier reach every shard earlier. Nothing here
 //   waits for a shard. While a quiet round is open no reap runs.
 // Threads: the public calls by any thread; answers come on the control thread.
-// Crash: the daemon's memory; a client's death ends as a reap here, which is idempotent.
+// Crash: the daemon's memory; with a state directory the next daemon goes on from there. A client's death ends as a reap here,
+//   which is idempotent.
 #pragma once
 
 #include <atomic>
@@ -35,8 +36,10 @@
 #include "server/core/liveness.h"
 #include "server/core/maintenance.h"
 #include "server/core/quiet_round.h"
+#include "server/core/session_ledger.h"
 #include "server/core/session_registry.h"
 #include "server/core/shard.h"
+#include "server/core/state_directory.h"
 #include "server/core/token_table.h"
 #include "server/core/tunable_registry.h"
 
@@ -47,9 +50,10 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   using Log = std::function<void(const std::string&)>;
 
   Control(std::vector<std::unique_ptr<Shard>>& shards, SharedState& shared, const Limits& limits,
-          const std::string& handoff_path, Log log);
+          const std::string& handoff_path, StateDirectory state, Log log);
   ~Control() override;
 
+  // Before any shard's thread runs: a state directory's arenas and sessions are put into the shards' tables from here.
   Answer<Nothing> start();
   void begin_drain(std::function<void()> drained);
   void stop();
@@ -119,6 +123,15 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   void run_late();
   void tell_drained_if_done();
 
+  // control_recovery.cc
+  struct Recovery;
+  Answer<Nothing> recover();
+  Answer<Nothing> open_arenas();
+  Answer<Nothing> open_sessions(Recovery& recovery);
+  void restore_session(const KeptSession& kept, Recovery& recovery);
+  void adopt_runs(Recovery& recovery);
+  void reap_dead(Recovery& recovery);
+
   // control_arenas.cc
   ArenaFacts arena_facts(const ArenaRecord& record, HeldShare held, const CensusResult& census) const;
   // Counts those of the arenas in which calls alone do not say who holds what (ArenaState::mixed); at once when there is none.
@@ -172,6 +185,8 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   std::vector<std::unique_ptr<Shard>>& shards_;
   SharedState& shared_;
   const Log log_;
+  StateDirectory state_;
+  SessionLedger ledger_;
   ArenaRegistry arenas_;
   SessionRegistry sessions_;
   TokenTable tokens_;

@@ -26,6 +26,7 @@ void Control::end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done
   SessionRecord* session = sessions_.find(id);
   if (session == nullptr || session->reaping) return;
   session->reaping = true;  // nobody's key works from here on
+  ledger_.mark_ending(id);  // nor after a restart
   liveness_.forget(id);
   tokens_.drop_session(id);
   const auto keepalives = std::exchange(session->keepalives, {});
@@ -120,6 +121,7 @@ void Control::release_session(std::shared_ptr<Ending> ending) {
     if (state->waiting.load(std::memory_order_relaxed) != 0) want_round(arena_id, 0, 0);
   }
   forget_asked(ending->id);   // now, so that a round which waited for it finds what it had
+  ledger_.clear(ending->id);   // when no arena knows it any more
   sessions_.release(ending->id);
   if (ending->cause != EndCause::kClosed) ++sessions_reaped_;
   if (ending->done) ending->done(ending->given);

@@ -28,6 +28,15 @@ void Control::open_session(std::string name, std::uint64_t limit_bytes, Done<Ope
     auto opened = sessions_.open(name, now_ns());
     if (!opened.ok()) return done(opened.error());
     const SessionKey key = (*opened)->key;
+    KeptSession kept;
+    kept.key = key;
+    kept.name = (*opened)->name;
+    kept.limit_bytes = limit_bytes;
+    kept.opened_ns = (*opened)->opened_ns;
+    if (auto written = ledger_.put(kept); !written.ok()) {
+      sessions_.release(key.id);
+      return done(written.error());
+    }
     shared_.session_bytes.open(key.id, limit_bytes);
     visit_all([key](Shard& shard) { shard.add_session(key.id, key.secret); },
               [this, key, done = std::move(done)] {
@@ -151,8 +160,10 @@ HandoffGrant Control::redeem(std::string_view token, Answer<PeerProcess> peer) {
     }
     grant.arena_id = use->arena;
   }
-  if (!session->bound) {
-    session->bound = true;
+  if (!session->watched) {
+    // Written down before the process learns of it.
+    ledger_.bind(session->key.id, mark_of(*peer), peer->uid, peer->gid);
+    session->bound = session->watched = true;
     session->process = peer->identity;
     session->pid = peer->pid;
     session->uid = peer->uid;

@@ -38,10 +38,10 @@ Failure check_options(const EngineOptions& options) {
 
 }  // namespace
 
-Engine::Engine(EngineOptions options)
+Engine::Engine(EngineOptions options, StateDirectory state)
     : shared_(options.limits.max_session_bytes), handoff_path_(options.directory + "/handoff.sock") {
   for (std::uint32_t i = 0; i < options.shards; ++i) shards_.push_back(std::make_unique<Shard>(i, options.shards, shared_));
-  control_ = std::make_unique<Control>(shards_, shared_, options.limits, handoff_path_, std::move(options.log));
+  control_ = std::make_unique<Control>(shards_, shared_, options.limits, handoff_path_, std::move(state), std::move(options.log));
   shared_.control = control_.get();
 }
 
@@ -51,7 +51,16 @@ Answer<std::unique_ptr<Engine>> Engine::start(EngineOptions options) {
   if (Failure failure = check_options(options); failure.error != Error::kNone) return failure;
   if (!random_works()) return refuse(Error::kInternal, "getrandom does not work: is it forbidden by a seccomp filter?");
   const auto tunables = options.tunables;
-  std::unique_ptr<Engine> engine(new Engine(std::move(options)));
+  if (!options.log) options.log = [](const std::string&) {};
+  StateDirectory state;
+  if (!options.state_directory.empty()) {
+    auto opened = StateDirectory::open(options.state_directory, options.data_directory, options.log);
+    if (!opened.ok()) return opened.error();
+    state = std::move(*opened);
+  } else if (!options.data_directory.empty()) {
+    return refuse(Error::kInvalidOption, "a data directory without a state directory");
+  }
+  std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(state)));
   if (auto set = TunableRegistry(engine->shared_.tunables).set(tunables); !set.ok()) return set.error();
   if (auto started = engine->control_->start(); !started.ok()) return started.error();
   return engine;

@@ -6,7 +6,8 @@
 //   the loops still run, because the control thread waits for their last answers; then the loops end, then the wakers, then
 //   the engine.
 // Threads: start, set_waker, stop and destruction by one; begin_drain, shard and control by any.
-// Crash: memfd arenas vanish with the daemon. The socket file stays and is replaced by the next daemon.
+// Crash: memfd arenas vanish with the daemon, those of a state directory are found again by the next. The socket file stays and is
+//   replaced by the next daemon.
 #pragma once
 
 #include <cstdint>
@@ -24,12 +25,15 @@ namespace arenad::server {
 
 class Control;
 class Shard;
+class StateDirectory;
 
 inline constexpr std::uint32_t kMaxShards = kFirstPeerHeap.value;   // one heap id each
 
 struct EngineOptions {
   std::uint32_t shards = 1;
   std::string directory;                       // of the sockets; made with mode 0755 when it is not there
+  std::string state_directory;                 // of arenas that outlive the daemon; empty: arenas are memfds
+  std::string data_directory;                  // of their payload, when it is to lie elsewhere (hugetlbfs)
   Limits limits;
   std::vector<std::pair<std::string, std::string>> tunables;   // by the names of GetTunables
   // What an operator should know, one line each; on the control or maintenance thread. May be empty.
@@ -38,7 +42,9 @@ struct EngineOptions {
 
 class Engine {
  public:
-  // Errors: kInvalidOption (options, directory, another daemon there), kInternal (no random numbers).
+  // With a state directory, what a daemon before has left is served again when this returns: arenas, sessions, blocks; what belonged
+  // to the dead is given back. Errors: kInvalidOption (options, directories, another daemon there), kInternal (no random numbers),
+  // kMachineFull, kModeUnavailable (the state of another version).
   static Answer<std::unique_ptr<Engine>> start(EngineOptions options);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -61,7 +67,7 @@ class Engine {
   void stop();
 
  private:
-  explicit Engine(EngineOptions options);
+  Engine(EngineOptions options, StateDirectory state);
 
   SharedState shared_;
   const std::string handoff_path_;

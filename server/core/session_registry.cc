@@ -20,6 +20,19 @@ Answer<SessionRecord*> SessionRegistry::open(const std::string& name, std::uint6
   return &record;
 }
 
+SessionRecord& SessionRegistry::restore(const KeptSession& kept) {
+  ids_.reserve(kept.key.id);
+  SessionRecord& record = sessions_[kept.key.id];
+  record.key = kept.key;
+  record.name = kept.name;
+  record.opened_ns = kept.opened_ns;
+  record.bound = kept.bound;
+  record.process = {kept.process.pidfs_inode, kept.process.pid};
+  record.pid = kept.process.pid;
+  record.uid = kept.uid;
+  return record;
+}
+
 Answer<SessionRecord*> SessionRegistry::find(SessionKey key) {
   SessionRecord* record = find(key.id);
   if (record == nullptr || record->reaping || record->key.secret != key.secret) {

@@ -3,7 +3,7 @@
 // Purpose: ids, secrets, names, attachments and liveness facts of each session.
 // Invariants: an id is given out again only after release_id, which the control thread calls when the reaping is complete;
 //   it then rests as long as possible. A session that is reaping answers to nobody's key.
-// Threads: the control thread. Crash: private; sessions end with the daemon.
+// Threads: the control thread. Crash: private; sessions end with the daemon, unless a SessionLedger keeps them.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include "server/core/id_pool.h"
 #include "server/core/limits.h"
 #include "server/core/peer_process.h"
+#include "server/core/session_ledger.h"
 
 namespace arenad::server {
 
@@ -24,6 +25,7 @@ struct SessionRecord {
   std::uint64_t opened_ns = 0;
   bool reaping = false;
   bool bound = false;                            // a handoff bound it to the process below
+  bool watched = false;                          // and its pidfd is at hand; not when a restart could not find the process
   ProcessIdentity process;
   std::int32_t pid = 0;
   std::uint32_t uid = 0;
@@ -38,6 +40,8 @@ class SessionRegistry {
 
   // Errors: kInvalidName, kQuotaDaemon.
   Answer<SessionRecord*> open(const std::string& name, std::uint64_t now);
+  // One that a daemon before has left. Comes before the first open.
+  SessionRecord& restore(const KeptSession& kept);
   // The living session that the key proves. Errors: kUnknownSession.
   Answer<SessionRecord*> find(SessionKey key);
   SessionRecord* find(std::uint16_t id);   // reaping ones too

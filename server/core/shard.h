@@ -4,7 +4,7 @@
 //   (allocate, free, describe), shard_holding.cc (take over, share, release), shard_leases.cc (peers: heaps, leases, adoption),
 //   shard_waits.cc (full arenas: park, trim, retry, wait), shard_visits.cc (control).
 // Invariants: the data path takes no lock and blocks on nothing. The heap of shard i has HeapId i in every arena.
-// Threads: everything on the shard's own thread, but post and set_waker (any). Who drives that thread is not its business:
+// Threads: everything on the shard's own thread (before that runs: on the one that starts the engine), but post and set_waker (any). Who drives that thread is not its business:
 //   run_inbox, end_turn and tick are called by the gRPC loop, or by a test's.
 // Crash: the daemon's death is the arenas'; a client's death is handled by the control thread (control.h).
 #pragma once
@@ -61,6 +61,8 @@ class Shard final : public ShardApi {
   // blocks, by arena.
   std::vector<std::pair<std::uint16_t, TouchedSet>> remove_session(std::uint16_t id);
   void attach(std::uint16_t session, std::uint16_t arena_id, AttachMode mode);
+  // As attach, of a session that a daemon before served, nobody knows where.
+  void attach_again(std::uint16_t session, std::uint16_t arena_id, AttachMode mode);
 
   void publish();                                    // gathered remote frees of all arenas
   void drain(std::uint16_t arena_id);                // takes back what others freed

@@ -56,6 +56,15 @@ void Shard::attach(std::uint16_t session_id, std::uint16_t arena_id, AttachMode 
   }
 }
 
+void Shard::attach_again(std::uint16_t session_id, std::uint16_t arena_id, AttachMode mode) {
+  attach(session_id, arena_id, mode);
+  SessionSlot* session = tables_.session(session_id);
+  Attached* a = session == nullptr ? nullptr : session->find(arena_id);
+  if (a == nullptr) return;
+  a->touched = TouchedSet(tables_.arena(arena_id)->arena.unit_count());
+  a->touched.add_all();
+}
+
 void Shard::publish() {
   for (ArenaSlot* slot : tables_.arenas)
     if (slot->heap.has_unpublished()) slot->heap.publish();

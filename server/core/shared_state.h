@@ -35,6 +35,7 @@ struct ServerTunables {
   std::atomic<std::uint64_t> idle_drain_ms{100};
   std::atomic<std::uint64_t> spin_us{0};
   std::atomic<std::uint64_t> keepalive_grace_ms{750};   // with the reap within a second of a death before the handoff
+  std::atomic<std::uint64_t> restart_grace_ms{5000};    // clients of other languages' gRPC come back after a second or two
   std::atomic<std::uint64_t> drain_deadline_ms{5000};
   std::atomic<std::uint64_t> commit_ahead_superslabs{4};
   std::atomic<std::uint64_t> keep_empty_superslabs{8};

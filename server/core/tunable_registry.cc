@@ -31,6 +31,8 @@ constexpr Knob kKnobs[] = {
      "how long a shard polls before it sleeps, us (0..1000); costs CPU, saves wake-ups"},
     {"keepalive_grace_ms", nullptr, &ServerTunables::keepalive_grace_ms, 750, 10, 600'000,
      "how long a new session lives without a KeepAlive stream or a handoff, ms (10..600000)"},
+    {"restart_grace_ms", nullptr, &ServerTunables::restart_grace_ms, 5000, 10, 600'000,
+     "how long a session without a process waits for its KeepAlive stream after a restart of the daemon, ms (10..600000)"},
     {"drain_deadline_ms", nullptr, &ServerTunables::drain_deadline_ms, 5000, 0, 600'000,
      "how long a stopping daemon waits for its sessions to close, ms (0..600000)"},
     {"commit_ahead_superslabs", nullptr, &ServerTunables::commit_ahead_superslabs, 4, 0, 512,

@@ -53,6 +53,9 @@ class Checker {
   Result<Config, Failure> config() {
     Config config;
     config.socket_dir = text("socket_dir");
+    config.state_dir = text("state_dir");
+    config.data_dir = text("data_dir");
+    if (!config.data_dir.empty() && config.state_dir.empty()) fail("data_dir", "needs state_dir, too");
     config.shards = static_cast<std::uint32_t>(number("shards", 0, kMaxShards));
     config.listen = address("listen");
     config.insecure_tcp = flag("insecure_tcp");

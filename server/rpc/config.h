@@ -24,6 +24,8 @@ struct Config {
     std::uint64_t capacity_bytes = 0;
   };
   std::string socket_dir;
+  std::string state_dir;             // empty: none
+  std::string data_dir;              // empty: the state directory
   std::uint32_t shards = 0;          // 0: one for each cpu this process may use
   std::string listen;                // host:port; empty: Unix sockets alone
   bool insecure_tcp = false;         // listen may be an address that other hosts reach

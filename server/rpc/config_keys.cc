@@ -16,6 +16,8 @@ std::vector<ConfigKey> make_keys() {
   const Limits limits;
   std::vector<ConfigKey> keys = {
       {"socket_dir", Kind::kText, "/run/arenad", "directory of the sockets; made with mode 0755 when it is not there"},
+      {"state_dir", Kind::kText, "", "directory, mode 0700 and on tmpfs, of arenas and sessions that outlive the daemon; empty: they do not"},
+      {"data_dir", Kind::kText, "", "directory, mode 0700, of those arenas' payload when it is to lie on hugetlbfs; empty: state_dir"},
       {"shards", Kind::kNumber, "0", "shard threads, 1..256; 0: one for each cpu that affinity and cgroup allow"},
       {"listen", Kind::kText, "off", "host:port to serve gRPC on beside the Unix sockets, or off"},
       {"insecure_tcp", Kind::kSwitch, "false", "let 'listen' be an address that other hosts reach, without TLS"},

@@ -71,6 +71,8 @@ class Daemon {
     EngineOptions options;
     options.shards = config_.shards != 0 ? config_.shards : default_shards();
     options.directory = config_.socket_dir;
+    options.state_directory = config_.state_dir;
+    options.data_directory = config_.data_dir;
     options.limits = config_.limits;
     options.tunables = config_.tunables;
     options.log = [](const std::string& line) { spdlog::info("{}", line); };
@@ -116,10 +118,24 @@ class Daemon {
       args.capacity_bytes = arena.capacity_bytes;
       engine_->control().create_arena(std::move(args), [&promise](Answer<ArenaFacts> made) { promise.set_value(std::move(made)); });
       const Answer<ArenaFacts> made = promise.get_future().get();
+      if (!made.ok() && made.error().error == Error::kArenaExists && was_kept(arena)) continue;
       if (!made.ok()) return made.error();
       spdlog::info("arena {}: {}", made->name, bytes_text(made->capacity_bytes));
     }
     return Nothing{};
+  }
+
+  // A daemon before made it, in the state directory. Its capacity stays what it is.
+  bool was_kept(const Config::ArenaAtStart& wanted) {
+    std::promise<Answer<ArenaFacts>> promise;
+    engine_->control().get_arena(wanted.name, [&promise](Answer<ArenaFacts> arena) { promise.set_value(std::move(arena)); });
+    const Answer<ArenaFacts> arena = promise.get_future().get();
+    if (!arena.ok()) return false;
+    if (arena->capacity_bytes < wanted.capacity_bytes) {
+      spdlog::warn("arena {} was kept with {}, the configuration asks for {}: delete it to make it anew", wanted.name,
+                   bytes_text(arena->capacity_bytes), bytes_text(wanted.capacity_bytes));
+    }
+    return true;
   }
 
   Answer<Nothing> start_http() {
