@@ -8,6 +8,7 @@ namespace arenad::client {
 namespace {
 
 constexpr std::uint64_t kMostAheadBytes = 8 << 20;    // per class
+constexpr std::uint64_t kSurplusUnits = kUnitsPerSuperslab;   // so much goes back at once
 constexpr std::uint32_t kTicksPerReturn = 5;
 constexpr std::size_t kRunsPerReturn = 4096;          // in one call; the daemon takes 16384
 
@@ -53,28 +54,25 @@ Result<SlabIndex> LeaseStock::take(const RunRequest& request) {
   return run;
 }
 
-void LeaseStock::give_back(SlabIndex run) {
+void LeaseStock::add_surplus(SlabIndex run, std::uint32_t units) {
+  class_of_run_[run.value] = 0;
+  surplus_.push_back(run);
+  surplus_units_ += units;
+}
+
+void LeaseStock::give_back(SlabIndex run, std::uint32_t units) {
   bool wake = false;
   {
     const std::lock_guard lock(mutex_);
     const std::uint8_t what = class_of_run_[run.value];
     if (what == 0) return;   // was the daemon's already
-    if (what == kSpanRun) {
-      class_of_run_[run.value] = 0;
-      surplus_.push_back(run);
-      wake = true;
+    if (what == kSpanRun || classes_[what - 1].runs.size() >= most_ahead(units)) {
+      add_surplus(run, units);
     } else {
-      ClassStock& c = classes_[what - 1];
-      if (c.runs.size() < most_ahead(geometry_.size_class(what - 1u).slab_units)) {
-        c.runs.push_back(run);
-        --c.grown;
-      } else {
-        class_of_run_[run.value] = 0;
-        surplus_.push_back(run);
-        wake = true;
-      }
+      classes_[what - 1].runs.push_back(run);
+      --classes_[what - 1].grown;
     }
-    wake = wake && !std::exchange(woken_, true);
+    wake = surplus_units_ >= kSurplusUnits && !std::exchange(woken_, true);
   }
   if (wake) wake_keeper_();
 }
@@ -159,6 +157,7 @@ void LeaseStock::return_surplus() {
     const std::lock_guard lock(mutex_);
     woken_ = false;
     runs.swap(surplus_);
+    surplus_units_ = 0;
   }
   for (std::size_t i = 0; i < runs.size(); i += kRunsPerReturn)
     calls_->give_back(std::span(runs).subspan(i, std::min(kRunsPerReturn, runs.size() - i)));
@@ -173,10 +172,7 @@ void LeaseStock::tick() {
     const auto count = static_cast<std::uint32_t>(c.runs.size());
     // The oldest ones go; those that were given back last are the warm ones.
     const std::uint32_t unneeded = (std::min(c.least, count) + 1) / 2;
-    for (std::uint32_t i = 0; i < unneeded; ++i) {
-      class_of_run_[c.runs[i].value] = 0;
-      surplus_.push_back(c.runs[i]);
-    }
+    for (std::uint32_t i = 0; i < unneeded; ++i) add_surplus(c.runs[i], 0);   // the keeper returns it after this
     c.runs.erase(c.runs.begin(), c.runs.begin() + unneeded);
     c.least = count - unneeded;
   }
@@ -187,10 +183,7 @@ std::size_t LeaseStock::return_all() {
   {
     const std::lock_guard lock(mutex_);
     for (ClassStock& c : classes_) {
-      for (const SlabIndex run : c.runs) {
-        class_of_run_[run.value] = 0;
-        surplus_.push_back(run);
-      }
+      for (const SlabIndex run : c.runs) add_surplus(run, 0);
       c.runs.clear();
       c.target = c.least = 0;
     }

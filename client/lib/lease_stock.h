@@ -32,7 +32,7 @@ class LeaseStock {
 
   // --- inside a heap: no call -------------------------------------------------------------------------------------------------
   Result<SlabIndex> take(const RunRequest& request);   // kWaitExpired: none there, fetch() it outside
-  void give_back(SlabIndex run);
+  void give_back(SlabIndex run, std::uint32_t units);
 
   // --- outside: a thread that cannot go on ------------------------------------------------------------------------------------
   // One run of that shape, leased for `heap` if there is none; with it, more of its class for later.
@@ -59,6 +59,7 @@ class LeaseStock {
 
   std::uint32_t most_ahead(std::uint32_t units) const;
   SlabIndex pop(ClassStock& c);
+  void add_surplus(SlabIndex run, std::uint32_t units);
   void put(ClassStock& c, const std::vector<SlabIndex>& runs, std::size_t from);
   Answer<SlabIndex> lease_one(HeapId heap, const RunRequest& request, std::uint32_t wait_ms);
 
@@ -72,7 +73,8 @@ class LeaseStock {
   std::array<ClassStock, kMaxClasses> classes_;
   ZeroedArray<std::uint8_t> class_of_run_;         // by first unit: class + 1 of leased runs, kSpanRun for spans, 0 not leased
   static constexpr std::uint8_t kSpanRun = 255;
-  std::vector<SlabIndex> surplus_;                 // to be returned
+  std::vector<SlabIndex> surplus_;                 // to be returned: at the next tick, or when it is 2 MiB
+  std::uint64_t surplus_units_ = 0;
   std::uint32_t ticks_ = 0;
   bool woken_ = false;                             // the keeper was told and has not come yet
 };

@@ -100,7 +100,7 @@ bool PeerHeap::reserve(const RunRequest& request, SlabIndex first) {
 }
 
 void PeerHeap::drop_reserve() {
-  if (std::exchange(has_reserved_, false)) stock_->give_back(reserved_run_);
+  if (std::exchange(has_reserved_, false)) stock_->give_back(reserved_run_, reserved_.units);
 }
 
 Result<SlabIndex> PeerHeap::take(HeapId heap, const RunRequest& request, SuperslabIndex) {
@@ -118,6 +118,6 @@ Result<SlabIndex> PeerHeap::take(HeapId heap, const RunRequest& request, Supersl
   return run;
 }
 
-void PeerHeap::give_back(HeapId, SlabIndex first, std::uint32_t) { stock_->give_back(first); }
+void PeerHeap::give_back(HeapId, SlabIndex first, std::uint32_t units) { stock_->give_back(first, units); }
 
 }  // namespace arenad::client

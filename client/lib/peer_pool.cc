@@ -165,7 +165,7 @@ Status PeerPool::supply(PeerHeap& heap, const RunRequest& missing, std::uint32_t
   }
   if (!run) return run.error();
   if (!heap.enter()) return why_closed();
-  if (!heap.reserve(missing, *run)) stock_->give_back(*run);
+  if (!heap.reserve(missing, *run)) stock_->give_back(*run, missing.units);
   heap.leave();
   return {};
 }
