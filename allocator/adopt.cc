@@ -79,7 +79,7 @@ void Heap::adopt(SlabIndex first, SessionId dead, ReapResult& result) {
     if (BlockWord(seen).tag() == BlockTag::kFree && seen != next)
       arena_.quarantine("block " + std::to_string(b) + " of slab " + std::to_string(first.value) + " is FREE with a holder");
   }
-  // What was announced to the owner before, or relied on it, is announced to this heap.
+  // What was announced to the owner before, or relied on it, is announced to this heap; a bit that stands for nothing too.
   arena_.announce(first, run.capacity);
 
   ++result.adopted_slabs;

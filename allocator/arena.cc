@@ -102,6 +102,7 @@ void Arena::init_units() {
       options_.capacity_bytes, [this](SuperslabIndex first, std::uint32_t count) { return commit_superslabs(first, count); },
       [this](SuperslabIndex i) { decommit_superslab(i); });
   word_pages_ = std::make_unique<std::atomic<std::uint8_t>[]>(unit_count() / kUnitsPerGroup);
+  enlisted_ = std::make_unique<std::atomic<std::uint64_t>[]>((options_.max_heaps + 63) / 64);
 }
 
 Error Arena::commit_superslabs(SuperslabIndex first, std::uint32_t count) {
@@ -272,8 +273,28 @@ HeapId Arena::publish_returned(std::uint64_t key, std::uint64_t bits, bool force
 }
 
 void Arena::announce(SlabIndex first, std::uint32_t capacity) {
-  for (std::uint32_t w = 0; w < (capacity + 63) / 64; ++w)
-    if (view_.returned(first, w).load() != 0) publish_returned(Slot::of(first, {w * 64}).value >> 6, 0, true);
+  const std::uint32_t unit_bit = std::uint32_t{1} << (first.value % kUnitsPerSuperslab);
+  bool stands = (view_.superslab({first.value / kUnitsPerSuperslab}).pending.load() & unit_bit) != 0;
+  for (std::uint32_t w = 0; w < (capacity + 63) / 64 && !stands; ++w) stands = view_.returned(first, w).load() != 0;
+  if (stands) publish_returned(Slot::of(first, {0}).value >> 6, 0, true);
+}
+
+void Arena::raise_summary(HeapId id) {
+  const std::atomic<std::uint64_t>* const words = view_.pending_words(id);
+  for (std::uint32_t w = 0; w < view_.pending_word_count(); ++w) {
+    if (words[w].load() == 0) continue;
+    CRASH_POINT("raise.summary");
+    view_.pending_summary(id)[w / 64].fetch_or(std::uint64_t{1} << (w % 64));
+  }
+}
+
+// Only heaps that there are: the others' pages have no memory, and a look would give them some.
+void Arena::raise_summaries() {
+  for (std::uint32_t i = 0; i < options_.max_heaps; ++i) {
+    const HeapId id{static_cast<std::uint16_t>(i)};
+    const bool enlisted = (enlisted_[i / 64].load(std::memory_order_relaxed) >> (i % 64) & 1) != 0;
+    if (enlisted || ledger_.heap_owner(id) != kNoSession) raise_summary(id);
+  }
 }
 
 void Arena::enlist_heap(HeapId id, SessionId owner) {
@@ -282,6 +303,8 @@ void Arena::enlist_heap(HeapId id, SessionId owner) {
     control_.commit(view_.heap_bytes_at(id) & ~(kPage - 1), kPage);
     const std::uint64_t from = view_.pending_at(id) & ~(kPage - 1);
     control_.commit(from, (view_.pending_at(id) + view_.pending_stride() + kPage - 1 - from) & ~(kPage - 1));
+    enlisted_[id.value / 64].fetch_or(std::uint64_t{1} << (id.value % 64), std::memory_order_relaxed);
+    raise_summary(id);  // what the id's owner before has left in its pending words would keep freers from telling this one
   }
   CRASH_POINT("enlist.owner");
   view_.heap(id).owner.store(owner.value, std::memory_order_relaxed);

@@ -186,8 +186,12 @@ class Arena final : private SlabSource {
     CRASH_POINT("touch.bit");
     word.fetch_or(mask);
   }
-  // Sets the pending bits of every returned word of the run that is not 0.
+  // Announces a run as if every shortcut of publish_returned were wrong: where a returned word is not 0, or the superslab's bit of
+  // the run stands, whoever set it may have died before he told the heap.
   void announce(SlabIndex first, std::uint32_t capacity);
+  // The same one level up, for a heap or for all: sets the summary bit of each pending word that is not 0.
+  void raise_summary(HeapId id);
+  void raise_summaries();
   // The bit that a session has in SHARED words (two, when two of its threads claimed at once); 0 when it has none.
   std::uint64_t sharer_bits(SessionId session) const;
   ControlView& control() { return view_; }
@@ -225,6 +229,7 @@ class Arena final : private SlabSource {
   SessionId peer_ = kNoSession;          // of a peer's view
   std::uint32_t touched_shift_ = 0;
   UnitMap units_;
+  std::unique_ptr<std::atomic<std::uint64_t>[]> enlisted_;   // bit per heap that was ever enlisted here
   std::unique_ptr<std::atomic<std::uint8_t>[]> word_pages_;  // committed word pages per group of eight units
   std::atomic<bool> quarantined_{false};
   std::atomic<const std::string*> reason_{nullptr};          // owned; set once by CAS

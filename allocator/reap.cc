@@ -1,6 +1,10 @@
 // Reap: gives back what a dead session held in slabs that are not its own. See DESIGN.md section 4, rule 6, and arena.h. Its own
 // are adopted (adopt.cc).
 //
+// Bits that stand without anybody behind them are the danger: whoever frees later sees them and tells nobody. A dead freer may
+// leave one at any level, even where the block it was for is home already. So a level is announced again where its bit stands,
+// not only where a block waits: the slab's bit in its superslab, and the pending words of all heaps (found by tests/model).
+//
 // Each step is one CAS or one fetch_or; a reaper that dies is simply run again: what it turned is RETURNING(reaper), which
 // a second run announces again.
 #include <algorithm>
@@ -52,11 +56,12 @@ ReapResult Arena::reap(SessionId dead, const TouchedSet* touched) {
           ++result.announced;
         }
       }
-      // A freer that found the word non-zero relied on somebody who may be the dead one: announce every such word.
-      const std::uint64_t key = Slot::of(slab, {first}).value >> 6;
-      if (bits != 0 || view_.returned(slab, first / 64).load(std::memory_order_acquire) != 0) publish_returned(key, bits, true);
+      if (bits != 0) publish_returned(Slot::of(slab, {first}).value >> 6, bits, true);
     }
+    // A freer that skipped a level because its bit stood relied on somebody who may be the dead one.
+    announce(slab, capacity);
   });
+  raise_summaries();
   return result;
 }
 
@@ -69,10 +74,11 @@ void Arena::announce_leases() {
       std::uint64_t bits = 0;
       for (std::uint32_t b = first; b < std::min(first + 64, capacity); ++b)
         if (BlockWord(word(Slot::of(slab, {b})).load(std::memory_order_acquire)).is_returning()) bits |= std::uint64_t{1} << (b - first);
-      if (bits != 0 || view_.returned(slab, first / 64).load(std::memory_order_acquire) != 0)
-        publish_returned(Slot::of(slab, {first}).value >> 6, bits, true);
+      if (bits != 0) publish_returned(Slot::of(slab, {first}).value >> 6, bits, true);
     }
+    announce(slab, capacity);
   });
+  raise_summaries();
 }
 
 TouchedSet Arena::touched_by(SessionId session) const {
