@@ -80,6 +80,10 @@ Answer<Nothing> Control::recover() {
   reap_dead(recovery);
   arenas_changed();
 
+  if (arenas_.all().empty() && recovery.kept.empty()) {
+    log_("state directory: there were no arenas and no sessions");
+    return Nothing{};
+  }
   std::uint64_t slabs = 0;
   ReapResult given;
   for (const auto& [id, result] : recovery.by_dead) {
@@ -91,10 +95,10 @@ Answer<Nothing> Control::recover() {
                   bytes_text(result.bytes), " given back"));
     }
   }
-  log_(concat("state directory: ", arenas_.all().size(), " arenas of ", bytes_text(arenas_.capacity_bytes()), " are served again; sessions: ",
+  log_(concat("state directory: ", arenas_.all().size(), " arenas of ", bytes_text(arenas_.capacity_bytes()), " are served again. Sessions: ",
               recovery.watched, " go on, ", recovery.awaited, " may come back, ", recovery.unseen, " have a process that cannot be seen from here, ",
-              recovery.dead, " were dead; ", given.blocks, " blocks of ", bytes_text(given.bytes), " given back, ", slabs,
-              " slabs taken over; ", (now_ns() - began) / 1000, " us, ", (opened_ns - began) / 1000, " of them to open"));
+              recovery.dead, " were dead. ", given.blocks, " blocks of ", bytes_text(given.bytes), " given back, ", slabs,
+              " slabs taken over. Took ", (now_ns() - began) / 1000, " us, ", (opened_ns - began) / 1000, " of them to open"));
   return Nothing{};
 }
 

@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
-#include <vector>
 
 #include "server/core/text.h"
 
@@ -18,6 +17,7 @@ namespace {
 constexpr std::uint64_t kMagic = 0x3154534453455241;   // "ARESDST1"
 constexpr std::uint32_t kVersion = 1;
 constexpr std::uint32_t kRecords = 65536;
+constexpr std::uint32_t kRecordsPerPage = 16;
 constexpr std::uint32_t kLive = 0x55, kEnding = 0x66;
 
 struct TableHeader {
@@ -54,7 +54,7 @@ struct SessionLedger::Record {
 };
 
 SessionLedger::Record& SessionLedger::record(std::uint16_t id) const {
-  static_assert(sizeof(Record) == 256 && sizeof(ProcessMark) == 48 && sizeof(TableHeader) <= kPage);
+  static_assert(sizeof(Record) == kPage / kRecordsPerPage && sizeof(ProcessMark) == 48 && sizeof(TableHeader) <= kPage);
   return reinterpret_cast<Record*>(file_.base() + kPage)[id];
 }
 
@@ -84,11 +84,16 @@ Answer<SessionLedger> SessionLedger::open(const std::string& path) {
 std::map<std::uint16_t, KeptSession> SessionLedger::all() const {
   std::map<std::uint16_t, KeptSession> sessions;
   if (!is_open()) return sessions;
-  // Read, not looked at through the mapping: that would take memory for every record that there is not.
-  std::vector<Record> records(kRecords);
-  if (::pread(file_.fd(), static_cast<void*>(records.data()), kRecords * sizeof(Record), kPage) != kRecords * sizeof(Record)) return sessions;
   for (std::uint32_t id = 1; id < kRecords - 1; ++id) {
-    const Record& r = records[id];
+    if (id == 1 || id % kRecordsPerPage == 0) {
+      // To the next page that there is: looking at others would take memory for each.
+      const auto at = static_cast<off_t>(kPage + id / kRecordsPerPage * kPage);
+      const off_t next = ::lseek(file_.fd(), at, SEEK_DATA);
+      if (next < 0 && errno == ENXIO) break;
+      if (next > at) id = std::max(id, static_cast<std::uint32_t>((static_cast<std::uint64_t>(next) - kPage) / sizeof(Record)));
+      if (id >= kRecords - 1) break;
+    }
+    const Record& r = record(static_cast<std::uint16_t>(id));
     const std::uint32_t state = r.state.load(std::memory_order_acquire);
     if (state == 0) continue;
     KeptSession& kept = sessions[static_cast<std::uint16_t>(id)];

@@ -125,10 +125,15 @@ class Session:
         self.key = self.opened.session
         self._events = None
         if keepalive:
-            self._requests = queue.SimpleQueue()
-            self._requests.put(sessions.KeepAliveRequest(session=self.key))
-            self._events = client.sessions.KeepAlive(iter(self._requests.get, None))
-            next(self._events)  # the daemon has seen it
+            self.keep_alive()
+
+    def keep_alive(self, client=None):
+        """Opens its KeepAlive stream, again after a restart of the daemon: over the connection given."""
+        self.client = client or self.client
+        self._requests = queue.SimpleQueue()
+        self._requests.put(sessions.KeepAliveRequest(session=self.key))
+        self._events = self.client.sessions.KeepAlive(iter(self._requests.get, None))
+        next(self._events)  # the daemon has seen it
 
     def next_event(self):
         return next(self._events)
