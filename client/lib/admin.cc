@@ -38,6 +38,7 @@ ShardStats from_wire(const v1::ShardStats& w) {
 SlabUsage from_wire(const v1::SlabInfoRow& w) {
   return {.arena = w.arena(),
           .shard = w.shard(),
+          .peers = w.peers(),
           .size_class = w.size_class(),
           .usable_bytes = w.usable_bytes(),
           .stride_bytes = w.stride_bytes(),
@@ -67,7 +68,8 @@ ArenaAudit from_wire(const v1::ArenaAudit& w) {
           .mismatches = w.mismatches(),
           .findings = {w.findings().begin(), w.findings().end()},
           .exact = w.exact(),
-          .scan_us = w.scan_us()};
+          .scan_us = w.scan_us(),
+          .leased_slabs = w.leased_slabs()};
 }
 
 SessionInfo from_wire(const v1::SessionInfo& w) {
@@ -122,7 +124,9 @@ Answer<Stats> Admin::stats(std::string_view arena) const {
               .capacity_bytes = w.capacity_bytes(),
               .held_blocks = w.held_blocks(),
               .held_bytes = w.held_bytes(),
-              .uptime_ms = w.uptime_ms()};
+              .uptime_ms = w.uptime_ms(),
+              .leased_slabs = w.leased_slabs(),
+              .leased_bytes = w.leased_bytes()};
   for (const v1::ShardStats& shard : w.shards()) stats.shards.push_back(from_wire(shard));
   return stats;
 }

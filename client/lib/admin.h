@@ -62,11 +62,14 @@ struct Stats {
   std::uint64_t held_blocks = 0;       // now
   std::uint64_t held_bytes = 0;        // now, sum of strides
   std::uint64_t uptime_ms = 0;
+  std::uint64_t leased_slabs = 0;      // now, to peers: slabs and spans
+  std::uint64_t leased_bytes = 0;      // now, to peers
 };
 
-struct SlabUsage {   // one size class of one arena on one shard; all of them now
+struct SlabUsage {   // one size class of one arena on one shard, or in all peers; all of them now
   std::string arena;
   std::uint32_t shard = 0;
+  bool peers = false;             // leased to peers: shard means nothing, and what is free in their heaps counts as cached
   std::uint32_t size_class = 0;   // 255: spans
   std::uint64_t usable_bytes = 0, stride_bytes = 0, blocks_per_slab = 0, slab_bytes = 0, active_blocks = 0, total_blocks = 0,
                 cached_blocks = 0, free_blocks = 0, uncarved_blocks = 0, active_slabs = 0, total_slabs = 0;
@@ -96,6 +99,7 @@ struct ArenaAudit {
   std::vector<std::string> findings;  // one line each, the first 100
   bool exact = false;
   std::uint64_t scan_us = 0;          // how long the shards stood still
+  std::uint64_t leased_slabs = 0;     // of slabs: in peers' hands
 };
 
 struct AuditReport {

@@ -108,7 +108,8 @@ class ArenaHandle {
   AttachMode mode() const;
   std::uint32_t session_id() const;   // the holder that block words show
   std::uint32_t shard() const;     // kAnyShard when the daemon was reached over TCP
-  // The same attachment and mapping through another shard. Errors: INVALID_ARGUMENT (no such shard).
+  // The same attachment and mapping through another shard (a peer goes on leasing through the one it was attached by). Errors:
+  // INVALID_ARGUMENT (no such shard).
   Answer<ArenaHandle> on_shard(std::uint32_t shard) const;
 
   // The arena's data as mapped here: all of the capacity, at an address that differs per process; empty for remote.

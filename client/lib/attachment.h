@@ -27,8 +27,8 @@ class Attachment final : public Pinned {
   Attachment(std::shared_ptr<SessionState> session, ArenaInfo arena, AttachMode mode, Mapping mapping)
       : session(std::move(session)), arena(std::move(arena)), mode(mode), mapping(std::move(mapping)) {}
   // A peer's: the pool maps the arena.
-  Attachment(std::shared_ptr<SessionState> session, ArenaInfo arena, std::uint32_t shard, std::shared_ptr<PeerPool> pool)
-      : session(std::move(session)), arena(std::move(arena)), mode(AttachMode::kPeer), pool(std::move(pool)), lease_shard(shard) {}
+  Attachment(std::shared_ptr<SessionState> session, ArenaInfo arena, std::shared_ptr<PeerPool> pool)
+      : session(std::move(session)), arena(std::move(arena)), mode(AttachMode::kPeer), pool(std::move(pool)) {}
 
   Status usable() const { return session->usable(); }
   std::span<std::byte> data() const;   // mapped data; empty for remote
@@ -63,7 +63,6 @@ class Attachment final : public Pinned {
   const AttachMode mode;
   const Mapping mapping;
   const std::shared_ptr<PeerPool> pool;   // of a peer
-  const std::uint32_t lease_shard = kAnyShard;
 
  private:
   void count(std::int64_t blocks);

@@ -84,7 +84,7 @@ Answer<ArenaHandle> Session::attach_peer(const std::shared_ptr<SessionState>& st
     if (const auto session = weak.lock()) static_cast<SessionState&>(*session).wake_keeper();
   };
   auto pool = std::make_shared<PeerPool>(std::move(*view), id, std::move(leases), std::move(wake));
-  auto attachment = std::make_shared<Attachment>(state, info, shard, std::move(pool));
+  auto attachment = std::make_shared<Attachment>(state, info, std::move(pool));
   if (Status s = state->add_peer(attachment, kept); !s.ok()) return s;
   return ArenaHandle(std::move(attachment), shard);
 }

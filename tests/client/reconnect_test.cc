@@ -1,5 +1,8 @@
 // The daemon dies and comes back.
+#include <atomic>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 #include <vector>
 
@@ -53,6 +56,85 @@ TEST(Reconnect, LeaseWaitsForTheDaemonUpToTheCallTimeout) {
   EXPECT_NE(refused.message.find("daemon"), std::string::npos) << refused.text();
   EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(250));
   EXPECT_TRUE(arena.allocate(64).ok());
+}
+
+// A daemon that keeps its arenas in a directory of the test's.
+class Remembered : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = "/dev/shm/arenad-state-XXXXXX";
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    state = pattern;
+    daemon.start({"--state-dir", state});
+    client = must(Client::connect(daemon.directory()));
+    must(client.create_arena("frames", {.capacity_bytes = 256 << 20}));
+  }
+  void TearDown() override {
+    EXPECT_TRUE(eventually([&] { return must(client.get_arena("frames")).held_blocks == 0; }));
+    EXPECT_TRUE(must(Admin(client).audit()).exact);
+    EXPECT_EQ(daemon.stop(), 0) << daemon.log();
+    std::error_code ignored;
+    std::filesystem::remove_all(state, ignored);
+  }
+
+  std::string state;
+  Daemon daemon;
+  Client client;
+};
+
+TEST_F(Remembered, SessionGoesOnWhereItWas) {
+  Session session = must(Session::open(client));
+  const auto arena = must(session.attach("frames", AttachMode::kPeer));
+  std::vector<Block> blocks;
+  for (int i = 0; i < 5000; ++i) blocks.push_back(must(arena.allocate(256)));
+  for (int round = 0; round < 3; ++round) {
+    daemon.kill();
+    EXPECT_TRUE(eventually([&] { return session.standing() == SessionStanding::kReconnecting; }));
+    blocks.resize(4000);
+    while (blocks.size() < 4500) blocks.push_back(must(arena.allocate(256)));
+    // What it has not leased is waited for.
+    std::thread later([&] { blocks.push_back(must(arena.allocate(5 << 20))); });
+    daemon.start({"--state-dir", state});
+    later.join();
+    EXPECT_EQ(session.standing(), SessionStanding::kConnected);
+    while (blocks.size() < 8000) blocks.push_back(must(arena.allocate(256)));
+    EXPECT_TRUE(must(Admin(client).audit()).exact);
+    EXPECT_EQ(must(client.get_arena("frames")).held_blocks, blocks.size());
+  }
+  blocks.clear();
+}
+
+TEST_F(Remembered, GrowingThreadsNoticeNothingButTime) {
+  Session session = must(Session::open(client));
+  const auto arena = must(session.attach("frames", AttachMode::kPeer));
+  std::atomic<bool> stop{false};
+  std::atomic<int> failures{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 2; ++t)
+    threads.emplace_back([&] {
+      while (!stop.load(std::memory_order_relaxed)) {
+        std::vector<Block> blocks;
+        for (int i = 0; i < 3000; ++i) {
+          auto block = arena.allocate(8 + i * 3);
+          if (!block) {
+            if (failures++ == 0) ADD_FAILURE() << block.error().text();
+          } else {
+            blocks.push_back(std::move(*block));
+          }
+        }
+        std::vector<Ref> refs;
+        for (Block& block : blocks) refs.push_back(block.release());
+        EXPECT_EQ(must(arena.free(refs)).errors.size(), 0u);
+      }
+    });
+  for (int i = 0; i < 3; ++i) {
+    daemon.kill();
+    daemon.start({"--state-dir", state});
+    EXPECT_TRUE(eventually([&] { return session.standing() == SessionStanding::kConnected; }));
+  }
+  stop = true;
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(failures, 0);
 }
 
 TEST(Reconnect, RemoteSessionIsLostWithItsDaemonToo) {
