@@ -138,8 +138,10 @@ Status PeerPool::allocate(std::uint64_t size, const AllocateOptions& options, bo
   if (!mine) return mine.error();
   PeerHeap& heap = **mine;
   const arenad::Holder holder(session_, options.tag);
-  for (;;) {
+  for (Status refused;;) {
     if (!heap.enter()) return why_closed();
+    // Before it fails a heap looks at all its returned words, pending or not, and gives up what other classes keep.
+    if (!refused.ok()) heap.heap().trim();
     const auto got = options.align_bytes == 0 ? heap.heap().allocate(size, holder)
                                               : heap.heap().allocate_aligned(size, options.align_bytes, holder);
     const RunRequest missing = heap.missing();
@@ -152,7 +154,8 @@ Status PeerPool::allocate(std::uint64_t size, const AllocateOptions& options, bo
       return {};
     }
     if (got.error() != Error::kWaitExpired) return refusal(got.error(), size, options.align_bytes);
-    if (Status s = supply(heap, missing, options.wait_ms); !s.ok()) return s;
+    if (!refused.ok()) return refused;
+    refused = supply(heap, missing, options.wait_ms);
   }
 }
 

@@ -20,10 +20,10 @@ namespace {
 
 constexpr std::string_view kToken = "0123456789abcdef";
 
-// Accepts one connection, reads the request, sends `answer` with `fd` (when it is not -1) on its first byte, and closes.
+// Accepts one connection, reads the request, sends `answer` with `fds` on its first byte, and closes.
 class OneAnswer {
  public:
-  OneAnswer(std::string answer, int fd) {
+  OneAnswer(std::string answer, std::vector<int> fds) {
     std::string directory = "/tmp/arenad-handoff-XXXXXX";
     EXPECT_NE(::mkdtemp(directory.data()), nullptr);
     directory_ = directory;
@@ -33,7 +33,7 @@ class OneAnswer {
     std::strcpy(address.sun_path, path().c_str());
     EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
     EXPECT_EQ(::listen(listener_.get(), 1), 0);
-    thread_ = std::thread([this, answer = std::move(answer), fd] { serve(answer, fd); });
+    thread_ = std::thread([this, answer = std::move(answer), fds = std::move(fds)] { serve(answer, fds); });
   }
   ~OneAnswer() {
     thread_.join();
@@ -47,25 +47,25 @@ class OneAnswer {
   }
 
  private:
-  void serve(const std::string& answer, int fd) {
+  void serve(const std::string& answer, const std::vector<int>& fds) {
     const UniqueFd peer(::accept(listener_.get(), nullptr, nullptr));
     std::string request(32, '\0');
     if (::recv(peer.get(), request.data(), request.size(), MSG_WAITALL) != 32) return;
     request_ = request;
     if (answer.empty()) return;
     iovec part{const_cast<char*>(answer.data()), answer.size()};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+    alignas(cmsghdr) char control[CMSG_SPACE(3 * sizeof(int))] = {};
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
-    if (fd >= 0) {
+    if (!fds.empty()) {
       message.msg_control = control;
-      message.msg_controllen = sizeof control;
+      message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
       cmsghdr* c = CMSG_FIRSTHDR(&message);
       c->cmsg_level = SOL_SOCKET;
       c->cmsg_type = SCM_RIGHTS;
-      c->cmsg_len = CMSG_LEN(sizeof(int));
-      std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
+      c->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+      std::memcpy(CMSG_DATA(c), fds.data(), fds.size() * sizeof(int));
     }
     EXPECT_EQ(::sendmsg(peer.get(), &message, MSG_NOSIGNAL), static_cast<ssize_t>(answer.size()));
   }
@@ -94,7 +94,7 @@ std::string header(std::uint32_t status, std::uint32_t reason, std::uint32_t fds
 TEST(Handoff, ShowsTheTokenAndTakesTheDescriptor) {
   const UniqueFd file(::memfd_create("test", MFD_CLOEXEC));
   ASSERT_EQ(::ftruncate(file.get(), 8192), 0);
-  OneAnswer daemon(header(0, 0, 1, 8192, ""), file.get());
+  OneAnswer daemon(header(0, 0, 1, 8192, ""), {file.get()});
   const auto handed = hand_over(daemon.path(), kToken, 5000);
   ASSERT_TRUE(handed.ok()) << handed.error().text();
   EXPECT_EQ(daemon.request(), "ARNDHND1" + std::string(kToken) + std::string("\1\0\0\0\0\0\0\0", 8));
@@ -106,8 +106,23 @@ TEST(Handoff, ShowsTheTokenAndTakesTheDescriptor) {
   EXPECT_EQ(mapping->bytes().size(), 8192u);
 }
 
+TEST(Handoff, PeerGetsDataAndControlInTheirOrder) {
+  const UniqueFd data(::memfd_create("data", MFD_CLOEXEC)), control(::memfd_create("control", MFD_CLOEXEC));
+  ASSERT_EQ(::ftruncate(data.get(), 8192), 0);
+  ASSERT_EQ(::ftruncate(control.get(), 4096), 0);
+  {
+    OneAnswer daemon(header(0, 0, 2, 8192, ""), {data.get(), control.get()});
+    const auto handed = hand_over(daemon.path(), kToken, 5000);
+    ASSERT_TRUE(handed.ok()) << handed.error().text();
+    EXPECT_EQ(::lseek(handed->data.get(), 0, SEEK_END), 8192);
+    EXPECT_EQ(::lseek(handed->control.get(), 0, SEEK_END), 4096);
+  }
+  OneAnswer too_many(header(0, 0, 3, 8192, ""), {data.get(), control.get(), data.get()});
+  EXPECT_EQ(hand_over(too_many.path(), kToken, 5000).error().code, Code::kInternal);
+}
+
 TEST(Handoff, RefusalCarriesCodeReasonAndText) {
-  OneAnswer daemon(header(16, 20, 0, 0, "the token was used"), -1);
+  OneAnswer daemon(header(16, 20, 0, 0, "the token was used"), {});
   const auto handed = hand_over(daemon.path(), kToken, 5000);
   ASSERT_FALSE(handed.ok());
   EXPECT_EQ(handed.error().code, Code::kUnauthenticated);
@@ -116,7 +131,7 @@ TEST(Handoff, RefusalCarriesCodeReasonAndText) {
 }
 
 TEST(Handoff, TokenThatOnlyBindsHasNoDescriptor) {
-  OneAnswer daemon(header(0, 0, 0, 0, ""), -1);
+  OneAnswer daemon(header(0, 0, 0, 0, ""), {});
   const auto handed = hand_over(daemon.path(), kToken, 5000);
   ASSERT_TRUE(handed.ok()) << handed.error().text();
   EXPECT_FALSE(handed->data);
@@ -128,22 +143,22 @@ TEST(Handoff, NobodyThereIsUnavailable) {
 }
 
 TEST(Handoff, ClosedWithoutAnAnswerIsUnavailable) {
-  OneAnswer daemon("", -1);
+  OneAnswer daemon("", {});
   EXPECT_EQ(hand_over(daemon.path(), kToken, 5000).error().code, Code::kUnavailable);
 }
 
 TEST(Handoff, AnswersThatAreNoneAreRefused) {
   const std::string right = header(0, 0, 0, 0, "");
   {
-    OneAnswer daemon("XXXXXXXX" + right.substr(8), -1);
+    OneAnswer daemon("XXXXXXXX" + right.substr(8), {});
     EXPECT_EQ(hand_over(daemon.path(), kToken, 5000).error().code, Code::kInternal);
   }
   {
-    OneAnswer daemon(right.substr(0, 40), -1);
+    OneAnswer daemon(right.substr(0, 40), {});
     EXPECT_EQ(hand_over(daemon.path(), kToken, 5000).error().code, Code::kUnavailable);
   }
   {
-    OneAnswer daemon(header(0, 0, 1, 4096, ""), -1);   // says that there is one, and there is none
+    OneAnswer daemon(header(0, 0, 1, 4096, ""), {});   // says that there is one, and there is none
     EXPECT_EQ(hand_over(daemon.path(), kToken, 5000).error().code, Code::kInternal);
   }
 }
