@@ -128,7 +128,7 @@ Error Shard::attempt(const Access& access, const AllocateArgs& args, AllocatedBl
     return e;
   }
   out.usable_bytes.assign(1, cost->usable_bytes);
-  for (const Block& block : out.blocks) remember(access, block.ref.slot().slab());
+  remember(access, out.blocks);
   const auto n = static_cast<std::int64_t>(args.count), b = static_cast<std::int64_t>(bytes);
   access.attached->held.add(n, b);
   slot.held.add(n, b);
@@ -160,7 +160,7 @@ Error Shard::attempt_sizes(const Access& access, const AllocateArgs& args, Alloc
     out = {};
     return block.error();
   }
-  for (const Block& block : out.blocks) remember(access, block.ref.slot().slab());
+  remember(access, out.blocks);
   const auto n = static_cast<std::int64_t>(args.sizes.size()), b = static_cast<std::int64_t>(bytes);
   access.attached->held.add(n, b);
   slot.held.add(n, b);

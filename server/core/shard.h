@@ -108,9 +108,20 @@ class Shard final : public ShardApi {
   }
 
   // Where the session holds blocks from here on.
-  static void remember(const Access& access, SlabIndex slab) {
-    if (access.attached->touched.words().empty()) [[unlikely]] access.attached->touched = TouchedSet(access.slot->arena.unit_count());
-    access.attached->touched.add(slab);
+  static void remember(const Access& access, SlabIndex slab) { ready_touched(access).add(slab); }
+  static void remember(const Access& access, std::span<const Block> blocks) {
+    TouchedSet& touched = ready_touched(access);
+    SlabIndex last{~0u};
+    for (const Block& block : blocks) {
+      const SlabIndex slab = block.ref.slot().slab();
+      if (slab != last) touched.add(slab);   // neighbours mostly lie in one
+      last = slab;
+    }
+  }
+  static TouchedSet& ready_touched(const Access& access) {
+    TouchedSet& touched = access.attached->touched;
+    if (touched.words().empty()) [[unlikely]] touched = TouchedSet(access.slot->arena.unit_count());
+    return touched;
   }
   // A block there is paid for by the session's lease.
   static bool in_own_lease(const ArenaSlot& slot, SlabIndex slab, std::uint16_t session) {

@@ -39,10 +39,10 @@ TEST_F(PeerQuota, LeasesCountWholeAndUntilTheyAreReturned) {
 }
 
 TEST_F(PeerQuota, BlocksOnOwnLeasesNeitherCostNorGiveAnything) {
-  PeerClient peer(daemon, "a", "peer", 2 * kUnit);
+  PeerClient peer(daemon, "a", "peer", 5 * kUnit);
   const SessionKey other = daemon.open_attached("a", "other");
-  peer.lease(1024, 1);
-  const auto refs = peer.allocate(1024, 60);
+  peer.lease(4096, 4);
+  const auto refs = peer.allocate(4096, 60);   // each third of them is more than a slab
   ASSERT_EQ(daemon.acquire(0, peer.key, arena, refs)->done, 60u);                                  // of itself
   ASSERT_EQ(daemon.free(0, peer.key, arena, {refs.begin(), refs.begin() + 20})->done, 20u);
   ASSERT_EQ(daemon.acquire(1, other, arena, {refs.begin() + 20, refs.begin() + 40})->done, 20u);

@@ -141,6 +141,17 @@ TEST_F(PeerSessions, AccessIsAskedForAsAWritersIs) {
   EXPECT_EQ(reply["fds"], "1");
 }
 
+TEST_F(PeerSessions, WhatASessionTookOverOfALivingPeersComesBackToThePeer) {
+  PeerClient peer(daemon, "a");
+  const SessionKey remote = daemon.open_attached("a", "remote");
+  peer.lease(512, 1);
+  const auto refs = peer.allocate(512, 30);
+  EXPECT_EQ(daemon.acquire(1, remote, arena, refs)->done, 30u);
+  EXPECT_EQ(daemon.close(remote)->blocks, 30u);
+  EXPECT_EQ(peer.process.command("peer drain"), "blocks=30");
+  expect_exact(daemon, 0);
+}
+
 // The arena is deleted while its dead peer's runs are on their way to the shards: they are nobody's business any more.
 TEST_F(PeerSessions, ArenaDeletedInTheMiddleOfAnAdoption) {
   for (int i = 0; i < 5; ++i) {

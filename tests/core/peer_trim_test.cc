@@ -144,9 +144,10 @@ TEST_F(PeerTrim, AnswerOfAnotherRoundOrOfNobodyCountsForNothing) {
 TEST_F(PeerTrim, PeerThatDiesInsteadOfAnsweringLeavesItsMemory) {
   PeerClient peer(daemon, "a");
   peer.lease(64, 128);
-  peer.allocate(64, 100'000);
+  peer.allocate(64, 5000);
   Stream stream(peer, 1, [&](const SessionEvent&) { peer.process.kill_without_wait(); });
-  const auto got = daemon.allocate(0, key, arena, 1 * kMiB);
+  Answer<AllocatedBlocks> got = Failure{};
+  EXPECT_LT(took_ms([&] { got = daemon.allocate(0, key, arena, 1 * kMiB); }), 195u);
   EXPECT_TRUE(got.ok()) << got.error().message;
 }
 

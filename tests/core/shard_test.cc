@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "server/core/clock.h"
+#include "server/core/limits.h"
 
 namespace arenad::server {
 namespace {
@@ -28,6 +29,7 @@ class ShardAlone : public ::testing::Test {
     ArenaOptions options;
     options.id = {9};
     options.capacity_bytes = 4 * kMiB;
+    options.max_heaps = kHeapIds;
     auto made = Arena::create(options);
     ASSERT_TRUE(made.ok());
     state = std::make_shared<ArenaState>(std::move(*made));
@@ -203,6 +205,49 @@ TEST_F(ShardAlone, AdoptionGoesStepByStepThroughTheInbox) {
   EXPECT_EQ(result.blocks, 2000u);
   EXPECT_EQ(result.adopted_slabs, 20u);
   EXPECT_EQ(state->arena->units().taken_units(), 0u);
+}
+
+TEST_F(ShardAlone, AdoptionForAnArenaThatWasDeletedLeavesTheNextOneAlone) {
+  const RunRequest run{SlabKind::kSlab, 0, 1, kMaxBlocksPerSlab};
+  std::vector<SlabIndex> runs;
+  for (int i = 0; i < 20; ++i) runs.push_back(*state->arena->grant({20}, RunOwner::leased_to({77}), run, {0}));
+  bool over = false;
+  zero.adopt(state, {77}, runs, [&](const ReapResult& result) {
+    EXPECT_EQ(result.adopted_slabs, 8u);   // what the first step did
+    over = true;
+  });
+  zero.remove_arena(9);
+  ArenaOptions options;
+  options.id = {9};
+  options.capacity_bytes = 4 * kMiB;
+  const auto next = std::make_shared<ArenaState>(std::move(*Arena::create(options)));
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(next->arena->grant({20}, RunOwner::leased_to({77}), run, {0}).ok());
+  zero.add_arena(next);
+  zero.run_inbox();
+  EXPECT_TRUE(over);
+  EXPECT_EQ(next->arena->units().taken_units(), 20u);
+}
+
+TEST_F(ShardAlone, ReturnedSlabsAreToldToThoseWhoWait) {
+  for (Shard* shard : {&zero, &one}) shard->attach(key.id, 9, AttachMode::kPeer);
+  const auto heap = zero.open_heap(key, 9);
+  ASSERT_TRUE(heap.ok());
+  std::vector<std::uint32_t> slabs;
+  for (int turn = 0; turn < 64 && slabs.size() < 64; ++turn) {
+    zero.lease_slabs({key, 9, *heap, 0, 64, 0, 0}, [&](Answer<LeasedSlabs> got) {
+      ASSERT_TRUE(got.ok());
+      slabs.insert(slabs.end(), got->slabs.begin(), got->slabs.end());
+    });
+  }
+  ASSERT_EQ(slabs.size(), 64u);
+  const auto waiting = allocate(one, 64, 60'000);
+  ASSERT_FALSE(waiting->has_value());
+  EXPECT_EQ(zero.return_slabs(key, 9, slabs)->returned, 64u);
+  EXPECT_EQ(control.returned, 0);
+  zero.end_turn();
+  EXPECT_EQ(control.returned, 1);
+  one.retry_parked(9);
+  EXPECT_TRUE(waiting->has_value() && (*waiting)->ok());
 }
 
 }  // namespace
