@@ -1,7 +1,5 @@
 // Workloads with the allocator embedded: the kernels over one heap a thread.
-#include <chrono>
 #include <memory>
-#include <thread>
 
 #include "allocator/heap.h"
 #include "client/load/kernels/batch.h"
@@ -10,47 +8,13 @@
 #include "client/load/kernels/heap_context.h"
 #include "client/load/kernels/larson.h"
 #include "client/load/kernels/pair.h"
-#include "client/load/link.h"
+#include "client/load/rounds.h"
 #include "client/load/workloads.h"
 
 namespace arenad::load {
 namespace {
 
-constexpr std::uint64_t kRound = 4096;   // operations between two looks at the clock
-
-// A thread's loop over a kernel; each round's mean counts for all its operations.
-template <class Kernel>
-void rounds(Kernel& kernel, Track& track, const std::atomic<std::uint32_t>& stop) {
-  while (stop.load(std::memory_order_relaxed) == 0) {
-    const std::uint64_t begin = now_ns();
-    const std::uint64_t done = kernel.run(kRound);
-    track.latency.record((now_ns() - begin) / done, done);
-    track.add(done);
-  }
-}
-
 using Sets = Larson<HeapContext::Handle, kMaxWorkers>;
-
-// Larson runs on its own; this thread carries its count over.
-void run_larson(Sets& sets, HeapContext& context, std::uint32_t index, std::uint64_t seed, Track& track,
-                const std::atomic<std::uint32_t>& stop) {
-  Progress progress;
-  Stop end;
-  std::thread worker([&] { sets.run(context, index, seed, progress, end); });
-  std::uint64_t seen = 0, at = now_ns();
-  while (stop.load(std::memory_order_relaxed) == 0) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    const std::uint64_t now = now_ns(), done = progress.get();
-    if (done == seen) continue;
-    track.latency.record((now - at) / (done - seen), done - seen);
-    track.add(done - seen);
-    seen = done;
-    at = now;
-  }
-  end.request();
-  worker.join();
-  track.add(progress.get() - seen);
-}
 
 }  // namespace
 
@@ -75,11 +39,12 @@ WorkloadResult run_in_process(const Options& options) {
         pin_to_core(cores[i % cores.size()]);
         HeapContext& context = *contexts[i];
         if (options.workload == "larson") {
-          if (wait_for_start(shared, track)) run_larson(*sets, context, i, options.seed + i, track, shared.stop);
+          if (!wait_for_start(shared, track)) return;
+          watch_body([&](Progress& progress, Stop& end) { sets->run(context, i, options.seed + i, progress, end); }, track, shared.stop, [] {});
           return;
         }
         const auto drive = [&](auto kernel) {
-          if (wait_for_start(shared, track)) rounds(kernel, track, shared.stop);
+          if (wait_for_start(shared, track)) drive_rounds(kernel, track, shared.stop, [] {});
           kernel.finish();
         };
         if (options.workload == "pair") drive(Pair<HeapContext>(context, options.size_bytes));

@@ -22,6 +22,10 @@ Link Link::open(const Options& options, const std::string& arena, const std::str
   link.session = or_throw(client::Session::open(link.client, {.name = name}), "open a session");
   track.session.store(link.session.id());
   const client::AttachOptions through{.shard = shard_of(options, link.client, index)};
+  if (options.mode == Mode::kPeer) {
+    link.arena = or_throw(link.session.attach(arena, client::AttachMode::kPeer, through), "attach as peer");
+    return link;
+  }
   auto attached = link.session.attach(arena, client::AttachMode::kWriter, through);
   const bool no_handoff = !attached.ok() && attached.error().reason == Error::kNone;
   if (no_handoff) attached = link.session.attach(arena, client::AttachMode::kRemote, through);
@@ -35,11 +39,14 @@ void Link::close(Track& track) {
 }
 
 BlockIo::BlockIo(const Link& link, Mode mode, std::uint32_t batch, Track& track)
-    : arena_(link.arena), batch_(batch), track_(track) {
+    : link_(link), arena_(link.arena), batch_(batch), track_(track) {
   if (mode == Mode::kExchange) stream_ = or_throw(client::Exchange::open(arena_, {.own_connection = true}), "open a stream");
 }
 
-void BlockIo::timed(std::uint64_t begin_ns) { track_.latency.record(now_ns() - begin_ns); }
+void BlockIo::timed(std::uint64_t begin_ns) {
+  track_.latency.record(now_ns() - begin_ns);
+  link_.count_calls(track_);
+}
 
 void BlockIo::allocate(std::uint64_t size, std::uint32_t count, std::vector<client::AllocatedBlock>& out) {
   out.clear();

@@ -36,9 +36,11 @@ struct Link {
   client::Session session;
   client::ArenaHandle arena;
 
-  // Worker `index` of `options`: connects, opens a session named `name`, attaches as writer (over TCP: as remote) through
-  // the worker's shard, and notes the session in `track`.
+  // Worker `index` of `options`: connects, opens a session named `name`, attaches as writer (over TCP: as remote), in mode
+  // peer as peer, through the worker's shard, and notes the session in `track`.
   static Link open(const Options& options, const std::string& arena, const std::string& name, std::uint32_t index, Track& track);
+  // Notes in `track` how many calls were made so far.
+  void count_calls(Track& track) const { track.calls.store(client.calls_made(), std::memory_order_relaxed); }
   // Ends the session; what it still held is a leak and is counted in `track`.
   void close(Track& track);
 };
@@ -58,6 +60,7 @@ class BlockIo {
 
  private:
   void timed(std::uint64_t begin_ns);
+  const Link& link_;
   const client::ArenaHandle& arena_;
   std::uint32_t batch_;
   Track& track_;

@@ -53,6 +53,11 @@ std::vector<WorkloadResult> run_suite(Options options, const client::Client& cli
   // Each shard is the producer of one pair, so that each has something to drain.
   if (go_on()) results.push_back(run_handoff(options, arena, std::min<std::uint32_t>(shards, 8)));
   if (go_on()) results.push_back(run_xmalloc(options, arena, width));
+  // Once more by peers, for whom the daemon only leases slabs.
+  options.mode = Mode::kPeer;
+  if (go_on()) results.push_back(run_peers(options, arena));
+  if (go_on()) results.push_back(run_handoff(options, arena, 1));
+  if (go_on()) results.push_back(run_xmalloc(options, arena, 2));
   return results;
 }
 
@@ -88,6 +93,7 @@ int run(const Options& options) {
   else if (options.workload == "rpc") results.push_back(run_rpc(options, arena.name()));
   else if (options.workload == "handoff") results.push_back(run_handoff(options, arena.name(), 1));
   else if (options.workload == "xmalloc") results.push_back(run_xmalloc(options, arena.name(), 2));
+  else if (options.mode == Mode::kPeer) results.push_back(run_peers(options, arena.name()));
   else results.push_back(run_through_daemon(options, arena.name()));
   return finish(options, results,
                 check_daemon(client, arena.name(), arena.temporary(), options.workload == "suite" && !interrupted(), results));

@@ -9,6 +9,7 @@ namespace {
 
 void add_common(CLI::App& sub, Options& o) {
   sub.add_option("--duration", o.duration_s, "Seconds of load; default 10")->check(CLI::Range(0.1, 86400.0));
+  sub.add_option("--warm-up", o.warm_up_s, "Seconds of load before what is measured; default 2 for peers, else 0")->check(CLI::Range(0.0, 60.0));
   sub.add_option("--capacity", o.capacity_bytes, "Of a temporary arena, e.g. 512MiB; default 1GiB")->transform(CLI::AsSizeValue(false));
   sub.add_option("--seed", o.seed, "For everything random; default: a new one, printed");
   sub.add_option("--json", o.json_path, "Write results there (schema: client/load/README.md)");
@@ -36,6 +37,7 @@ const char* mode_name(Mode mode) {
     case Mode::kInProcess: return "inproc";
     case Mode::kUnary: return "unary";
     case Mode::kExchange: return "exchange";
+    case Mode::kPeer: return "peer";
   }
   return "?";
 }
@@ -48,7 +50,8 @@ int parse_options(int argc, char** argv, Options& o) {
       "Prints a live line a second, a table of throughput and latencies, and the audit.\n"
       "Exit codes: 0 ok; 1 the daemon refused or does not answer; 2 usage; 3 something was lost, doubled or left held.");
   app.require_subcommand(1);
-  const std::map<std::string, Mode> modes{{"inproc", Mode::kInProcess}, {"unary", Mode::kUnary}, {"exchange", Mode::kExchange}};
+  const std::map<std::string, Mode> modes{{"inproc", Mode::kInProcess}, {"unary", Mode::kUnary}, {"exchange", Mode::kExchange}, {"peer", Mode::kPeer}};
+  const std::map<std::string, Mode> process_modes{{"exchange", Mode::kExchange}, {"peer", Mode::kPeer}};
 
   struct Row {
     const char* name;
@@ -66,13 +69,16 @@ int parse_options(int argc, char** argv, Options& o) {
     add_daemon(*sub, o);
     add_sizes(*sub, o);
     if (row.both)
-      sub->add_option("--mode", o.mode, "inproc (allocator embedded here), unary (a call each) or exchange (a stream); default exchange")
+      sub->add_option("--mode", o.mode, "inproc (allocator embedded here), unary (a call each), exchange (a stream) or peer (heaps in this process); default exchange")
           ->transform(CLI::CheckedTransformer(modes, CLI::ignore_case));
+    else
+      sub->add_option("--mode", o.mode, "exchange (a stream a process) or peer (a heap a process); default exchange")
+          ->transform(CLI::CheckedTransformer(process_modes, CLI::ignore_case));
     if (row.both) sub->add_option("--clients,--threads", o.clients, "Threads, a session each; default 2")->check(CLI::Range(1, 64));
     sub->add_flag("--leave-block", o.leave_block)->group("");
     sub->callback([&o, sub] { o.workload = sub->get_name(); });
   }
-  CLI::App* rpc = app.add_subcommand("rpc", "unary calls: allocate one block, free it; closed loop, or open loop with --rate");
+  CLI::App* rpc = app.add_subcommand("rpc", "unary calls: allocate one block, free it; closed loop, or open loop with --rate. A peer makes no calls: there is no --mode");
   add_common(*rpc, o);
   add_daemon(*rpc, o);
   rpc->add_option("--size", o.size_bytes, "Bytes of a block; default 256")->transform(CLI::AsSizeValue(false));
@@ -81,7 +87,7 @@ int parse_options(int argc, char** argv, Options& o) {
   rpc->add_option("--rate", o.rate, "Open loop: calls a second over all clients, late starts counted; default 0 = closed loop")
       ->check(CLI::Range(0.0, 1e7));
   rpc->callback([&o] { o.workload = "rpc"; });
-  CLI::App* suite = app.add_subcommand("suite", "the main job: rpc, batch, handoff and xmalloc, one after the other, then the audit");
+  CLI::App* suite = app.add_subcommand("suite", "the main job: rpc, batch, handoff and xmalloc, the last three by peers too, then the audit");
   add_common(*suite, o);
   add_daemon(*suite, o);
   suite->callback([&o] { o.workload = "suite"; });

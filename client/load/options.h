@@ -9,8 +9,8 @@
 
 namespace arenad::load {
 
-enum class Mode : std::uint8_t { kInProcess, kUnary, kExchange };
-const char* mode_name(Mode mode);   // "inproc", "unary", "exchange"
+enum class Mode : std::uint8_t { kInProcess, kUnary, kExchange, kPeer };
+const char* mode_name(Mode mode);   // "inproc", "unary", "exchange", "peer"
 
 struct Options {
   std::string workload;                  // rpc, pair, batch, churn, larson, handoff, xmalloc, suite
@@ -19,6 +19,7 @@ struct Options {
   std::uint64_t capacity_bytes = std::uint64_t{1} << 30;
   Mode mode = Mode::kExchange;
   double duration_s = 10;
+  double warm_up_s = -1;                 // load before what is measured; -1: 2 s for peers (until leases have settled), else none
   std::uint64_t size_bytes = 256;
   std::uint32_t clients = 2;             // threads, or processes for handoff and xmalloc
   std::uint32_t batch = 64;              // blocks a message

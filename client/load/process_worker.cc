@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "client/load/link.h"
+#include "client/load/peer_process.h"
 #include "client/load/runner.h"
 
 extern char** environ;
@@ -56,7 +57,7 @@ void write_all(int fd, const void* from, std::size_t n) {
 class ProcessWorker {
  public:
   ProcessWorker(const Options& options, const Link& link, const ProcessRole& role, Track& track)
-      : options_(options), arena_(link.arena), role_(role), track_(track), window_(window_of(options)) {
+      : options_(options), link_(link), arena_(link.arena), role_(role), track_(track), window_(window_of(options)) {
     stream_ = or_throw(client::Exchange::open(arena_, {.own_connection = true}), "open a stream");
   }
 
@@ -129,6 +130,7 @@ class ProcessWorker {
 
   void settle_one() {
     or_throw(stream_.receive(reply_), "receive");
+    link_.count_calls(track_);
     or_throw(reply_.status, "call");
     if (!reply_.batch.all() && reply_.call == client::ExchangeCall::kFree)
       throw LoadError("free: " + reply_.batch.errors.front().status.text());
@@ -138,6 +140,7 @@ class ProcessWorker {
   }
 
   const Options& options_;
+  const Link& link_;
   const client::ArenaHandle& arena_;
   const ProcessRole& role_;
   Track& track_;
@@ -150,7 +153,7 @@ class ProcessWorker {
   std::vector<Ref> refs_;
 };
 
-constexpr int kWorkerArguments = 13;
+constexpr int kWorkerArguments = 17;
 
 }  // namespace
 
@@ -160,14 +163,15 @@ int start_worker(const Options& o, const std::string& arena, const ProcessRole& 
   std::vector<std::string> words{"arena-load", "worker", std::to_string(role.index), std::to_string(role.tracks_fd),
                                  std::to_string(role.in_fd), std::to_string(role.out_fd), o.socket, arena, shards,
                                  std::to_string(o.size_bytes), std::to_string(o.batch), std::to_string(o.capacity_bytes),
-                                 std::to_string(o.seed)};
+                                 std::to_string(o.seed), std::to_string(role.rings_fd), std::to_string(role.workers),
+                                 std::to_string(role.in_ring), std::to_string(role.out_ring)};
   std::vector<char*> argv;
   for (std::string& w : words) argv.push_back(w.data());
   argv.push_back(nullptr);
   // Of all descriptors the child keeps its own sockets and the tracks; the others are CLOEXEC.
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
-  for (const int fd : {role.in_fd, role.out_fd, role.tracks_fd})
+  for (const int fd : {role.in_fd, role.out_fd, role.tracks_fd, role.rings_fd})
     if (fd >= 0) ::posix_spawn_file_actions_adddup2(&actions, fd, fd);  // the same number: clears CLOEXEC in the child
   pid_t pid = -1;
   const int error = ::posix_spawn(&pid, "/proc/self/exe", &actions, nullptr, argv.data(), environ);
@@ -196,12 +200,19 @@ int worker_main(int argc, char** argv) {
   o.batch = static_cast<std::uint32_t>(std::stoul(argv[10]));
   o.capacity_bytes = std::stoull(argv[11]);
   o.seed = std::stoull(argv[12]);
+  role.rings_fd = std::stoi(argv[13]);
+  role.workers = static_cast<std::uint32_t>(std::stoul(argv[14]));
+  role.in_ring = std::stoi(argv[15]);
+  role.out_ring = std::stoi(argv[16]);
+  if (role.rings_fd >= 0) o.mode = Mode::kPeer;
 
   Tracks tracks = Tracks::attach(role.tracks_fd);
   Track& track = tracks->tracks[role.index];
   try {
     Link link = Link::open(o, arena, "arena-load-process", role.index, track);
-    {
+    if (o.mode == Mode::kPeer) {
+      run_peer_process(o, link, {role.index, role.workers, role.in_ring, role.out_ring}, role.rings_fd, track, *tracks);
+    } else {
       ProcessWorker worker(o, link, role, track);
       if (wait_for_start(*tracks, track)) worker.run(tracks->stop);
     }

@@ -19,6 +19,11 @@ struct ProcessRole {
   int tracks_fd = -1;
   int in_fd = -1;               // -1: takes nothing in
   int out_fd = -1;              // -1: passes nothing on
+  // In mode peer instead of the two above: see peer_process.h.
+  int rings_fd = -1;
+  std::uint32_t workers = 0;
+  int in_ring = -1;
+  int out_ring = -1;
 };
 
 // The hidden command line `arena-load worker ...` that start_worker makes, run to its end. Exit code: 0, or 1 with the reason

@@ -9,8 +9,10 @@
 #include <chrono>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "client/load/link.h"
+#include "client/load/peer_process.h"
 #include "client/load/process_worker.h"
 #include "client/load/workloads.h"
 
@@ -22,8 +24,7 @@ constexpr auto kEndWithin = std::chrono::seconds(20);
 class Processes {
  public:
   ~Processes() {
-    for (const auto& wire : wires_)
-      for (const int fd : wire) ::close(fd);
+    all_started();
     for (const pid_t pid : pids_) {
       ::kill(pid, SIGKILL);
       ::waitpid(pid, nullptr, 0);
@@ -36,6 +37,11 @@ class Processes {
       throw std::system_error(errno, std::generic_category(), "socketpair");
     return wires_.emplace_back(ends);
   }
+  // What peers pass refs through.
+  int rings() {
+    if (rings_fd_ < 0) rings_fd_ = make_rings();
+    return rings_fd_;
+  }
   void start(const Options& options, const std::string& arena, const ProcessRole& role) {
     pids_.push_back(start_worker(options, arena, role));
   }
@@ -44,6 +50,7 @@ class Processes {
     for (const auto& wire : wires_)
       for (const int fd : wire) ::close(fd);
     wires_.clear();
+    if (rings_fd_ >= 0) ::close(std::exchange(rings_fd_, -1));
   }
   // False once a process has ended before it was told to.
   bool alive() {
@@ -78,15 +85,17 @@ class Processes {
 
  private:
   std::vector<std::array<int, 2>> wires_;
+  int rings_fd_ = -1;
   std::vector<pid_t> pids_;
 };
 
 WorkloadResult run(const Options& options, const std::string& workload, std::uint32_t workers, Tracks& tracks, Processes& processes) {
   processes.all_started();
   std::string wrong;
-  const std::string unit = "message of " + std::to_string(options.batch) + " blocks, passed on to freed";
+  const bool peers = options.mode == Mode::kPeer;
+  const std::string unit = peers ? "block (mean of 10 ms)" : "message of " + std::to_string(options.batch) + " blocks, passed on to freed";
   WorkloadResult result = run_workers(
-      options, workload, std::to_string(workers) + " procs", unit, workers, tracks, [&] { return processes.alive(); },
+      options, workload, std::to_string(workers) + (peers ? " peers" : " procs"), unit, workers, tracks, [&] { return processes.alive(); },
       [&] { wrong = processes.join(); });
   if (result.failure.empty()) result.failure = wrong;
   return result;
@@ -99,6 +108,14 @@ WorkloadResult run_handoff(const Options& options, const std::string& arena, std
   Processes processes;
   // Worker p produces through shard p, worker pairs + p consumes through the shard after it.
   for (std::uint32_t p = 0; p < pairs; ++p) {
+    const int ring = static_cast<int>(p);
+    if (options.mode == Mode::kPeer) {
+      const ProcessRole producer{.index = 2 * p, .tracks_fd = tracks.fd(), .rings_fd = processes.rings(), .workers = 2 * pairs, .out_ring = ring};
+      const ProcessRole consumer{.index = 2 * p + 1, .tracks_fd = tracks.fd(), .rings_fd = processes.rings(), .workers = 2 * pairs, .in_ring = ring};
+      processes.start(options, arena, producer);
+      processes.start(options, arena, consumer);
+      continue;
+    }
     const auto wire = processes.wire();
     processes.start(options, arena, {.index = p, .tracks_fd = tracks.fd(), .out_fd = wire[0]});
     const std::uint32_t consumer = pairs + p;
@@ -118,6 +135,12 @@ WorkloadResult run_handoff(const Options& options, const std::string& arena, std
 WorkloadResult run_xmalloc(const Options& options, const std::string& arena, std::uint32_t workers) {
   Tracks tracks;
   Processes processes;
+  if (options.mode == Mode::kPeer) {
+    for (std::uint32_t i = 0; i < workers; ++i)
+      processes.start(options, arena, {.index = i, .tracks_fd = tracks.fd(), .rings_fd = processes.rings(), .workers = workers,
+                                       .in_ring = static_cast<int>((i + workers - 1) % workers), .out_ring = static_cast<int>(i)});
+    return run(options, "xmalloc", workers, tracks, processes);
+  }
   std::vector<std::array<int, 2>> wires;
   for (std::uint32_t i = 0; i < workers; ++i) wires.push_back(processes.wire());
   for (std::uint32_t i = 0; i < workers; ++i)  // a ring: i passes on to i + 1

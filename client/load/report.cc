@@ -29,10 +29,12 @@ std::string write_file(const std::string& path, const std::string& content) {
 }  // namespace
 
 void print_table(const std::vector<WorkloadResult>& results) {
-  std::printf("\n%-9s %-9s %14s %14s  %10s %10s %10s %10s %10s %10s  %s\n", "workload", "mode", "blocks", "blocks/s", "p50", "p90", "p99",
+  std::printf("\n%-9s %-9s %14s %14s %10s  %10s %10s %10s %10s %10s %10s  %s\n", "workload", "mode", "blocks", "blocks/s", "calls", "p50", "p90", "p99",
               "p99.9", "p99.99", "max", "latency of a");
   for (const WorkloadResult& r : results) {
-    std::printf("%-9s %-9s %14llu %14.0f ", r.workload.c_str(), r.mode.c_str(), static_cast<unsigned long long>(r.operations), r.ops_per_second());
+    const std::string calls = r.calls < 0 ? "-" : std::to_string(r.calls);
+    std::printf("%-9s %-9s %14llu %14.0f %10s ", r.workload.c_str(), r.mode.c_str(), static_cast<unsigned long long>(r.operations),
+                r.ops_per_second(), calls.c_str());
     for (const double q : kQuantiles) std::printf(" %10s", duration_text(r.latency->quantile(q)).c_str());
     std::printf(" %10s  %s\n", duration_text(r.latency->max()).c_str(), r.unit.c_str());
     if (!r.failure.empty()) std::printf("          FAILED: %s\n", r.failure.c_str());
@@ -47,7 +49,8 @@ std::string to_json(const Options& options, const std::vector<WorkloadResult>& r
     for (std::size_t i = 0; i < std::size(kQuantiles); ++i)
       latency[std::string(kQuantileNames[i]) + "_ns"] = r.latency->quantile(kQuantiles[i]);
     out["workloads"].push_back({{"workload", r.workload}, {"mode", r.mode}, {"seconds", r.seconds}, {"operations", r.operations},
-                                {"operations_per_second", r.ops_per_second()}, {"per_second", r.per_second}, {"latency", latency},
+                                {"operations_per_second", r.ops_per_second()}, {"per_second", r.per_second},
+                                {"calls", r.calls < 0 ? json(nullptr) : json(r.calls)}, {"latency", latency},
                                 {"bad_stamps", r.bad}, {"left_held", r.left_held}, {"failure", r.failure}});
   }
   json shards = json::array();
@@ -64,10 +67,11 @@ std::string to_json(const Options& options, const std::vector<WorkloadResult>& r
 }
 
 std::string to_csv(const std::vector<WorkloadResult>& results) {
-  std::string out = "workload,mode,seconds,operations,operations_per_second,p50_ns,p90_ns,p99_ns,p99.9_ns,p99.99_ns,max_ns,latency_of\n";
+  std::string out = "workload,mode,seconds,operations,operations_per_second,calls,p50_ns,p90_ns,p99_ns,p99.9_ns,p99.99_ns,max_ns,latency_of\n";
   for (const WorkloadResult& r : results) {
     out += r.workload + "," + r.mode + "," + std::to_string(r.seconds) + "," + std::to_string(r.operations) + "," +
-           std::to_string(r.ops_per_second());
+           std::to_string(r.ops_per_second()) + ",";
+    if (r.calls >= 0) out += std::to_string(r.calls);
     for (const double q : kQuantiles) out += "," + std::to_string(r.latency->quantile(q));
     out += "," + std::to_string(r.latency->max()) + ",\"" + r.unit + "\"\n";
   }

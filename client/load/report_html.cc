@@ -67,11 +67,11 @@ std::string to_html(const Options& options, const std::vector<WorkloadResult>& r
       "margin:2em;max-width:1000px}table{border-collapse:collapse}td,th{padding:.25em .7em;text-align:right;border-bottom:1px solid #ccc}"
       "figure{display:inline-block;margin:1em 1em 0 0}polyline{fill:none;stroke:#0a6;stroke-width:2}circle{fill:#0a6}line{stroke:#999}"
       "text{font-size:11px;fill:#444}.bad{color:#b00}</style><h1>arena-load</h1><p>seed " +
-      std::to_string(options.seed) + "</p><table><tr><th>workload<th>mode<th>blocks<th>blocks/s";
+      std::to_string(options.seed) + "</p><table><tr><th>workload<th>mode<th>blocks<th>blocks/s<th>calls";
   for (const char* name : kQuantileNames) out += std::string("<th>") + name;
   out += "<th>max<th>latency, us, of a</tr>";
   for (const WorkloadResult& r : results) {
-    out += "<tr><td>" + escaped(r.workload) + "<td>" + escaped(r.mode) + "<td>" + std::to_string(r.operations) + "<td>" + number(r.ops_per_second());
+    out += "<tr><td>" + escaped(r.workload) + "<td>" + escaped(r.mode) + "<td>" + std::to_string(r.operations) + "<td>" + number(r.ops_per_second()) + "<td>" + (r.calls < 0 ? "-" : std::to_string(r.calls));
     char text[32];
     for (const double q : kQuantiles) {
       std::snprintf(text, sizeof text, "<td>%.2f", r.latency->quantile(q) / 1e3);

@@ -19,6 +19,7 @@ class RpcWorker {
  public:
   RpcWorker(const Options& options, const Link& link, Track& track, std::uint64_t interval_ns)
       : options_(options),
+        link_(link),
         pump_(or_throw(client::CallPump::open(link.arena), "open a connection")),
         track_(track),
         interval_ns_(interval_ns),
@@ -64,6 +65,7 @@ class RpcWorker {
     for (const auto* done = pump_.next(timeout_ms); done != nullptr; done = pump_.next(0)) {
       Lane& lane = lanes_[done->tag];
       track_.latency.record(now_ns() - lane.due_ns);
+      link_.count_calls(track_);
       or_throw(done->status, done->call == client::CallPump::Call::kAllocate ? "allocate" : "free");
       lane.busy = false;
       if (done->call == client::CallPump::Call::kAllocate) {
@@ -82,6 +84,7 @@ class RpcWorker {
   }
 
   const Options& options_;
+  const Link& link_;
   client::CallPump pump_;
   Track& track_;
   const std::uint64_t interval_ns_;

@@ -15,6 +15,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kStartWithin = std::chrono::seconds(30);
+constexpr double kPeerWarmUpSeconds = 2;   // what a growing peer leased ahead has gone back, or is in use
 
 std::atomic<bool> g_interrupted{false};
 extern "C" void on_signal(int) { g_interrupted.store(true, std::memory_order_relaxed); }
@@ -29,6 +30,11 @@ std::string human(double n) {
   char text[32];
   std::snprintf(text, sizeof text, n < 100 && *unit != 0 ? "%.1f%s" : "%.0f%s", n, unit);
   return text;
+}
+
+double warm_up_s(const Options& options) {
+  if (options.warm_up_s >= 0) return options.warm_up_s;
+  return options.mode == Mode::kPeer ? kPeerWarmUpSeconds : 0;
 }
 
 // One line a second: in place on a terminal, a line each elsewhere.
@@ -96,6 +102,12 @@ WorkloadResult run_workers(const Options& options, const std::string& workload, 
     return n;
   };
 
+  const auto calls = [&] {
+    std::uint64_t n = 0;
+    for (std::uint32_t i = 0; i < workers; ++i) n += tracks->tracks[i].calls.load(std::memory_order_relaxed);
+    return n;
+  };
+
   const auto start_by = Clock::now() + kStartWithin;
   bool started = false;
   while (!any_failed() && alive() && !interrupted() && Clock::now() < start_by)
@@ -103,10 +115,14 @@ WorkloadResult run_workers(const Options& options, const std::string& workload, 
     else std::this_thread::sleep_for(std::chrono::milliseconds(1));
   if (started) {
     LiveLine live(options.quiet);
-    const auto begin = Clock::now();
     tracks->go.store(1, std::memory_order_release);
+    const auto warm_until = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(warm_up_s(options)));
+    while (Clock::now() < warm_until && !any_failed() && alive() && !interrupted())
+      std::this_thread::sleep_for(std::min<Clock::duration>(std::chrono::milliseconds(20), warm_until - Clock::now()));
+    const auto begin = Clock::now();
+    const std::uint64_t warm_operations = operations(), warm_calls = calls();
     const auto end = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.duration_s));
-    std::uint64_t before = 0;
+    std::uint64_t before = warm_operations;
     for (int second = 1; Clock::now() < end && !any_failed() && alive() && !interrupted(); ++second) {
       const auto until = std::min(end, begin + std::chrono::seconds(second));
       while (Clock::now() < until && !any_failed() && alive() && !interrupted())
@@ -118,12 +134,13 @@ WorkloadResult run_workers(const Options& options, const std::string& workload, 
       char line[200];
       std::snprintf(line, sizeof line, "%-8s %-9s %3d s  %8s blocks/s  p50 %.1f us  p99 %.1f us  %s blocks in all", workload.c_str(),
                     mode.c_str(), second, human(static_cast<double>(now - before)).c_str(), sum.quantile(0.5) / 1e3,
-                    sum.quantile(0.99) / 1e3, human(static_cast<double>(now)).c_str());
+                    sum.quantile(0.99) / 1e3, human(static_cast<double>(now - warm_operations)).c_str());
       live.show(line);
       before = now;
     }
     result.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    result.operations = operations();
+    result.operations = operations() - warm_operations;
+    if (options.mode != Mode::kInProcess) result.calls = static_cast<std::int64_t>(calls() - warm_calls);
   } else if (!any_failed() && !interrupted()) {
     result.failure = "the workers were not ready within 30 s";
   }

@@ -24,6 +24,7 @@ struct WorkloadResult {
   std::uint64_t operations = 0;            // blocks allocated and freed
   std::uint64_t bad = 0;                   // blocks that did not carry their stamp
   std::uint64_t left_held = 0;             // blocks that sessions held at their end
+  std::int64_t calls = -1;                 // gRPC messages sent while it was measured; -1: there is no daemon
   std::vector<std::uint64_t> per_second;   // operations in each second
   std::shared_ptr<Histogram> latency;
   std::string failure;                     // empty when all went well

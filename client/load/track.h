@@ -19,6 +19,7 @@ struct alignas(128) Track {
   std::atomic<std::uint64_t> operations;   // blocks that went round: allocated and freed once
   std::atomic<std::uint64_t> bad;          // blocks that did not carry their stamp
   std::atomic<std::uint64_t> left_held;    // blocks that the worker's session still held when it closed
+  std::atomic<std::uint64_t> calls;        // gRPC messages that the worker's client has sent so far
   std::atomic<std::uint32_t> ready;
   std::atomic<std::uint32_t> session;      // session id, 0 without one
   std::atomic<std::uint32_t> failed;
