@@ -380,9 +380,6 @@ inline adopt(s, d) {
   :: else -> break
   od;
   b = 0;
-#ifdef M_OWNER_LAST
-  atomic { may_die(DAEMON); owner[s] = 1 };
-#endif
 #ifndef M_ADOPTER_SILENT
   if
 #ifdef M_ADOPTER_TRUSTS_PENDING
@@ -392,8 +389,12 @@ inline adopt(s, d) {
 #endif
     set_bits(s, 0, DAEMON, true)
   :: else -> skip
-  fi
+  fi;
 #endif
+#ifdef M_OWNER_LAST
+  atomic { may_die(DAEMON); owner[s] = 1 };
+#endif
+  skip
 }
 
 inline raise_summaries(k) {
@@ -476,7 +477,7 @@ inline end_session(d, everywhere) {
   do
   :: t < NS ->
     if
-    :: (everywhere || (touched[d] & BIT(t)) != 0 || (d == 0 && !leased[t])) && !(d == 0 && leased[t]) ->
+    :: (everywhere || (touched[d] & BIT(t)) != 0) && !(d == 0 && leased[t]) ->
       reap_slab(t, d)
     :: else -> skip
     fi;
