@@ -6,6 +6,7 @@
 #include <cstring>
 #include <exception>
 
+#include "client/load/chaos/chaos.h"
 #include "client/load/conservation.h"
 #include "client/load/link.h"
 #include "client/load/process_worker.h"
@@ -79,6 +80,7 @@ int finish(const Options& options, const std::vector<WorkloadResult>& results, c
 }
 
 int run(const Options& options) {
+  if (options.workload == "chaos") return run_chaos(options);
   if (options.mode == Mode::kInProcess) {
     const std::vector<WorkloadResult> results{run_in_process(options)};
     return finish(options, results, check_in_process(results));

@@ -9,7 +9,7 @@ namespace {
 
 void add_common(CLI::App& sub, Options& o) {
   sub.add_option("--duration", o.duration_s, "Seconds of load; default 10")->check(CLI::Range(0.1, 86400.0));
-  sub.add_option("--warm-up", o.warm_up_s, "Seconds of load before what is measured; default 2 for peers, else 0")->check(CLI::Range(0.0, 60.0));
+  sub.add_option("--warm-up", o.warm_up_s, "Seconds of load before what is measured; default 4 for peers, else 0")->check(CLI::Range(0.0, 60.0));
   sub.add_option("--capacity", o.capacity_bytes, "Of a temporary arena, e.g. 512MiB; default 1GiB")->transform(CLI::AsSizeValue(false));
   sub.add_option("--seed", o.seed, "For everything random; default: a new one, printed");
   sub.add_option("--json", o.json_path, "Write results there (schema: client/load/README.md)");
@@ -28,6 +28,22 @@ void add_daemon(CLI::App& sub, Options& o) {
 void add_sizes(CLI::App& sub, Options& o) {
   sub.add_option("--size", o.size_bytes, "Bytes of a block, e.g. 4KiB; default 256")->transform(CLI::AsSizeValue(false));
   sub.add_option("--batch", o.batch, "Blocks a message; default 64")->check(CLI::Range(1, 16384));
+}
+
+void add_chaos(CLI::App& app, Options& o) {
+  CLI::App* chaos = app.add_subcommand(
+      "chaos", "a daemon of its own, peers that hand blocks to one another, kills at random moments: is everything home at the end?");
+  chaos->add_option("--peers", o.chaos.peers, "Peer processes; default 8")->check(CLI::Range(2, 64));
+  chaos->add_option("--kills", o.chaos.kills, "SIGKILLs in all; default 300")->check(CLI::Range(1, 10'000'000));
+  chaos->add_flag("--kill-daemon", o.chaos.kill_daemon, "One kill in twenty is the daemon's, which is started again on its state directory");
+  chaos->add_option("--seconds", o.chaos.seconds, "End after so long all the same, with exit code 1; default: no limit")->check(CLI::Range(0.1, 86400.0));
+  chaos->add_option("--arenad", o.chaos.arenad, "The daemon's program; default: the arenad beside this program");
+  chaos->add_option("--capacity", o.capacity_bytes, "Of the arena, e.g. 512MiB; default 1GiB")->transform(CLI::AsSizeValue(false));
+  chaos->add_option("--seed", o.seed, "For everything random; default: a new one, printed");
+  chaos->add_option("--json", o.json_path, "Write the result there (schema: client/load/README.md)");
+  chaos->add_flag("-q,--quiet", o.quiet, "No live line");
+  chaos->footer("The last line is kills=N daemon_kills=N lost=N doubled=N mismatches=N; exit code 0 only when the last three are 0 and all kills were done.");
+  chaos->callback([&o] { o.workload = "chaos"; });
 }
 
 }  // namespace
@@ -91,6 +107,7 @@ int parse_options(int argc, char** argv, Options& o) {
   add_common(*suite, o);
   add_daemon(*suite, o);
   suite->callback([&o] { o.workload = "suite"; });
+  add_chaos(app, o);
 
   try {
     app.parse(argc, argv);

@@ -15,7 +15,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kStartWithin = std::chrono::seconds(30);
-constexpr double kPeerWarmUpSeconds = 2;   // what a growing peer leased ahead has gone back, or is in use
+constexpr double kPeerWarmUpSeconds = 4;   // what a growing peer leased ahead has gone back, or is in use
 
 std::atomic<bool> g_interrupted{false};
 extern "C" void on_signal(int) { g_interrupted.store(true, std::memory_order_relaxed); }

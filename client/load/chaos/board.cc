@@ -1,0 +1,28 @@
+#include "client/load/chaos/board.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "client/load/link.h"
+
+namespace arenad::load::chaos {
+
+void Board::found(std::atomic<std::uint64_t>& kind, const std::string& what) {
+  kind.fetch_add(1, std::memory_order_relaxed);
+  const std::uint32_t i = finding_count.fetch_add(1, std::memory_order_relaxed);
+  if (i >= kFindings) return;
+  const std::size_t n = std::min(what.size(), sizeof findings[i] - 1);
+  std::memcpy(findings[i], what.data(), n);
+  findings[i][n] = 0;
+}
+
+Board& make_board() {
+  void* mapped = ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) throw LoadError(std::string("memory for the chaos peers' board: ") + std::strerror(errno));
+  return *static_cast<Board*>(mapped);
+}
+
+}  // namespace arenad::load::chaos

@@ -1,0 +1,242 @@
+#include "client/load/chaos/peer.h"
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "client/load/chaos/stamp.h"
+#include "client/load/kernels/random.h"
+#include "client/load/link.h"
+
+namespace arenad::load::chaos {
+namespace {
+
+constexpr std::size_t kMostHeld = 2000;
+constexpr std::uint32_t kFlushEvery = 64;
+
+struct Held {
+  Ref ref;
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t who = 0;   // as stamped
+  bool shared = false;
+};
+
+std::string hex(std::uint64_t value) {
+  char text[20];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+class Peer {
+ public:
+  Peer(const PeerPlace& place, Board& board) : place_(place), board_(board), seat_(board.seats[place.seat]), random_(place.seed) {
+    client_ = or_throw(client::Client::connect(place.socket, {.wait_ready_ms = 30'000, .call_timeout_ms = 30'000}), "connect");
+    session_ = or_throw(client::Session::open(client_, {.name = "chaos-" + std::to_string(place.seat)}), "open a session");
+    arena_ = or_throw(session_.attach(place.arena, client::AttachMode::kPeer), "attach as peer");
+    seat_.session.store(session_.id());
+    seat_.attached.fetch_add(1);
+  }
+
+  void work() {
+    // Even seats churn, odd ones hand on and take over.
+    const bool hands_on = place_.seat % 2 != 0;
+    const std::uint32_t allocates = hands_on ? 38 : 45, frees = hands_on ? 12 : 40;
+    for (std::uint32_t turn = 1; board_.stop.load(std::memory_order_relaxed) == 0; ++turn) {
+      const std::uint32_t dice = random_.below(100);
+      if (dice < allocates) allocate();
+      else if (dice < allocates + frees) free_one();
+      else if (const std::uint32_t rest = random_.below(10); rest < 4) give();
+      else if (rest < 8) take();
+      else if (rest < 9) share();
+      else if (!held_.empty()) look(held_[random_.below(static_cast<std::uint32_t>(held_.size()))], "while it was held");
+      seat_.operations.store(seat_.operations.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      if (turn % kFlushEvery == 0) arena_.flush();
+    }
+  }
+
+  // Frees half of what it holds and lets the session give back the rest.
+  void end() {
+    for (std::size_t i = 0; i < held_.size(); ++i) {
+      if (i % 2 == 0) finish(held_[i]);
+      else look(held_[i], "at the end");
+    }
+    arena_.flush();
+    if (const auto closed = session_.close(); !closed.ok())
+      board_.found(board_.damaged, who_am_i() + "closing its session: " + closed.error().text());
+  }
+
+ private:
+  std::uint64_t size() {
+    const std::uint32_t dice = random_.below(1000);
+    if (dice < 900) return Stamp::kMinBytes + random_.below(1024);
+    if (dice < 990) return 1024 + random_.below(15 * 1024);
+    return dice < 998 ? 16 * 1024 + random_.below(48 * 1024) : 64 * 1024 + random_.below(200 * 1024);   // the last are spans
+  }
+  std::string who_am_i() const {
+    return "seat " + std::to_string(place_.seat) + ", session " + std::to_string(session_.id()) + ": ";
+  }
+  std::uint64_t next_who() {
+    const std::uint64_t sequence = std::uint64_t{place_.life} << 24 | (++sequence_ & 0xffffff);
+    return std::uint64_t{session_.id()} << Stamp::kSessionShift | (sequence << Stamp::kSequenceShift & ~(~std::uint64_t{0} << Stamp::kSessionShift));
+  }
+  std::byte* at(const Held& h) const { return arena_.writable_data().data() + h.offset; }
+  void write_stamp(const Held& h) { Stamp::of(h.who, h.ref.value).write(at(h), h.bytes); }
+
+  // Whether the block shows what its holder wrote.
+  void look(const Held& h, const char* when) { judge(h, Stamp::read(at(h)), at(h), when); }
+  void judge(const Held& h, const Stamp& found, const std::byte* block, const char* when) {
+    const Stamp expected = Stamp::of(h.who, h.ref.value);
+    if (found == expected && (block == nullptr || found.has_tail(block, h.bytes))) return;
+    const bool doubled = found != expected && found.is_somebodys();
+    board_.found(doubled ? board_.doubled : board_.damaged,
+                 who_am_i() + "block " + hex(h.ref.value) + " at " + std::to_string(h.offset) + " (" + std::to_string(h.bytes) + " B) " + when +
+                     (found == expected ? std::string(": its end was overwritten")
+                                        : ": stamped by session " + std::to_string(found.session()) + ", sequence " + std::to_string(found.sequence()) +
+                                              ", ref " + hex(found.ref) + (doubled ? "" : " (no stamp at all)")) +
+                     "; expected session " + std::to_string(expected.session()) + ", sequence " + std::to_string(expected.sequence()));
+  }
+
+  void refused(const char* what, const Held& h, Error error) {
+    board_.found(board_.doubled, who_am_i() + what + " of its own block " + hex(h.ref.value) + " was refused: " + error_name(error));
+  }
+
+  void allocate() {
+    if (held_.size() >= kMostHeld) return free_one();
+    const auto got = arena_.try_allocate(size(), 7);
+    if (!got.ok()) {
+      // While the daemon is away an allocation that needs a lease may fail.
+      if (board_.daemon_dies.load() != 0 && (got.error() == Error::kDraining || got.error() == Error::kWaitExpired)) return;
+      board_.found(board_.damaged, who_am_i() + "an allocation was refused: " + error_name(got.error()));
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));   // one finding says it; not thousands a second
+      return;
+    }
+    held_.push_back({got->ref, got->offset_bytes, got->usable_bytes, next_who(), false});
+    write_stamp(held_.back());
+  }
+
+  // Checks a block and gives it up.
+  void finish(const Held& h) {
+    look(h, "at its free");
+    if (!h.shared) {
+      if (const Error error = arena_.try_free(h.ref); error != Error::kNone) refused("a free", h, error);
+      return;
+    }
+    const auto released = arena_.release({&h.ref, 1});
+    if (!released.ok()) board_.found(board_.damaged, who_am_i() + "release: " + released.error().text());
+    else if (!released->all()) refused("a release", h, released->errors.front().status.reason);
+  }
+  Held pick() {
+    std::swap(held_[random_.below(static_cast<std::uint32_t>(held_.size()))], held_.back());
+    const Held h = held_.back();
+    held_.pop_back();
+    return h;
+  }
+  void free_one() {
+    if (!held_.empty()) finish(pick());
+  }
+
+  // Hands a block on to whoever takes it, and forgets it; or, of a shared one, lets somebody join.
+  void give() {
+    if (held_.empty()) return;
+    Post& post = seat_.posts[random_.below(kPosts)];
+    if (post.ref.load(std::memory_order_acquire) != 0) return free_one();
+    const Held h = pick();
+    look(h, "before it was handed on");
+    post.who.store(h.who | (h.shared ? Post::kShared : 0), std::memory_order_relaxed);
+    post.ref.store(h.ref.value, std::memory_order_release);   // pairs with the acquire in take
+    if (h.shared) held_.push_back(h);   // its own share stays
+  }
+
+  void take() {
+    Seat& from = board_.seats[random_.below(place_.seats)];
+    const std::uint32_t start = random_.below(kPosts);
+    for (std::uint32_t i = 0; i < kPosts; ++i) {
+      Post& post = from.posts[(start + i) % kPosts];
+      std::uint64_t ref = post.ref.load(std::memory_order_acquire);
+      if (ref == 0) continue;
+      const std::uint64_t who = post.who.load(std::memory_order_relaxed);
+      if (!post.ref.compare_exchange_strong(ref, 0, std::memory_order_acq_rel)) continue;
+      if ((who & Post::kShared) != 0) return join({ref}, who & ~Post::kShared);
+      return random_.below(3) == 0 ? free_directly({ref}, who) : take_over({ref}, who);
+    }
+  }
+
+  // The giver may have died meanwhile, and its block with it: refusals are as they should be.
+  void take_over(Ref ref, std::uint64_t who) {
+    const auto got = arena_.acquire({&ref, 1}, 8);
+    if (!got.ok() || !got->all()) return;
+    Held h = described(ref, who);
+    look(h, "at its take-over");
+    h.who = next_who();
+    write_stamp(h);
+    held_.push_back(h);
+  }
+  // A remote free without a take-over. What the stamp shows counts only when the giver held the block before and after the look.
+  void free_directly(Ref ref, std::uint64_t who) {
+    const Held h = described(ref, who);
+    if (holder(ref) != Stamp::of(who, 0).session()) return;
+    const Stamp found = Stamp::read(at(h));
+    if (holder(ref) != Stamp::of(who, 0).session()) return;
+    judge(h, found, nullptr, "at a remote free");
+    (void)arena_.try_free(ref);
+  }
+  void join(Ref ref, std::uint64_t who) {
+    const auto got = arena_.share({&ref, 1});
+    if (!got.ok() || !got->all()) return;
+    for (const Held& mine : held_)   // posted by itself, or joined twice: one share all the same
+      if (mine.ref == ref) return;
+    Held h = described(ref, who);
+    h.shared = true;
+    look(h, "at a share");
+    held_.push_back(h);
+  }
+  void share() {
+    if (held_.empty()) return;
+    Held& h = held_[random_.below(static_cast<std::uint32_t>(held_.size()))];
+    if (h.shared) return;
+    const auto got = arena_.share({&h.ref, 1});
+    if (!got.ok()) return;
+    if (got->all()) h.shared = true;
+    else if (const Error error = got->errors.front().status.reason; error != Error::kSharersFull) refused("a share", h, error);
+  }
+
+  client::BlockInfo describe(Ref ref) { return or_throw(arena_.describe({&ref, 1}), "describe").at(0); }
+  Held described(Ref ref, std::uint64_t who) {
+    const client::BlockInfo info = describe(ref);
+    return {ref, info.offset_bytes, info.usable_bytes, who, false};
+  }
+  std::uint32_t holder(Ref ref) {
+    const client::BlockInfo info = describe(ref);
+    return info.state == client::BlockState::kHeld ? info.holder : 0;
+  }
+
+  const PeerPlace& place_;
+  Board& board_;
+  Seat& seat_;
+  Random random_;
+  client::Client client_;
+  client::Session session_;
+  client::ArenaHandle arena_;
+  std::vector<Held> held_;
+  std::uint64_t sequence_ = 0;
+};
+
+}  // namespace
+
+int run_peer(const PeerPlace& place, Board& board) {
+  try {
+    Peer peer(place, board);
+    peer.work();
+    peer.end();
+    return 0;
+  } catch (const std::exception& e) {
+    board.found(board.damaged, "seat " + std::to_string(place.seat) + ", session " + std::to_string(board.seats[place.seat].session.load()) + ": " + e.what());
+    return 1;
+  }
+}
+
+}  // namespace arenad::load::chaos
