@@ -490,7 +490,7 @@ inline end_session(d, everywhere) {
 }
 
 proctype Daemon() {
-  byte before, h, hb, b, bits, t, r, i, x, sl;
+  byte before, h, hb, b, bits, t, r, i, x, sl, frees;
   bool known, everywhere, mortal;
   do
   :: atomic {
@@ -501,6 +501,23 @@ proctype Daemon() {
      fi;
      daemon_idle = false
      }
+#ifdef DAEMON_FREES
+  :: frees < 1 ->                      /* Heap::free_checked for a session without heaps: of a block of the peer's */
+     frees++;
+     atomic {
+       may_die(DAEMON);
+       if
+       :: tag[0] == HELD && leased[0] -> tag[0] = RETURNING; gen[0] = (gen[0] + 1) % 4; who[0] = NOBODY; bits = 1
+       :: else -> skip
+       fi
+     };
+     if
+     :: bits != 0 ->
+       set_bits(0, 1, DAEMON, false)
+     :: else -> skip
+     fi;
+     bits = 0
+#endif
   :: dead[0] && !forgotten[0] ->
      end_session(0, everywhere)
   :: dead[1] && !forgotten[1] ->
