@@ -105,6 +105,7 @@ class Arena final : private SlabSource {
   bool attached() const { return peer_.value != 0; }   // a peer's view: no unit map, no ledger
   int data_fd() const { return data_.fd(); }        // sealed SHRINK|GROW|SEAL, O_RDWR
   int control_fd() const { return control_.fd(); }
+  std::uint64_t control_bytes() const { return control_.bytes(); }
   std::byte* data() const { return data_.base(); }  // null when map_data is false
   std::uint64_t committed_bytes() const { return units_.committed_bytes(); }
 

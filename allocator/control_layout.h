@@ -109,6 +109,7 @@ class ControlView {
 
   static std::uint64_t file_bytes(std::uint64_t capacity_bytes, std::uint32_t max_heaps);
 
+  const std::byte* base() const { return base_; }
   ArenaHeader& header() const { return *reinterpret_cast<ArenaHeader*>(base_); }
   SessionEntry& session(SessionId id) const { return reinterpret_cast<SessionEntry*>(base_ + sessions_)[id.value]; }
   SharerTable& sharers() const { return *reinterpret_cast<SharerTable*>(base_ + kSharersAt); }

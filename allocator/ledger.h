@@ -87,6 +87,8 @@ class Ledger {
   static std::uint64_t checksum_of(const LedgerHeader& header);
 
   LedgerHeader& header() const { return *reinterpret_cast<LedgerHeader*>(base_); }
+  const std::byte* base() const { return base_; }
+  std::uint64_t bytes() const { return bytes_; }
   std::uint32_t unit_count() const { return units_; }
   std::uint32_t max_heaps() const { return max_heaps_; }
 

@@ -64,7 +64,7 @@ void ArenaRegistry::restore(std::unique_ptr<Arena> arena) {
 
 ArenaRecord* ArenaRegistry::add(std::unique_ptr<Arena> arena, const ArenaAccess& access) {
   ArenaRecord record;
-  record.state = std::make_shared<ArenaState>(std::move(arena));
+  record.state = std::make_shared<ArenaState>(std::move(arena), state_.is_open());
   record.canary = record.state->arena->geometry().layout() == Layout::canaried();
   record.access = access;
   capacity_bytes_ += record.state->arena->capacity_bytes();

@@ -186,6 +186,14 @@ void Control::start_quiet_round(std::uint16_t scope, Done<AuditResult> done) {
           audited.scan_us = quiet->quiet_ns() / 1000;
           result.exact = result.exact && audited.report.exact();
           for (const std::string& finding : audited.report.findings) log_(concat("audit of '", audited.arena, "': ", finding));
+          ArenaState& state = *quiet->arenas()[i].state;
+          bool stops = state.check_files();
+          if (!audited.report.exact() && !state.arena->quarantined()) {
+            // Words that no protocol leaves: the next allocation may be somebody's block. See README.md "Quarantine".
+            state.arena->quarantine(concat("an audit found: ", audited.report.findings.front()));
+            stops = true;
+          }
+          if (stops) log_(concat("arena '", audited.arena, "' is quarantined: ", state.arena->quarantine_reason()));
           result.arenas.push_back(std::move(audited));
         }
         for (const ShardFacts& f : facts) {

@@ -97,6 +97,7 @@ void Maintenance::work(bool give_back) {
   const auto keep = static_cast<std::uint32_t>(tunables_.keep_empty_superslabs.load(std::memory_order_relaxed));
   for (const auto& state : arenas) {
     Arena& arena = *state->arena;
+    if (state->check_files()) log_(concat("arena '", arena.options().name, "' is quarantined: ", arena.quarantine_reason()));
     for (std::uint32_t spare = 1; spare <= ahead; ++spare) {
       Result<std::uint32_t> committed{0};
       if (!step([&] { committed = arena.commit_ahead(spare); })) return;

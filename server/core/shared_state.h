@@ -11,16 +11,34 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "allocator/arena.h"
 #include "allocator/zeroed_array.h"
+#include "server/core/bus_guard.h"
 
 namespace arenad::server {
 
 // One living arena. Shared, so that a deletion frees the memory only when the last thread has let go of it.
 struct ArenaState {
-  explicit ArenaState(std::unique_ptr<Arena> a) : arena(std::move(a)) {}
+  // `in_files`: others can cut them short (see bus_guard.h).
+  explicit ArenaState(std::unique_ptr<Arena> a, bool in_files = false) : arena(std::move(a)) {
+    if (!in_files) return;
+    control_guard.emplace(arena->control().base(), arena->control_bytes(), arena->control_fd(), file_lost);
+    ledger_guard.emplace(arena->ledger().base(), arena->ledger().bytes(), -1, file_lost);
+    if (arena->data() != nullptr) data_guard.emplace(arena->data(), arena->capacity_bytes(), arena->data_fd(), file_lost);
+  }
+  // Quarantines an arena of which a file was cut short. True when it was just found.
+  bool check_files() {
+    if (!file_lost.load(std::memory_order_acquire) || file_loss_told.exchange(true, std::memory_order_relaxed)) return false;
+    arena->quarantine("one of its files was cut short or lost its memory while it was in use");
+    return true;
+  }
+
   const std::unique_ptr<Arena> arena;
+  std::atomic<bool> file_lost{false};        // set by the guards
+  std::atomic<bool> file_loss_told{false};
+  std::optional<BusGuard> control_guard, ledger_guard, data_guard;   // end before the arena's mappings
   // Allocations parked on any shard. A shard that gives memory back while it is not 0 tells the control thread. Relaxed:
   // a missed moment is made good by the waiter's own timer.
   std::atomic<std::uint32_t> waiting{0};
