@@ -51,8 +51,15 @@ class ClientProcess {
   ClientProcess& operator=(const ClientProcess&) = delete;
 
   std::string command(const std::string& line) {
+    send(line);
+    return receive();
+  }
+  // The two halves of a command.
+  void send(const std::string& line) {
     const std::string bytes = line + "\n";
     EXPECT_EQ(::write(to_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  }
+  std::string receive() {
     char answer[8192] = {};
     if (std::fgets(answer, sizeof answer, from_) == nullptr) return "no answer";
     std::string text = answer;

@@ -9,6 +9,8 @@
 //   trim                      "slabs=S,S,.." that the heap has given back, and those that it never took
 //   drain                     "blocks=N" that came home
 //   scribble SLAB             spoils the slab's header
+//   flip SEED COUNT           spoils so many bits of control memory: "flipped=N"
+//   churn SEED TAKES          works until it is killed, without an answer (peer_churn.h)
 // Threads: one. Crash: the test kills the process.
 #pragma once
 
@@ -22,6 +24,7 @@
 #include <vector>
 
 #include "allocator/heap.h"
+#include "tests/core/peer_churn.h"
 
 namespace arenad::server {
 
@@ -107,6 +110,16 @@ class CorePeer {
       arena_->control().slab({slab}).shape.store(0x1234567);
       arena_->control().slab({slab}).carved.store(0xffffffff);
       return "scribbled";
+    } else if (verb == "flip") {
+      std::uint64_t seed = 0, count = 0;
+      words >> seed >> count;
+      BitFlipper(*arena_, seed).flip(count);
+      line << "flipped=" << count;
+    } else if (verb == "churn") {
+      std::uint64_t seed = 0;
+      bool takes = false;
+      words >> seed >> takes;
+      churn_for_ever(*heap_, session_, seed, takes);
     } else {
       std::uint64_t ref = 0, done = 0;
       while (words >> ref) {
