@@ -62,7 +62,8 @@ Answer<SessionLedger> SessionLedger::open(const std::string& path) {
   constexpr std::uint64_t kBytes = kPage + kRecords * sizeof(Record);
   SessionLedger ledger;
   struct stat st;
-  const bool fresh = ::stat(path.c_str(), &st) != 0 && errno == ENOENT;
+  bool fresh = ::lstat(path.c_str(), &st) != 0 && errno == ENOENT;
+  if (!fresh && S_ISREG(st.st_mode) && st.st_size == 0) fresh = ::unlink(path.c_str()) == 0;   // its maker died before it had its size
   auto file = fresh ? MemoryFile::create_at(path, kBytes, true) : MemoryFile::open(path, kBytes, true);
   if (!file.ok()) return file.error();
   ledger.file_ = std::move(*file);
