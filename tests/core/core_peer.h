@@ -10,6 +10,7 @@
 //   drain                     "blocks=N" that came home
 //   scribble SLAB             spoils the slab's header
 //   flip SEED COUNT           spoils so many bits of control memory: "flipped=N"
+//   cut BYTES                 cuts the control file short
 //   churn SEED TAKES          works until it is killed, without an answer (peer_churn.h)
 // Threads: one. Crash: the test kills the process.
 #pragma once
@@ -110,6 +111,10 @@ class CorePeer {
       arena_->control().slab({slab}).shape.store(0x1234567);
       arena_->control().slab({slab}).carved.store(0xffffffff);
       return "scribbled";
+    } else if (verb == "cut") {
+      long left = 0;
+      words >> left;
+      return ::ftruncate(arena_->control_fd(), left) == 0 ? "cut" : "not cut";
     } else if (verb == "flip") {
       std::uint64_t seed = 0, count = 0;
       words >> seed >> count;
