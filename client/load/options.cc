@@ -38,6 +38,7 @@ void add_chaos(CLI::App& app, Options& o) {
   chaos->add_flag("--kill-daemon", o.chaos.kill_daemon, "One kill in twenty is the daemon's, which is started again on its state directory");
   chaos->add_option("--seconds", o.chaos.seconds, "End after so long all the same, with exit code 1; default: no limit")->check(CLI::Range(0.1, 86400.0));
   chaos->add_option("--arenad", o.chaos.arenad, "The daemon's program; default: the arenad beside this program");
+  chaos->add_option("--plant", o.chaos.plant)->check(CLI::IsMember({"double", "damage", "leak"}))->group("");
   chaos->add_option("--capacity", o.capacity_bytes, "Of the arena, e.g. 512MiB; default 1GiB")->transform(CLI::AsSizeValue(false));
   chaos->add_option("--seed", o.seed, "For everything random; default: a new one, printed");
   chaos->add_option("--json", o.json_path, "Write the result there (schema: client/load/README.md)");

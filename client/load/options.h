@@ -17,6 +17,7 @@ struct ChaosOptions {
   std::uint64_t kills = 300;
   bool kill_daemon = false;
   double seconds = 0;        // at most; 0: as long as it takes
+  std::string plant;         // hidden: double, damage or leak, so that a test sees each of them found
   std::string arenad;        // the program; empty: the one beside this
 };
 

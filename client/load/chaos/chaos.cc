@@ -19,13 +19,29 @@ using chaos::ChaosDaemon;
 using chaos::Driver;
 using ull = unsigned long long;
 
-constexpr auto kHomeWithin = std::chrono::seconds(10);   // all the dead are reaped and all blocks are back
+constexpr auto kHomeWithin = std::chrono::seconds(15);   // all the dead are reaped and all blocks are back
 
 struct Verdict {
   std::uint64_t lost = 0;
   std::uint64_t mismatches = 0;
   std::vector<std::string> details;
   client::AuditReport audit;
+};
+
+// A session that a test wants to be found at the end, with a block.
+class Leak {
+ public:
+  Leak(const std::string& sockets, const Options& options) {
+    if (options.chaos.plant != "leak") return;
+    client_ = or_throw(client::Client::connect(sockets), "connect");
+    session_ = or_throw(client::Session::open(client_, {.name = "planted"}), "open a session");
+    const auto arena = or_throw(session_.attach(options.arena, client::AttachMode::kWriter), "attach");
+    or_throw(arena.allocate_many(256, 1), "allocate");
+  }
+
+ private:
+  client::Client client_;
+  client::Session session_;
 };
 
 // All sessions have ended, so whatever is out, or leased, is nobody's.
@@ -93,6 +109,7 @@ int run_chaos(const Options& asked) {
   Driver driver(options, board, daemon);
   driver.run();
   driver.settle();
+  const Leak leak(daemon.sockets(), options);
   Verdict v = judge(daemon.sockets(), options.arena);
   const std::string log = daemon.log_tail();
   if (const int code = daemon.stop(); code != 0) {

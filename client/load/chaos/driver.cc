@@ -58,7 +58,7 @@ void Driver::seat(std::uint32_t i) {
   for (Post& post : seat.posts) post.ref.store(0, std::memory_order_release);
   seat.session.store(0);
   place = {.operations_at_start = seat.operations.load()};
-  const PeerPlace at{daemon_.sockets(), options_.arena, i, static_cast<std::uint32_t>(places_.size()), ++lives_, random_.next()};
+  const PeerPlace at{daemon_.sockets(), options_.arena, i, static_cast<std::uint32_t>(places_.size()), ++lives_, random_.next(), options_.chaos.plant};
   const pid_t parent = ::getpid();
   std::fflush(nullptr);
   place.pid = ::fork();
@@ -176,16 +176,18 @@ void Driver::settle() {
   for (std::uint32_t i = 0; i < places_.size(); ++i) {
     Place& p = places_[i];
     int status = 0;
+    bool killed = false;
     while (p.pid > 0 && ::waitpid(p.pid, &status, WNOHANG) == 0) {
       if (Clock::now() > deadline) {
         ::kill(p.pid, SIGKILL);
         ::waitpid(p.pid, &status, 0);
         board_.found(board_.damaged, "the peer in seat " + std::to_string(i) + " did not end within 40 s");
+        killed = true;
         break;
       }
       std::this_thread::sleep_for(milliseconds(2));
     }
-    if (p.pid > 0) end_of(i, status, false);
+    if (p.pid > 0) end_of(i, status, killed);
   }
 }
 

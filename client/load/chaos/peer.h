@@ -17,6 +17,7 @@ struct PeerPlace {
   std::uint32_t seats = 0;
   std::uint32_t life = 0;    // of all peers of the run, so that no two stamp alike
   std::uint64_t seed = 0;
+  std::string plant;         // "double": stamps a block as somebody else would; "damage": overwrites an end
 };
 
 // Runs to the board's stop, then closes the session. Returns the exit code: 0, or 1 when it could not work (the board says why).
