@@ -43,6 +43,14 @@ class NoShard final : public ShardApi {
   Answer<PerRefAnswer> acquire(SessionKey, std::uint32_t, std::span<const std::uint64_t>, std::uint32_t) override {
     return PerRefAnswer{};
   }
+  Answer<PerRefAnswer> share(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override { return PerRefAnswer{}; }
+  Answer<PerRefAnswer> release(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override { return PerRefAnswer{}; }
+  Answer<std::uint16_t> open_heap(SessionKey, std::uint32_t) override { return Failure{Error::kInternal, "an echo"}; }
+  void lease_slabs(const LeaseArgs&, Done<LeasedSlabs> done) override { done(Failure{Error::kInternal, "an echo"}); }
+  Answer<ReturnedSlabs> return_slabs(SessionKey, std::uint32_t, std::span<const std::uint32_t>) override { return ReturnedSlabs{}; }
+  Answer<ResumedLeases> resume(SessionKey, std::uint32_t, std::span<const std::uint32_t>, std::span<const std::uint32_t>) override {
+    return ResumedLeases{};
+  }
   Answer<std::vector<arenad::BlockInfo>> describe(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override {
     return std::vector<arenad::BlockInfo>{};
   }

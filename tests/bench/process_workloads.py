@@ -38,10 +38,10 @@ def sample(workload, programs, args, samples):
             samples.add(figure["workload"], name, figure["metric"], figure["value"], figure.get("one_way_ns"))
 
 
-def figures(program, workload, environment, args):
+def figures(program, workload, environment, args, *more):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HAKMEM_TINY_") and k != "LD_PRELOAD"}
     command = [str(program), "--workload", workload, "--milliseconds", str(args.milliseconds),
-               "--warm-up-milliseconds", str(args.warm_up_milliseconds), "--seed", str(args.seed)]
+               "--warm-up-milliseconds", str(args.warm_up_milliseconds), "--seed", str(args.seed), *more]
     try:
         done = subprocess.run(command, env=dict(clean, **environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               timeout=120, universal_newlines=True)

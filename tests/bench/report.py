@@ -6,10 +6,12 @@ import statistics
 FAR_NS = 100  # as client/load/kernels/cores.h
 
 # The columns' order; subjects that are not named here come after these.
-SUBJECTS = ("arenad in-process", "arenad in-process P0 no drain", "arenad in-process P0 off", "glibc", "mimalloc",
+SUBJECTS = ("arenad peer", "arenad in-process", "arenad in-process P0 no drain", "arenad in-process P0 off", "glibc", "mimalloc",
             "jemalloc", "tcmalloc", "tbb", "boost_interprocess", "no allocator")
 MEMORY_PEERS = ("glibc", "mimalloc", "jemalloc", "tcmalloc", "tbb", "boost_interprocess")
 ARENAD = "arenad in-process"
+PEER = "arenad peer"
+FACTS = ("ms", "percent", "calls", "ns_per_256B")   # metrics that are not compared between subjects
 
 
 class BenchmarkFailed(Exception):
@@ -106,8 +108,11 @@ def print_tables(samples, out):
                 for pattern, title in FAMILIES]
     in_families = {workload for _, members in families for _, workload in members}
     rest = [w for w in samples.workloads() if w not in in_families]
+    facts = [w for w in rest if samples.metric(w) in FACTS]
+    rest = [w for w in rest if w not in facts]
     memory = [w for w in rest if any(s in SUBJECTS for s in samples.subjects(w))]
     print_memory(samples, memory, out)
+    print_facts(samples, facts, out)
     print_calls(samples, [w for w in rest if w not in memory], out)
     for title, members in families:
         print_family(samples, title, members, out)
@@ -120,21 +125,33 @@ def print_memory(samples, workloads, out):
     lines = []
     for workload in workloads:
         ours = samples.median(workload, ARENAD) if ARENAD in samples.subjects(workload) else None
+        process = samples.median(workload, PEER) if PEER in samples.subjects(workload) else None
         peers = [samples.median(workload, p) for p in MEMORY_PEERS if p in samples.subjects(workload)]
         mimalloc = samples.median(workload, "mimalloc") if "mimalloc" in samples.subjects(workload) else None
         distances = samples.distances(workload)
         way = f"{statistics.median(distances):.0f} {samples.mode(workload)}" if distances else ""
         lines.append([workload] + [number(samples.median(workload, s)) for s in subjects]
-                     + [ratio(ours, mimalloc), ratio(ours, min(peers) if peers else None), way])
+                     + [ratio(ours, mimalloc), ratio(ours, min(peers) if peers else None),
+                        ratio(process, min(peers) if peers else None), way])
     heads = [s.replace("arenad in-process", "arenad") for s in subjects]
-    print_table("In process: ns per operation, median of the runs", ["workload"] + heads
-                + ["arenad/mimalloc", "arenad/fastest", "line one way, ns"], lines, out)
+    print_table("Memory: ns per operation, median of the runs", ["workload"] + heads
+                + ["arenad/mimalloc", "arenad/fastest", "peer/fastest", "line one way, ns"], lines, out)
     for workload in workloads:
         distances = samples.distances(workload)
         other = sum((d >= FAR_NS) != (samples.mode(workload) == "far") for d in distances)
         if other:
             print(f"{workload}: {other} of {len(distances)} samples were set aside: the cores were "
                   f"{'near' if samples.mode(workload) == 'far' else 'far'} then", file=out)
+
+
+def print_facts(samples, workloads, out):
+    if not workloads:
+        return
+    lines = [[w, number(samples.median(w, PEER)), number(min(samples.kept(w, PEER))), number(max(samples.kept(w, PEER))), samples.metric(w)]
+             for w in workloads]
+    print_table("Peers: growth, reap, metadata, calls", ["what", "median", "least", "most", "unit"], lines, out)
+    if "growth" in workloads:
+        print(f"growth to its floor: {ratio(samples.median('growth', PEER), samples.median('growth_floor', PEER))}", file=out)
 
 
 def print_family(samples, title, members, out):

@@ -40,6 +40,33 @@ def test_workload_moves_blocks_and_conserves_them(ctl, workload, mode):
     assert moved[1] == mode and int(moved[2]) > 0
 
 
+@pytest.mark.parametrize("workload", ["pair", "batch", "churn", "larson", "handoff", "xmalloc"])
+def test_peers_move_blocks_and_hardly_call(ctl, tmp_path, workload):
+    report = tmp_path / "r.json"
+    out = passes(ctl, workload, "--mode", "peer", "--warm-up", "1", "--json", report, *SHORT)
+    assert "peer" in " ".join(row(out, workload)[1:3])
+    result = json.loads(report.read_text())
+    moved = result["workloads"][0]
+    assert moved["operations"] > 100_000 and 0 <= moved["calls"] < moved["operations"] / 1000
+    assert sum(s["remote_frees"] for s in result["conservation"]["shards"]) == 0, "a shard freed what peers are to free"
+
+
+def test_calls_are_counted_in_every_mode(ctl, tmp_path):
+    report = tmp_path / "r.json"
+    for mode, blocks_a_call in (("unary", 32), ("exchange", 32)):   # a message of 64 to allocate, one to free
+        passes(ctl, "pair", "--mode", mode, "--json", report, *SHORT)
+        moved = json.loads(report.read_text())["workloads"][0]
+        assert moved["calls"] > 0 and abs(moved["operations"] / moved["calls"] - blocks_a_call) < 8, moved
+    passes(ctl, "pair", "--mode", "inproc", "--json", report, *SHORT)
+    assert json.loads(report.read_text())["workloads"][0]["calls"] is None
+
+
+def test_rpc_has_no_peers(ctl):
+    done = load(ctl, "rpc", "--mode", "peer", *SHORT)
+    assert done.returncode == 2 and "--mode" in done.stdout + done.stderr
+    assert "A peer makes no calls" in " ".join(load(ctl, "rpc", "--help").stdout.split())
+
+
 @pytest.mark.parametrize("workload", ["handoff", "xmalloc"])
 def test_every_free_between_processes_is_remote(ctl, tmp_path, workload):
     report = tmp_path / "r.json"
@@ -64,11 +91,12 @@ def test_suite_shows_every_part_of_the_main_job(ctl, tmp_path):
         assert re.search(rf"^{workload} +\S.* 1 s +\S+ blocks/s", out, re.M), f"no live line of {workload}"
         assert row(out, workload)
     assert "P0_COUNTER_OK" in out and "mismatches: 0" in out and "remote frees to shard" in out
+    assert len(re.findall(r"^\S+ +(?:2 )?peers? +\d+ ", out, re.M)) == 3, "batch, handoff and xmalloc by peers"
     for shard in json.loads(report.read_text())["conservation"]["shards"]:
         assert shard["drains"] > 0 and shard["splices"] > 0 and shard["carves"] > 0 and sum(shard["remote_frees_to"]) > 0
 
 
-@pytest.mark.parametrize("mode", ["inproc", "exchange"])
+@pytest.mark.parametrize("mode", ["inproc", "exchange", "peer"])
 def test_a_block_left_held_is_not_conserved(ctl, mode):
     done = load(ctl, "churn", "--mode", mode, "--leave-block", *SHORT)
     assert done.returncode == 3 and "left held" in done.stdout, done

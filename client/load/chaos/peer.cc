@@ -35,10 +35,10 @@ std::string hex(std::uint64_t value) {
 class Peer {
  public:
   Peer(const PeerPlace& place, Board& board) : place_(place), board_(board), seat_(board.seats[place.seat]), random_(place.seed) {
-    // A daemon that is killed in the middle of this is there again soon; what it knew of this process goes with its grace.
+    // A daemon that is killed in the middle of this is there again soon; a session that was not bound yet may end with it.
     const auto deadline = std::chrono::steady_clock::now() + kAttachWithin;
     for (client::Status status = attach(); !status.ok(); status = attach()) {
-      const bool may_be = board.daemon_dies.load() != 0 && status.code == client::Code::kUnavailable;
+      const bool may_be = board.daemon_dies.load() != 0 && (status.code == client::Code::kUnavailable || status.reason == Error::kUnknownSession);
       if (!may_be || std::chrono::steady_clock::now() > deadline) throw LoadError("it could not attach: " + status.text());
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }

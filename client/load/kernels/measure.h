@@ -86,44 +86,17 @@ double measure_here(Kernel& kernel, const MeasureFor& times = {}) {
   return median(std::move(rounds));
 }
 
-// One thread of a workload: runs until stop is requested, on the core it is given.
-struct ThreadBody {
-  int core = 0;
-  std::function<void()> run;
-};
-
-// Starts the bodies, watches the sum of `progress` and returns the median window's wall time per operation of all threads
-// together. Requests `stop` at the end and joins. Throws what the first failed body threw.
-inline double measure_threads(std::span<const ThreadBody> bodies, std::span<const Progress> progress, Stop& stop,
-                              const MeasureFor& times = {}) {
+// The median window's wall time per operation of some threads or processes that run already. `operations()` is the sum of all they
+// did, `ran()` the processor time of each; ends early when `stop` is requested.
+template <class Operations, class Ran>
+double median_window(Operations operations, Ran ran, const Stop& stop, const MeasureFor& times) {
   using Clock = std::chrono::steady_clock;
-  std::mutex failure_mutex;  // bodies fail rarely; the measured loops never touch it
-  std::exception_ptr failure;
-  std::vector<std::thread> threads;
-  for (const ThreadBody& body : bodies) {
-    threads.emplace_back([&] {
-      try {
-        pin_to_core(body.core);
-        body.run();
-      } catch (...) {
-        const std::scoped_lock lock(failure_mutex);
-        if (!failure) failure = std::current_exception();
-        stop.request();
-      }
-    });
-  }
-
-  const auto operations = [&] {
-    std::uint64_t sum = 0;
-    for (const Progress& p : progress) sum += p.get();
-    return sum;
-  };
   struct Moment {
     Clock::time_point wall;
     std::uint64_t operations;
     std::vector<std::chrono::nanoseconds> ran;
   };
-  const auto look = [&] { return Moment{Clock::now(), operations(), thread_times(threads)}; };
+  const auto look = [&] { return Moment{Clock::now(), operations(), ran()}; };
   const auto all_ran = [](const Moment& a, const Moment& b) {
     for (std::size_t i = 0; i < a.ran.size(); ++i)
       if ((b.ran[i] - a.ran[i]) * 20 < (b.wall - a.wall) * 19) return false;  // 95 %
@@ -149,10 +122,45 @@ inline double measure_threads(std::span<const ThreadBody> bodies, std::span<cons
     }
     before = std::move(now);
   }
+  return median(undisturbed.empty() ? std::move(windows) : std::move(undisturbed));
+}
+
+// One thread of a workload: runs until stop is requested, on the core it is given.
+struct ThreadBody {
+  int core = 0;
+  std::function<void()> run;
+};
+
+// Starts the bodies, watches the sum of `progress` and returns the median window's wall time per operation of all threads
+// together. Requests `stop` at the end and joins. Throws what the first failed body threw.
+inline double measure_threads(std::span<const ThreadBody> bodies, std::span<const Progress> progress, Stop& stop,
+                              const MeasureFor& times = {}) {
+  std::mutex failure_mutex;  // bodies fail rarely; the measured loops never touch it
+  std::exception_ptr failure;
+  std::vector<std::thread> threads;
+  for (const ThreadBody& body : bodies) {
+    threads.emplace_back([&] {
+      try {
+        pin_to_core(body.core);
+        body.run();
+      } catch (...) {
+        const std::scoped_lock lock(failure_mutex);
+        if (!failure) failure = std::current_exception();
+        stop.request();
+      }
+    });
+  }
+
+  const auto operations = [&] {
+    std::uint64_t sum = 0;
+    for (const Progress& p : progress) sum += p.get();
+    return sum;
+  };
+  const double ns = median_window(operations, [&] { return thread_times(threads); }, stop, times);
   stop.request();
   for (std::thread& thread : threads) thread.join();
   if (failure) std::rethrow_exception(failure);
-  return median(undisturbed.empty() ? std::move(windows) : std::move(undisturbed));
+  return ns;
 }
 
 }  // namespace arenad::load

@@ -1,0 +1,53 @@
+"""What peers cost beside nanoseconds per operation, and bench_peer against a daemon of its own."""
+import json
+import subprocess
+
+import daemon_workloads
+import process_workloads
+import report
+
+PEER = report.PEER
+WORKLOADS = ("growth", "reap", "metadata", "steady_calls")
+PEER_LOOPS = ("pair", "batch", "shuffled", "churn", "producer_consumer", "xmalloc", "own")
+STEADY = ("pair", "batch", "churn", "handoff", "xmalloc")   # of arena-load
+STEADY_SECONDS, SETTLE_SECONDS = 1, 5
+
+
+def sample(workload, programs, args, samples):
+    if args.subject and not any(PEER.startswith(s) for s in args.subject):
+        return
+    with daemon_workloads.serve(programs / "arenad", 2) as (process, directory):
+        daemon_workloads.wait_for_socket(directory / "arenad.sock", process)
+        if workload == "steady_calls":
+            for loop in STEADY:
+                samples.add(f"steady_calls_{loop}", PEER, "calls", steady_calls(programs, loop, directory))
+            return
+        for figure in figures(programs, workload, args, process, directory):
+            samples.add(figure["workload"], PEER, figure["metric"], figure["value"])
+
+
+def sample_loop(workload, programs, args, samples):
+    """A loop of process_workloads by peers: beside its other subjects, in the same turn."""
+    if workload not in PEER_LOOPS or (args.subject and not any(PEER.startswith(s) for s in args.subject)):
+        return
+    with daemon_workloads.serve(programs / "arenad", 2) as (process, directory):
+        daemon_workloads.wait_for_socket(directory / "arenad.sock", process)
+        for figure in figures(programs, workload, args, process, directory):
+            samples.add(figure["workload"], PEER, figure["metric"], figure["value"], figure.get("one_way_ns"))
+
+
+def figures(programs, workload, args, process, directory):
+    return process_workloads.figures(programs / "bench_peer", workload, {}, args,
+                                     "--socket-dir", str(directory), "--daemon-pid", str(process.pid))
+
+
+def steady_calls(programs, loop, directory):
+    """gRPC calls in a second of a load that has settled."""
+    file = directory / "steady.json"
+    command = [str(programs / "arena-load"), loop, "--mode", "peer", "--socket", str(directory), "--quiet", "--json", str(file),
+               "--warm-up", str(SETTLE_SECONDS), "--duration", str(STEADY_SECONDS)]
+    done = subprocess.run(command, env=daemon_workloads.poll_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=120, universal_newlines=True)
+    if done.returncode != 0:
+        raise report.BenchmarkFailed(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")
+    return json.loads(file.read_text())["workloads"][0]["calls"]
