@@ -36,7 +36,7 @@ int show_slabinfo(const std::vector<client::SlabUsage>& rows, bool as_json) {
   Table table({"ARENA", ">SHARD", ">SIZE", ">STRIDE", ">PER_SLAB", ">SLAB", ">ACTIVE_BLOCKS", ">BLOCKS", ">CACHED", ">FREE",
                ">UNCARVED", ">ACTIVE_SLABS", ">SLABS"});
   for (const auto& r : rows)
-    table.add({r.arena, to_string(r.shard), class_name(r), to_string(r.stride_bytes), to_string(r.blocks_per_slab),
+    table.add({r.arena, r.peers ? "peers" : to_string(r.shard), class_name(r), to_string(r.stride_bytes), to_string(r.blocks_per_slab),
                human_bytes(r.slab_bytes), to_string(r.active_blocks), to_string(r.total_blocks), to_string(r.cached_blocks),
                to_string(r.free_blocks), to_string(r.uncarved_blocks), to_string(r.active_slabs), to_string(r.total_slabs)});
   table.print(std::cout);
@@ -101,7 +101,8 @@ int show_stats(const client::Stats& stats, bool as_json) {
   if (as_json) return show(to_json(stats)), kExitOk;
   std::cout << "arenas " << stats.arenas << ", sessions " << stats.sessions << " (" << stats.sessions_reaped << " reaped), up "
             << human_duration(stats.uptime_ms) << "\nheld " << stats.held_blocks << " blocks, " << human_bytes(stats.held_bytes)
-            << "; committed " << human_bytes(stats.committed_bytes) << " of " << human_bytes(stats.capacity_bytes) << "\n\n";
+            << "; committed " << human_bytes(stats.committed_bytes) << " of " << human_bytes(stats.capacity_bytes) << "\nleased to peers "
+            << stats.leased_slabs << " slabs, " << human_bytes(stats.leased_bytes) << "\n\n";
   Table table({">SHARD", ">CALLS", ">ALLOCS", ">LOCAL_FREES", ">REMOTE_FREES", ">REFILLS", ">DRAINED", ">SPLICED", ">CARVED",
                ">NEW_SLABS", ">RELEASED", ">SPANS", ">P0_OK", ">P0_MISMATCH", ">GUARD_TRIPS", ">CANARIES"});
   for (const auto& s : stats.shards) {

@@ -41,6 +41,7 @@ json to_json(const client::ArenaInfo& a) {
 json to_json(const client::SlabUsage& r) {
   return {{"arena", r.arena},
           {"shard", r.shard},
+          {"peers", r.peers},
           {"size_class", r.size_class},
           {"usable_bytes", r.usable_bytes},
           {"stride_bytes", r.stride_bytes},
@@ -83,6 +84,7 @@ json to_json(const client::AuditReport& report) {
   for (const auto& a : report.arenas)
     arenas.push_back({{"arena", a.arena},
                       {"slabs", a.slabs},
+                      {"leased_slabs", a.leased_slabs},
                       {"capacity_blocks", a.capacity_blocks},
                       {"held", a.held},
                       {"shared", a.shared},
@@ -143,6 +145,8 @@ json to_json(const client::Stats& stats) {
           {"capacity_bytes", stats.capacity_bytes},
           {"held_blocks", stats.held_blocks},
           {"held_bytes", stats.held_bytes},
+          {"leased_slabs", stats.leased_slabs},
+          {"leased_bytes", stats.leased_bytes},
           {"uptime_ms", stats.uptime_ms}};
 }
 
