@@ -6,9 +6,12 @@
 // Threads: one. Crash: the test kills the process.
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <random>
 #include <vector>
 
@@ -18,8 +21,9 @@ namespace arenad::server {
 
 constexpr std::uint32_t kGivenTag = 99;
 
-// Works on `heap` for ever. Errors are no matter: its slabs may be full, its arena damaged.
+// Works on `heap` until it is killed, or its test is gone. Errors are no matter: its slabs may be full, its arena damaged.
 [[noreturn]] inline void churn_for_ever(Heap& heap, SessionId session, std::uint64_t seed, bool takes) {
+  const pid_t test = ::getppid();
   std::mt19937_64 random(seed);
   Arena& arena = heap.arena();
   const std::uint64_t slots = arena.unit_count() * std::uint64_t{kMaxBlocksPerSlab};
@@ -53,6 +57,7 @@ constexpr std::uint32_t kGivenTag = 99;
         }
       }
     }
+    if (n % 4096 == 0 && ::getppid() != test) std::_Exit(1);
     if (n % 64 == 0) {
       heap.publish();
       heap.drain();
