@@ -180,5 +180,20 @@ TEST_F(Corruption, FlippedBitsOfOneArenaHarmNeitherTheDaemonNorAnother) {
   EXPECT_GT(calls.calls(), 0u);
 }
 
+TEST_F(Corruption, AuditWithFindingsQuarantinesTheArenaAndSaysWhy) {
+  const auto made = daemon.create("a", 4 * kMiB);
+  ASSERT_TRUE(daemon.create("b", 4 * kMiB).ok());
+  PeerClient peer(daemon, "a");
+  const auto slabs = peer.lease(256, 1);
+  peer.allocate(256, 1);
+  ASSERT_TRUE(daemon.audit("a")->exact);
+  EXPECT_FALSE(daemon.arena("a")->quarantined);
+  EXPECT_EQ(peer.process.command("peer scribble " + std::to_string(slabs[0])), "scribbled");
+  EXPECT_FALSE(daemon.audit("a")->exact);
+  EXPECT_EQ(daemon.arena("a")->quarantine_reason.rfind("an audit found: ", 0), 0u);
+  EXPECT_EQ(daemon.allocate(0, daemon.open_attached("a"), made->id, 64).error().error, Error::kQuarantined);
+  expect_other_exact();
+}
+
 }  // namespace
 }  // namespace arenad::server
