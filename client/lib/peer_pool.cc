@@ -168,7 +168,8 @@ Status PeerPool::supply(PeerHeap& heap, const RunRequest& missing, std::uint32_t
   }
   if (!run) return run.error();
   if (!heap.enter()) return why_closed();
-  if (!heap.reserve(missing, *run)) stock_->give_back(*run, missing.units);
+  heap.drop_reserve();   // of an allocation that found another way: a span that the stock takes back is not offered again
+  (void)heap.reserve(missing, *run);
   heap.leave();
   return {};
 }
