@@ -233,8 +233,20 @@ def test_a_reader_gets_a_descriptor_that_cannot_be_written(client, arena):
     os.close(answer.fds[0])
 
 
-def test_peer_mode_is_not_offered_yet(session, arena):
-    expect(refusal_of(session.attach, arena.name, PEER), "FAILED_PRECONDITION", "MODE_UNAVAILABLE")
+def test_peer_gets_data_and_control(session, arena):
+    attached = session.attach(arena.name, PEER)
+    answer = show_token(session.opened.handoff_path, attached.handoff_token)
+    assert (answer.status, answer.mode, len(answer.fds)) == (0, PEER, 2), answer
+    sizes = [os.fstat(fd).st_size for fd in answer.fds]
+    assert sizes[0] == answer.data_bytes == arena.capacity_bytes and sizes[1] > 0
+    for fd in answer.fds:
+        with pytest.raises(OSError):
+            os.ftruncate(fd, 4096)   # sealed
+        os.close(fd)
+
+
+def test_mode_that_there_is_not(session, arena):
+    expect(refusal_of(session.attach, arena.name, 0), "FAILED_PRECONDITION", "MODE_UNAVAILABLE")
 
 
 def test_tokens_forged_used_and_of_the_dead(client, session, arena):
