@@ -16,7 +16,7 @@ std::uint64_t settled(SessionId dead, std::uint64_t dead_bits, BlockWord word) {
   switch (word.tag()) {
     case BlockTag::kFree: break;
     case BlockTag::kReturning: return BlockWord::free_of(word.bits());
-    case BlockTag::kHeld: return word.holder().session == dead ? BlockWord::freed(word.bits()) : word.bits();
+    case BlockTag::kHeld: return word.holder().session() == dead ? BlockWord::freed(word.bits()) : word.bits();
     case BlockTag::kShared: {
       const std::uint64_t left = word.sharers() & ~dead_bits;
       return left != 0 ? BlockWord::shared(word.bits(), left) : BlockWord::freed(word.bits());

@@ -200,7 +200,7 @@ Error Arena::refusal(Ref ref, SessionId required_holder) const {
   const std::uint16_t next = (ref.generation() + 1) & 0x3fff;
   if (w.generation() == next && !w.is_held() && !w.is_shared()) return Error::kDoubleFree;
   if (w.generation() != ref.generation()) return Error::kStaleRef;
-  if (w.is_held() && required_holder != kNoSession && w.holder().session != required_holder) return Error::kNotHolder;
+  if (w.is_held() && required_holder != kNoSession && w.holder().session() != required_holder) return Error::kNotHolder;
   return w.tag() == BlockTag::kFree ? Error::kForeignRef : Error::kNotHolder;
 }
 

@@ -15,7 +15,7 @@ inline std::uint64_t replace_held(AtomicWord& word, Ref ref, SessionId required_
   do {
     const BlockWord w{bits};
     if (!w.is_held() || w.generation() != ref.generation()) [[unlikely]] return 0;
-    if (required_holder != kNoSession && w.holder().session != required_holder) [[unlikely]] return 0;
+    if (required_holder != kNoSession && w.holder().session() != required_holder) [[unlikely]] return 0;
     CRASH_POINT("free.word");
   } while (!word.compare_exchange_weak(bits, next(bits), std::memory_order_acq_rel, std::memory_order_relaxed));
   return bits;

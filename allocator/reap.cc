@@ -17,7 +17,7 @@ namespace {
 
 // What a block word of the dead becomes; 0 when it stays as it is.
 std::uint64_t without(SessionId dead, std::uint64_t dead_bits, BlockWord word) {
-  if (word.is_held() && word.holder().session == dead) return BlockWord::returning(word.bits(), kReaperSession);
+  if (word.is_held() && word.holder().session() == dead) return BlockWord::returning(word.bits(), kReaperSession);
   if (!word.is_shared() || (word.sharers() & dead_bits) == 0) return 0;
   const std::uint64_t left = word.sharers() & ~dead_bits;
   return left != 0 ? BlockWord::shared(word.bits(), left) : BlockWord::returning(word.bits(), kReaperSession);
@@ -51,7 +51,7 @@ ReapResult Arena::reap(SessionId dead, const TouchedSet* touched) {
           break;
         }
         const BlockWord now{seen};
-        if (now.is_returning() && (now.holder().session == dead || now.holder().session == kReaperSession)) {
+        if (now.is_returning() && (now.holder().session() == dead || now.holder().session() == kReaperSession)) {
           bits |= std::uint64_t{1} << (b - first);  // its bit may have died with the freer
           ++result.announced;
         }

@@ -35,7 +35,7 @@ Error Arena::share(UntrustedRef untrusted, SessionId session) {
   std::uint64_t bits = w.load(std::memory_order_acquire);
   for (;;) {
     const BlockWord seen{bits};
-    const bool mine_held = seen.is_held() && seen.holder().session == session;
+    const bool mine_held = seen.is_held() && seen.holder().session() == session;
     if (seen.generation() != ref->generation() || !(mine_held || seen.is_shared())) return refusal(*ref, session);
     if (seen.is_shared() && (seen.sharers() & mine) != 0) return Error::kNone;
     const std::uint64_t next = BlockWord::shared(bits, (seen.is_shared() ? seen.sharers() : 0) | (mine & -mine));

@@ -168,7 +168,7 @@ void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t se
           report.mismatch(name + "uncarved block " + std::to_string(b) + " is in use");
         continue;
       }
-      const std::uint16_t holder = w.holder().session.value;
+      const std::uint16_t holder = w.holder().session().value;
       switch (w.tag()) {
         case BlockTag::kHeld:
           ++held;

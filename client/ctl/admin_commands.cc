@@ -55,17 +55,20 @@ int show_holders(const client::Holders& holders, bool as_json) {
 
 int show_sessions(const std::vector<client::SessionInfo>& sessions, bool as_json) {
   if (as_json) return show(list("sessions", sessions)), kExitOk;
-  Table table({">ID", "NAME", ">PID", ">UID", "ALIVE_BY", "STATE", ">AGE", "ARENA", "MODE", ">BLOCKS", ">HELD"});
+  Table table({">ID", "NAME", ">PID", ">UID", "ALIVE_BY", "STATE", ">AGE", "ARENA", "MODE", ">BLOCKS", ">HELD", ">LEASED",
+               ">LIMIT"});
   for (const auto& s : sessions) {
     const std::string alive_by = s.bound ? "process" : s.keepalive ? "keepalive" : "grace";
     const std::vector<std::string> facts{to_string(s.id), s.name, s.bound ? to_string(s.pid) : "-", s.bound ? to_string(s.uid) : "-",
                                          alive_by, s.state, human_duration(s.age_ms)};
     const auto add = [&](std::vector<std::string> attached) {
       attached.insert(attached.begin(), facts.begin(), facts.end());
+      attached.push_back(s.limit_bytes == 0 ? "-" : human_bytes(s.limit_bytes));
       table.add(std::move(attached));
     };
-    if (s.attachments.empty()) add({"-", "-", "0", human_bytes(0)});
-    for (const auto& a : s.attachments) add({a.arena, mode_name(a.mode), to_string(a.held_blocks), human_bytes(a.held_bytes)});
+    if (s.attachments.empty()) add({"-", "-", "0", human_bytes(0), human_bytes(0)});
+    for (const auto& a : s.attachments)
+      add({a.arena, mode_name(a.mode), to_string(a.held_blocks), human_bytes(a.held_bytes), human_bytes(a.leased_bytes)});
   }
   table.print(std::cout);
   return kExitOk;

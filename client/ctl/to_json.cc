@@ -67,7 +67,8 @@ json to_json(const client::SessionInfo& s) {
   json attachments = json::array();
   for (const auto& a : s.attachments)
     attachments.push_back(
-        {{"arena", a.arena}, {"mode", mode_name(a.mode)}, {"held_blocks", a.held_blocks}, {"held_bytes", a.held_bytes}});
+        {{"arena", a.arena}, {"mode", mode_name(a.mode)}, {"held_blocks", a.held_blocks}, {"held_bytes", a.held_bytes},
+         {"leased_bytes", a.leased_bytes}});
   return {{"id", s.id},
           {"name", s.name},
           {"pid", s.pid},
@@ -76,6 +77,7 @@ json to_json(const client::SessionInfo& s) {
           {"keepalive", s.keepalive},
           {"state", s.state},
           {"age_ms", s.age_ms},
+          {"limit_bytes", s.limit_bytes},
           {"attachments", attachments}};
 }
 

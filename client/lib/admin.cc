@@ -81,9 +81,10 @@ SessionInfo from_wire(const v1::SessionInfo& w) {
                    .keepalive = w.keepalive(),
                    .state = w.state(),
                    .age_ms = w.age_ms(),
+                   .limit_bytes = w.limit_bytes(),
                    .attachments = {}};
   for (const v1::Attachment& a : w.attachments())
-    info.attachments.push_back({a.arena(), static_cast<AttachMode>(a.mode()), a.held_blocks(), a.held_bytes()});
+    info.attachments.push_back({a.arena(), static_cast<AttachMode>(a.mode()), a.held_blocks(), a.held_bytes(), a.leased_bytes()});
   return info;
 }
 

@@ -24,6 +24,7 @@ struct SessionInfo {
     AttachMode mode = AttachMode::kRemote;
     std::uint64_t held_blocks = 0;
     std::uint64_t held_bytes = 0;   // sum of strides
+    std::uint64_t leased_bytes = 0; // of slabs that a peer leases; blocks that it holds in them are counted above, too
   };
   std::uint32_t id = 0;
   std::string name;
@@ -33,6 +34,7 @@ struct SessionInfo {
   bool keepalive = false;    // its KeepAlive stream is open
   std::string state;         // "live" or "reaping"
   std::uint64_t age_ms = 0;
+  std::uint64_t limit_bytes = 0;   // most that it may hold or lease; 0: no limit
   std::vector<Attached> attachments;
 };
 

@@ -46,8 +46,8 @@ BlockInfo described(const arenad::BlockInfo& info, Ref ref) {
                 .offset_bytes = info.offset_bytes,
                 .usable_bytes = info.usable_bytes,
                 .stride_bytes = info.stride_bytes,
-                .holder = info.holder.session.value,
-                .tag = info.holder.tag,
+                .holder = info.holder.session().value,
+                .tag = info.holder.tag(),
                 .heap = info.heap.value,
                 .generation = info.generation,
                 .size_class = info.cls};

@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 namespace arenad::load {
-namespace {
 
 std::string duration_text(std::uint64_t ns) {
   char text[32];
@@ -16,6 +15,8 @@ std::string duration_text(std::uint64_t ns) {
   else std::snprintf(text, sizeof text, "%.1f ms", ns / 1e6);
   return text;
 }
+
+namespace {
 
 std::string write_file(const std::string& path, const std::string& content) {
   const std::string temporary = path + ".tmp";

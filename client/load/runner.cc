@@ -10,6 +10,8 @@
 #include <exception>
 #include <thread>
 
+#include "client/load/report.h"
+
 namespace arenad::load {
 namespace {
 
@@ -132,9 +134,9 @@ WorkloadResult run_workers(const Options& options, const std::string& workload, 
       Histogram sum{};
       for (std::uint32_t i = 0; i < workers; ++i) sum.add(tracks->tracks[i].latency);
       char line[200];
-      std::snprintf(line, sizeof line, "%-8s %-9s %3d s  %8s blocks/s  p50 %.1f us  p99 %.1f us  %s blocks in all", workload.c_str(),
-                    mode.c_str(), second, human(static_cast<double>(now - before)).c_str(), sum.quantile(0.5) / 1e3,
-                    sum.quantile(0.99) / 1e3, human(static_cast<double>(now - warm_operations)).c_str());
+      std::snprintf(line, sizeof line, "%-8s %-9s %3d s  %8s blocks/s  p50 %s  p99 %s  %s blocks in all", workload.c_str(),
+                    mode.c_str(), second, human(static_cast<double>(now - before)).c_str(), duration_text(sum.quantile(0.5)).c_str(),
+                    duration_text(sum.quantile(0.99)).c_str(), human(static_cast<double>(now - warm_operations)).c_str());
       live.show(line);
       before = now;
     }

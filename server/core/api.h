@@ -227,6 +227,7 @@ struct SessionFacts {
   bool keepalive = false;
   bool reaping = false;
   std::uint64_t age_ms = 0;
+  std::uint64_t limit_bytes = 0;   // 0: none
   std::vector<AttachmentFacts> attachments;
 };
 

@@ -39,7 +39,7 @@ std::map<std::uint16_t, TouchedSet> held_by_dead(const Arena& arena, const std::
       last = session;
     };
     for_each_word(arena, first, cut_of(arena, first, run), [&](BlockWord word) {
-      if (word.is_held()) return note(word.holder().session.value);
+      if (word.is_held()) return note(word.holder().session().value);
       if (!word.is_shared()) return;
       for (std::uint64_t bits = word.sharers(); bits != 0; bits &= bits - 1) note(sharers[static_cast<std::size_t>(std::countr_zero(bits))]);
     });

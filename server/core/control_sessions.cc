@@ -256,6 +256,7 @@ Page<SessionFacts> Control::session_page(const std::vector<std::uint16_t>& ids, 
     for (const std::vector<Shares>& shares : by_shard)
       for (const auto& [arena, share] : shares[i]) held[arena] += share;
     SessionFacts facts = session_facts(*record);
+    facts.limit_bytes = shared_.session_bytes.limit(ids[i]);
     for (const auto& [arena_id, mode] : record->attached) {
       const ArenaRecord* arena = arenas_.find(arena_id);
       AttachmentFacts attachment{arena == nullptr ? std::string() : arena->name(), mode, 0, 0, 0};

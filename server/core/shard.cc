@@ -230,10 +230,10 @@ Answer<PerRefAnswer> Shard::free(SessionKey key, std::uint32_t arena_id, std::sp
       continue;
     }
     ++answer.done;
-    if (mixed && in_own_lease(slot, Ref{refs[i]}.slot().slab(), outcome.holder.session.value)) continue;
-    if (outcome.holder.session.value != holder) {
+    if (mixed && in_own_lease(slot, Ref{refs[i]}.slot().slab(), outcome.holder.session().value)) continue;
+    if (outcome.holder.session().value != holder) {
       if (blocks != 0) account_free(slot, holder, blocks, bytes);
-      holder = outcome.holder.session.value;
+      holder = outcome.holder.session().value;
       blocks = bytes = 0;
     }
     ++blocks;

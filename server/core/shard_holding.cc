@@ -21,8 +21,8 @@ Answer<PerRefAnswer> Shard::acquire(SessionKey key, std::uint32_t arena_id, std:
       const auto before = slot.arena.acquire({refs[i]}, {{key.id}, tag});
       if (before.ok()) {
         remember(access, slab);
-        if (!mixed || !in_own_lease(slot, slab, before->session.value)) {
-          account_free(slot, before->session.value, 1, static_cast<std::int64_t>(stride));
+        if (!mixed || !in_own_lease(slot, slab, before->session().value)) {
+          account_free(slot, before->session().value, 1, static_cast<std::int64_t>(stride));
         }
         access.attached->held.add(1, static_cast<std::int64_t>(stride));
         slot.held.add(1, static_cast<std::int64_t>(stride));

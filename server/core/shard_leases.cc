@@ -117,7 +117,7 @@ void Shard::take_back(const Access& access, std::uint16_t session, SlabIndex sla
     const std::uint64_t shares = slot.arena.sharer_bits({session});
     const RunCut cut = cut_of(slot.arena, slab, slot.arena.ledger().run(slab));
     for_each_word(slot.arena, slab, cut, [&](BlockWord word) {
-      const bool has_it = word.is_held() ? word.holder().session.value == session : word.is_shared() && (word.sharers() & shares) != 0;
+      const bool has_it = word.is_held() ? word.holder().session().value == session : word.is_shared() && (word.sharers() & shares) != 0;
       if (has_it) held += static_cast<std::int64_t>(cut.stride_bytes);
     });
     shared_.session_bytes.add(session, held);

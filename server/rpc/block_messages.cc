@@ -85,8 +85,8 @@ void fill(v1::DescribeResponse& response, const std::vector<BlockInfo>& infos, s
     block.set_offset_bytes(info.offset_bytes);
     block.set_usable_bytes(info.usable_bytes);
     block.set_stride_bytes(info.stride_bytes);
-    block.set_holder(info.holder.session.value);
-    block.set_tag(info.holder.tag);
+    block.set_holder(info.holder.session().value);
+    block.set_tag(info.holder.tag());
     block.set_heap(info.heap.value);
     block.set_generation(info.generation);
     block.set_size_class(info.cls);

@@ -40,6 +40,7 @@ void fill(v1::SessionInfo& out, const SessionFacts& facts) {
   out.set_keepalive(facts.keepalive);
   out.set_state(facts.reaping ? "reaping" : "live");
   out.set_age_ms(facts.age_ms);
+  out.set_limit_bytes(facts.limit_bytes);
   for (const AttachmentFacts& facts_of : facts.attachments) {
     v1::Attachment& attachment = *out.add_attachments();
     attachment.set_arena(facts_of.arena);

@@ -36,8 +36,8 @@ TEST_F(HeapTest, BlocksOfEverySizeAreDisjointAlignedAndHeld) {
       EXPECT_EQ(info.state, BlockInfo::State::kHeld);
       EXPECT_EQ(info.offset_bytes, b->offset);
       EXPECT_GE(info.usable_bytes, size);
-      EXPECT_EQ(info.holder.session, kHolder.session);
-      EXPECT_EQ(info.holder.tag, kHolder.tag);
+      EXPECT_EQ(info.holder.session(), kHolder.session());
+      EXPECT_EQ(info.holder.tag(), kHolder.tag());
       EXPECT_EQ(info.heap, HeapId{0});
     }
   EXPECT_EQ(ends.size(), blocks.size());
@@ -136,14 +136,14 @@ TEST_F(HeapTest, CheckedFreeReportsHolderStrideAndOwnerAndKeepsToTheRequiredHold
   const FreeOutcome local = heap().free_checked({blocks[0].ref.value}, {77}, {77});
   EXPECT_EQ(local.error, Error::kNone);
   EXPECT_EQ(local.stride_bytes, 256u);
-  EXPECT_EQ(local.holder.session, kHolder.session);
-  EXPECT_EQ(local.holder.tag, kHolder.tag);
+  EXPECT_EQ(local.holder.session(), kHolder.session());
+  EXPECT_EQ(local.holder.tag(), kHolder.tag());
   EXPECT_EQ(local.owner, HeapId{0});
   const FreeOutcome remote = heap(1).free_checked({blocks[1].ref.value}, {78}, kNoSession);
   EXPECT_EQ(remote.error, Error::kNone);
   EXPECT_EQ(remote.stride_bytes, 256u);
   EXPECT_EQ(remote.owner, HeapId{0});
-  EXPECT_EQ(arena().describe({blocks[1].ref.value + (std::uint64_t{1} << Ref::kGenerationShift)}).holder.session, SessionId{78})
+  EXPECT_EQ(arena().describe({blocks[1].ref.value + (std::uint64_t{1} << Ref::kGenerationShift)}).holder.session(), SessionId{78})
       << "the freer stands in the RETURNING word";
 }
 
@@ -238,11 +238,11 @@ TEST_F(HeapTest, TakeOverChangesTheHolderAndNothingElse) {
   const Block b = take(1, 100)[0];
   const auto before = arena().acquire({b.ref.value}, Holder({88}, 9));
   ASSERT_TRUE(before.ok());
-  EXPECT_EQ(before->session, kHolder.session);
-  EXPECT_EQ(before->tag, kHolder.tag);
+  EXPECT_EQ(before->session(), kHolder.session());
+  EXPECT_EQ(before->tag(), kHolder.tag());
   const BlockInfo info = arena().describe({b.ref.value});
-  EXPECT_EQ(info.holder.session, SessionId{88});
-  EXPECT_EQ(info.holder.tag, 9u);
+  EXPECT_EQ(info.holder.session(), SessionId{88});
+  EXPECT_EQ(info.holder.tag(), 9u);
   EXPECT_EQ(heap().free_checked({b.ref.value}, {77}, {77}).error, Error::kNotHolder);
   give({b});
   EXPECT_EQ(arena().acquire({b.ref.value}, Holder({88}, 9)).error(), Error::kDoubleFree);

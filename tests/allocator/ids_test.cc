@@ -78,8 +78,8 @@ TEST(BlockWord, HeldKeepsGenerationAndNamesHolderAndTag) {
   EXPECT_TRUE(w.is_held());
   EXPECT_FALSE(w.is_free());
   EXPECT_EQ(w.generation(), 0x2abc);
-  EXPECT_EQ(w.holder().session.value, 65534);
-  EXPECT_EQ(w.holder().tag, 0xdeadbeefu);
+  EXPECT_EQ(w.holder().session().value, 65534);
+  EXPECT_EQ(w.holder().tag(), 0xdeadbeefu);
 }
 
 TEST(BlockWord, FreeGrowsTheGenerationAndLeavesNothingElse) {
@@ -103,8 +103,8 @@ TEST(BlockWord, ReturningGrowsTheGenerationOnceAndNamesTheFreer) {
   const BlockWord w(BlockWord::returning(held, kReaperSession));
   EXPECT_TRUE(w.is_returning());
   EXPECT_EQ(w.generation(), 42);
-  EXPECT_EQ(w.holder().session, kReaperSession);
-  EXPECT_EQ(w.holder().tag, 0u);
+  EXPECT_EQ(w.holder().session(), kReaperSession);
+  EXPECT_EQ(w.holder().tag(), 0u);
   EXPECT_EQ(BlockWord::free_of(w.bits()), std::uint64_t{42} << BlockWord::kGenerationShift) << "the drain adds no generation";
 }
 

@@ -82,10 +82,10 @@ class ModelTest : public ArenaWithHeaps {
     if (pick(2) == 0) {
       ASSERT_EQ(by.free(Ref{it->first}), Error::kNone);
     } else {
-      const FreeOutcome out = by.free_checked({it->first}, {99}, pick(2) == 0 ? kNoSession : it->second.holder.session);
+      const FreeOutcome out = by.free_checked({it->first}, {99}, pick(2) == 0 ? kNoSession : it->second.holder.session());
       ASSERT_EQ(out.error, Error::kNone);
-      ASSERT_EQ(out.holder.session, it->second.holder.session);
-      ASSERT_EQ(out.holder.tag, it->second.holder.tag);
+      ASSERT_EQ(out.holder.session(), it->second.holder.session());
+      ASSERT_EQ(out.holder.tag(), it->second.holder.tag());
       ASSERT_FALSE(out.canary_damaged);
     }
     forget(it);
@@ -103,7 +103,7 @@ class ModelTest : public ArenaWithHeaps {
     const Holder to{{static_cast<std::uint16_t>(10 + pick(4))}, static_cast<std::uint32_t>(pick(100))};
     const auto before = arena().acquire({it->first}, to);
     ASSERT_TRUE(before.ok());
-    ASSERT_EQ(before->session, it->second.holder.session);
+    ASSERT_EQ(before->session(), it->second.holder.session());
     it->second.holder = to;
   }
   void reap() {
@@ -111,7 +111,7 @@ class ModelTest : public ArenaWithHeaps {
     std::uint64_t count = 0;
     for (auto it = model_.begin(); it != model_.end();) {
       const auto here = it++;
-      if (here->second.holder.session != dead) continue;
+      if (here->second.holder.session() != dead) continue;
       forget(here);
       ++count;
     }

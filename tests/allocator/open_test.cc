@@ -70,7 +70,7 @@ TEST_F(OpenTest, BlocksAndTheirDataAreThereAgain) {
   EXPECT_EQ(arena.options().name, "kept");
   EXPECT_EQ(arena.id(), ArenaId{7});
   EXPECT_STREQ(reinterpret_cast<const char*>(arena.data() + offset), "still here");
-  EXPECT_EQ(arena.describe({kept.value}).holder.session, kHolder.session);
+  EXPECT_EQ(arena.describe({kept.value}).holder.session(), kHolder.session());
   Heap heap(arena, HeapId{1}, SessionId{1});
   EXPECT_EQ(adopt_all(arena, heap, {9}).blocks, 1000u) << "session 9 did not live to see it";
   const Heap* heaps[] = {&heap};

@@ -32,7 +32,7 @@ TEST_F(PeerTest, SeesTheDataAtAnotherAddress) {
   std::memcpy(a->arena->data() + block.offset, "hello", 6);
   EXPECT_STREQ(reinterpret_cast<const char*>(b->arena->data() + block.offset), "hello");
   EXPECT_NE(a->arena->data(), b->arena->data());
-  EXPECT_EQ(b->arena->describe({block.ref.value}).holder.session, SessionId{5});
+  EXPECT_EQ(b->arena->describe({block.ref.value}).holder.session(), SessionId{5});
   EXPECT_EQ(a->heap().free(block.ref), Error::kNone);
 }
 

@@ -40,7 +40,7 @@ TEST_F(ReapTest, GivesBackAllOfTheDeadAndNothingOfTheLiving) {
   EXPECT_EQ(r.bytes, bytes);
   expect_exact();
   EXPECT_EQ(heap(0).drain() + heap(1).drain(), count);
-  for (const Block& b : living) EXPECT_EQ(arena().describe({b.ref.value}).holder.session, kAlive.session);
+  for (const Block& b : living) EXPECT_EQ(arena().describe({b.ref.value}).holder.session(), kAlive.session());
   EXPECT_EQ(report().held, living.size());
   give(living);
   trim_all();

@@ -42,7 +42,7 @@ class HeapSubject {
   using Context = load::HeapContext;
   explicit HeapSubject(std::size_t heaps, std::uint64_t capacity_bytes = 1024 * kMiB) : arena_(make_arena(capacity_bytes)) {
     for (std::size_t i = 0; i < heaps; ++i) {
-      heaps_.push_back(std::make_unique<Heap>(*arena_, HeapId{static_cast<std::uint16_t>(i)}, kHolder.session));
+      heaps_.push_back(std::make_unique<Heap>(*arena_, HeapId{static_cast<std::uint16_t>(i)}, kHolder.session()));
       contexts_.emplace_back(*heaps_.back(), kHolder);
     }
   }

@@ -9,14 +9,7 @@
 namespace arenad::client {
 namespace {
 
-class PeerTest : public ClientTest {
- protected:
-  std::uint64_t leased(const Session& session) const {
-    for (const SessionInfo& s : must(Admin(client).sessions()))
-      if (s.id == session.id()) return s.attachments.empty() ? 0 : s.attachments[0].held_bytes;
-    return 0;
-  }
-};
+class PeerTest : public ClientTest {};
 
 TEST_F(PeerTest, AllocatesWritesAndFreesLikeAnyOther) {
   auto a = attach(AttachMode::kPeer);
@@ -189,6 +182,8 @@ TEST_F(PeerTest, SecondAttachmentIsTheFirstAndNoOtherModeReplacesIt) {
 TEST_F(PeerTest, LimitOfTheSessionCountsLeases) {
   Session session = must(Session::open(client, {.name = "small", .limit_bytes = 4 << 20}));
   const auto arena = must(session.attach(arena_name, AttachMode::kPeer));
+  for (const SessionInfo& s : must(Admin(client).sessions()))
+    EXPECT_EQ(s.limit_bytes, s.id == session.id() ? 4u << 20 : 0) << s.name;
   std::vector<Block> blocks;
   Status refused;
   while (refused.ok() && blocks.size() < 10'000) {

@@ -121,6 +121,21 @@ def test_stats_slabinfo_holders_and_sessions_in_both_forms(ctl, arena):
     assert ctl.ok("sessions").split()[:2] == ["ID", "NAME"]
 
 
+def test_sessions_show_what_a_peer_holds_and_leases(ctl, arena):
+    with subprocess.Popen([BIN / "client_peer", ctl.sockets, arena], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
+        session = peer.stdout.readline().split()[1]
+        print("many 4096 3", file=peer.stdin, flush=True)
+        assert peer.stdout.readline() == "ok\n"
+        row = ctl.json("sessions")["sessions"][0]
+        assert str(row["id"]) == session and row["limit_bytes"] == 0
+        attached = row["attachments"][0]
+        assert (attached["arena"], attached["mode"], attached["held_blocks"], attached["held_bytes"]) == (arena, "peer", 3, 3 * 4096)
+        assert attached["leased_bytes"] >= 1 << 16
+        head, line = (text.split() for text in ctl.ok("sessions").splitlines())
+        assert head[-5:] == ["MODE", "BLOCKS", "HELD", "LEASED", "LIMIT"] and line[-1] == "-" and "peer" in line
+        peer.stdin.close()
+
+
 def encoded(message, text):
     """A message of the admin service as bytes, from its text form."""
     return subprocess.run(["protoc", "-I", ROOT / "proto", f"--encode=arenad.v1.{message}", "arenad/v1/admin.proto"],

@@ -216,8 +216,8 @@ TEST_F(DataPath, TakeOverMovesTheBlocksToTheNewHolder) {
     EXPECT_EQ(session.attachments[0].held_bytes, session.name == "bob" ? 10240u : 0u) << session.name;
   }
   const auto infos = daemon.describe(0, key, arena, refs_of(*got));
-  EXPECT_EQ((*infos)[0].holder.session.value, bob.id);
-  EXPECT_EQ((*infos)[0].holder.tag, 77u);
+  EXPECT_EQ((*infos)[0].holder.session().value, bob.id);
+  EXPECT_EQ((*infos)[0].holder.tag(), 77u);
   // The end of the producer no longer matters.
   EXPECT_EQ(daemon.close(key)->blocks, 0u);
   expect_exact(daemon, 10);
@@ -252,7 +252,7 @@ TEST_F(DataPath, DescribeNeverFailsForABadRef) {
   const auto infos = daemon.describe(1, key, arena, {good, stale, 0, ~std::uint64_t{0}});
   ASSERT_TRUE(infos.ok());
   EXPECT_EQ((*infos)[0].state, BlockInfo::State::kHeld);
-  EXPECT_EQ((*infos)[0].holder.session.value, key.id);
+  EXPECT_EQ((*infos)[0].holder.session().value, key.id);
   EXPECT_EQ((*infos)[0].heap.value, 0u);
   EXPECT_EQ((*infos)[1].state, BlockInfo::State::kStale);
   EXPECT_EQ((*infos)[2].state, BlockInfo::State::kInvalid);

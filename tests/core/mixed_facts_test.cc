@@ -11,7 +11,7 @@ class MixedFacts : public ::testing::Test {
  protected:
   MixedFacts() : daemon(2, options()) {
     arena = daemon.create("a", 16 * kMiB)->id;
-    daemon.create("other", 16 * kMiB);
+    EXPECT_TRUE(daemon.create("other", 16 * kMiB).ok());
     peer = std::make_unique<PeerClient>(daemon, "a", "peer");
     remote = daemon.open_attached("a", "remote");
   }

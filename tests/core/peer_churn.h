@@ -51,7 +51,7 @@ constexpr std::uint32_t kGivenTag = 99;
       if (slab.value < arena.unit_count() && arena.committed({slab.value / kUnitsPerSuperslab}) && arena.shape_of(slab).kind() != SlabKind::kNone) {
         for (std::uint64_t s = from; s < from + 64; ++s) {
           const BlockWord word{arena.word(Slot{s}).load(std::memory_order_acquire)};
-          if (!word.is_held() || word.holder().tag != kGivenTag) continue;
+          if (!word.is_held() || word.holder().tag() != kGivenTag) continue;
           const Ref ref = Ref::of(word.generation(), arena.id(), Slot{s});
           if (arena.acquire({ref.value}, {session, 8}).ok()) [[maybe_unused]] const Error e = heap.free(ref);
         }

@@ -18,7 +18,7 @@ namespace {
 
 KeptSession session(std::uint16_t id, const std::string& name) {
   KeptSession s;
-  s.key = {id, 0x1234567890abcdef + id};
+  s.key = {id, 0x1234567890abcdefu + id};
   s.name = name;
   s.limit_bytes = 1 << 20;
   s.opened_ns = 42;
