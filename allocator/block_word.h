@@ -28,15 +28,22 @@ enum class BlockTag : std::uint8_t { kFree = 0, kHeld = 1, kReturning = 2, kShar
 // Who a block is given to: the session, and a label of the caller's for leak attribution. The word's low 48 bits.
 class Holder {
  public:
-  constexpr Holder() = default;
-  constexpr Holder(SessionId session, std::uint32_t tag) : bits_(std::uint64_t{session.value} << 32 | tag) {}
+  constexpr Holder() : Holder(kNoSession, 0) {}
+  constexpr Holder(SessionId session, std::uint32_t tag) : word_(kHeldBit | std::uint64_t{session.value} << 32 | tag) {}
 
-  constexpr SessionId session() const { return {static_cast<std::uint16_t>(bits_ >> 32)}; }
-  constexpr std::uint32_t tag() const { return static_cast<std::uint32_t>(bits_); }
-  constexpr std::uint64_t bits() const { return bits_; }
+  constexpr SessionId session() const { return {static_cast<std::uint16_t>(word_ >> 32)}; }
+  constexpr std::uint32_t tag() const { return static_cast<std::uint32_t>(word_); }
+  constexpr std::uint64_t bits() const { return word_ & ~kHeldBit; }   // a word's low 48
+  constexpr std::uint64_t held_word() const { return word_; }   // of a block of generation 0
+  constexpr Holder tagged(std::uint32_t tag) const {   // of one without a tag
+    Holder h = *this;
+    h.word_ |= tag;
+    return h;
+  }
 
  private:
-  std::uint64_t bits_ = 0;   // one number: put together in memory it cost the fast path a round trip through the stack
+  static constexpr std::uint64_t kHeldBit = std::uint64_t{1} << 62;   // the tag HELD
+  std::uint64_t word_;   // one number, ready to be added: put together in memory it cost the fast path a trip through the stack
 };
 
 class BlockWord {
@@ -46,7 +53,6 @@ class BlockWord {
   static constexpr std::uint64_t kGenerationOne = std::uint64_t{1} << kGenerationShift;
   static constexpr std::uint64_t kGenerationMask = std::uint64_t{0x3fff} << kGenerationShift;
   static constexpr std::uint64_t kLowMask = kGenerationOne - 1;
-  static constexpr std::uint64_t kHeldBit = std::uint64_t{1} << kTagShift;
   static constexpr std::uint64_t kReturningBit = std::uint64_t{2} << kTagShift;
   static constexpr std::uint64_t kSharedBits = std::uint64_t{3} << kTagShift;
 
@@ -65,7 +71,7 @@ class BlockWord {
   constexpr std::uint64_t sharers() const { return bits_ & kLowMask; }
 
   static constexpr std::uint64_t free_of(std::uint64_t bits) { return bits & kGenerationMask; }
-  static constexpr std::uint64_t held(std::uint64_t free_bits, Holder h) { return free_bits + (kHeldBit | h.bits()); }
+  static constexpr std::uint64_t held(std::uint64_t free_bits, Holder h) { return free_bits + h.held_word(); }
   static constexpr std::uint64_t freed(std::uint64_t bits) { return (bits + kGenerationOne) & kGenerationMask; }
   static constexpr std::uint64_t shared(std::uint64_t bits, std::uint64_t sharers) {
     return (bits & kGenerationMask) | kSharedBits | sharers;
@@ -80,5 +86,15 @@ class BlockWord {
 
 using AtomicWord = std::atomic<std::uint64_t>;
 static_assert(sizeof(AtomicWord) == 8 && AtomicWord::is_always_lock_free);
+
+// Brings a word's cache line here to be written, if there is one at that address. prefetchw does nothing on processors without
+// it; the compiler's builtin would bring the line for reading only, and the CAS would have to ask again.
+inline void prefetch_to_change(const AtomicWord* word) {
+#ifdef __x86_64__
+  asm volatile("prefetchw %0" : : "m"(*word));
+#else
+  __builtin_prefetch(word, 1);
+#endif
+}
 
 }  // namespace arenad

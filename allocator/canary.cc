@@ -34,7 +34,7 @@ void Heap::check_remote_canary(Slot slot) {
   std::uint64_t offset = 0, usable = 0;
   if (shape.kind() == SlabKind::kSlab && shape.cls() < geometry_.class_count()) {
     const SizeClass& sc = geometry_.size_class(shape.cls());
-    offset = offset_of(arena_bits_ | slot.value, sc.stride_bytes);
+    offset = geometry_.payload_offset(shape.cls(), slot);
     usable = sc.usable_bytes;
   } else if (shape.kind() == SlabKind::kSpan && shape.units() != 0 && shape.units() <= arena_.unit_count() - slot.slab().value) {
     offset = slot.slab().value * kSlabUnitBytes + header_bytes_;

@@ -79,8 +79,6 @@ class Geometry {
   // Smallest class with usable_bytes >= size; size is 1..largest_class_bytes().
   std::uint32_t class_of(std::uint64_t size) const { return class_by_bucket_[bucket(size)]; }
 
-  // class_of as a table over bucket(size), for the fast path.
-  const std::uint8_t* class_table() const { return class_by_bucket_.data(); }
   static std::uint32_t bucket(std::uint64_t size) {
     if (size <= 1024) [[likely]] return static_cast<std::uint32_t>((size + 7) >> 3);
     const std::uint64_t s = size - 1;

@@ -14,18 +14,18 @@ Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source)
     : arena_(arena),
       source_(source),
       geometry_(arena.geometry()),
-      class_table_(arena.geometry().class_table()),
       words_(arena.control().words()),
-      fast_limit_(arena.geometry().layout().canary_bytes != 0 ? 0 : arena.geometry().largest_class_bytes()),
+      small_limit_(arena.geometry().layout().canary_bytes != 0 ? 0 : std::min(kSmallBytes, arena.geometry().largest_class_bytes())),
       words_bias_(reinterpret_cast<std::uintptr_t>(words_) - (std::uintptr_t{arena.id().value} << Ref::kArenaShift) * sizeof(AtomicWord)),
-      offset_bias_(arena.geometry().layout().header_bytes - (std::uint64_t{arena.id().value} << (Ref::kArenaShift + 3))),
+      rows_(std::size_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup / 64),
+      rows_bias_(reinterpret_cast<std::uintptr_t>(&rows_[0]) - (std::uintptr_t{arena.id().value} << Ref::kArenaShift) / 64 * sizeof(std::uint64_t)),
       arena_bits_(std::uint64_t{arena.id().value} << Ref::kArenaShift),
       slot_limit_(std::uint64_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup),
       header_bytes_(arena.geometry().layout().header_bytes),
       canaries_(arena.geometry().layout().canary_bytes != 0),
       id_(id),
       owner_(owner),
-      own_(arena.unit_count()),
+      touched_(arena.unit_count()),
       slabs_(arena.unit_count()),
       my_units_(arena.superslab_count()),
       remote_frees_to_(arena.options().max_heaps) {
@@ -37,6 +37,10 @@ Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source)
     m.capacity = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kMagazineBytes / stride, 8, 2048));
     m.batch = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kBatchBytes / stride, 2, 512));
   }
+  static_assert(sizeof(magazines_) <= UINT16_MAX);
+  magazine_of_small_.fill(0);
+  for (std::uint64_t size = 1; size <= small_limit_; ++size)
+    magazine_of_small_[(size + 7) / 8] = static_cast<std::uint16_t>((geometry_.class_of(size) + 1) * sizeof(Magazine));
   arena.enlist_heap(id, owner);
   hint_ = {static_cast<std::uint32_t>(std::uint64_t{id.value} * 64 % arena.superslab_count())};
 }
@@ -60,7 +64,7 @@ Result<Block> Heap::allocate_aligned(std::uint64_t size, std::uint32_t align, Ho
 
 Result<Block> Heap::allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align, Holder holder) {
   if (cls == kSpanClass) return allocate_span_slow(size, align, holder);
-  const auto block = allocate_class(cls, holder);
+  const auto block = pop(magazines_[cls + 1], holder);
   if (canaries_ && block) write_canary(block->offset, geometry_.size_class(cls).usable_bytes);
   return block;
 }
@@ -87,7 +91,7 @@ HeapCounters Heap::counters() const {
   c.flushed_blocks = flushed_blocks_;
   for (const Magazine& m : magazines_) {
     c.allocs += m.allocs();
-    c.local_frees += m.local_frees;
+    c.local_frees += m.local_frees();
   }
   return c;
 }

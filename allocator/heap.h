@@ -9,7 +9,7 @@
 //   words and returned bitmaps.
 // Crash: everything private is a hint; recovery rebuilds it from the words. A kill between the pop and the store of HELD
 //   leaves a FREE block; between a free's CAS and its returned bit leaves RETURNING, which reap announces again.
-// Invariant of the magazines' storage: allocated at a class's first slab, so a slab of own_ class c has entries to push to.
+// Invariant of the magazines' storage: allocated at a class's first slab, so a row that names a magazine has entries to push to.
 // Lifetime: a heap must outlive the blocks of its slabs; destroying it neither frees nor adopts them.
 #pragma once
 
@@ -77,8 +77,9 @@ class Heap {
   // Allocates one block of at least `size` bytes (1 .. the arena's capacity), naturally aligned to 16 (8-byte class: 8).
   // Errors: kInvalidSize, kArenaFull, kMachineFull, kQuarantined.
   Result<Block> allocate(std::uint64_t size, Holder holder) {
-    if (size - 1 >= fast_limit_) [[unlikely]] return allocate_aligned(size, 0, holder);
-    return allocate_class(class_table_[Geometry::bucket(size)], holder);
+    if (small_limit_ > kSmallBytes) __builtin_unreachable();   // the compiler's to know: no test of it
+    if (size - 1 >= small_limit_) [[unlikely]] return allocate_aligned(size, 0, holder);
+    return pop(magazine_at(magazine_of_small_[(size + 7) / 8]), holder);
   }
 
   // Frees a block by a ref this process got from an allocation or a validated message. Frees of other heaps' blocks are
@@ -131,17 +132,18 @@ class Heap {
 
  private:
   friend class HeapVerifier;
-  Result<Block> allocate_class(std::uint32_t cls, Holder holder);   // no canaries
+  static constexpr std::uint64_t kSmallBytes = 1024;
+  Result<Block> pop(Magazine& m, Holder holder);                    // no canaries
+  Result<Block> pop_slow(Magazine& m, Holder holder);
   Result<Block> allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align, Holder holder);
-  Result<Block> allocate_class_slow(std::uint32_t cls, Holder holder);
   Result<Block> allocate_span_slow(std::uint64_t size, std::uint32_t align, Holder holder);
   Result<Block> damaged_word_slow(std::uint64_t entry);
   Error free_slow(Ref ref);
-  // In a peer: before a word of another heap's slab is changed. Once a slab: own_ remembers it.
+  // In a peer: before a word of another heap's slab is changed. Once a slab: touched_ remembers it.
   void touch(SlabIndex slab) {
-    if (!arena_.attached() || own_[slab.value] == kForeignTouched) return;
+    if (!arena_.attached() || touched_[slab.value] != 0) return;
     arena_.touch(slab);
-    own_[slab.value] = kForeignTouched;
+    touched_[slab.value] = 1;
   }
   void settle_remote(Slot slot);                  // after the CAS of a free: the rest of it
   void settle_local(Ref ref, SlabState& slab);
@@ -177,11 +179,18 @@ class Heap {
     return s.units * kSlabUnitBytes - header_bytes_ - geometry_.layout().canary_bytes;
   }
 
-  // Payload offset of a magazine entry (arena | slot); offset_bias_ takes the arena's bits out again.
-  std::uint64_t offset_of(std::uint64_t entry, std::uint32_t stride) const {
-    return Slot::slab_bytes_of(entry) + std::uint64_t{Slot::block_of(entry)} * stride + offset_bias_;
+  // A row is 64 blocks of a slab that share a returned word. What the fast paths want to know of a row of my slabs, in one number:
+  //   63..16 payload offset of the row's first block | 15..0 where its magazine is in magazines_, bytes; 0 when its blocks are
+  //   not freed the simple way (spans, canaries). A row of nobody's or another heap's slab is 0.
+  static constexpr std::uint64_t kRowMagazineMask = 0xffff;
+  std::uint64_t row_of(std::uint64_t entry) const { return *reinterpret_cast<const std::uint64_t*>(rows_bias_ + (entry >> 6) * sizeof(std::uint64_t)); }
+  void set_rows(const SlabState& slab, std::uint64_t magazine, std::uint64_t row_bytes);
+  Magazine& magazine_at(std::uint64_t bytes) {
+    return *reinterpret_cast<Magazine*>(reinterpret_cast<std::byte*>(magazines_.data()) + bytes);
   }
-  // The word of a magazine entry; likewise.
+  // Payload offset of a magazine entry (arena | slot), which is of one of my slabs.
+  std::uint64_t offset_of(std::uint64_t entry, std::uint32_t stride) const { return (row_of(entry) >> 16) + (entry & 63) * stride; }
+  // The word of a magazine entry; the bias takes the arena's bits out again.
   AtomicWord& word_of(std::uint64_t entry) const { return *reinterpret_cast<AtomicWord*>(words_bias_ + entry * sizeof(AtomicWord)); }
   SlabView view_of(const SlabState& slab) const;
   template <class F>
@@ -194,24 +203,23 @@ class Heap {
   Arena& arena_;
   SlabSource& source_;
   const Geometry& geometry_;
-  const std::uint8_t* const class_table_;
   AtomicWord* const words_;
-  const std::uint64_t fast_limit_;      // largest class in bytes; 0 with canaries, which take the slow way
+  const std::uint64_t small_limit_;     // sizes up to it have magazine_of_small_; 0 with canaries, which take the slow way
   const std::uintptr_t words_bias_;     // words_ less the arena's bits: see word_of
-  const std::uint64_t offset_bias_;
+  ZeroedArray<std::uint64_t> rows_;     // by slot / 64: see row_of
+  const std::uintptr_t rows_bias_;      // rows_ less the arena's bits
   const std::uint64_t arena_bits_;      // the arena's field of a ref
   const std::uint64_t slot_limit_;      // slots of the arena
   const std::uint32_t header_bytes_;
   const bool canaries_;
   const HeapId id_;
   const SessionId owner_;
-  // By slab unit, zero pages until used: class + 1 of my slabs whose frees are simple (no span, no canary), kForeignTouched of
-  // others' slabs whose touched bit a peer has set; and the states of all my slabs.
-  static constexpr std::uint8_t kForeignTouched = 255;
-  ZeroedArray<std::uint8_t> own_;
+  // By slab unit, zero pages until used: 1 of others' slabs whose touched bit a peer has set; and the states of all my slabs.
+  ZeroedArray<std::uint8_t> touched_;
   ZeroedArray<SlabState*> slabs_;
   ZeroedArray<std::uint32_t> my_units_;  // by superslab: units at which my slabs start
-  std::array<Magazine, kMaxClasses + 1> magazines_;        // by class + 1, as own_ has it
+  std::array<std::uint16_t, kSmallBytes / 8 + 1> magazine_of_small_;   // where in magazines_, in bytes, by size / 8 rounded up
+  std::array<Magazine, kMaxClasses + 1> magazines_;        // by class + 1, so that none is at 0
   std::array<SlabList, kMaxClasses> partial_;
   std::array<std::uint32_t, kMaxClasses> empty_slabs_{};   // carved, nothing out
   RemoteGather gather_;
@@ -224,9 +232,8 @@ class Heap {
   std::vector<std::uint64_t> remote_frees_to_;
 };
 
-inline Result<Block> Heap::allocate_class(std::uint32_t cls, Holder holder) {
-  Magazine& m = magazines_[cls + 1];
-  if (m.top == m.bottom) [[unlikely]] return allocate_class_slow(cls, holder);
+inline Result<Block> Heap::pop(Magazine& m, Holder holder) {
+  if (m.top == m.bottom) [[unlikely]] return pop_slow(m, holder);
   const std::uint64_t entry = *--m.top;
   AtomicWord& word = word_of(entry);
   const std::uint64_t free_bits = word.load(std::memory_order_relaxed);
@@ -235,24 +242,26 @@ inline Result<Block> Heap::allocate_class(std::uint32_t cls, Holder holder) {
   // FREE -> HELD. release: pairs with the acquire of whoever describes, takes over or reaps the block. Only this heap may
   // touch a FREE word, so a plain store is enough; killed before it, the block is FREE and in nobody's hand.
   word.store(BlockWord::held(free_bits, holder), std::memory_order_release);
-  return Block{Ref{free_bits << 2 | entry}, offset_of(entry, m.stride)};
+  const Ref ref{free_bits << 2 | entry};
+  if (ref.value == 0) __builtin_unreachable();   // an entry has its arena's number in it: spares callers their test of ok()
+  return Block{ref, offset_of(entry, m.stride)};
 }
 
 inline Error Heap::free(Ref ref) {
   const std::uint64_t entry = ref.value & Ref::kBlockMask;
   const Slot slot{entry - arena_bits_};
   if (slot.value >= slot_limit_) [[unlikely]] return Error::kForeignRef;
-  const std::uint32_t own = own_[slot.slab().value];
+  const std::uint64_t magazine = row_of(entry) & kRowMagazineMask;
   AtomicWord& word = words_[slot.value];
   const std::uint64_t bits = word.load(std::memory_order_relaxed);
   const std::uint64_t generation = ref.value >> Ref::kGenerationShift;
-  if (own - 1 >= kMaxClasses || bits >> BlockWord::kGenerationShift != (generation | 0x4000)) [[unlikely]] return free_slow(ref);
+  const std::uint64_t held_generation = bits >> BlockWord::kGenerationShift;   // and the tag above it
+  if (magazine == 0 || held_generation != (generation | 0x4000)) [[unlikely]] return free_slow(ref);
   CRASH_POINT("free.own_word");
   // HELD -> FREE. A plain store where DESIGN.md has a CAS: see allocator/README.md "The owner's own free" for the argument
   // and the figures. release: pairs with the acquire of a take-over or remote free that finds FREE.
-  word.store(((generation + 1) & 0x3fff) << BlockWord::kGenerationShift, std::memory_order_release);
-  Magazine& m = magazines_[own];
-  ++m.local_frees;
+  word.store((held_generation + 1) << (BlockWord::kGenerationShift + 2) >> 2, std::memory_order_release);   // the tag falls out
+  Magazine& m = magazine_at(magazine);
   std::uint64_t* const top = m.freed_top;
   *top = entry;
   m.freed_top = top + 1;

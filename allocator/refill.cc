@@ -14,13 +14,10 @@ namespace arenad {
 
 bool p0_batch_refill_built() { return HAKMEM_TINY_P0_BATCH_REFILL != 0; }
 
-Result<Block> Heap::allocate_class_slow(std::uint32_t cls, Holder holder) {
-  if (Magazine& m = magazines_[cls + 1]; m.freed_top != m.freed_bottom) {
-    m.swap_stacks();
-    return allocate_class(cls, holder);
-  }
-  if (const Error e = refill(cls); e != Error::kNone) return e;
-  return allocate_class(cls, holder);
+Result<Block> Heap::pop_slow(Magazine& m, Holder holder) {
+  if (m.freed_top != m.freed_bottom) m.swap_stacks();
+  else if (const Error e = refill(m.cls); e != Error::kNone) return e;
+  return pop(m, holder);
 }
 
 Error Heap::refill(std::uint32_t cls) {

@@ -1,6 +1,5 @@
 // A slab's life in its heap: taken from the arena, filled from magazines, given back when empty.
 #include <algorithm>
-#include <cstring>
 #include <string>
 
 #include "allocator/heap.h"
@@ -20,11 +19,19 @@ SlabState* Heap::enter_run(SlabIndex first, const RunRequest& run) {
   slab->capacity = run.capacity;
   slab->free_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
   slabs_[first.value] = slab;
-  own_[first.value] = run.kind == SlabKind::kSpan || canaries_ ? 0 : static_cast<std::uint8_t>(run.cls + 1);
+  touched_[first.value] = 0;
+  const bool simple = run.kind == SlabKind::kSlab && !canaries_;
+  set_rows(*slab, simple ? (run.cls + 1) * sizeof(Magazine) : 0, run.kind == SlabKind::kSlab ? 64 * std::uint64_t{geometry_.size_class(run.cls).stride_bytes} : 0);
   my_units_[first.value / kUnitsPerSuperslab] |= std::uint32_t{1} << (first.value % kUnitsPerSuperslab);
   if (run.kind == SlabKind::kSlab)
     if (Magazine& m = magazines_[run.cls + 1]; m.bottom == nullptr) m.make_storage();
   return slab;
+}
+
+void Heap::set_rows(const SlabState& slab, std::uint64_t magazine, std::uint64_t row_bytes) {
+  std::uint64_t offset = slab.slab.value * kSlabUnitBytes + header_bytes_;
+  for (std::uint32_t w = 0; w < slab.word_count(); ++w, offset += row_bytes)
+    rows_[Slot::of(slab.slab, {w * 64}).value / 64] = offset << 16 | magazine;
 }
 
 Result<SlabState*> Heap::new_slab(std::uint32_t cls) {
@@ -43,7 +50,7 @@ void Heap::release_slab(SlabState* slab) {
   const SlabIndex first = slab->slab;
   const std::uint32_t units = slab->units;
   if (slab->listed) partial_[slab->cls].remove(slab);
-  own_[first.value] = 0;
+  for (std::uint32_t w = 0; w < slab->word_count(); ++w) rows_[Slot::of(first, {w * 64}).value / 64] = 0;
   slabs_[first.value] = nullptr;
   my_units_[first.value / kUnitsPerSuperslab] &= ~(std::uint32_t{1} << (first.value % kUnitsPerSuperslab));
   delete slab;
@@ -78,9 +85,7 @@ void Heap::flush_freed(Magazine& m, std::uint32_t count) {
   }
   active_blocks_ -= count;
   flushed_blocks_ += count;
-  m.flushed += count;
-  std::memmove(m.freed_bottom, m.freed_bottom + count, (m.freed_count() - count) * sizeof(m.freed_bottom[0]));
-  m.freed_top -= count;
+  m.drop_freed(count);
 }
 
 // All of a magazine.

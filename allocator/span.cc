@@ -29,7 +29,7 @@ Result<Block> Heap::allocate_span_slow(std::uint64_t size, std::uint32_t align, 
     return damaged_word_slow(arena_bits_ | slot.value);
   }
   CRASH_POINT("span.word");
-  word.store(BlockWord::held(free_bits, holder), std::memory_order_release);  // as in allocate_class
+  word.store(BlockWord::held(free_bits, holder), std::memory_order_release);  // as in pop
   ++counters_.spans;
   const std::uint64_t offset = run->value * kSlabUnitBytes + header_bytes_;
   if (canaries_) write_canary(offset, span_usable(*slab));

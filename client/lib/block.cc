@@ -15,7 +15,7 @@ Status Block::free() {
 
 Ref Block::release() {
   const Ref ref = block_.ref;
-  if (PeerHeap* const heap = cached_peer_heap(pool_); !empty() && heap != nullptr && heap->enter()) {
+  if (PeerHeap* const heap = peer_cache.find(pool_); !empty() && heap != nullptr && heap->enter()) {
     heap->lost_block();
     heap->leave();
   } else if (!empty()) {

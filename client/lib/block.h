@@ -74,7 +74,7 @@ class Block {
   friend class ArenaHandle;
   void destroy() {
     if (attachment_ == nullptr) return;
-    if (PeerHeap* const heap = cached_peer_heap(pool_); heap != nullptr && heap->enter()) [[likely]] {
+    if (PeerHeap* const heap = peer_cache.find(pool_); heap != nullptr && heap->enter()) [[likely]] {
       (void)heap->heap().free(block_.ref);
       heap->lost_block();
       heap->leave();

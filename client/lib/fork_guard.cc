@@ -21,7 +21,7 @@ struct PinRegistry {
   static void after_fork_in_parent() { mutex.unlock(); }
   static void after_fork_in_child() {
     detail::is_fork.store(true, std::memory_order_relaxed);
-    for (PeerCacheEntry& entry : peer_cache) entry = {};
+    peer_cache.clear();
     for (Pinned* p = first; p != nullptr; p = p->next_)
       if (!p->self_) p->self_ = p->weak_from_this().lock();   // no allocation: the count is there already
     mutex.unlock();

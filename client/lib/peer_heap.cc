@@ -12,7 +12,7 @@
 
 namespace arenad::client {
 
-constinit thread_local PeerCacheEntry peer_cache[kPeerCacheEntries];
+constinit thread_local PeerCache peer_cache;
 
 namespace {
 
@@ -27,17 +27,26 @@ bool same_run(const RunRequest& a, const RunRequest& b) { return a.kind == b.kin
 
 }  // namespace
 
+PeerHeap* PeerCache::find_slow(std::uint32_t pool) {
+  const Entry& e = entries_[pool % kEntries];
+  if (e.pool != pool) return nullptr;
+  recent_ = e;
+  return e.heap;
+}
+
 PeerHeap::PeerHeap(arenad::Arena& arena, HeapId id, SessionId session, std::shared_ptr<LeaseStock> stock)
-    : session_(session),
+    : untagged_(session, 0),
+      heap_(arena, id, session, source_),
       id_(id),
       data_(arena.data()),
       geometry_(arena.geometry()),
       largest_class_(arena.geometry().largest_class_bytes()),
       span_overhead_(arena.geometry().layout().header_bytes + arena.geometry().layout().canary_bytes),
-      heap_(arena, id, session, *this),
       stock_(std::move(stock)) {}
 
-PeerHeap::~PeerHeap() = default;
+std::uint64_t PeerHeap::span_usable_bytes(std::uint64_t size) const {
+  return geometry_.span_units(size) * kSlabUnitBytes - span_overhead_;
+}
 
 bool PeerHeap::enter_slow() {
   for (;;) {
@@ -103,21 +112,21 @@ void PeerHeap::drop_reserve() {
   if (std::exchange(has_reserved_, false)) stock_->give_back(reserved_run_, reserved_.units);
 }
 
-Result<SlabIndex> PeerHeap::take(HeapId heap, const RunRequest& request, SuperslabIndex) {
+Result<SlabIndex> PeerHeap::Source::take(HeapId heap, const RunRequest& request, SuperslabIndex) {
   SlabIndex run;
-  if (has_reserved_ && same_run(reserved_, request)) {
-    run = reserved_run_;
-    has_reserved_ = false;
-  } else if (const auto stocked = stock_->take(request)) {
+  if (of.has_reserved_ && same_run(of.reserved_, request)) {
+    run = of.reserved_run_;
+    of.has_reserved_ = false;
+  } else if (const auto stocked = of.stock_->take(request)) {
     run = *stocked;
   } else {
-    missing_ = request;
+    of.missing_ = request;
     return stocked.error();
   }
-  heap_.arena().prepare_run(run, heap, request);   // it may have been leased for another heap of the session
+  of.heap_.arena().prepare_run(run, heap, request);   // it may have been leased for another heap of the session
   return run;
 }
 
-void PeerHeap::give_back(HeapId, SlabIndex first, std::uint32_t units) { stock_->give_back(first, units); }
+void PeerHeap::Source::give_back(HeapId, SlabIndex first, std::uint32_t units) { of.stock_->give_back(first, units); }
 
 }  // namespace arenad::client

@@ -24,10 +24,11 @@ namespace arenad::client {
 
 class LeaseStock;
 
-class alignas(128) PeerHeap final : public SlabSource {
+class alignas(128) PeerHeap {
  public:
   PeerHeap(arenad::Arena& arena, HeapId id, SessionId session, std::shared_ptr<LeaseStock> stock);
-  ~PeerHeap() override;
+  PeerHeap(const PeerHeap&) = delete;
+  PeerHeap& operator=(const PeerHeap&) = delete;
 
   // --- owner ------------------------------------------------------------------------------------------------------------
   // False once the pool is closed; then there is nothing to leave.
@@ -51,12 +52,13 @@ class alignas(128) PeerHeap final : public SlabSource {
   void drop_reserve();
 
   // --- facts that never change --------------------------------------------------------------------------------------------
-  SessionId session() const { return session_; }
+  SessionId session() const { return untagged_.session(); }
+  arenad::Holder holder(std::uint32_t tag) const { return untagged_.tagged(tag); }
   std::byte* data() const { return data_; }
   HeapId id() const { return id_; }
   // Usable bytes of a block that was asked for with `size` and no alignment.
   std::uint64_t usable_bytes(std::uint64_t size) const {
-    if (size - 1 >= largest_class_) [[unlikely]] return geometry_.span_units(size) * kSlabUnitBytes - span_overhead_;
+    if (size - 1 >= largest_class_) [[unlikely]] return span_usable_bytes(size);
     return geometry_.size_class(geometry_.class_of(size)).usable_bytes;
   }
 
@@ -76,23 +78,32 @@ class alignas(128) PeerHeap final : public SlabSource {
   enum : std::uint32_t { kIdle = 0, kInside = 1, kUsed = 2 };   // kUsed: outside, and was inside since the last look
 
   bool enter_slow();
+  [[gnu::pure]] std::uint64_t span_usable_bytes(std::uint64_t size) const;   // pure: no branch where nobody looks at it
   bool wait_for_owner(std::uint64_t patience_us);
-  Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex hint) override;
-  void give_back(HeapId heap, SlabIndex first, std::uint32_t units) override;
 
-  // The owner's line. busy_ by the owner, but for used_since_last_look; wanted_ by others.
+  // Where heap_ has its slabs from: what was set aside for it, else the stock.
+  struct Source final : SlabSource {
+    explicit Source(PeerHeap& heap) : of(heap) {}
+    Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex hint) override;
+    void give_back(HeapId heap, SlabIndex first, std::uint32_t units) override;
+    PeerHeap& of;
+  };
+
+  // The owner's line, in front, where short instructions reach. busy_ by the owner, but for used_since_last_look; wanted_ by others.
   std::atomic<std::uint32_t> busy_{kIdle};
   std::atomic<std::uint32_t> wanted_{0};
-  const SessionId session_;
-  const HeapId id_;
-  std::byte* const data_;
+  const arenad::Holder untagged_;   // the session
   std::uint64_t blocks_made_ = 0;
   std::uint64_t blocks_lost_ = 0;
+  Source source_{*this};
+  Heap heap_;
+
+  const HeapId id_;
+  std::byte* const data_;
   const Geometry& geometry_;
   const std::uint64_t largest_class_;
   const std::uint64_t span_overhead_;
 
-  Heap heap_;
   std::mutex others_;
   bool closed_ = false;            // under others_
   const std::shared_ptr<LeaseStock> stock_;
@@ -102,18 +113,29 @@ class alignas(128) PeerHeap final : public SlabSource {
   bool has_reserved_ = false;
 };
 
-// The heaps that the calling thread uses, by pool id (never given twice; 0 is no pool). Empty entries have an id that no pool has.
-struct PeerCacheEntry {
-  std::uint32_t pool = UINT32_MAX;
-  PeerHeap* heap = nullptr;
-};
-inline constexpr std::uint32_t kPeerCacheEntries = 4;
-// initial-exec: found without a call in a shared library too.
-[[gnu::tls_model("initial-exec")]] extern thread_local constinit PeerCacheEntry peer_cache[kPeerCacheEntries];
+// The heaps that the calling thread uses, by pool id (never given twice; 0 is no pool).
+class PeerCache {
+ public:
+  PeerHeap* find(std::uint32_t pool) {
+    if (recent_.pool != pool) [[unlikely]] return find_slow(pool);
+    if (recent_.heap == nullptr) __builtin_unreachable();   // spares the caller's test for it
+    return recent_.heap;
+  }
+  void put(std::uint32_t pool, PeerHeap* heap) { recent_ = entries_[pool % kEntries] = {pool, heap}; }
+  void clear() { *this = {}; }
 
-inline PeerHeap* cached_peer_heap(std::uint32_t pool) {
-  const PeerCacheEntry& e = peer_cache[pool % kPeerCacheEntries];
-  return e.pool == pool ? e.heap : nullptr;
-}
+ private:
+  static constexpr std::uint32_t kEntries = 4;
+  struct Entry {
+    std::uint32_t pool = UINT32_MAX;   // an id that no pool has: the entry is empty
+    PeerHeap* heap = nullptr;
+  };
+  PeerHeap* find_slow(std::uint32_t pool);   // null when it is not among the entries
+
+  Entry recent_;   // one arena after the other costs nothing, several in turn some two nanoseconds
+  Entry entries_[kEntries];
+};
+// initial-exec: found without a call in a shared library too.
+[[gnu::tls_model("initial-exec")]] extern thread_local constinit PeerCache peer_cache;
 
 }  // namespace arenad::client

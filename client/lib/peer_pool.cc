@@ -56,7 +56,7 @@ struct ThreadHeaps {
   ~ThreadHeaps() {
     thread_is_ending = true;
     if (forked()) return;
-    for (PeerCacheEntry& cached : peer_cache) cached = {};
+    peer_cache.clear();
     for (const Entry& e : entries)
       if (const auto pool = e.pool.lock()) pool->thread_ended(e.heap);
   }
@@ -88,7 +88,7 @@ Answer<PeerHeap*> PeerPool::heap_of_thread() {
     heap = *got;
     mine.add(shared_from_this(), heap);
   }
-  peer_cache[id_ % kPeerCacheEntries] = {id_, heap};
+  peer_cache.put(id_, heap);
   return heap;
 }
 

@@ -69,7 +69,7 @@ class HolderRaceTest : public ArenaWithHeaps, public testing::WithParamInterface
 INSTANTIATE_TEST_SUITE_P(, HolderRaceTest, testing::Values(0, 1),
                          [](const auto& info) { return info.param == 0 ? "FreedByTheOwner" : "FreedRemotely"; });
 
-TEST_P(HolderRaceTest, FreeThatDemandsAHolderNeverTakesFromAnother) { race(kFirst.session); }
+TEST_P(HolderRaceTest, FreeThatDemandsAHolderNeverTakesFromAnother) { race(kFirst.session()); }
 TEST_P(HolderRaceTest, FreeNamesTheHolderThatItTookTheBlockFrom) { race(kNoSession); }
 
 }  // namespace

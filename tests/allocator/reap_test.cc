@@ -35,7 +35,7 @@ TEST_F(ReapTest, GivesBackAllOfTheDeadAndNothingOfTheLiving) {
       }
       for (const Block& b : take_for(kAlive, 2, size, i)) living.push_back(b);
     }
-  const ReapResult r = arena().reap(kDead.session);
+  const ReapResult r = arena().reap(kDead.session());
   EXPECT_EQ(r.blocks, count);
   EXPECT_EQ(r.bytes, bytes);
   expect_exact();
@@ -51,7 +51,7 @@ TEST_F(ReapTest, GivesBackAllOfTheDeadAndNothingOfTheLiving) {
 TEST_F(ReapTest, RefsOfTheDeadAreDeadToo) {
   make(8 * kMiB, 2);
   const auto blocks = take_for(kDead, 2, 100);
-  arena().reap(kDead.session);
+  arena().reap(kDead.session());
   EXPECT_EQ(heap(0).free(blocks[0].ref), Error::kDoubleFree);
   EXPECT_EQ(heap(1).free(blocks[0].ref), Error::kDoubleFree);
   EXPECT_FALSE(arena().acquire({blocks[1].ref.value}, kAlive).ok());
@@ -62,7 +62,7 @@ TEST_F(ReapTest, BlockTakenOverBeforeTheDeathStays) {
   make(8 * kMiB);
   const auto blocks = take_for(kDead, 2, 100);
   ASSERT_TRUE(arena().acquire({blocks[0].ref.value}, kAlive).ok());
-  EXPECT_EQ(arena().reap(kDead.session).blocks, 1u);
+  EXPECT_EQ(arena().reap(kDead.session()).blocks, 1u);
   EXPECT_EQ(heap().drain(), 1u);
   EXPECT_EQ(arena().describe({blocks[0].ref.value}).state, BlockInfo::State::kHeld);
 }
@@ -116,23 +116,23 @@ TEST_F(ReapTest, DeathBetweenAnyTwoBitsOfAnAnnouncementLosesNothing) {
 TEST_F(ReapTest, RunTwiceOrHalfIsTheSameAsOnce) {
   make(8 * kMiB);
   take_for(kDead, 50, 300);
-  EXPECT_EQ(arena().reap(kDead.session).blocks, 50u);
-  const ReapResult again = arena().reap(kDead.session);
+  EXPECT_EQ(arena().reap(kDead.session()).blocks, 50u);
+  const ReapResult again = arena().reap(kDead.session());
   EXPECT_EQ(again.blocks, 0u);
   EXPECT_EQ(again.announced, 50u) << "a reaper that died halfway is simply run again";
   EXPECT_EQ(heap().drain(), 50u);
-  EXPECT_EQ(arena().reap(kDead.session).announced, 0u);
+  EXPECT_EQ(arena().reap(kDead.session()).announced, 0u);
   EXPECT_EQ(heap().drain(), 0u);
 }
 
 TEST_F(ReapTest, SessionTableSaysWhenTheReapIsOver) {
   make(8 * kMiB);
-  arena().mark_session(kDead.session, SessionEntry::kLive);
-  EXPECT_EQ(control().session(kDead.session).state.load(), SessionEntry::kLive);
-  arena().reap(kDead.session);
-  EXPECT_EQ(control().session(kDead.session).state.load(), SessionEntry::kReaping) << "its own slabs are still to be adopted";
-  arena().forget_session(kDead.session);
-  EXPECT_EQ(control().session(kDead.session).state.load(), SessionEntry::kNone);
+  arena().mark_session(kDead.session(), SessionEntry::kLive);
+  EXPECT_EQ(control().session(kDead.session()).state.load(), SessionEntry::kLive);
+  arena().reap(kDead.session());
+  EXPECT_EQ(control().session(kDead.session()).state.load(), SessionEntry::kReaping) << "its own slabs are still to be adopted";
+  arena().forget_session(kDead.session());
+  EXPECT_EQ(control().session(kDead.session()).state.load(), SessionEntry::kNone);
 }
 
 TEST_F(ReapTest, OwnerThatFreesAndAllocatesMeanwhileLosesNothing) {
@@ -140,7 +140,7 @@ TEST_F(ReapTest, OwnerThatFreesAndAllocatesMeanwhileLosesNothing) {
   std::atomic<bool> stop{false};
   std::thread reaper([&] {
     while (!stop) {
-      arena().reap(kDead.session);
+      arena().reap(kDead.session());
       std::this_thread::yield();
     }
   });

@@ -40,7 +40,7 @@ TEST_F(PeerPoolTest, ThreadThatEndsPublishesWhatItFreedOfOthers) {
   const auto p = pool(7);
   const Ref ref = take(*p, 64).ref;
   std::thread([&] { EXPECT_EQ(give(*p, ref), Error::kNone); }).join();
-  EXPECT_TRUE(cached_peer_heap(p->id())->has_pending());
+  EXPECT_TRUE(peer_cache.find(p->id())->has_pending());
 }
 
 TEST_F(PeerPoolTest, GrowthLeasesFurtherAheadEachTimeItRunsDry) {
@@ -117,7 +117,7 @@ TEST_F(PeerPoolTest, ClosedPoolKeepsEverybodyOutAndCountsItsBlocks) {
     open.count_down();
     closed.wait();
     EXPECT_EQ(p->allocate(64, {}, true, mine).reason, Error::kUnknownSession);
-    EXPECT_FALSE(cached_peer_heap(p->id())->enter());
+    EXPECT_FALSE(peer_cache.find(p->id())->enter());
   });
   open.wait();
   EXPECT_EQ(p->close(closed_status()), 2);

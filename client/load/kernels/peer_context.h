@@ -42,7 +42,7 @@ class PeerContext {
     throw std::runtime_error(std::string(call) + " was refused: " + error_name(error) + ". " + error_advice(error));
   }
 
-  const client::ArenaHandle& arena_;
+  const client::ArenaHandle arena_;   // a copy: at hand where the loop is
   std::byte* data_;
 };
 
