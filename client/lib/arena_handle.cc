@@ -227,7 +227,33 @@ Answer<std::vector<BlockInfo>> ArenaHandle::describe(std::span<const Ref> refs) 
   return infos;
 }
 
+// take of a peer: everything in one visit to the thread's heap.
+Answer<Block> ArenaHandle::take_in_memory(PeerPool& pool, Ref ref, std::uint32_t tag) const {
+  struct {
+    PeerPool& pool;
+    Ref ref;
+    std::uint32_t tag;
+    Error error = Error::kNone;
+    AllocatedBlock found{};
+  } job{pool, ref, tag};
+  const Status entered = pool.inside([&job](PeerHeap& heap) {
+    if (const auto before = job.pool.arena().acquire({job.ref.value}, heap.holder(job.tag)); !before) {
+      job.error = before.error();
+      return;
+    }
+    const arenad::BlockInfo info = job.pool.arena().describe({job.ref.value});
+    job.found = {job.ref, info.offset_bytes, info.usable_bytes};
+    heap.made_block();
+  });
+  if (!entered.ok()) return entered;
+  if (job.error != Error::kNone) return ref_refusal(job.error, ref);
+  Block block = block_of(job.found);   // ours from here on, whatever fails below
+  if (Status s = attachment_->check(job.found); !s.ok()) return s;
+  return block;
+}
+
 Answer<Block> ArenaHandle::take(Ref ref, std::uint32_t tag) const {
+  if (attachment_ && attachment_->pool) return take_in_memory(*attachment_->pool, ref, tag);
   const auto acquired = acquire(std::span(&ref, 1), tag);
   if (!acquired) return acquired.error();
   if (!acquired->all()) return acquired->errors.front().status;

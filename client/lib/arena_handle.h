@@ -27,6 +27,7 @@
 namespace arenad::client {
 
 class Attachment;
+class PeerPool;
 
 class ArenaHandle {
  public:
@@ -133,6 +134,7 @@ class ArenaHandle {
   friend class Exchange;
   friend class CallPump;
   Block block_of(const AllocatedBlock& block) const;   // counted already
+  Answer<Block> take_in_memory(PeerPool& pool, Ref ref, std::uint32_t tag) const;
   Answer<Block> allocate_slow(std::uint64_t size_bytes, const AllocateOptions& options) const;
   Result<AllocatedBlock, Error> try_allocate_slow(std::uint64_t size_bytes, std::uint32_t tag) const;
   Error try_free_slow(Ref ref) const;

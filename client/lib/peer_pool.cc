@@ -78,6 +78,7 @@ PeerPool::PeerPool(std::unique_ptr<arenad::Arena> arena, SessionId session, std:
 PeerPool::~PeerPool() = default;
 
 Answer<PeerHeap*> PeerPool::heap_of_thread() {
+  if (PeerHeap* const heap = peer_cache.find(id_)) return heap;
   if (forked()) return forked_status();
   if (thread_is_ending) return Status{Code::kUnavailable, Error::kNone, "this thread is ending"};
   ThreadHeaps& mine = ThreadHeaps::mine();

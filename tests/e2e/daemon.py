@@ -46,11 +46,15 @@ class Daemon:
 
     def start(self):
         """Starts it, again after its end too: same directory, flags and environment."""
+        self.spawn()
+        wait_until("arenad is healthy", self.healthy, 20)
+
+    def spawn(self):
+        """The same, and does not wait for it."""
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [BIN / "arenad", "--socket-dir", f"{self.dir}/sockets", *self.flags],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**CLEAN_ENVIRONMENT, **self.env})
-        wait_until("arenad is healthy", self.healthy, 20)
 
     def healthy(self):
         assert self.process.poll() is None, f"arenad ended with {self.process.returncode}:\n{self.log()}"

@@ -208,6 +208,39 @@ def test_what_the_dead_held_is_given_back_before_the_first_call(daemon, client, 
         survivor.allocate(arena.id, MIB, 1)
 
 
+def test_a_daemon_that_dies_again_while_it_recovers_loses_nothing(daemon, client, connect, peers):
+    client.create_arena("pool", 256 * MIB)
+    begun = time.monotonic()
+    daemon.kill()
+    daemon.start()
+    start_s = time.monotonic() - begun
+    living = [peers("pool") for _ in range(2)]
+    kept = [peer.ask("allocate", 100, f"text-{i}") for i, peer in enumerate(living)]
+    assert living[0].ask("churn") == "ok"
+    for i in range(24):   # from the first instruction to after the first call is served
+        dead = peers("pool") if i % 3 == 0 else None
+        if dead is not None:
+            assert dead.ask("many", 256, 20000) == "ok"
+            assert dead.ask("take", kept[1]) == "ok"
+            assert living[1].ask("take", kept[1]) == "ok"
+        daemon.kill()
+        if dead is not None:
+            dead.kill()
+        daemon.spawn()
+        with pytest.raises(subprocess.TimeoutExpired):
+            daemon.process.wait(start_s * i / 20)
+        daemon.kill()
+        daemon.start()
+    again = connect(daemon.target)
+    assert living[1].ask("read", kept[1]) == "text-1"
+    living[0].kill()
+    wait_until("what the churning peer held is back", lambda: len(again.live_sessions()) == 1)
+    exact(again, 1)
+    assert living[1].ask("free", kept[1]) == "ok"
+    wait_until("all is back", lambda: again.arena("pool").held_blocks == 0)
+    exact(again, 0)
+
+
 def test_a_session_without_a_process_waits_for_its_client_a_while(start_daemon, state, connect):
     daemon = start_daemon("--state-dir", str(state), "--restart-grace-ms", "300")
     client = connect(daemon.target)
