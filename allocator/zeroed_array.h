@@ -1,11 +1,12 @@
 // ZeroedArray: an array of trivial elements that starts as zeros and costs no memory where it was never written.
 //
+// Pages of its own from the kernel, not calloc: a heap that recycles a large freed block would clear, and so take, all of it.
 // Threads and crash: private memory, owner's rules.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstddef>
-#include <cstdlib>
-#include <memory>
 #include <new>
 #include <type_traits>
 
@@ -16,18 +17,23 @@ class ZeroedArray {
   static_assert(std::is_trivial_v<T>);
 
  public:
-  // calloc takes large arrays from fresh pages, which are zero already.
-  explicit ZeroedArray(std::size_t size) : data_(static_cast<T*>(std::calloc(size, sizeof(T)))) {
-    if (data_ == nullptr) throw std::bad_alloc();
+  // NORESERVE: most of it is never written, so it does not count as promised memory. Throws std::bad_alloc.
+  explicit ZeroedArray(std::size_t size)
+      : bytes_(size * sizeof(T)),
+        data_(static_cast<T*>(::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {
+    if (data_ == MAP_FAILED) throw std::bad_alloc();
+    ::madvise(data_, bytes_, MADV_NOHUGEPAGE);   // one element written is to cost 4 KiB, not 2 MiB
   }
-  T& operator[](std::size_t i) { return data_.get()[i]; }
-  const T& operator[](std::size_t i) const { return data_.get()[i]; }
+  ~ZeroedArray() { ::munmap(data_, bytes_); }
+  ZeroedArray(const ZeroedArray&) = delete;
+  ZeroedArray& operator=(const ZeroedArray&) = delete;
+
+  T& operator[](std::size_t i) { return data_[i]; }
+  const T& operator[](std::size_t i) const { return data_[i]; }
 
  private:
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
-  };
-  std::unique_ptr<T[], Free> data_;
+  const std::size_t bytes_;
+  T* const data_;
 };
 
 }  // namespace arenad
