@@ -144,7 +144,12 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
 
   // control_sessions.cc
   HandoffGrant redeem(std::string_view token, Answer<PeerProcess> peer) override;
-  Failure open_files(const ArenaRecord& record, AttachMode mode, const PeerProcess& peer, HandoffGrant& grant) const;
+  // Of a session's attachments: those that map memory, and those of them whose mark stands (attach_mark.h).
+  struct MarkCount {
+    std::uint32_t mapped = 0, standing = 0;
+  };
+  MarkCount count_marks(std::uint16_t session, const std::map<std::uint16_t, AttachMode>& attached);
+  Failure open_files(const ArenaRecord& record, AttachMode mode, std::uint16_t session, const PeerProcess& peer, HandoffGrant& grant) const;
   SessionFacts session_facts(const SessionRecord& record) const;
   Page<SessionFacts> session_page(const std::vector<std::uint16_t>& ids, const std::string& next_token,
                                   const std::vector<std::vector<Shares>>& by_shard, const CensusResult& census);

@@ -4,13 +4,14 @@
 // about runs, the table of sessions about who may come back:
 //   1. arenas are opened; damaged ones are quarantined, those of another layout version left alone;
 //   2. each session's process is looked up. Who lives goes on with its key, attachments, leases and limit. Who has no process is
-//      given a while to come back. A process that cannot be seen from here may live: its session is kept until it is closed;
+//      given a while to come back. A process that cannot be seen from here lives as long as its attach marks stand;
 //   3. runs of the former daemon's heaps, and those that were leased to the dead, are adopted by the shards (Heap::adopt);
 //   4. what the dead held elsewhere is reaped (Arena::reap) and drained.
 // Killed anywhere in it: every step is taken again by the next daemon.
 #include <array>
 #include <thread>
 
+#include "server/core/attach_mark.h"
 #include "server/core/census.h"
 #include "server/core/clock.h"
 #include "server/core/control.h"
@@ -96,7 +97,7 @@ Answer<Nothing> Control::recover() {
     }
   }
   log_(concat("state directory: ", arenas_.all().size(), " arenas of ", bytes_text(arenas_.capacity_bytes()), " are served again. Sessions: ",
-              recovery.watched, " go on, ", recovery.awaited, " may come back, ", recovery.unseen, " have a process that cannot be seen from here, ",
+              recovery.watched, " go on, ", recovery.awaited, " may come back, ", recovery.unseen, " live out of sight, ",
               recovery.dead, " were dead. ", given.blocks, " blocks of ", bytes_text(given.bytes), " given back, ", slabs,
               " slabs taken over. Took ", (now_ns() - began) / 1000, " us, ", (opened_ns - began) / 1000, " of them to open"));
   return Nothing{};
@@ -163,16 +164,19 @@ void Control::restore_session(const KeptSession& kept, Recovery& recovery) {
   FoundProcess found;
   if (kept.bound) found = find_again(kept.process);
   if (found.life == Life::kDead) return;
+  std::map<std::uint16_t, AttachMode> attached;
+  for (const auto& [name, record] : arenas_.all()) {
+    const auto mode = static_cast<AttachMode>(record.state->arena->ledger().attach_mode({id}));
+    if (mode != AttachMode::kNone && mode <= AttachMode::kPeer) attached[record.id()] = mode;
+  }
+  // Not to be seen: the marks on what it has mapped say whether it lives. One that maps nothing is harmed by no reaping.
+  const MarkCount marks = found.life == Life::kUnknown && kept.bound ? count_marks(id, attached) : MarkCount{};
+  if (marks.mapped != 0 && marks.standing == 0) return;
   recovery.living[id] = true;
   SessionRecord& session = sessions_.restore(kept);
+  session.attached = attached;
   std::int64_t bytes = 0;
-  for (const auto& [name, record] : arenas_.all()) {
-    const Arena& arena = *record.state->arena;
-    const auto mode = static_cast<AttachMode>(arena.ledger().attach_mode({id}));
-    if (mode == AttachMode::kNone || mode > AttachMode::kPeer) continue;
-    session.attached[record.id()] = mode;
-    arenas_.find(record.id())->sessions.insert(id);
-  }
+  for (const auto& [arena_id, mode] : attached) arenas_.find(arena_id)->sessions.insert(id);
   shared_.session_bytes.open(id, kept.limit_bytes);
   if (shared_.session_bytes.limit(id) != 0) {
     for (const auto& [arena_id, mode] : session.attached) {
@@ -188,14 +192,29 @@ void Control::restore_session(const KeptSession& kept, Recovery& recovery) {
     session.watched = true;
     liveness_.watch(id, std::move(found.pidfd));
     ++recovery.watched;
-  } else if (kept.bound) {
-    log_(concat("session ", id, " '", kept.name, "' is kept: whether its process lives cannot be seen from here. It goes on when its client "
-                "comes back, and ends when it is closed"));
+  } else if (marks.standing != 0) {
+    liveness_.watch_by(id, [this, id] {
+      const SessionRecord* record = sessions_.find(id);
+      const MarkCount now = record == nullptr ? MarkCount{} : count_marks(id, record->attached);
+      return now.mapped != 0 && now.standing == 0;
+    });
     ++recovery.unseen;
   } else {
+    session.bound = false;   // until a handoff binds it again
     liveness_.start_grace(id, shared_.tunables.restart_grace_ms.load(std::memory_order_relaxed));
     ++recovery.awaited;
   }
+}
+
+Control::MarkCount Control::count_marks(std::uint16_t session, const std::map<std::uint16_t, AttachMode>& attached) {
+  MarkCount marks;
+  for (const auto& [arena_id, mode] : attached) {
+    const ArenaRecord* record = arenas_.find(arena_id);
+    if (record == nullptr || mode < AttachMode::kReader) continue;
+    ++marks.mapped;
+    if (has_attach_mark(record->state->arena->data_fd(), session)) ++marks.standing;
+  }
+  return marks;
 }
 
 // Each shard's part on a thread of its own, which is the shard's own for that while.

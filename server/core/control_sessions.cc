@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "server/core/attach_mark.h"
 #include "server/core/clock.h"
 #include "server/core/control.h"
 #include "server/core/text.h"
@@ -151,7 +152,7 @@ HandoffGrant Control::redeem(std::string_view token, Answer<PeerProcess> peer) {
       grant.failure = refuse(Error::kUnknownArena, "the arena of this token was deleted");
       return grant;
     }
-    grant.failure = open_files(*record, use->mode, *peer, grant);
+    grant.failure = open_files(*record, use->mode, use->session, *peer, grant);
     if (grant.failure.error != Error::kNone) return grant;
     grant.mode = use->mode;
     grant.data_bytes = record->state->arena->capacity_bytes();
@@ -172,7 +173,8 @@ HandoffGrant Control::redeem(std::string_view token, Answer<PeerProcess> peer) {
   return grant;
 }
 
-Failure Control::open_files(const ArenaRecord& record, AttachMode mode, const PeerProcess& peer, HandoffGrant& grant) const {
+Failure Control::open_files(const ArenaRecord& record, AttachMode mode, std::uint16_t session, const PeerProcess& peer,
+                            HandoffGrant& grant) const {
   const bool reader = mode == AttachMode::kReader;
   if (!may_access(record.access, peer, reader ? 4 : 2)) {
     return refuse(Error::kNotPermitted, "process ", peer.pid, " of uid ", peer.uid, " and gid ", peer.gid, " may not attach to arena '",
@@ -181,13 +183,15 @@ Failure Control::open_files(const ArenaRecord& record, AttachMode mode, const Pe
   }
   const Arena& arena = *record.state->arena;
   // A reader gets a description of its own, opened read-only: it cannot be written, nor, for the file's mode is 0600,
-  // reopened for writing.
-  grant.data = UniqueFd(reader ? ::open(concat("/proc/self/fd/", arena.data_fd()).c_str(), O_RDONLY | O_CLOEXEC)
-                               : ::fcntl(arena.data_fd(), F_DUPFD_CLOEXEC, 0));
+  // reopened for writing. With a state directory everybody gets one, for the mark on it.
+  const bool marked = state_.is_open();
+  grant.data = UniqueFd(reader || marked ? ::open(concat("/proc/self/fd/", arena.data_fd()).c_str(), (reader ? O_RDONLY : O_RDWR) | O_CLOEXEC)
+                                         : ::fcntl(arena.data_fd(), F_DUPFD_CLOEXEC, 0));
+  if (grant.data && marked && !set_attach_mark(grant.data.get(), session)) grant.data = UniqueFd();
   if (grant.data && mode == AttachMode::kPeer) grant.control = UniqueFd(::fcntl(arena.control_fd(), F_DUPFD_CLOEXEC, 0));
   if (!grant.data || (mode == AttachMode::kPeer && !grant.control)) {
     return Failure{Error::kMachineFull, concat("descriptor of arena '", record.name(), "': ", std::strerror(errno),
-                                               reader ? ": raise the daemon's open file limit, and give it /proc"
+                                               reader || marked ? ": raise the daemon's open file limit, and give it /proc"
                                                       : ": raise the daemon's open file limit")};
   }
   return {};

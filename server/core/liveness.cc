@@ -8,11 +8,15 @@
 
 namespace arenad::server {
 namespace asio = boost::asio;
+namespace {
+constexpr auto kAskEvery = std::chrono::milliseconds(250);
+}
 
 struct Liveness::Impl {
   struct Watch {
-    explicit Watch(asio::io_context& io) : grace(io), process(io) {}
+    explicit Watch(asio::io_context& io) : grace(io), question(io), process(io) {}
     asio::steady_timer grace;
+    asio::steady_timer question;
     asio::posix::stream_descriptor process;
   };
 
@@ -54,6 +58,7 @@ void Liveness::stop_grace(std::uint16_t session) {
 void Liveness::watch(std::uint16_t session, UniqueFd pidfd) {
   stop_grace(session);
   const auto watch = impl_->of(session);
+  watch->question.expires_at(asio::steady_timer::time_point::max());
   watch->process.assign(pidfd.release());
   watch->process.async_wait(asio::posix::descriptor_base::wait_read,
                             [impl = impl_.get(), session, watch](const boost::system::error_code& stopped) {
@@ -62,10 +67,23 @@ void Liveness::watch(std::uint16_t session, UniqueFd pidfd) {
                             });
 }
 
+void Liveness::watch_by(std::uint16_t session, std::function<bool()> gone) {
+  stop_grace(session);
+  const auto watch = impl_->of(session);
+  watch->question.expires_after(kAskEvery);
+  watch->question.async_wait([this, session, watch, gone = std::move(gone)](const boost::system::error_code& stopped) mutable {
+    // As with the grace: watch() may have come when this handler was ready already.
+    if (stopped || !impl_->current(session, watch) || watch->question.expiry() > std::chrono::steady_clock::now()) return;
+    if (gone()) return impl_->on_loss(session, Loss::kProcessDied);
+    watch_by(session, std::move(gone));
+  });
+}
+
 void Liveness::forget(std::uint16_t session) {
   const auto found = impl_->watches.find(session);
   if (found == impl_->watches.end()) return;
   found->second->grace.cancel();
+  found->second->question.cancel();
   boost::system::error_code ignored;
   found->second->process.close(ignored);
   impl_->watches.erase(found);

@@ -1,6 +1,7 @@
 // Liveness: watches whether sessions still have somebody behind them.
 //
-// Purpose: a grace timer for sessions that nobody vouches for yet, and a pidfd watch for those bound to a process.
+// Purpose: a grace timer for sessions that nobody vouches for yet, and a watch for those bound to a process: its pidfd, or a
+//   question that is asked again and again where there is none.
 // Invariants: a session is dead when its process is (its pidfd turns readable), not when a socket hung up. No callback
 //   for a session comes after forget(), nor for one that has got its id later.
 // Threads: the control thread, on its io_context. Crash: private.
@@ -30,6 +31,8 @@ class Liveness {
   void stop_grace(std::uint16_t session);
   // From now on the session lives as long as the process. Ends the grace.
   void watch(std::uint16_t session, UniqueFd pidfd);
+  // For a process without a pidfd: asks `gone` four times a second until it says true. Ends the grace; watch() replaces it.
+  void watch_by(std::uint16_t session, std::function<bool()> gone);
   void forget(std::uint16_t session);
   void forget_all();
 

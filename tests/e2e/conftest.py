@@ -10,8 +10,8 @@ def start_daemon():
     """Starts daemons with flags and environment of the test's choice; each must end with exit code 0."""
     started = []
 
-    def start(*flags, env=None):
-        started.append(Daemon(*flags, env=env))
+    def start(*flags, **more):
+        started.append(Daemon(*flags, **more))
         return started[-1]
 
     try:

@@ -31,8 +31,8 @@ def wait_until(what, condition, deadline_s=10.0):
 class Daemon:
     """Started by the constructor and healthy when it returns. `stop` asserts a clean end."""
 
-    def __init__(self, *flags, env=None):
-        self.flags, self.env = flags, env or {}
+    def __init__(self, *flags, env=None, command=()):
+        self.flags, self.env, self.command = flags, env or {}, command   # command: what arenad is started by
         self.dir = tempfile.mkdtemp(prefix="arenad-e2e-")  # short: a socket's path has at most 107 characters
         os.chmod(self.dir, 0o755)  # other users may be its clients
         self.log_path = os.path.join(self.dir, "arenad.log")
@@ -53,7 +53,7 @@ class Daemon:
         """The same, and does not wait for it."""
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BIN / "arenad", "--socket-dir", f"{self.dir}/sockets", *self.flags],
+                [*self.command, BIN / "arenad", "--socket-dir", f"{self.dir}/sockets", *self.flags],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**CLEAN_ENVIRONMENT, **self.env})
 
     def healthy(self):

@@ -3,6 +3,7 @@ the dead is given back before the first call is served."""
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -155,6 +156,51 @@ def test_an_operators_restart_costs_nobody_a_block(daemon, client, connect):
     assert session.free(arena.id, written.refs).freed == 1000
     assert session.close() is not None
     exact(session.client, 0)
+
+
+def test_processes_of_another_pid_namespace_are_told_apart_from_the_dead(start_daemon, state, connect):
+    """The daemon in a container, its clients in others: it sees no pid of theirs, and after a restart has no pidfd."""
+    daemon = start_daemon("--shards", "2", "--state-dir", str(state), "--restart-grace-ms", "1000",
+                          command=("unshare", "--pid", "--fork", "--kill-child=KILL"))
+
+    def arenad():
+        of_unshare = daemon.process.pid
+        return int(pathlib.Path(f"/proc/{of_unshare}/task/{of_unshare}/children").read_text(encoding="ascii"))
+
+    def restart(meanwhile):
+        killed = arenad()
+        daemon.kill()
+        wait_until("the daemon is gone", lambda: not os.path.exists(f"/proc/{killed}"))
+        meanwhile()
+        daemon.start()
+        return connect(daemon.target)
+
+    client = connect(daemon.target)
+    client.create_arena("pool", 64 * MIB)
+    lives, dies_meanwhile, dies_later = (Peer(daemon, "pool") for _ in range(3))
+    python = Session(client, "python").bind()   # bound, and without memory: only its client can say that it lives
+    assert [s.pid for s in sessions_of(client)] == [0, 0, 0, 0]
+    kept = lives.ask("allocate", 100, "kept")
+    for peer in (lives, dies_meanwhile, dies_later):
+        assert peer.ask("many", 256, 1000) == "ok"
+    again = restart(dies_meanwhile.kill)
+    assert "3 live out of sight" not in daemon.log() and "2 live out of sight" in daemon.log()
+    assert str(dies_meanwhile.session) not in [str(s.id) for s in sessions_of(again)]
+    exact(again, 2001)
+    assert lives.ask("many", 256, 1000) == "ok" and lives.ask("read", kept) == "kept"
+    dies_later.kill()
+    wait_until("its blocks are back", lambda: again.arena("pool").held_blocks == 2001)
+    assert lives.ask("free", kept) == "ok"
+    # The same once more, with nobody dead.
+    again = restart(lambda: None)
+    exact(again, 2000)
+    assert lives.ask("many", 256, 1000) == "ok"
+    lives.kill()
+    wait_until("all is back", lambda: again.arena("pool").held_blocks == 0)
+    exact(again, 0)
+    wait_until("its stream did not come back within the grace", lambda: python.key.id not in [s.id for s in sessions_of(again)])
+    os.kill(arenad(), signal.SIGTERM)
+    assert daemon.wait() == 0
 
 
 def test_limits_of_sessions_hold_after_a_restart(start_daemon, state, connect):
