@@ -15,10 +15,11 @@ Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source)
       source_(source),
       geometry_(arena.geometry()),
       words_(arena.control().words()),
-      small_limit_(arena.geometry().layout().canary_bytes != 0 ? 0 : std::min(kSmallBytes, arena.geometry().largest_class_bytes())),
       words_bias_(reinterpret_cast<std::uintptr_t>(words_) - (std::uintptr_t{arena.id().value} << Ref::kArenaShift) * sizeof(AtomicWord)),
-      rows_(std::size_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup / 64),
-      rows_bias_(reinterpret_cast<std::uintptr_t>(&rows_[0]) - (std::uintptr_t{arena.id().value} << Ref::kArenaShift) / 64 * sizeof(std::uint64_t)),
+      row_offsets_(std::size_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup / 64),
+      row_offsets_bias_(reinterpret_cast<std::uintptr_t>(&row_offsets_[0]) -
+                        (std::uintptr_t{arena.id().value} << Ref::kArenaShift) / 64 * sizeof(std::uint64_t)),
+      row_magazines_(std::size_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup / 64),
       arena_bits_(std::uint64_t{arena.id().value} << Ref::kArenaShift),
       slot_limit_(std::uint64_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup),
       header_bytes_(arena.geometry().layout().header_bytes),
@@ -39,8 +40,8 @@ Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source)
   }
   static_assert(sizeof(magazines_) <= UINT16_MAX);
   magazine_of_small_.fill(0);
-  for (std::uint64_t size = 1; size <= small_limit_; ++size)
-    magazine_of_small_[(size + 7) / 8] = static_cast<std::uint16_t>((geometry_.class_of(size) + 1) * sizeof(Magazine));
+  for (std::uint64_t step = 1; step <= kSmallSteps && step * 8 <= geometry_.largest_class_bytes() && !canaries_; ++step)
+    magazine_of_small_[step] = static_cast<std::uint16_t>((geometry_.class_of(step * 8) + 1) * sizeof(Magazine));
   arena.enlist_heap(id, owner);
   hint_ = {static_cast<std::uint32_t>(std::uint64_t{id.value} * 64 % arena.superslab_count())};
 }
@@ -55,6 +56,10 @@ Result<Block> Heap::damaged_word_slow(std::uint64_t entry) {
   ++counters_.guard_trips;
   arena_.quarantine("block word of a free block is not FREE, slot " + std::to_string(entry & Ref::kSlotMask));
   return Error::kQuarantined;
+}
+
+Result<Block> Heap::allocate_small_slow(Magazine& m, std::uint64_t size, Holder holder) {
+  return &m == &magazines_.front() ? allocate_aligned(size, 0, holder) : pop_slow(m, holder);
 }
 
 Result<Block> Heap::allocate_aligned(std::uint64_t size, std::uint32_t align, Holder holder) {

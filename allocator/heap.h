@@ -77,9 +77,11 @@ class Heap {
   // Allocates one block of at least `size` bytes (1 .. the arena's capacity), naturally aligned to 16 (8-byte class: 8).
   // Errors: kInvalidSize, kArenaFull, kMachineFull, kQuarantined.
   Result<Block> allocate(std::uint64_t size, Holder holder) {
-    if (small_limit_ > kSmallBytes) __builtin_unreachable();   // the compiler's to know: no test of it
-    if (size - 1 >= small_limit_) [[unlikely]] return allocate_aligned(size, 0, holder);
-    return pop(magazine_at(magazine_of_small_[(size + 7) / 8]), holder);
+    const std::uint64_t step = (size + 7) / 8;   // 0, as of size 0, of the seven sizes that are too large for the sum
+    if (step > kSmallSteps) [[unlikely]] return allocate_aligned(size, 0, holder);
+    Magazine& m = magazine_at(magazine_of_small_[step]);
+    if (m.top == m.bottom) [[unlikely]] return allocate_small_slow(m, size, holder);
+    return pop_top(m, holder);
   }
 
   // Frees a block by a ref this process got from an allocation or a validated message. Frees of other heaps' blocks are
@@ -132,8 +134,10 @@ class Heap {
 
  private:
   friend class HeapVerifier;
-  static constexpr std::uint64_t kSmallBytes = 1024;
-  Result<Block> pop(Magazine& m, Holder holder);                    // no canaries
+  static constexpr std::uint64_t kSmallSteps = 1024 / 8;
+  Result<Block> pop_top(Magazine& m, Holder holder);                // of one that has something; no canaries
+  Result<Block> pop(Magazine& m, Holder holder) { return m.top == m.bottom ? pop_slow(m, holder) : pop_top(m, holder); }
+  Result<Block> allocate_small_slow(Magazine& m, std::uint64_t size, Holder holder);
   Result<Block> pop_slow(Magazine& m, Holder holder);
   Result<Block> allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align, Holder holder);
   Result<Block> allocate_span_slow(std::uint64_t size, std::uint32_t align, Holder holder);
@@ -179,17 +183,18 @@ class Heap {
     return s.units * kSlabUnitBytes - header_bytes_ - geometry_.layout().canary_bytes;
   }
 
-  // A row is 64 blocks of a slab that share a returned word. What the fast paths want to know of a row of my slabs, in one number:
-  //   63..16 payload offset of the row's first block | 15..0 where its magazine is in magazines_, bytes; 0 when its blocks are
-  //   not freed the simple way (spans, canaries). A row of nobody's or another heap's slab is 0.
-  static constexpr std::uint64_t kRowMagazineMask = 0xffff;
-  std::uint64_t row_of(std::uint64_t entry) const { return *reinterpret_cast<const std::uint64_t*>(rows_bias_ + (entry >> 6) * sizeof(std::uint64_t)); }
-  void set_rows(const SlabState& slab, std::uint64_t magazine, std::uint64_t row_bytes);
+  // A row is 64 blocks of a slab that share a returned word. What the fast paths want to know of the rows of my slabs:
+  // * row_offsets_: what a block's entry * stride lacks to its payload offset, modulo 2^64;
+  // * row_magazines_: where their magazine is in magazines_, bytes. 0 of a row whose blocks are not freed the simple way: spans,
+  //   canaries, nobody's or another heap's slab.
+  void set_rows(const SlabState& slab, std::uint64_t magazine, std::uint32_t stride);
   Magazine& magazine_at(std::uint64_t bytes) {
     return *reinterpret_cast<Magazine*>(reinterpret_cast<std::byte*>(magazines_.data()) + bytes);
   }
   // Payload offset of a magazine entry (arena | slot), which is of one of my slabs.
-  std::uint64_t offset_of(std::uint64_t entry, std::uint32_t stride) const { return (row_of(entry) >> 16) + (entry & 63) * stride; }
+  std::uint64_t offset_of(std::uint64_t entry, std::uint32_t stride) const {
+    return *reinterpret_cast<const std::uint64_t*>(row_offsets_bias_ + (entry >> 6) * sizeof(std::uint64_t)) + entry * stride;
+  }
   // The word of a magazine entry; the bias takes the arena's bits out again.
   AtomicWord& word_of(std::uint64_t entry) const { return *reinterpret_cast<AtomicWord*>(words_bias_ + entry * sizeof(AtomicWord)); }
   SlabView view_of(const SlabState& slab) const;
@@ -204,10 +209,10 @@ class Heap {
   SlabSource& source_;
   const Geometry& geometry_;
   AtomicWord* const words_;
-  const std::uint64_t small_limit_;     // sizes up to it have magazine_of_small_; 0 with canaries, which take the slow way
   const std::uintptr_t words_bias_;     // words_ less the arena's bits: see word_of
-  ZeroedArray<std::uint64_t> rows_;     // by slot / 64: see row_of
-  const std::uintptr_t rows_bias_;      // rows_ less the arena's bits
+  ZeroedArray<std::uint64_t> row_offsets_;     // by slot / 64
+  const std::uintptr_t row_offsets_bias_;      // row_offsets_ less the arena's bits
+  ZeroedArray<std::uint16_t> row_magazines_;   // by slot / 64
   const std::uint64_t arena_bits_;      // the arena's field of a ref
   const std::uint64_t slot_limit_;      // slots of the arena
   const std::uint32_t header_bytes_;
@@ -218,8 +223,8 @@ class Heap {
   ZeroedArray<std::uint8_t> touched_;
   ZeroedArray<SlabState*> slabs_;
   ZeroedArray<std::uint32_t> my_units_;  // by superslab: units at which my slabs start
-  std::array<std::uint16_t, kSmallBytes / 8 + 1> magazine_of_small_;   // where in magazines_, in bytes, by size / 8 rounded up
-  std::array<Magazine, kMaxClasses + 1> magazines_;        // by class + 1, so that none is at 0
+  std::array<std::uint16_t, kSmallSteps + 1> magazine_of_small_;   // where in magazines_, in bytes, by size / 8 rounded up
+  std::array<Magazine, kMaxClasses + 1> magazines_;        // by class + 1; the first, always empty, leads where the slow way goes
   std::array<SlabList, kMaxClasses> partial_;
   std::array<std::uint32_t, kMaxClasses> empty_slabs_{};   // carved, nothing out
   RemoteGather gather_;
@@ -232,8 +237,7 @@ class Heap {
   std::vector<std::uint64_t> remote_frees_to_;
 };
 
-inline Result<Block> Heap::pop(Magazine& m, Holder holder) {
-  if (m.top == m.bottom) [[unlikely]] return pop_slow(m, holder);
+inline Result<Block> Heap::pop_top(Magazine& m, Holder holder) {
   const std::uint64_t entry = *--m.top;
   AtomicWord& word = word_of(entry);
   const std::uint64_t free_bits = word.load(std::memory_order_relaxed);
@@ -251,7 +255,7 @@ inline Error Heap::free(Ref ref) {
   const std::uint64_t entry = ref.value & Ref::kBlockMask;
   const Slot slot{entry - arena_bits_};
   if (slot.value >= slot_limit_) [[unlikely]] return Error::kForeignRef;
-  const std::uint64_t magazine = row_of(entry) & kRowMagazineMask;
+  const std::uint64_t magazine = row_magazines_[slot.value >> 6];
   AtomicWord& word = words_[slot.value];
   const std::uint64_t bits = word.load(std::memory_order_relaxed);
   const std::uint64_t generation = ref.value >> Ref::kGenerationShift;

@@ -36,34 +36,37 @@ class ArenaHandle {
   // One block of at least `size_bytes` (1 .. the arena's capacity) that frees itself.
   // Errors: INVALID_SIZE, INVALID_ALIGNMENT, ARENA_FULL, MACHINE_FULL, WAIT_EXPIRED, QUOTA_SESSION, QUARANTINED, DRAINING.
   Answer<Block> allocate(std::uint64_t size_bytes, const AllocateOptions& options = {}) const {
-    if (PeerHeap* const heap = peer_cache.find(pool_); heap != nullptr && options.align_bytes == 0 && heap->enter()) [[likely]] {
+    if (PeerHeap* const heap = options.align_bytes == 0 ? peer_cache.enter(pool_) : nullptr; heap != nullptr) [[likely]] {
       const auto got = heap->heap().allocate(size_bytes, heap->holder(options.tag));
       if (got.ok()) [[likely]] {
         heap->made_block();
-        heap->leave();
+        peer_cache.leave();
         return Answer<Block>(std::in_place, Block::Maker(), attachment_.get(), base_ + got->offset, got->ref, got->offset,
                              heap->usable_bytes(size_bytes), shard_, free_pool_);
       }
-      heap->leave();
+      peer_cache.leave();
     }
     return allocate_slow(size_bytes, options);
   }
 
   // The same for callers who own by hand, with nothing but the error's number: a peer's fastest way.
   Result<AllocatedBlock, Error> try_allocate(std::uint64_t size_bytes, std::uint32_t tag = 0) const {
-    if (PeerHeap* const heap = peer_cache.find(pool_); heap != nullptr && heap->enter()) [[likely]] {
+    if (PeerHeap* const heap = peer_cache.enter(pool_); heap != nullptr) [[likely]] {
       const auto got = heap->heap().allocate(size_bytes, heap->holder(tag));
-      heap->leave();
-      if (got.ok()) [[likely]] return AllocatedBlock{got->ref, got->offset, heap->usable_bytes(size_bytes)};
+      if (got.ok()) [[likely]] {
+        peer_cache.leave();
+        return AllocatedBlock{got->ref, got->offset, heap->usable_bytes(size_bytes)};
+      }
+      peer_cache.leave();
     }
     return try_allocate_slow(size_bytes, tag);
   }
   // Frees one block; kNone, or why not. Errors without a word of arenad's own come as the nearest: DRAINING for UNAVAILABLE,
   // WAIT_EXPIRED for a call that timed out.
   Error try_free(Ref ref) const {
-    if (PeerHeap* const heap = peer_cache.find(free_pool_); heap != nullptr && heap->enter()) [[likely]] {
+    if (PeerHeap* const heap = peer_cache.enter(free_pool_); heap != nullptr) [[likely]] {
       const Error error = heap->heap().free(ref);
-      heap->leave();
+      peer_cache.leave();
       return error;
     }
     return try_free_slow(ref);

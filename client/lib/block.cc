@@ -15,9 +15,9 @@ Status Block::free() {
 
 Ref Block::release() {
   const Ref ref = block_.ref;
-  if (PeerHeap* const heap = peer_cache.find(pool_); !empty() && heap != nullptr && heap->enter()) {
+  if (PeerHeap* const heap = empty() ? nullptr : peer_cache.enter(pool_); heap != nullptr) {
     heap->lost_block();
-    heap->leave();
+    peer_cache.leave();
   } else if (!empty()) {
     (void)attachment_->block_ended(shard_, ref, false);
   }

@@ -74,10 +74,10 @@ class Block {
   friend class ArenaHandle;
   void destroy() {
     if (attachment_ == nullptr) return;
-    if (PeerHeap* const heap = peer_cache.find(pool_); heap != nullptr && heap->enter()) [[likely]] {
+    if (PeerHeap* const heap = peer_cache.enter(pool_); heap != nullptr) [[likely]] {
       (void)heap->heap().free(block_.ref);
       heap->lost_block();
-      heap->leave();
+      peer_cache.leave();
       return;
     }
     destroy_slow();

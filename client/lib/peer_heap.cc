@@ -27,22 +27,59 @@ bool same_run(const RunRequest& a, const RunRequest& b) { return a.kind == b.kin
 
 }  // namespace
 
-PeerHeap* PeerCache::find_slow(std::uint32_t pool) {
+PeerHeap* PeerCache::find(std::uint32_t pool) const {
   const Entry& e = entries_[pool % kEntries];
-  if (e.pool != pool) return nullptr;
-  recent_ = e;
-  return e.heap;
+  return e.pool == pool ? e.heap : nullptr;
 }
 
-PeerHeap::PeerHeap(arenad::Arena& arena, HeapId id, SessionId session, std::shared_ptr<LeaseStock> stock)
-    : untagged_(session, 0),
-      heap_(arena, id, session, source_),
+PeerHeap* PeerCache::enter_slow(std::uint32_t pool) {
+  leave();
+  PeerHeap* const heap = find(pool);
+  if (heap == nullptr) return nullptr;
+  bring_to_front(pool, heap);
+  return heap->enter() ? heap : nullptr;
+}
+
+void PeerCache::put(std::uint32_t pool, PeerHeap* heap) {
+  entries_[pool % kEntries] = {pool, heap};
+  bring_to_front(pool, heap);
+}
+
+// Another stores wanted_ and then empties front_; here front_ is stored and then wanted_ loaded. All four are seq_cst: if the other
+// did not find this front_ to empty, this sees its wanted_, and leaves the fast way closed.
+void PeerCache::bring_to_front(std::uint32_t pool, PeerHeap* heap) {
+  heap->used_.store(true, std::memory_order_relaxed);
+  front_heap_ = heap;
+  front_.store(pool, std::memory_order_seq_cst);
+  if (heap->wanted_.load(std::memory_order_seq_cst) != 0) front_.store(kNone, std::memory_order_relaxed);
+}
+
+void PeerCache::clear() {
+  front_.store(kNone, std::memory_order_relaxed);
+  front_heap_ = nullptr;
+  for (Entry& e : entries_) e = {};
+}
+
+PeerHeap::PeerHeap(arenad::Arena& arena, HeapId id, SessionId session, std::uint32_t pool, std::shared_ptr<LeaseStock> stock)
+    : heap_(arena, id, session, source_),
+      untagged_(session, 0),
       id_(id),
       data_(arena.data()),
       geometry_(arena.geometry()),
       largest_class_(arena.geometry().largest_class_bytes()),
       span_overhead_(arena.geometry().layout().header_bytes + arena.geometry().layout().canary_bytes),
+      pool_(pool),
       stock_(std::move(stock)) {}
+
+void PeerHeap::be_mine() {
+  const std::lock_guard lock(others_);
+  owner_ = &peer_cache;
+}
+
+void PeerHeap::be_nobodys() {
+  const std::lock_guard lock(others_);
+  owner_ = nullptr;
+}
 
 std::uint64_t PeerHeap::span_usable_bytes(std::uint64_t size) const {
   return geometry_.span_units(size) * kSlabUnitBytes - span_overhead_;
@@ -50,22 +87,25 @@ std::uint64_t PeerHeap::span_usable_bytes(std::uint64_t size) const {
 
 bool PeerHeap::enter_slow() {
   for (;;) {
-    busy_.store(kUsed, std::memory_order_release);
+    peer_cache.leave();
     {
       const std::lock_guard wait_for_the_other(others_);
       if (closed_) return false;
     }
-    busy_.store(kInside, std::memory_order_relaxed);
-    // The mutex is no full barrier for what comes after it; this path can afford one.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    peer_cache.go_inside();
     if (wanted_.load(std::memory_order_acquire) == 0) return true;
   }
 }
 
-bool PeerHeap::wait_for_owner(std::uint64_t patience_us) {
+// Under others_. False when the owner did not come out in time.
+bool PeerHeap::send_owner_out(std::uint64_t patience_us) {
   using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + std::chrono::microseconds(patience_us);
-  while (busy_.load(std::memory_order_acquire) == kInside) {
+  wanted_.store(1, std::memory_order_seq_cst);   // see bring_to_front
+  if (owner_ == nullptr) return true;            // nobody becomes its owner without others_
+  owner_->empty_of(pool_);
+  barrier_everywhere();
+  while (owner_->inside()) {
     if (patience_us != UINT64_MAX && Clock::now() > end) return false;
     std::this_thread::yield();
   }
@@ -75,9 +115,7 @@ bool PeerHeap::wait_for_owner(std::uint64_t patience_us) {
 bool PeerHeap::with_owner_out(std::uint64_t patience_us, const std::function<void(Heap&)>& work) {
   const std::lock_guard lock(others_);
   if (closed_) return false;
-  wanted_.store(1, std::memory_order_relaxed);
-  barrier_everywhere();
-  const bool out = wait_for_owner(patience_us);
+  const bool out = send_owner_out(patience_us);
   if (out) work(heap_);
   wanted_.store(0, std::memory_order_release);   // pairs with the acquire in enter
   return out;
@@ -86,18 +124,16 @@ bool PeerHeap::with_owner_out(std::uint64_t patience_us, const std::function<voi
 void PeerHeap::close() {
   const std::lock_guard lock(others_);
   if (closed_) return;
-  wanted_.store(1, std::memory_order_relaxed);
-  barrier_everywhere();
-  wait_for_owner(UINT64_MAX);
+  send_owner_out(UINT64_MAX);
   heap_.publish();
   closed_ = true;
 }
 
 bool PeerHeap::used_since_last_look() {
-  std::uint32_t seen = busy_.load(std::memory_order_relaxed);
-  // The owner's plain stores and this exchange do not disturb each other: when it comes in between, the exchange fails.
-  if (seen == kUsed) busy_.compare_exchange_strong(seen, kIdle, std::memory_order_acq_rel, std::memory_order_relaxed);
-  return seen != kIdle;
+  const std::lock_guard lock(others_);
+  // In front: it came there since the last look. used_: it did, and others have displaced it.
+  const bool in_front = owner_ != nullptr && owner_->empty_of(pool_);
+  return used_.exchange(false, std::memory_order_relaxed) || in_front;
 }
 
 bool PeerHeap::reserve(const RunRequest& request, SlabIndex first) {

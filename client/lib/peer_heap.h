@@ -1,11 +1,13 @@
 // PeerHeap: one thread's heap in one arena that this process is a peer of, and the lock that costs its thread nothing.
 //
-// Purpose: enter() and leave() around each operation of the owner, a handful of plain loads and stores; with_owner_out() for
-//   everybody else (housekeeper, trim, close). And the SlabSource of its Heap: what LeaseStock has, and never a call: a heap
+// Purpose: PeerCache::enter() and leave() around each operation of the owner, a handful of plain loads and stores; with_owner_out()
+//   for everybody else (housekeeper, trim, close). And the SlabSource of its Heap: what LeaseStock has, and never a call: a heap
 //   that is inside an operation waits for nobody.
 // Invariants: at most one of {the owner between enter and leave, one other under `others_` with wanted_ set} is in the heap. The
-//   owner stores busy_ and then loads wanted_; another stores wanted_, makes every running thread of the process pass a full
-//   barrier (membarrier), and then loads busy_: so at least one of the two sees the other (asymmetric Dekker).
+//   owner stores its thread's busy_ and then loads which heap is in front of its cache (on the slow way in: wanted_). Another
+//   stores wanted_, takes the heap from that front, makes every running thread of the process pass a full barrier (membarrier),
+//   and then loads busy_: so at least one of the two sees the other (asymmetric Dekker). Who brings a heap to the front while
+//   another wants it: PeerCache::bring_to_front.
 // Threads: enter, leave and heap() by the owner; the rest by any thread.
 // fork: the caches of the forking thread are emptied in the child, so it never comes here. Crash: private memory; see heap.h.
 #pragma once
@@ -23,22 +25,71 @@
 namespace arenad::client {
 
 class LeaseStock;
+class PeerHeap;
+
+// The heaps of one thread, by pool id (never given twice; 0 is no pool), the last used in front; and whether the thread is inside
+// one. Its thread's, but for empty_of and inside.
+class PeerCache {
+ public:
+  // The thread's heap of `pool`, entered; null when it has none in here, or the pool is closed: then there is nothing to leave.
+  PeerHeap* enter(std::uint32_t pool) {
+    go_inside();
+    if (front_.load(std::memory_order_relaxed) != pool) [[unlikely]] return enter_slow(pool);
+    if (front_heap_ == nullptr) __builtin_unreachable();   // spares the caller's test for it
+    return front_heap_;
+  }
+  void leave() { busy_.store(0, std::memory_order_release); }   // pairs with the acquire of inside()
+
+  // Not entered. Null when it is not in here.
+  PeerHeap* find(std::uint32_t pool) const;
+  void put(std::uint32_t pool, PeerHeap* heap);
+  void clear();
+
+  // By another thread, under the others_ of a heap whose owner has this cache: from the owner's next full barrier on its fast way
+  // into `pool` is closed, until it brings that heap to the front again. False when the pool was not in front.
+  bool empty_of(std::uint32_t pool) { return front_.compare_exchange_strong(pool, kNone, std::memory_order_seq_cst); }
+  bool inside() const { return busy_.load(std::memory_order_acquire) != 0; }
+
+ private:
+  friend class PeerHeap;
+  static constexpr std::uint32_t kEntries = 4;
+  static constexpr std::uint32_t kNone = UINT32_MAX;   // an id that no pool has
+  struct Entry {
+    std::uint32_t pool = kNone;
+    PeerHeap* heap = nullptr;
+  };
+  void go_inside() {
+    busy_.store(1, std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);   // the barrier behind the store is the other's membarrier
+  }
+  PeerHeap* enter_slow(std::uint32_t pool);
+  void bring_to_front(std::uint32_t pool, PeerHeap* heap);
+
+  std::atomic<std::uint32_t> busy_{0};
+  std::atomic<std::uint32_t> front_{kNone};   // one arena after the other costs nothing, several in turn some nanoseconds
+  PeerHeap* front_heap_ = nullptr;
+  Entry entries_[kEntries];
+};
+// initial-exec: found without a call in a shared library too.
+[[gnu::tls_model("initial-exec")]] extern thread_local constinit PeerCache peer_cache;
 
 class alignas(128) PeerHeap {
  public:
-  PeerHeap(arenad::Arena& arena, HeapId id, SessionId session, std::shared_ptr<LeaseStock> stock);
+  PeerHeap(arenad::Arena& arena, HeapId id, SessionId session, std::uint32_t pool, std::shared_ptr<LeaseStock> stock);
   PeerHeap(const PeerHeap&) = delete;
   PeerHeap& operator=(const PeerHeap&) = delete;
 
   // --- owner ------------------------------------------------------------------------------------------------------------
-  // False once the pool is closed; then there is nothing to leave.
+  // The heap is the calling thread's from now on, or, before it ends, nobody's.
+  void be_mine();
+  void be_nobodys();
+  // As PeerCache::enter, wherever in the cache the heap is. False once the pool is closed; then there is nothing to leave.
   bool enter() {
-    busy_.store(kInside, std::memory_order_relaxed);
-    std::atomic_signal_fence(std::memory_order_seq_cst);   // the barrier between the two is the other's membarrier
+    peer_cache.go_inside();
     // acquire: pairs with the release of wanted_ by the other who was inside.
     return wanted_.load(std::memory_order_acquire) == 0 ? true : enter_slow();
   }
-  void leave() { busy_.store(kUsed, std::memory_order_release); }   // pairs with the acquire in with_owner_out
+  void leave() { peer_cache.leave(); }
 
   // Inside only.
   Heap& heap() { return heap_; }
@@ -71,15 +122,14 @@ class alignas(128) PeerHeap {
   std::int64_t blocks() const { return static_cast<std::int64_t>(blocks_made_ - blocks_lost_); }
   // Whether others have freed something of this heap that it did not take back yet. Reads atomics only.
   bool has_pending() const { return heap_.has_pending(); }
-  // Whether the owner has been inside since the last call.
+  // Whether the owner has been inside since the last call. Costs it a slow way in, once.
   bool used_since_last_look();
 
  private:
-  enum : std::uint32_t { kIdle = 0, kInside = 1, kUsed = 2 };   // kUsed: outside, and was inside since the last look
-
+  friend class PeerCache;
   bool enter_slow();
   [[gnu::pure]] std::uint64_t span_usable_bytes(std::uint64_t size) const;   // pure: no branch where nobody looks at it
-  bool wait_for_owner(std::uint64_t patience_us);
+  bool send_owner_out(std::uint64_t patience_us);
 
   // Where heap_ has its slabs from: what was set aside for it, else the stock.
   struct Source final : SlabSource {
@@ -89,14 +139,11 @@ class alignas(128) PeerHeap {
     PeerHeap& of;
   };
 
-  // The owner's line, in front, where short instructions reach. busy_ by the owner, but for used_since_last_look; wanted_ by others.
-  std::atomic<std::uint32_t> busy_{kIdle};
-  std::atomic<std::uint32_t> wanted_{0};
-  const arenad::Holder untagged_;   // the session
+  Heap heap_;                        // in front: the fast paths find it where they find this
+  const arenad::Holder untagged_;    // the session
   std::uint64_t blocks_made_ = 0;
   std::uint64_t blocks_lost_ = 0;
   Source source_{*this};
-  Heap heap_;
 
   const HeapId id_;
   std::byte* const data_;
@@ -104,38 +151,17 @@ class alignas(128) PeerHeap {
   const std::uint64_t largest_class_;
   const std::uint64_t span_overhead_;
 
+  std::atomic<std::uint32_t> wanted_{0};   // by others
+  std::atomic<bool> used_{false};          // the owner came in front of its cache since the last look
+  const std::uint32_t pool_;
   std::mutex others_;
-  bool closed_ = false;            // under others_
+  PeerCache* owner_ = nullptr;             // under others_: the cache of the thread whose heap it is
+  bool closed_ = false;                    // under others_
   const std::shared_ptr<LeaseStock> stock_;
   RunRequest missing_;             // inside only, as the two below
   RunRequest reserved_;
   SlabIndex reserved_run_{};
   bool has_reserved_ = false;
 };
-
-// The heaps that the calling thread uses, by pool id (never given twice; 0 is no pool).
-class PeerCache {
- public:
-  PeerHeap* find(std::uint32_t pool) {
-    if (recent_.pool != pool) [[unlikely]] return find_slow(pool);
-    if (recent_.heap == nullptr) __builtin_unreachable();   // spares the caller's test for it
-    return recent_.heap;
-  }
-  void put(std::uint32_t pool, PeerHeap* heap) { recent_ = entries_[pool % kEntries] = {pool, heap}; }
-  void clear() { *this = {}; }
-
- private:
-  static constexpr std::uint32_t kEntries = 4;
-  struct Entry {
-    std::uint32_t pool = UINT32_MAX;   // an id that no pool has: the entry is empty
-    PeerHeap* heap = nullptr;
-  };
-  PeerHeap* find_slow(std::uint32_t pool);   // null when it is not among the entries
-
-  Entry recent_;   // one arena after the other costs nothing, several in turn some two nanoseconds
-  Entry entries_[kEntries];
-};
-// initial-exec: found without a call in a shared library too.
-[[gnu::tls_model("initial-exec")]] extern thread_local constinit PeerCache peer_cache;
 
 }  // namespace arenad::client

@@ -87,6 +87,7 @@ Answer<PeerHeap*> PeerPool::heap_of_thread() {
     const auto got = adopt_or_open();
     if (!got) return got.error();
     heap = *got;
+    heap->be_mine();
     mine.add(shared_from_this(), heap);
   }
   peer_cache.put(id_, heap);
@@ -105,7 +106,7 @@ Answer<PeerHeap*> PeerPool::adopt_or_open() {
   }
   const auto id = stock_->open_heap();
   if (!id) return id.error();
-  auto fresh = std::make_unique<PeerHeap>(*arena_, *id, session_, stock_);
+  auto fresh = std::make_unique<PeerHeap>(*arena_, *id, session_, id_, stock_);
   PeerHeap* const heap = fresh.get();
   const std::lock_guard lock(mutex_);
   if (closed_) return why_closed_;
@@ -118,6 +119,7 @@ void PeerPool::thread_ended(PeerHeap* heap) {
     heap->heap().publish();
     heap->leave();
   }
+  heap->be_nobodys();
   const std::lock_guard lock(mutex_);
   idle_.push_back(heap);
 }

@@ -117,13 +117,123 @@ TEST_F(PeerPoolTest, ClosedPoolKeepsEverybodyOutAndCountsItsBlocks) {
     open.count_down();
     closed.wait();
     EXPECT_EQ(p->allocate(64, {}, true, mine).reason, Error::kUnknownSession);
-    EXPECT_FALSE(peer_cache.find(p->id())->enter());
+    EXPECT_EQ(peer_cache.enter(p->id()), nullptr);
   });
   open.wait();
   EXPECT_EQ(p->close(closed_status()), 2);
   EXPECT_EQ(p->close(closed_status()), 0);
   closed.count_down();
   other.join();
+}
+
+TEST_F(PeerPoolTest, TheFastWayIsThereAgainAfterOthersWereInside) {
+  make(64 << 20);
+  const auto p = pool(7);
+  const Ref first = take(*p, 64).ref;
+  PeerHeap& heap = *peer_cache.find(p->id());
+  EXPECT_TRUE(heap.used_since_last_look());
+  EXPECT_FALSE(heap.used_since_last_look());
+  ASSERT_EQ(peer_cache.enter(p->id()), &heap);
+  peer_cache.leave();
+  EXPECT_TRUE(heap.used_since_last_look());
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(heap.with_owner_out(0, [](Heap& h) { h.idle_tick(); }));
+    EXPECT_FALSE(heap.used_since_last_look());   // by others: the owner does not count as at work
+    EXPECT_EQ(peer_cache.enter(p->id()), &heap);
+    EXPECT_TRUE(peer_cache.inside());
+    peer_cache.leave();
+    EXPECT_TRUE(heap.used_since_last_look());
+  }
+  EXPECT_EQ(give_fast(*p, first), Error::kNone);
+}
+
+TEST_F(PeerPoolTest, NobodyComesInWhileTheOwnerIsInside) {
+  make(64 << 20);
+  const auto p = pool(7);
+  const Ref ref = take(*p, 64).ref;
+  PeerHeap* const heap = peer_cache.enter(p->id());
+  ASSERT_NE(heap, nullptr);
+  std::thread([&] { EXPECT_FALSE(heap->with_owner_out(1'000, [](Heap&) { ADD_FAILURE() << "two in one heap"; })); }).join();
+  peer_cache.leave();
+  std::thread([&] { EXPECT_TRUE(heap->with_owner_out(1'000, [](Heap& h) { h.publish(); })); }).join();
+  EXPECT_EQ(give_fast(*p, ref), Error::kNone);
+}
+
+TEST_F(PeerPoolTest, OneThreadInMoreArenasThanItsCacheHas) {
+  make(64 << 20);
+  std::vector<std::shared_ptr<PeerPool>> pools;
+  for (std::uint16_t s = 7; s < 17; ++s) pools.push_back(pool(s));
+  std::vector<Ref> refs;
+  for (int round = 0; round < 3; ++round)
+    for (const auto& p : pools) refs.push_back(take_fast(*p, 64));
+  EXPECT_EQ(counts.opens, pools.size());   // a heap each, found again
+  for (std::size_t i = 0; i < refs.size(); ++i) EXPECT_EQ(give_fast(*pools[i % pools.size()], refs[i]), Error::kNone);
+  EXPECT_EQ(leases().held, 0u);
+  pools.erase(pools.begin() + 1, pools.end());   // the arenas are gone, the cache still has some of their heaps
+  EXPECT_EQ(give_fast(*pools[0], take_fast(*pools[0], 64)), Error::kNone);
+}
+
+// The owner's store to busy_ may be in its store buffer when another comes: what the other's barrier is for.
+TEST_F(PeerPoolTest, OwnerAndOthersNeverMeet) {
+  make(64 << 20);
+  const auto p = pool(7);
+  std::atomic<PeerHeap*> heap{nullptr};
+  std::atomic<bool> inside{false}, stop{false};
+  std::atomic<int> times{0};
+  std::thread owner([&] {
+    (void)take(*p, 64);
+    heap = peer_cache.find(p->id());
+    while (!stop.load(std::memory_order_relaxed)) {
+      ASSERT_NE(peer_cache.enter(p->id()), nullptr);
+      for (int i = 0; i < 200; ++i) inside.store(true, std::memory_order_relaxed);   // long enough to be seen
+      inside.store(false, std::memory_order_relaxed);
+      peer_cache.leave();
+      times.store(times.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+  });
+  while (heap == nullptr) std::this_thread::yield();
+  int meetings = 0, visits = 0;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
+  while (std::chrono::steady_clock::now() < end) {
+    for (const int back = times + 50; times.load(std::memory_order_relaxed) < back;) std::this_thread::yield();   // at full speed again
+    visits += heap.load()->with_owner_out(UINT64_MAX, [&](Heap&) {
+      for (int i = 0; i < 200; ++i) meetings += inside.load(std::memory_order_relaxed);
+    });
+  }
+  stop = true;
+  owner.join();
+  EXPECT_EQ(meetings, 0) << "in " << visits << " visits";
+  EXPECT_GT(visits, 100);
+}
+
+// Owners in the middle of fast operations when the session closes: each comes out, and none in again.
+TEST_F(PeerPoolTest, CloseWaitsForOwnersAtFullSpeed) {
+  make(64 << 20);
+  for (std::uint16_t s = 7; s < 22; ++s) {
+    const auto p = pool(s);
+    std::atomic<bool> closed{false};
+    std::atomic<int> running{0};
+    std::vector<std::thread> owners;
+    for (int t = 0; t < 2; ++t)
+      owners.emplace_back([&] {
+        (void)take(*p, 64);
+        ++running;
+        while (PeerHeap* const heap = peer_cache.enter(p->id())) {
+          EXPECT_FALSE(closed);   // stored when close() had come back
+          const auto got = heap->heap().allocate(64, heap->holder(0));
+          if (got.ok()) {
+            EXPECT_EQ(heap->heap().free(got->ref), Error::kNone);
+          }
+          peer_cache.leave();
+        }
+        EXPECT_EQ(peer_cache.enter(p->id()), nullptr) << "the second try after the close";
+      });
+    while (running < 2) std::this_thread::yield();
+    p->close(closed_status());
+    closed = true;
+    for (std::thread& t : owners) t.join();
+    EXPECT_EQ(leases().held, 2u * (s - 6u));
+  }
 }
 
 // Owners at full speed while others come in all the time: nothing is lost, and nobody waits for ever.
@@ -136,12 +246,12 @@ TEST_F(PeerPoolTest, OwnersAndOthersTakeTurns) {
     owners.emplace_back([&] {
       std::vector<Ref> mine;
       for (std::uint32_t i = 0; !stop.load(std::memory_order_relaxed); ++i) {
-        mine.push_back(take(*p, 8 + i % 600).ref);
+        mine.push_back(take_fast(*p, 8 + i % 600));
         if (mine.size() < 500) continue;
-        for (const Ref ref : mine) EXPECT_EQ(give(*p, ref), Error::kNone);
+        for (const Ref ref : mine) EXPECT_EQ(give_fast(*p, ref), Error::kNone);
         mine.clear();
       }
-      for (const Ref ref : mine) EXPECT_EQ(give(*p, ref), Error::kNone);
+      for (const Ref ref : mine) EXPECT_EQ(give_fast(*p, ref), Error::kNone);
     });
   const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(400);
   int rounds = 0;

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "client/load/kernels/context.h"
@@ -25,12 +26,15 @@ class Batch {
 
   // Performs whole batches until at least `operations` blocks were allocated and freed. Returns how many.
   std::uint64_t run(std::uint64_t operations) {
+    C& context = context_;   // local copies: see Pair
+    const std::size_t block_bytes = block_bytes_;
+    const std::span handles(handles_);
     std::uint64_t done = 0;
     while (done < operations) {
-      for (auto& handle : handles_) handle = context_.allocate(block_bytes_);
-      for (std::size_t i = handles_.size(); i > 0; --i) context_.free(handles_[i - 1]);
-      context_.flush();
-      done += handles_.size();
+      for (auto& handle : handles) handle = context.allocate(block_bytes);
+      for (std::size_t i = handles.size(); i > 0; --i) context.free(handles[i - 1]);
+      context.flush();
+      done += handles.size();
     }
     return done;
   }
@@ -55,12 +59,15 @@ class Shuffled {
 
   // As Batch::run.
   std::uint64_t run(std::uint64_t operations) {
+    C& context = context_;   // local copies: see Pair
+    const std::size_t block_bytes = block_bytes_;
+    const std::span handles(handles_);
     std::uint64_t done = 0;
     while (done < operations) {
-      for (auto& handle : handles_) handle = context_.allocate(block_bytes_);
-      for (std::uint32_t i : orders_[next_order_++ % orders_.size()]) context_.free(handles_[i]);
-      context_.flush();
-      done += handles_.size();
+      for (auto& handle : handles) handle = context.allocate(block_bytes);
+      for (std::uint32_t i : orders_[next_order_++ % orders_.size()]) context.free(handles[i]);
+      context.flush();
+      done += handles.size();
     }
     return done;
   }

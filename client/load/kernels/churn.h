@@ -45,8 +45,12 @@ class Churn {
   }
 
   std::uint64_t run(std::uint64_t operations) {
+    C& context = context_;   // local copies: see Pair
+    Random random = random_;
+    typename C::Handle* const handles = handles_.data();
     const auto count = static_cast<std::uint32_t>(handles_.size());
-    for (std::uint64_t i = 0; i < operations; ++i) replace_random(context_, handles_.data(), count, random_);
+    for (std::uint64_t i = 0; i < operations; ++i) replace_random(context, handles, count, random);
+    random_ = random;
     return operations;
   }
 

@@ -18,7 +18,9 @@ class Pair {
 
   // Performs `operations` allocations, each freed at once. Returns how many it did.
   std::uint64_t run(std::uint64_t operations) {
-    for (std::uint64_t i = 0; i < operations; ++i) context_.free(context_.allocate(block_bytes_));
+    C& context = context_;   // a local copy: members would be loaded again after each operation
+    const std::size_t block_bytes = block_bytes_;
+    for (std::uint64_t i = 0; i < operations; ++i) context.free(context.allocate(block_bytes));
     return operations;
   }
 
