@@ -53,14 +53,6 @@ struct Slot {
   constexpr BlockIndex block() const {
     return {static_cast<std::uint32_t>(((value >> 9) & 127) << 6 | (value & 63))};
   }
-  // slab() * kSlabUnitBytes and block() without putting the slab's index together first; of a slot with more bits above 40
-  // the first is off by those bits times 8.
-  static constexpr std::uint64_t slab_bytes_of(std::uint64_t slot) {
-    return (slot & ~std::uint64_t{0xffff}) << 3 | (slot & 0x1c0) << 10;
-  }
-  static constexpr std::uint32_t block_of(std::uint64_t slot) {
-    return static_cast<std::uint32_t>((slot >> 3 & 0x1fc0) | (slot & 63));
-  }
   friend constexpr auto operator<=>(Slot, Slot) = default;
 };
 

@@ -12,23 +12,25 @@ std::size_t natural_alignment(std::size_t bytes) { return bytes <= 8 ? 8 : 16; }
 
 void* ArenaResource::do_allocate(std::size_t bytes, std::size_t alignment) {
   const std::size_t size = std::max<std::size_t>(bytes, 1);   // the standard allows 0
-  AllocatedBlock block;
+  std::uint64_t offset_bytes = 0;
+  Ref ref;
   if (arena_.writable_data().empty()) throw std::bad_alloc();
   if (alignment <= natural_alignment(size)) {
     const auto got = arena_.try_allocate(size, tag_);
     if (!got) throw std::bad_alloc();
-    block = *got;
+    offset_bytes = got->offset_bytes;
+    ref = got->ref;
   } else {
     auto got = arena_.allocate(size, {.align_bytes = static_cast<std::uint32_t>(std::min<std::size_t>(alignment, UINT32_MAX)), .tag = tag_});
     if (!got) throw std::bad_alloc();
-    block = {got->ref(), got->offset_bytes(), got->size_bytes()};
-    (void)got->release();
+    offset_bytes = got->offset_bytes();
+    ref = got->release();
   }
   if (arena_.mode() != AttachMode::kPeer) {
     const std::lock_guard lock(mutex_);
-    refs_[block.offset_bytes] = block.ref;
+    refs_[offset_bytes] = ref;
   }
-  return arena_.bytes(block).data();
+  return arena_.writable_data().data() + offset_bytes;
 }
 
 void ArenaResource::do_deallocate(void* address, std::size_t, std::size_t) {

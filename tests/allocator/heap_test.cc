@@ -46,6 +46,29 @@ TEST_F(HeapTest, BlocksOfEverySizeAreDisjointAlignedAndHeld) {
   give(blocks);
 }
 
+// The fast paths reckon payload offsets modulo 2^64 from a ref's arena and slot together.
+TEST(HeapOfTheLastArena, OffsetsAreThoseThatTheArenaKnows) {
+  ArenaOptions options;
+  options.id = {kMaxArenaId};
+  options.capacity_bytes = 64 * kMiB;
+  const auto arena = Arena::create(options);
+  ASSERT_TRUE(arena.ok()) << arena.error().message;
+  Heap heap(**arena, HeapId{0}, kHolder.session());
+  std::vector<Block> blocks;
+  std::uint64_t highest = 0;
+  for (std::uint64_t i = 0; i < 20'000; ++i) {
+    const auto b = heap.allocate(1 + i * 7919 % 4096, kHolder);
+    ASSERT_TRUE(b.ok()) << error_advice(b.error());
+    ASSERT_EQ(b->offset, (*arena)->describe({b->ref.value}).offset_bytes) << i;
+    highest = std::max(highest, b->offset);
+    blocks.push_back(*b);
+  }
+  EXPECT_GT(highest, 32u * kMiB);
+  for (const Block& b : blocks) ASSERT_EQ(heap.free(b.ref), Error::kNone);
+  const Heap* const heaps[] = {&heap};
+  EXPECT_TRUE(verify(**arena, heaps).exact());
+}
+
 TEST_F(HeapTest, BlocksOfOneSizeFillTheirSlabsWithoutOverlapInEveryLayout) {
   for (const Layout layout : {Layout::plain(), Layout::headered(), Layout::canaried()}) {
     heaps_.clear();
@@ -85,7 +108,8 @@ TEST_F(HeapTest, SizeZeroAndAboveTheCapacityAreInvalid) {
   EXPECT_EQ(heap().allocate(0, kHolder).error(), Error::kInvalidSize);
   EXPECT_EQ(heap().allocate_aligned(0, 0, kHolder).error(), Error::kInvalidSize);
   EXPECT_EQ(heap().allocate(4 * kMiB + 1, kHolder).error(), Error::kInvalidSize);
-  EXPECT_EQ(heap().allocate(~std::uint64_t{0}, kHolder).error(), Error::kInvalidSize);
+  for (const std::uint64_t size : {UINT64_MAX, UINT64_MAX - 6, UINT64_MAX - 7})   // around where the fast path's sum is too large
+    EXPECT_EQ(heap().allocate(size, kHolder).error(), Error::kInvalidSize) << size;
   Block none[1];
   EXPECT_EQ(heap().allocate_batch(0, 0, kHolder, none), Error::kInvalidSize);
 }

@@ -19,8 +19,6 @@ TEST(Slot, GivesBackSlabAndBlock) {
       const Slot slot = Slot::of({s}, {b});
       ASSERT_EQ(slot.slab().value, s);
       ASSERT_EQ(slot.block().value, b);
-      ASSERT_EQ(Slot::slab_bytes_of(slot.value), s * kSlabUnitBytes);
-      ASSERT_EQ(Slot::block_of(slot.value), b);
     }
 }
 
@@ -43,13 +41,6 @@ TEST(Slot, EveryBlockOfAGroupOfEightUnitsHasItsOwnWord) {
 TEST(Slot, SixtyFourBlocksOfASlabAreNeighbours) {
   for (std::uint32_t b = 1; b < 64; ++b)
     EXPECT_EQ(Slot::of({5}, {128 + b}).value, Slot::of({5}, {128}).value + b);
-}
-
-TEST(Slot, BitsAboveFortyShiftOnlySlabBytes) {
-  const std::uint64_t slot = Slot::of({77}, {1234}).value;
-  const std::uint64_t above = std::uint64_t{1023} << Ref::kArenaShift;
-  EXPECT_EQ(Slot::block_of(slot | above), 1234u);
-  EXPECT_EQ(Slot::slab_bytes_of(slot | above), 77 * kSlabUnitBytes + above * 8);
 }
 
 TEST(Ref, GivesBackGenerationArenaAndSlot) {
