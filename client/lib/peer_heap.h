@@ -139,7 +139,7 @@ class alignas(128) PeerHeap {
     PeerHeap& of;
   };
 
-  Heap heap_;                        // in front: the fast paths find it where they find this
+  Heap heap_;                        // in front: the fast paths find it where they find this. It is made before source_, and only refers to it
   const arenad::Holder untagged_;    // the session
   std::uint64_t blocks_made_ = 0;
   std::uint64_t blocks_lost_ = 0;
