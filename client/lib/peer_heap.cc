@@ -117,7 +117,7 @@ bool PeerHeap::with_owner_out(std::uint64_t patience_us, const std::function<voi
   if (closed_) return false;
   const bool out = send_owner_out(patience_us);
   if (out) work(heap_);
-  wanted_.store(0, std::memory_order_release);   // pairs with the acquire in enter
+  wanted_.store(0, std::memory_order_release);   // pairs with the loads of it in enter, enter_slow, bring_to_front
   return out;
 }
 

@@ -34,6 +34,7 @@ class PeerCache {
   // The thread's heap of `pool`, entered; null when it has none in here, or the pool is closed: then there is nothing to leave.
   PeerHeap* enter(std::uint32_t pool) {
     go_inside();
+    // relaxed: empty_of, its partner, is followed by a barrier in this thread, and work of others is seen on the slow way.
     if (front_.load(std::memory_order_relaxed) != pool) [[unlikely]] return enter_slow(pool);
     if (front_heap_ == nullptr) __builtin_unreachable();   // spares the caller's test for it
     return front_heap_;
@@ -152,7 +153,7 @@ class alignas(128) PeerHeap {
   const std::uint64_t span_overhead_;
 
   std::atomic<std::uint32_t> wanted_{0};   // by others
-  std::atomic<bool> used_{false};          // the owner came in front of its cache since the last look
+  std::atomic<bool> used_{false};          // the owner came in front of its cache since the last look; a hint, orders nothing
   const std::uint32_t pool_;
   std::mutex others_;
   PeerCache* owner_ = nullptr;             // under others_: the cache of the thread whose heap it is

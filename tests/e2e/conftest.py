@@ -1,8 +1,13 @@
 """Fixtures: a fresh daemon for each test, and clients of it. A test that took a daemon ends with a drain and exit code 0."""
+import pathlib
+import shutil
+import tempfile
+
 import pytest
 
 from client import Client
 from daemon import Daemon
+from peer import Peer
 
 
 @pytest.fixture
@@ -51,3 +56,36 @@ def client(daemon, connect):
 def shards(client, connect):
     """One client a shard, in order."""
     return [connect(shard.address) for shard in client.topology().shards]
+
+
+@pytest.fixture
+def state():
+    """A state directory on tmpfs."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="arenad-state-", dir="/dev/shm"))
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def peers(daemon):
+    started = []
+
+    def start(arena):
+        started.append(Peer(daemon, arena))
+        return started[-1]
+
+    yield start
+    for peer in started:
+        peer.discard()
+
+
+@pytest.fixture
+def restart(daemon, connect):
+    """Kills the daemon, does something to what it left, starts another; a client of that."""
+    def again(meanwhile=lambda: None):
+        daemon.kill()
+        meanwhile()
+        daemon.start()
+        return connect(daemon.target)
+
+    return again
