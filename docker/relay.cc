@@ -1,11 +1,13 @@
-// arena-relay: blocks from one process to another that shares nothing with it but the daemon's socket directory.
+// arena-relay: blocks from one process to another that shares nothing with it but the daemon's
+// socket directory.
 //
-//   arena-relay produce [DIR] [MIB]   allocates blocks, fills them, hands their refs on; ends when the consumer has read all
-//   arena-relay consume [DIR] [MIB]   takes each block over, checks every word of it, frees it; ends after MIB
-//   arena-relay hold    [DIR] [MIB]   allocates that much and waits to be stopped (or killed)
+//   arena-relay produce [DIR] [MIB]   allocates blocks, fills them, hands their refs on; ends when
+//   the consumer has read all arena-relay consume [DIR] [MIB]   takes each block over, checks every
+//   word of it, frees it; ends after MIB arena-relay hold    [DIR] [MIB]   allocates that much and
+//   waits to be stopped (or killed)
 //
-// DIR is the socket directory, /run/arenad by default; MIB is 1024 by default. Refs travel over a Unix socket that the
-// producer leaves in DIR/clients: a ref is 64 bits, so any channel would do.
+// DIR is the socket directory, /run/arenad by default; MIB is 1024 by default. Refs travel over a
+// Unix socket that the producer leaves in DIR/clients: a ref is 64 bits, so any channel would do.
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,7 +23,7 @@
 #include <thread>
 #include <vector>
 
-#include "client/lib/arenad.h"
+#include "arenad/arenad.h"
 
 namespace {
 
@@ -30,11 +32,12 @@ using arenad::Ref;
 
 constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint64_t kBlockBytes = 64 << 10;
-constexpr std::uint32_t kBatch = 64;                  // blocks whose refs go in one message
-constexpr std::uint64_t kArenaBytes = 64 * kMiB;      // far less than passes through: the producer waits for the consumer
-constexpr std::uint32_t kPatienceMs = 60'000;         // for a partner, and for memory
+constexpr std::uint32_t kBatch = 64;  // blocks whose refs go in one message
+constexpr std::uint64_t kArenaBytes =
+    64 * kMiB;  // far less than passes through: the producer waits for the consumer
+constexpr std::uint32_t kPatienceMs = 60'000;  // for a partner, and for memory
 
-using Batch = std::array<std::uint64_t, kBatch>;      // what one message is
+using Batch = std::array<std::uint64_t, kBatch>;  // what one message is
 
 struct Job {
   std::string directory = "/run/arenad";
@@ -54,13 +57,15 @@ T must(Answer<T> answer, std::string_view what) {
   return std::move(*answer);
 }
 
-// The word at `index` of block number `block`: all words of all blocks differ, so a mixed-up block is found.
+// The word at `index` of block number `block`: all words of all blocks differ, so a mixed-up block
+// is found.
 std::uint64_t word_of(std::uint64_t block, std::uint64_t index) {
   std::uint64_t x = (block << 20 | index) * 0x9E3779B97F4A7C15u;
   return x ^ x >> 29;
 }
 
-// --- the channel for refs: one stream between producer and consumer -----------------------------------------------------
+// --- the channel for refs: one stream between producer and consumer
+// -----------------------------------------------------
 
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
@@ -74,8 +79,9 @@ int accept_consumer(const std::string& path) {
   ::unlink(path.c_str());
   const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const sockaddr_un address = address_of(path);
-  ::umask(0);   // the consumer is another user
-  if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(listener, 1) != 0)
+  ::umask(0);  // the consumer is another user
+  if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(listener, 1) != 0)
     fail("cannot listen at " + path + ": " + std::strerror(errno));
   const timeval patience{kPatienceMs / 1000, 0};
   ::setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -91,7 +97,8 @@ int find_producer(const std::string& path) {
   const sockaddr_un address = address_of(path);
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
   while (::connect(stream, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    if (std::chrono::steady_clock::now() > give_up) fail("no producer at " + path + ": " + std::strerror(errno));
+    if (std::chrono::steady_clock::now() > give_up)
+      fail("no producer at " + path + ": " + std::strerror(errno));
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   return stream;
@@ -109,13 +116,16 @@ void send_all(int stream, const void* data, std::size_t bytes) {
 void receive_all(int stream, void* data, std::size_t bytes) {
   for (auto* p = static_cast<char*>(data); bytes != 0;) {
     const ssize_t n = ::recv(stream, p, bytes, 0);
-    if (n <= 0) fail("the partner is gone" + (n < 0 ? ": " + std::string(std::strerror(errno)) : std::string()));
+    if (n <= 0)
+      fail("the partner is gone" +
+           (n < 0 ? ": " + std::string(std::strerror(errno)) : std::string()));
     p += n;
     bytes -= static_cast<std::size_t>(n);
   }
 }
 
-// --- the three roles ----------------------------------------------------------------------------------------------------
+// --- the three roles
+// ----------------------------------------------------------------------------------------------------
 
 struct Attached {
   Client client;
@@ -123,13 +133,15 @@ struct Attached {
   ArenaHandle arena;
 };
 
-Attached attach(const Job& job, const char* session_name, const std::string& arena, std::uint64_t capacity_bytes) {
+Attached attach(const Job& job, const char* session_name, const std::string& arena,
+                std::uint64_t capacity_bytes) {
   Attached a;
   a.client = must(Client::connect(job.directory, {.wait_ready_ms = kPatienceMs}), "connect");
   ArenaOptions options;
   options.capacity_bytes = capacity_bytes;
   auto created = a.client.create_arena(arena, options);
-  if (!created && created.error().reason != arenad::Error::kArenaExists) fail("create arena: " + created.error().text());
+  if (!created && created.error().reason != arenad::Error::kArenaExists)
+    fail("create arena: " + created.error().text());
   a.session = must(Session::open(a.client, {.name = session_name}), "open session");
   a.arena = must(a.session.attach(arena, AttachMode::kWriter), "attach");
   return a;
@@ -140,20 +152,24 @@ void produce(const Job& job) {
   const int stream = accept_consumer(job.meeting_place());
   std::uint64_t block = 0;
   for (std::uint64_t batch = 0; batch < job.batches(); ++batch) {
-    const auto blocks = must(a.arena.allocate_many(kBlockBytes, kBatch, {.wait_ms = kPatienceMs}), "allocate");
+    const auto blocks =
+        must(a.arena.allocate_many(kBlockBytes, kBatch, {.wait_ms = kPatienceMs}), "allocate");
     Batch refs;
     for (std::uint32_t i = 0; i < kBatch; ++i, ++block) {
-      auto* words = reinterpret_cast<std::uint64_t*>(a.arena.writable_data().data() + blocks[i].offset_bytes);
+      auto* words =
+          reinterpret_cast<std::uint64_t*>(a.arena.writable_data().data() + blocks[i].offset_bytes);
       for (std::uint64_t w = 0; w < kBlockBytes / 8; ++w) words[w] = word_of(block, w);
       refs[i] = blocks[i].ref.value;
     }
     send_all(stream, refs.data(), sizeof refs);
   }
-  std::uint64_t consumed = 0;   // until then the blocks are this session's, and would go with it
+  std::uint64_t consumed = 0;  // until then the blocks are this session's, and would go with it
   receive_all(stream, &consumed, sizeof consumed);
-  if (consumed != block) fail("the consumer read " + std::to_string(consumed) + " blocks of " + std::to_string(block));
+  if (consumed != block)
+    fail("the consumer read " + std::to_string(consumed) + " blocks of " + std::to_string(block));
   must(a.session.close(), "close session");
-  std::cout << "produced " << block << " blocks, " << block * kBlockBytes / kMiB << " MiB" << std::endl;
+  std::cout << "produced " << block << " blocks, " << block * kBlockBytes / kMiB << " MiB"
+            << std::endl;
 }
 
 void consume(const Job& job) {
@@ -166,18 +182,23 @@ void consume(const Job& job) {
     std::vector<Ref> refs;
     for (const std::uint64_t number : numbers) refs.push_back(Ref{number});
     // From here on the producer may die: the blocks are this session's.
-    if (const auto taken = must(a.arena.acquire(refs), "take over"); !taken.all()) fail(taken.errors[0].status.text());
+    if (const auto taken = must(a.arena.acquire(refs), "take over"); !taken.all())
+      fail(taken.errors[0].status.text());
     for (const BlockInfo& info : must(a.arena.describe(refs), "describe")) {
-      const auto* words = reinterpret_cast<const std::uint64_t*>(a.arena.data().data() + info.offset_bytes);
+      const auto* words =
+          reinterpret_cast<const std::uint64_t*>(a.arena.data().data() + info.offset_bytes);
       for (std::uint64_t w = 0; w < kBlockBytes / 8; ++w)
-        if (words[w] != word_of(block, w)) fail("block " + std::to_string(block) + " has a wrong word at " + std::to_string(w));
+        if (words[w] != word_of(block, w))
+          fail("block " + std::to_string(block) + " has a wrong word at " + std::to_string(w));
       ++block;
     }
-    if (const auto freed = must(a.arena.free(refs), "free"); !freed.all()) fail(freed.errors[0].status.text());
+    if (const auto freed = must(a.arena.free(refs), "free"); !freed.all())
+      fail(freed.errors[0].status.text());
   }
   must(a.session.close(), "close session");
   send_all(stream, &block, sizeof block);
-  std::cout << "consumed " << block << " blocks, " << block * kBlockBytes / kMiB << " MiB, every word as written" << std::endl;
+  std::cout << "consumed " << block << " blocks, " << block * kBlockBytes / kMiB
+            << " MiB, every word as written" << std::endl;
 }
 
 void hold(const Job& job) {
@@ -201,12 +222,18 @@ int main(int argc, char** argv) {
   if (argc > 2) job.directory = argv[2];
   if (argc > 3) {
     const std::string_view mib = argv[3];
-    if (std::from_chars(mib.data(), mib.data() + mib.size(), job.bytes).ptr != mib.data() + mib.size() || job.bytes == 0)
+    if (std::from_chars(mib.data(), mib.data() + mib.size(), job.bytes).ptr !=
+            mib.data() + mib.size() ||
+        job.bytes == 0)
       fail("not a number of MiB: " + std::string(mib));
     job.bytes *= kMiB;
   }
-  if (role == "produce") produce(job);
-  else if (role == "consume") consume(job);
-  else if (role == "hold") hold(job);
-  else fail("say what to do: arena-relay produce|consume|hold [DIR] [MIB]");
+  if (role == "produce")
+    produce(job);
+  else if (role == "consume")
+    consume(job);
+  else if (role == "hold")
+    hold(job);
+  else
+    fail("say what to do: arena-relay produce|consume|hold [DIR] [MIB]");
 }

@@ -18,22 +18,27 @@ using client::Client;
 using nlohmann::json;
 
 void print_arenas(const std::vector<ArenaInfo>& arenas) {
-  Table table({"NAME", ">ID", ">CAPACITY", ">COMMITTED", ">HELD", ">BLOCKS", ">SESSIONS", "UID:GID", "MODE", "OPTIONS"});
+  Table table({"NAME", ">ID", ">CAPACITY", ">COMMITTED", ">HELD", ">BLOCKS", ">SESSIONS", "UID:GID",
+               "MODE", "OPTIONS"});
   for (const ArenaInfo& a : arenas) {
     std::string options;
     if (a.holder_only) options += "holder-only ";
     if (a.canary) options += "canary ";
     if (a.quarantined) options += "QUARANTINED: " + a.quarantine_reason;
-    table.add({a.name, std::to_string(a.id), human_bytes(a.capacity_bytes), human_bytes(a.committed_bytes), human_bytes(a.held_bytes),
+    table.add({a.name, std::to_string(a.id), human_bytes(a.capacity_bytes),
+               human_bytes(a.committed_bytes), human_bytes(a.held_bytes),
                std::to_string(a.held_blocks), std::to_string(a.sessions),
-               std::to_string(a.access.uid) + ":" + std::to_string(a.access.gid), octal(a.access.mode), options});
+               std::to_string(a.access.uid) + ":" + std::to_string(a.access.gid),
+               octal(a.access.mode), options});
   }
   table.print(std::cout);
 }
 
 void print_arena(const ArenaInfo& arena, bool as_json) {
-  if (as_json) std::cout << to_json(arena).dump(2) << '\n';
-  else print_arenas({arena});
+  if (as_json)
+    std::cout << to_json(arena).dump(2) << '\n';
+  else
+    print_arenas({arena});
 }
 
 // "0660" as a number; empty text means it is right.
@@ -45,7 +50,8 @@ std::string parse_mode(const std::string& text, std::uint32_t& mode) {
   } catch (const std::exception&) {
     used = 0;
   }
-  if (used != text.size() || text.empty() || value == 0 || value > 0777) return "not an octal mode between 0001 and 0777, e.g. 0660";
+  if (used != text.size() || text.empty() || value == 0 || value > 0777)
+    return "not an octal mode between 0001 and 0777, e.g. 0660";
   mode = static_cast<std::uint32_t>(value);
   return {};
 }
@@ -59,21 +65,28 @@ void add_create(CLI::App& arena, Invocation& invocation) {
   args->options.access = {::geteuid(), ::getegid(), 0660};
   auto* create = arena.add_subcommand("create", "Create an arena and show it");
   create->add_option("name", args->name, "[A-Za-z0-9._-], 1 to 64 characters")->required();
-  create->add_option("-c,--capacity", args->options.capacity_bytes,
-                     "Bytes, or with a unit: 64M, 64MiB and 64MB are all 64 * 1024 * 1024. Rounded up to 2 MiB; committed as it is used")
+  create
+      ->add_option("-c,--capacity", args->options.capacity_bytes,
+                   "Bytes, or with a unit: 64M, 64MiB and 64MB are all 64 * 1024 * 1024. Rounded "
+                   "up to 2 MiB; committed as it is used")
       ->required()
       ->transform(CLI::AsSizeValue(false));
-  create->add_flag("--holder-only", args->options.holder_only, "Only the holder may free a block; others take it over first");
-  create->add_flag("--canary", args->options.canary, "Guard bytes around each block, checked when it is freed (24 bytes a block)");
-  auto* uid = create->add_option("--uid", args->options.access.uid, "Owner; default: yours, when --gid or --mode is given");
-  auto* gid = create->add_option("--gid", args->options.access.gid, "Group; default: yours, when --uid or --mode is given");
+  create->add_flag("--holder-only", args->options.holder_only,
+                   "Only the holder may free a block; others take it over first");
+  create->add_flag("--canary", args->options.canary,
+                   "Guard bytes around each block, checked when it is freed (24 bytes a block)");
+  auto* uid = create->add_option("--uid", args->options.access.uid,
+                                 "Owner; default: yours, when --gid or --mode is given");
+  auto* gid = create->add_option("--gid", args->options.access.gid,
+                                 "Group; default: yours, when --uid or --mode is given");
   auto* mode = create->add_option_function<std::string>(
       "--mode",
       [args](const std::string& text) {
         if (const std::string wrong = parse_mode(text, args->options.access.mode); !wrong.empty())
           throw CLI::ValidationError("--mode", wrong);
       },
-      "Who may attach, octal as of a file: r = reader, w = writer; default 0660 when --uid or --gid is given. "
+      "Who may attach, octal as of a file: r = reader, w = writer; default 0660 when --uid or "
+      "--gid is given. "
       "With none of the three: the daemon's user and group, 0666");
   create->callback([args, uid, gid, mode, &invocation] {
     args->options.set_access = uid->count() + gid->count() + mode->count() > 0;
@@ -92,14 +105,19 @@ void add_delete(CLI::App& arena, Invocation& invocation) {
     bool force = false;
   };
   auto args = std::make_shared<Args>();
-  auto* remove = arena.add_subcommand("delete", "Delete an arena; its memory goes back when the last mapping of it ends");
+  auto* remove = arena.add_subcommand(
+      "delete", "Delete an arena; its memory goes back when the last mapping of it ends");
   remove->add_option("name", args->name, "Arena")->required();
-  remove->add_flag("-f,--force", args->force, "Even when sessions are attached: end their attachments first");
+  remove->add_flag("-f,--force", args->force,
+                   "Even when sessions are attached: end their attachments first");
   remove->callback([args, &invocation] {
     invocation.action = [args, &invocation](const Client& client) -> Answer<int> {
-      if (const auto status = client.delete_arena(args->name, args->force); !status.ok()) return status;
-      if (invocation.json) std::cout << json{{"deleted", args->name}}.dump(2) << '\n';
-      else std::cout << "deleted " << args->name << '\n';
+      if (const auto status = client.delete_arena(args->name, args->force); !status.ok())
+        return status;
+      if (invocation.json)
+        std::cout << json{{"deleted", args->name}}.dump(2) << '\n';
+      else
+        std::cout << "deleted " << args->name << '\n';
       return kExitOk;
     };
   });

@@ -1,6 +1,7 @@
 // The subcommands of arenactl.
 //
-// Purpose: each add_* function puts its subcommands into the command line; the one that was named leaves its action in
+// Purpose: each add_* function puts its subcommands into the command line; the one that was named
+// leaves its action in
 //   Invocation, which main runs once the daemon is reached.
 // Invariants: an action prints its whole answer to stdout, or gives a Status and prints nothing.
 // Threads: one. Crash: the daemon's own affair; no command leaves anything half done.
@@ -9,7 +10,7 @@
 #include <functional>
 #include <string>
 
-#include "client/lib/arenad.h"
+#include "arenad/arenad.h"
 
 namespace CLI {
 class App;
@@ -24,14 +25,14 @@ inline constexpr int kExitUsage = 2;
 inline constexpr int kExitNotExact = 3;
 
 struct Invocation {
-  std::string socket;   // empty: $ARENAD_SOCKET, else /run/arenad
+  std::string socket;  // empty: $ARENAD_SOCKET, else /run/arenad
   bool json = false;
   std::uint32_t timeout_ms = 10'000;
   // What was asked for. The value is the exit code.
   std::function<client::Answer<int>(const client::Client&)> action;
 };
 
-void add_arena_commands(CLI::App& app, Invocation& invocation);   // arena create/list/get/delete
-void add_admin_commands(CLI::App& app, Invocation& invocation);   // all others
+void add_arena_commands(CLI::App& app, Invocation& invocation);  // arena create/list/get/delete
+void add_admin_commands(CLI::App& app, Invocation& invocation);  // all others
 
 }  // namespace arenad::ctl

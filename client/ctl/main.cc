@@ -14,7 +14,8 @@ using namespace arenad::ctl;
 int refuse(const client::Status& status, bool as_json) {
   if (as_json) {
     const char* reason = status.reason == Error::kNone ? "" : error_name(status.reason);
-    const nlohmann::json error{{"code", client::code_name(status.code)}, {"reason", reason}, {"message", status.message}};
+    const nlohmann::json error{
+        {"code", client::code_name(status.code)}, {"reason", reason}, {"message", status.message}};
     std::cerr << nlohmann::json{{"error", error}}.dump(2) << '\n';
   } else {
     std::cerr << "arenactl: " << status.text() << '\n';
@@ -32,15 +33,19 @@ int main(int argc, char** argv) {
   std::string output = "table";
   CLI::App app{"Look at and steer an arenad daemon."};
   app.footer(
-      "Exit codes: 0 ok; 1 the daemon refused or does not answer (message and reason on stderr); 2 usage; 3 an audit was not exact.\n"
+      "Exit codes: 0 ok; 1 the daemon refused or does not answer (message and reason on stderr); 2 "
+      "usage; 3 an audit was not exact.\n"
       "Sizes are shown in powers of 1024; -o json has exact numbers, in bytes and milliseconds.");
   app.require_subcommand(1);
-  app.fallthrough();   // so that -o and --socket may also stand behind the subcommand
+  app.fallthrough();  // so that -o and --socket may also stand behind the subcommand
   app.add_option("-s,--socket,--socket-dir", invocation.socket,
-                 "The daemon's socket directory, a socket file, or a gRPC target (127.0.0.1:7470); default /run/arenad")
+                 "The daemon's socket directory, a socket file, or a gRPC target (127.0.0.1:7470); "
+                 "default /run/arenad")
       ->envname("ARENAD_SOCKET");
-  app.add_option("-o,--output", output, "table or json; default table")->check(CLI::IsMember({"table", "json"}));
-  app.add_option("--timeout-ms", invocation.timeout_ms, "Of each call, milliseconds; default 10000")->check(CLI::Range(1, 3'600'000));
+  app.add_option("-o,--output", output, "table or json; default table")
+      ->check(CLI::IsMember({"table", "json"}));
+  app.add_option("--timeout-ms", invocation.timeout_ms, "Of each call, milliseconds; default 10000")
+      ->check(CLI::Range(1, 3'600'000));
   add_arena_commands(app, invocation);
   add_admin_commands(app, invocation);
   try {
@@ -50,7 +55,8 @@ int main(int argc, char** argv) {
   }
   invocation.json = output == "json";
 
-  const auto connected = client::Client::connect(invocation.socket, {.call_timeout_ms = invocation.timeout_ms});
+  const auto connected =
+      client::Client::connect(invocation.socket, {.call_timeout_ms = invocation.timeout_ms});
   if (!connected) return refuse(connected.error(), invocation.json);
   const auto done = invocation.action(*connected);
   if (!done) return refuse(done.error(), invocation.json);

@@ -25,10 +25,14 @@ std::string human_bytes(std::uint64_t bytes) {
 std::string human_duration(std::uint64_t ms) {
   std::array<char, 48> text;
   const unsigned long long s = ms / 1000;
-  if (ms < 10'000) std::snprintf(text.data(), text.size(), "%llu ms", static_cast<unsigned long long>(ms));
-  else if (s < 600) std::snprintf(text.data(), text.size(), "%llu s", s);
-  else if (s < 36'000) std::snprintf(text.data(), text.size(), "%llu min", s / 60);
-  else std::snprintf(text.data(), text.size(), "%llu h %02llu min", s / 3600, s / 60 % 60);
+  if (ms < 10'000)
+    std::snprintf(text.data(), text.size(), "%llu ms", static_cast<unsigned long long>(ms));
+  else if (s < 600)
+    std::snprintf(text.data(), text.size(), "%llu s", s);
+  else if (s < 36'000)
+    std::snprintf(text.data(), text.size(), "%llu min", s / 60);
+  else
+    std::snprintf(text.data(), text.size(), "%llu h %02llu min", s / 3600, s / 60 % 60);
   return text.data();
 }
 

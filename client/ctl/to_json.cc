@@ -24,18 +24,19 @@ const char* mode_name(client::AttachMode mode) {
 }
 
 json to_json(const client::ArenaInfo& a) {
-  return {{"id", a.id},
-          {"name", a.name},
-          {"capacity_bytes", a.capacity_bytes},
-          {"holder_only", a.holder_only},
-          {"canary", a.canary},
-          {"access", {{"uid", a.access.uid}, {"gid", a.access.gid}, {"mode", octal(a.access.mode)}}},
-          {"committed_bytes", a.committed_bytes},
-          {"held_bytes", a.held_bytes},
-          {"held_blocks", a.held_blocks},
-          {"sessions", a.sessions},
-          {"quarantined", a.quarantined},
-          {"quarantine_reason", a.quarantine_reason}};
+  return {
+      {"id", a.id},
+      {"name", a.name},
+      {"capacity_bytes", a.capacity_bytes},
+      {"holder_only", a.holder_only},
+      {"canary", a.canary},
+      {"access", {{"uid", a.access.uid}, {"gid", a.access.gid}, {"mode", octal(a.access.mode)}}},
+      {"committed_bytes", a.committed_bytes},
+      {"held_bytes", a.held_bytes},
+      {"held_blocks", a.held_blocks},
+      {"sessions", a.sessions},
+      {"quarantined", a.quarantined},
+      {"quarantine_reason", a.quarantine_reason}};
 }
 
 json to_json(const client::SlabUsage& r) {
@@ -59,16 +60,24 @@ json to_json(const client::SlabUsage& r) {
 json to_json(const client::Holders& holders) {
   json rows = json::array();
   for (const auto& h : holders.rows)
-    rows.push_back({{"session", h.session}, {"session_name", h.session_name}, {"tag", h.tag}, {"blocks", h.blocks}, {"bytes", h.bytes}});
-  return {{"holders", rows}, {"total_blocks", holders.total_blocks}, {"total_bytes", holders.total_bytes}};
+    rows.push_back({{"session", h.session},
+                    {"session_name", h.session_name},
+                    {"tag", h.tag},
+                    {"blocks", h.blocks},
+                    {"bytes", h.bytes}});
+  return {{"holders", rows},
+          {"total_blocks", holders.total_blocks},
+          {"total_bytes", holders.total_bytes}};
 }
 
 json to_json(const client::SessionInfo& s) {
   json attachments = json::array();
   for (const auto& a : s.attachments)
-    attachments.push_back(
-        {{"arena", a.arena}, {"mode", mode_name(a.mode)}, {"held_blocks", a.held_blocks}, {"held_bytes", a.held_bytes},
-         {"leased_bytes", a.leased_bytes}});
+    attachments.push_back({{"arena", a.arena},
+                           {"mode", mode_name(a.mode)},
+                           {"held_blocks", a.held_blocks},
+                           {"held_bytes", a.held_bytes},
+                           {"leased_bytes", a.leased_bytes}});
   return {{"id", s.id},
           {"name", s.name},
           {"pid", s.pid},
@@ -107,7 +116,10 @@ json to_json(const client::AuditReport& report) {
 }
 
 json to_json(const client::Tunable& t) {
-  return {{"name", t.name}, {"value", t.value}, {"default_value", t.default_value}, {"description", t.description}};
+  return {{"name", t.name},
+          {"value", t.value},
+          {"default_value", t.default_value},
+          {"description", t.description}};
 }
 
 json to_json(const client::Stats& stats) {
@@ -154,13 +166,11 @@ json to_json(const client::Stats& stats) {
 
 json to_json(const client::Topology& t) {
   json shards = json::array();
-  for (const auto& s : t.shards) shards.push_back({{"index", s.index}, {"address", s.address}, {"cpu", s.cpu}});
-  return {{"version", t.version},
-          {"common_address", t.common_address},
-          {"handoff_path", t.handoff_path},
-          {"shards", shards},
-          {"build_type", t.build_type},
-          {"p0_batch_refill_built", t.p0_batch_refill_built},
+  for (const auto& s : t.shards)
+    shards.push_back({{"index", s.index}, {"address", s.address}, {"cpu", s.cpu}});
+  return {{"version", t.version},           {"common_address", t.common_address},
+          {"handoff_path", t.handoff_path}, {"shards", shards},
+          {"build_type", t.build_type},     {"p0_batch_refill_built", t.p0_batch_refill_built},
           {"uptime_ms", t.uptime_ms}};
 }
 

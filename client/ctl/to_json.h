@@ -7,7 +7,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "client/lib/arenad.h"
+#include "arenad/arenad.h"
 
 namespace arenad::ctl {
 

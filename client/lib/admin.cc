@@ -1,4 +1,4 @@
-#include "client/lib/admin.h"
+#include "arenad/admin.h"
 
 #include "client/lib/client_state.h"
 
@@ -84,13 +84,15 @@ SessionInfo from_wire(const v1::SessionInfo& w) {
                    .limit_bytes = w.limit_bytes(),
                    .attachments = {}};
   for (const v1::Attachment& a : w.attachments())
-    info.attachments.push_back({a.arena(), static_cast<AttachMode>(a.mode()), a.held_blocks(), a.held_bytes(), a.leased_bytes()});
+    info.attachments.push_back({a.arena(), static_cast<AttachMode>(a.mode()), a.held_blocks(),
+                                a.held_bytes(), a.leased_bytes()});
   return info;
 }
 
 std::vector<Tunable> from_wire(const v1::Tunables& w) {
   std::vector<Tunable> all;
-  for (const v1::Tunable& t : w.tunables()) all.push_back({t.name(), t.value(), t.default_value(), t.description()});
+  for (const v1::Tunable& t : w.tunables())
+    all.push_back({t.name(), t.value(), t.default_value(), t.description()});
   return all;
 }
 
@@ -103,7 +105,9 @@ Answer<std::vector<SessionInfo>> Admin::sessions() const {
   v1::ListSessionsRequest request;
   do {
     v1::ListSessionsResponse page;
-    if (Status s = state.call(state.sessions(), &v1::Sessions::Stub::ListSessions, request, page); !s.ok()) return s;
+    if (Status s = state.call(state.sessions(), &v1::Sessions::Stub::ListSessions, request, page);
+        !s.ok())
+      return s;
     for (const v1::SessionInfo& session : page.sessions()) all.push_back(from_wire(session));
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
@@ -116,7 +120,8 @@ Answer<Stats> Admin::stats(std::string_view arena) const {
   v1::GetStatsRequest request;
   request.set_arena(std::string(arena));
   v1::Stats w;
-  if (Status s = state.call(state.admin(), &v1::Admin::Stub::GetStats, request, w); !s.ok()) return s;
+  if (Status s = state.call(state.admin(), &v1::Admin::Stub::GetStats, request, w); !s.ok())
+    return s;
   Stats stats{.shards = {},
               .arenas = w.arenas(),
               .sessions = w.sessions(),
@@ -138,7 +143,9 @@ Answer<std::vector<SlabUsage>> Admin::slab_info(std::string_view arena) const {
   v1::GetSlabInfoRequest request;
   request.set_arena(std::string(arena));
   v1::GetSlabInfoResponse response;
-  if (Status s = state.call(state.admin(), &v1::Admin::Stub::GetSlabInfo, request, response); !s.ok()) return s;
+  if (Status s = state.call(state.admin(), &v1::Admin::Stub::GetSlabInfo, request, response);
+      !s.ok())
+    return s;
   std::vector<SlabUsage> rows;
   for (const v1::SlabInfoRow& row : response.rows()) rows.push_back(from_wire(row));
   return rows;
@@ -151,10 +158,12 @@ Answer<Holders> Admin::holders(std::string_view arena, std::uint32_t limit) cons
   request.set_arena(std::string(arena));
   request.set_limit(limit);
   v1::ListHoldersResponse w;
-  if (Status s = state.call(state.admin(), &v1::Admin::Stub::ListHolders, request, w); !s.ok()) return s;
+  if (Status s = state.call(state.admin(), &v1::Admin::Stub::ListHolders, request, w); !s.ok())
+    return s;
   Holders holders{.rows = {}, .total_blocks = w.total_blocks(), .total_bytes = w.total_bytes()};
   for (const v1::HolderRow& row : w.holders())
-    holders.rows.push_back({row.session(), row.session_name(), row.tag(), row.blocks(), row.bytes()});
+    holders.rows.push_back(
+        {row.session(), row.session_name(), row.tag(), row.blocks(), row.bytes()});
   return holders;
 }
 
@@ -177,17 +186,22 @@ Answer<std::vector<Tunable>> Admin::tunables() const {
   if (!client_.state_) return not_attached();
   ClientState& state = *client_.state_;
   v1::Tunables w;
-  if (Status s = state.call(state.admin(), &v1::Admin::Stub::GetTunables, v1::GetTunablesRequest(), w); !s.ok()) return s;
+  if (Status s =
+          state.call(state.admin(), &v1::Admin::Stub::GetTunables, v1::GetTunablesRequest(), w);
+      !s.ok())
+    return s;
   return from_wire(w);
 }
 
-Answer<std::vector<Tunable>> Admin::set_tunables(const std::vector<std::pair<std::string, std::string>>& values) const {
+Answer<std::vector<Tunable>> Admin::set_tunables(
+    const std::vector<std::pair<std::string, std::string>>& values) const {
   if (!client_.state_) return not_attached();
   ClientState& state = *client_.state_;
   v1::SetTunablesRequest request;
   for (const auto& [name, value] : values) (*request.mutable_values())[name] = value;
   v1::Tunables w;
-  if (Status s = state.call(state.admin(), &v1::Admin::Stub::SetTunables, request, w); !s.ok()) return s;
+  if (Status s = state.call(state.admin(), &v1::Admin::Stub::SetTunables, request, w); !s.ok())
+    return s;
   return from_wire(w);
 }
 

@@ -1,4 +1,4 @@
-#include "client/lib/arena_handle.h"
+#include "arenad/arena_handle.h"
 
 #include <algorithm>
 #include <string>
@@ -24,7 +24,8 @@ ArenaHandle::ArenaHandle(std::shared_ptr<Attachment> attachment, std::uint32_t s
 namespace {
 
 Status not_one_block(const char* what) {
-  return {Code::kInternal, Error::kInternal, std::string("not one block was ") + what + "; report this as a bug of arenad"};
+  return {Code::kInternal, Error::kInternal,
+          std::string("not one block was ") + what + "; report this as a bug of arenad"};
 }
 
 // What a caller gets who wants no text.
@@ -67,8 +68,11 @@ template <class One>
 Answer<BatchAnswer> each_inside(PeerPool& pool, std::span<const Ref> refs, One one) {
   BatchAnswer answer;
   Status status = pool.for_each_inside(refs.size(), [&](PeerHeap& heap, std::size_t i) {
-    if (const Error error = one(heap, refs[i]); error == Error::kNone) ++answer.done;
-    else answer.errors.push_back({static_cast<std::uint32_t>(i), refs[i], ref_refusal(error, refs[i])});
+    if (const Error error = one(heap, refs[i]); error == Error::kNone)
+      ++answer.done;
+    else
+      answer.errors.push_back(
+          {static_cast<std::uint32_t>(i), refs[i], ref_refusal(error, refs[i])});
   });
   if (!status.ok()) return status;
   return answer;
@@ -77,14 +81,17 @@ Answer<BatchAnswer> each_inside(PeerPool& pool, std::span<const Ref> refs, One o
 // The same through the daemon, in messages of at most kMaxBlocksPerCall.
 template <class Request, class Response, class Fill, class Done>
 Answer<BatchAnswer> each_by_call(const Attachment& attachment, std::uint32_t shard,
-                                 ::grpc::Status (v1::Blocks::Stub::*method)(::grpc::ClientContext*, const Request&, Response*),
+                                 ::grpc::Status (v1::Blocks::Stub::*method)(::grpc::ClientContext*,
+                                                                            const Request&,
+                                                                            Response*),
                                  std::span<const Ref> refs, Fill fill, Done done) {
   if (Status s = attachment.usable(); !s.ok()) return s;
   ClientState& client = *attachment.session->client;
   BatchAnswer answer;
   for (std::size_t first = 0; first < refs.size(); first += kMaxBlocksPerCall) {
     auto request = attachment.request<Request>();
-    set_refs(refs.subspan(first, std::min<std::size_t>(kMaxBlocksPerCall, refs.size() - first)), request);
+    set_refs(refs.subspan(first, std::min<std::size_t>(kMaxBlocksPerCall, refs.size() - first)),
+             request);
     fill(request);
     Response response;
     if (Status s = client.call(client.blocks(shard), method, request, response); !s.ok()) return s;
@@ -95,7 +102,8 @@ Answer<BatchAnswer> each_by_call(const Attachment& attachment, std::uint32_t sha
 
 }  // namespace
 
-Answer<Block> ArenaHandle::allocate_slow(std::uint64_t size_bytes, const AllocateOptions& options) const {
+Answer<Block> ArenaHandle::allocate_slow(std::uint64_t size_bytes,
+                                         const AllocateOptions& options) const {
   if (!attachment_) return not_attached();
   if (PeerPool* const pool = attachment_->pool.get()) {
     AllocatedBlock got;
@@ -108,11 +116,13 @@ Answer<Block> ArenaHandle::allocate_slow(std::uint64_t size_bytes, const Allocat
   return own(blocks->front());
 }
 
-Result<AllocatedBlock, Error> ArenaHandle::try_allocate_slow(std::uint64_t size_bytes, std::uint32_t tag) const {
+Result<AllocatedBlock, Error> ArenaHandle::try_allocate_slow(std::uint64_t size_bytes,
+                                                             std::uint32_t tag) const {
   if (!attachment_) return Error::kNotAttached;
   if (PeerPool* const pool = attachment_->pool.get()) {
     AllocatedBlock got;
-    if (const Status s = pool->allocate(size_bytes, {.tag = tag}, false, got); !s.ok()) return bare(s);
+    if (const Status s = pool->allocate(size_bytes, {.tag = tag}, false, got); !s.ok())
+      return bare(s);
     return got;
   }
   const auto blocks = allocate_many(size_bytes, 1, {.tag = tag});
@@ -132,8 +142,8 @@ Status ArenaHandle::free_slow(Ref ref, Error error) const {
   return free_pool_ != 0 ? ref_refusal(error, ref) : attachment_->free_one(shard_, ref);
 }
 
-Answer<std::vector<AllocatedBlock>> ArenaHandle::allocate_many(std::uint64_t size_bytes, std::uint32_t count,
-                                                               const AllocateOptions& options) const {
+Answer<std::vector<AllocatedBlock>> ArenaHandle::allocate_many(
+    std::uint64_t size_bytes, std::uint32_t count, const AllocateOptions& options) const {
   if (!attachment_) return not_attached();
   if (count == 0 || count > kMaxBlocksPerCall) return bad_count();
   if (attachment_->pool) {
@@ -147,8 +157,8 @@ Answer<std::vector<AllocatedBlock>> ArenaHandle::allocate_many(std::uint64_t siz
   return attachment_->allocate(shard_, request);
 }
 
-Answer<std::vector<AllocatedBlock>> ArenaHandle::allocate_sizes(std::span<const std::uint64_t> sizes_bytes,
-                                                                const AllocateOptions& options) const {
+Answer<std::vector<AllocatedBlock>> ArenaHandle::allocate_sizes(
+    std::span<const std::uint64_t> sizes_bytes, const AllocateOptions& options) const {
   if (!attachment_) return not_attached();
   if (sizes_bytes.empty() || sizes_bytes.size() > kMaxBlocksPerCall) return bad_count();
   if (PeerPool* const pool = attachment_->pool.get()) {
@@ -170,12 +180,14 @@ Answer<std::vector<AllocatedBlock>> ArenaHandle::allocate_sizes(std::span<const 
 Answer<BatchAnswer> ArenaHandle::free(std::span<const Ref> refs) const {
   if (!attachment_) return not_attached();
   if (PeerPool* const pool = attachment_->pool.get())
-    return each_inside(*pool, refs, [pool](PeerHeap& heap, Ref ref) { return pool->free(heap, ref); });
+    return each_inside(*pool, refs,
+                       [pool](PeerHeap& heap, Ref ref) { return pool->free(heap, ref); });
   return attachment_->free(shard_, refs);
 }
 
 void ArenaHandle::flush() const {
-  if (attachment_ && attachment_->pool) (void)attachment_->pool->inside([](PeerHeap& heap) { heap.heap().publish(); });
+  if (attachment_ && attachment_->pool)
+    (void)attachment_->pool->inside([](PeerHeap& heap) { heap.heap().publish(); });
 }
 
 Answer<BatchAnswer> ArenaHandle::acquire(std::span<const Ref> refs, std::uint32_t tag) const {
@@ -188,24 +200,31 @@ Answer<BatchAnswer> ArenaHandle::acquire(std::span<const Ref> refs, std::uint32_
     });
   }
   return each_by_call(
-      *attachment_, shard_, &v1::Blocks::Stub::Acquire, refs, [tag](v1::AcquireRequest& request) { request.set_tag(tag); },
+      *attachment_, shard_, &v1::Blocks::Stub::Acquire, refs,
+      [tag](v1::AcquireRequest& request) { request.set_tag(tag); },
       [](const v1::AcquireResponse& response) { return response.acquired(); });
 }
 
 Answer<BatchAnswer> ArenaHandle::share(std::span<const Ref> refs) const {
   if (!attachment_) return not_attached();
   if (PeerPool* const pool = attachment_->pool.get())
-    return each_inside(*pool, refs, [pool](PeerHeap&, Ref ref) { return pool->arena().share({ref.value}, pool->session()); });
-  return each_by_call(*attachment_, shard_, &v1::Blocks::Stub::Share, refs, [](v1::ShareRequest&) {},
-                      [](const v1::ShareResponse& response) { return response.shared(); });
+    return each_inside(*pool, refs, [pool](PeerHeap&, Ref ref) {
+      return pool->arena().share({ref.value}, pool->session());
+    });
+  return each_by_call(
+      *attachment_, shard_, &v1::Blocks::Stub::Share, refs, [](v1::ShareRequest&) {},
+      [](const v1::ShareResponse& response) { return response.shared(); });
 }
 
 Answer<BatchAnswer> ArenaHandle::release(std::span<const Ref> refs) const {
   if (!attachment_) return not_attached();
   if (PeerPool* const pool = attachment_->pool.get())
-    return each_inside(*pool, refs, [pool](PeerHeap& heap, Ref ref) { return heap.heap().release({ref.value}, pool->session()); });
-  return each_by_call(*attachment_, shard_, &v1::Blocks::Stub::Release, refs, [](v1::ReleaseRequest&) {},
-                      [](const v1::ReleaseResponse& response) { return response.released(); });
+    return each_inside(*pool, refs, [pool](PeerHeap& heap, Ref ref) {
+      return heap.heap().release({ref.value}, pool->session());
+    });
+  return each_by_call(
+      *attachment_, shard_, &v1::Blocks::Stub::Release, refs, [](v1::ReleaseRequest&) {},
+      [](const v1::ReleaseResponse& response) { return response.released(); });
 }
 
 Answer<std::vector<BlockInfo>> ArenaHandle::describe(std::span<const Ref> refs) const {
@@ -219,9 +238,13 @@ Answer<std::vector<BlockInfo>> ArenaHandle::describe(std::span<const Ref> refs) 
   ClientState& client = *attachment_->session->client;
   for (std::size_t first = 0; first < refs.size(); first += kMaxBlocksPerCall) {
     auto request = attachment_->request<v1::DescribeRequest>();
-    set_refs(refs.subspan(first, std::min<std::size_t>(kMaxBlocksPerCall, refs.size() - first)), request);
+    set_refs(refs.subspan(first, std::min<std::size_t>(kMaxBlocksPerCall, refs.size() - first)),
+             request);
     v1::DescribeResponse response;
-    if (Status s = client.call(client.blocks(shard_), &v1::Blocks::Stub::Describe, request, response); !s.ok()) return s;
+    if (Status s =
+            client.call(client.blocks(shard_), &v1::Blocks::Stub::Describe, request, response);
+        !s.ok())
+      return s;
     for (const v1::BlockInfo& info : response.blocks()) infos.push_back(from_wire(info));
   }
   return infos;
@@ -237,7 +260,8 @@ Answer<Block> ArenaHandle::take_in_memory(PeerPool& pool, Ref ref, std::uint32_t
     AllocatedBlock found{};
   } job{pool, ref, tag};
   const Status entered = pool.inside([&job](PeerHeap& heap) {
-    if (const auto before = job.pool.arena().acquire({job.ref.value}, heap.holder(job.tag)); !before) {
+    if (const auto before = job.pool.arena().acquire({job.ref.value}, heap.holder(job.tag));
+        !before) {
       job.error = before.error();
       return;
     }
@@ -247,7 +271,7 @@ Answer<Block> ArenaHandle::take_in_memory(PeerPool& pool, Ref ref, std::uint32_t
   });
   if (!entered.ok()) return entered;
   if (job.error != Error::kNone) return ref_refusal(job.error, ref);
-  Block block = block_of(job.found);   // ours from here on, whatever fails below
+  Block block = block_of(job.found);  // ours from here on, whatever fails below
   if (Status s = attachment_->check(job.found); !s.ok()) return s;
   return block;
 }
@@ -276,20 +300,23 @@ Block ArenaHandle::own(const AllocatedBlock& block) const {
 }
 
 Block ArenaHandle::block_of(const AllocatedBlock& block) const {
-  return Block(Block::Maker(), attachment_.get(), base_ == nullptr ? nullptr : base_ + block.offset_bytes, block.ref, block.offset_bytes,
-               block.usable_bytes, shard_, free_pool_);
+  return Block(Block::Maker(), attachment_.get(),
+               base_ == nullptr ? nullptr : base_ + block.offset_bytes, block.ref,
+               block.offset_bytes, block.usable_bytes, shard_, free_pool_);
 }
 
 Answer<Ref> ArenaHandle::ref_at(const void* address) const {
   if (!attachment_) return not_attached();
   if (Status s = attachment_->usable(); !s.ok()) return s;
   if (!attachment_->pool)
-    return Status{Code::kFailedPrecondition, Error::kModeUnavailable, "only a peer can tell a ref by its address; keep the ref beside it"};
+    return Status{Code::kFailedPrecondition, Error::kModeUnavailable,
+                  "only a peer can tell a ref by its address; keep the ref beside it"};
   const auto offset = static_cast<std::uint64_t>(static_cast<const std::byte*>(address) - base_);
   const auto ref = attachment_->pool->arena().ref_at(offset);
   if (!ref)
-    return Status{static_cast<Code>(error_code(ref.error())), ref.error(),
-                  "no block of this arena starts at that address: " + std::string(error_advice(ref.error()))};
+    return Status{
+        static_cast<Code>(error_code(ref.error())), ref.error(),
+        "no block of this arena starts at that address: " + std::string(error_advice(ref.error()))};
   return *ref;
 }
 
@@ -298,11 +325,15 @@ const ArenaInfo& ArenaHandle::info() const {
   return attachment_ ? attachment_->arena : none;
 }
 
-AttachMode ArenaHandle::mode() const { return attachment_ ? attachment_->mode : AttachMode::kRemote; }
+AttachMode ArenaHandle::mode() const {
+  return attachment_ ? attachment_->mode : AttachMode::kRemote;
+}
 
 std::uint32_t ArenaHandle::shard() const { return shard_; }
 
-std::uint32_t ArenaHandle::session_id() const { return attachment_ ? attachment_->session->key.id() : 0; }
+std::uint32_t ArenaHandle::session_id() const {
+  return attachment_ ? attachment_->session->key.id() : 0;
+}
 
 Answer<ArenaHandle> ArenaHandle::on_shard(std::uint32_t shard) const {
   if (!attachment_) return not_attached();
@@ -319,7 +350,8 @@ std::span<const std::byte> ArenaHandle::data() const {
 
 std::span<const std::byte> ArenaHandle::bytes(const BlockInfo& info) const {
   const std::span<const std::byte> all = data();
-  if (info.offset_bytes > all.size() || info.usable_bytes > all.size() - info.offset_bytes) return {};
+  if (info.offset_bytes > all.size() || info.usable_bytes > all.size() - info.offset_bytes)
+    return {};
   return all.subspan(info.offset_bytes, info.usable_bytes);
 }
 

@@ -1,4 +1,4 @@
-#include "client/lib/block.h"
+#include "arenad/block.h"
 
 #include "client/lib/attachment.h"
 #include "client/lib/convert.h"

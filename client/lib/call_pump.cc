@@ -1,4 +1,4 @@
-#include "client/lib/call_pump.h"
+#include "arenad/call_pump.h"
 
 #include <grpcpp/completion_queue.h>
 #include <grpcpp/support/async_unary_call.h>
@@ -13,7 +13,9 @@ namespace arenad::client {
 class CallPump::Impl {
  public:
   Impl(std::shared_ptr<Attachment> attachment, std::shared_ptr<::grpc::Channel> channel)
-      : attachment_(std::move(attachment)), channel_(std::move(channel)), blocks_(v1::Blocks::NewStub(channel_)) {}
+      : attachment_(std::move(attachment)),
+        channel_(std::move(channel)),
+        blocks_(v1::Blocks::NewStub(channel_)) {}
 
   ~Impl() {
     for (const auto& slot : slots_)
@@ -21,13 +23,14 @@ class CallPump::Impl {
     queue_.Shutdown();
     void* which = nullptr;
     bool ok = false;
-    while (queue_.Next(&which, &ok)) {
-    }
+    while (queue_.Next(&which, &ok)) {}
   }
 
-  void allocate(std::uint64_t tag, std::uint64_t size_bytes, std::uint32_t count, const AllocateOptions& options) {
+  void allocate(std::uint64_t tag, std::uint64_t size_bytes, std::uint32_t count,
+                const AllocateOptions& options) {
     Slot& slot = take(tag, Call::kAllocate, options.wait_ms);
-    v1::AllocateRequest& request = slot.allocate_request;   // a slot's messages keep their memory from call to call
+    v1::AllocateRequest& request =
+        slot.allocate_request;  // a slot's messages keep their memory from call to call
     *request.mutable_session() = attachment_->session->key;
     request.set_arena_id(attachment_->arena.id);
     request.set_size_bytes(size_bytes);
@@ -55,8 +58,10 @@ class CallPump::Impl {
     void* which = nullptr;
     bool ok = false;
     // A deadline of now may block for about a millisecond in gRPC 1.51; the infinite past does not.
-    const gpr_timespec deadline = timeout_ms == 0 ? gpr_inf_past(GPR_CLOCK_MONOTONIC) : deadline_after(timeout_ms);
-    if (queue_.AsyncNext(&which, &ok, deadline) != ::grpc::CompletionQueue::GOT_EVENT) return nullptr;
+    const gpr_timespec deadline =
+        timeout_ms == 0 ? gpr_inf_past(GPR_CLOCK_MONOTONIC) : deadline_after(timeout_ms);
+    if (queue_.AsyncNext(&which, &ok, deadline) != ::grpc::CompletionQueue::GOT_EVENT)
+      return nullptr;
     --in_flight_;
     Slot& slot = *static_cast<Slot*>(which);
     completion_.tag = slot.tag;
@@ -84,7 +89,7 @@ class CallPump::Impl {
   struct Slot {
     std::uint64_t tag = 0;
     Call call = Call::kAllocate;
-    std::optional<::grpc::ClientContext> context;   // gRPC wants a new one for each call
+    std::optional<::grpc::ClientContext> context;  // gRPC wants a new one for each call
     v1::AllocateRequest allocate_request;
     v1::AllocateResponse allocate_response;
     v1::FreeRequest free_request;
@@ -106,7 +111,8 @@ class CallPump::Impl {
     slot.tag = tag;
     slot.call = call;
     slot.context.emplace();
-    slot.context->set_deadline(deadline_after(std::uint64_t{attachment_->session->client->call_timeout_ms()} + extra_ms));
+    slot.context->set_deadline(
+        deadline_after(std::uint64_t{attachment_->session->client->call_timeout_ms()} + extra_ms));
     return slot;
   }
 
@@ -114,7 +120,7 @@ class CallPump::Impl {
   std::shared_ptr<::grpc::Channel> channel_;
   std::unique_ptr<v1::Blocks::Stub> blocks_;
   ::grpc::CompletionQueue queue_;
-  std::vector<std::unique_ptr<Slot>> slots_;   // as many as were ever in flight at once
+  std::vector<std::unique_ptr<Slot>> slots_;  // as many as were ever in flight at once
   std::vector<Slot*> idle_;
   std::size_t in_flight_ = 0;
   Completion completion_;
@@ -124,7 +130,7 @@ CallPump::CallPump() = default;
 CallPump::CallPump(CallPump&&) noexcept = default;
 CallPump& CallPump::operator=(CallPump&&) noexcept = default;
 CallPump::~CallPump() {
-  if (forked()) (void)impl_.release();   // its calls are the parent's
+  if (forked()) (void)impl_.release();  // its calls are the parent's
 }
 
 Answer<CallPump> CallPump::open(const ArenaHandle& arena, const CallPumpOptions& options) {
@@ -132,12 +138,14 @@ Answer<CallPump> CallPump::open(const ArenaHandle& arena, const CallPumpOptions&
   if (Status s = arena.attachment_->usable(); !s.ok()) return s;
   ClientState& client = *arena.attachment_->session->client;
   CallPump pump;
-  pump.impl_ = std::make_unique<Impl>(arena.attachment_,
-                                      options.own_connection ? client.new_channel(arena.shard_) : client.channel(arena.shard_));
+  pump.impl_ = std::make_unique<Impl>(arena.attachment_, options.own_connection
+                                                             ? client.new_channel(arena.shard_)
+                                                             : client.channel(arena.shard_));
   return pump;
 }
 
-void CallPump::allocate(std::uint64_t tag, std::uint64_t size_bytes, std::uint32_t count, const AllocateOptions& options) {
+void CallPump::allocate(std::uint64_t tag, std::uint64_t size_bytes, std::uint32_t count,
+                        const AllocateOptions& options) {
   if (impl_ && !forked()) impl_->allocate(tag, size_bytes, count, options);
 }
 
@@ -145,7 +153,9 @@ void CallPump::free(std::uint64_t tag, std::span<const Ref> refs) {
   if (impl_ && !forked()) impl_->free(tag, refs);
 }
 
-const CallPump::Completion* CallPump::next(std::uint32_t timeout_ms) { return impl_ && !forked() ? impl_->next(timeout_ms) : nullptr; }
+const CallPump::Completion* CallPump::next(std::uint32_t timeout_ms) {
+  return impl_ && !forked() ? impl_->next(timeout_ms) : nullptr;
+}
 
 std::size_t CallPump::in_flight() const { return impl_ ? impl_->in_flight() : 0; }
 

@@ -1,4 +1,4 @@
-#include "client/lib/client.h"
+#include "arenad/client.h"
 
 #include "client/lib/client_state.h"
 
@@ -33,7 +33,9 @@ Answer<ArenaInfo> Client::create_arena(std::string_view name, const ArenaOptions
     request.mutable_access()->set_mode(options.access.mode);
   }
   v1::Arena arena;
-  if (Status s = state_->call(state_->arenas(), &v1::Arenas::Stub::CreateArena, request, arena); !s.ok()) return s;
+  if (Status s = state_->call(state_->arenas(), &v1::Arenas::Stub::CreateArena, request, arena);
+      !s.ok())
+    return s;
   return from_wire(arena);
 }
 
@@ -42,7 +44,9 @@ Answer<ArenaInfo> Client::get_arena(std::string_view name) const {
   v1::GetArenaRequest request;
   request.set_name(std::string(name));
   v1::Arena arena;
-  if (Status s = state_->call(state_->arenas(), &v1::Arenas::Stub::GetArena, request, arena); !s.ok()) return s;
+  if (Status s = state_->call(state_->arenas(), &v1::Arenas::Stub::GetArena, request, arena);
+      !s.ok())
+    return s;
   return from_wire(arena);
 }
 
@@ -52,7 +56,9 @@ Answer<std::vector<ArenaInfo>> Client::list_arenas() const {
   v1::ListArenasRequest request;
   do {
     v1::ListArenasResponse page;
-    if (Status s = state_->call(state_->arenas(), &v1::Arenas::Stub::ListArenas, request, page); !s.ok()) return s;
+    if (Status s = state_->call(state_->arenas(), &v1::Arenas::Stub::ListArenas, request, page);
+        !s.ok())
+      return s;
     for (const v1::Arena& arena : page.arenas()) all.push_back(from_wire(arena));
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
@@ -72,10 +78,14 @@ Status Client::health() const {
   if (!state_) return not_attached();
   ::grpc::health::v1::HealthCheckRequest request;
   ::grpc::health::v1::HealthCheckResponse response;
-  if (Status s = state_->call(state_->health(), &::grpc::health::v1::Health::Stub::Check, request, response); !s.ok()) return s;
+  if (Status s = state_->call(state_->health(), &::grpc::health::v1::Health::Stub::Check, request,
+                              response);
+      !s.ok())
+    return s;
   if (response.status() == ::grpc::health::v1::HealthCheckResponse::SERVING) return {};
   return {Code::kUnavailable, Error::kNone,
-          "the daemon answers but is " + ::grpc::health::v1::HealthCheckResponse::ServingStatus_Name(response.status()) +
+          "the daemon answers but is " +
+              ::grpc::health::v1::HealthCheckResponse::ServingStatus_Name(response.status()) +
               "; it is starting or draining"};
 }
 

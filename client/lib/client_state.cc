@@ -9,15 +9,17 @@
 namespace arenad::client {
 namespace {
 
-constexpr int kMaxAnswerBytes = 64 * 1024 * 1024;   // slab_info of many arenas is larger than gRPC's default of 4 MiB
+constexpr int kMaxAnswerBytes =
+    64 * 1024 * 1024;  // slab_info of many arenas is larger than gRPC's default of 4 MiB
 
 std::shared_ptr<::grpc::Channel> make_channel(const std::string& address) {
   ::grpc::ChannelArguments arguments;
-  // Or all channels of the process to one address would be one connection, whichever Client they belong to.
+  // Or all channels of the process to one address would be one connection, whichever Client they
+  // belong to.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  // A daemon that comes back is on this host: look again soon, not after the second and more that suits a network. (The "minimum"
-  // is how long one attempt may take.)
+  // A daemon that comes back is on this host: look again soon, not after the second and more that
+  // suits a network. (The "minimum" is how long one attempt may take.)
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 250);
@@ -34,14 +36,16 @@ Topology from_wire(const v1::Topology& wire, const Target& target) {
                     .p0_batch_refill_built = wire.p0_batch_refill_built(),
                     .uptime_ms = wire.uptime_ms()};
   for (const v1::ShardInfo& shard : wire.shards())
-    topology.shards.push_back({shard.index(), rebase(target, wire.common_address(), shard.address()), shard.cpu()});
+    topology.shards.push_back(
+        {shard.index(), rebase(target, wire.common_address(), shard.address()), shard.cpu()});
   return topology;
 }
 
 }  // namespace
 
 gpr_timespec deadline_after(std::uint64_t ms) {
-  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(static_cast<std::int64_t>(ms), GPR_TIMESPAN));
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                      gpr_time_from_millis(static_cast<std::int64_t>(ms), GPR_TIMESPAN));
 }
 
 ClientState::ClientState(Target target, const ConnectOptions& options)
@@ -56,27 +60,33 @@ Status ClientState::connect() {
 
   ::grpc::ClientContext context;
   context.set_wait_for_ready(options_.wait_ready_ms > 0);
-  context.set_deadline(deadline_after(options_.wait_ready_ms > 0 ? options_.wait_ready_ms : options_.call_timeout_ms));
+  context.set_deadline(deadline_after(options_.wait_ready_ms > 0 ? options_.wait_ready_ms
+                                                                 : options_.call_timeout_ms));
   v1::Topology wire;
   count_call();
   const Status status = from_grpc(admin_->GetTopology(&context, {}, &wire));
   if (!status.ok()) {
     if (status.code != Code::kUnavailable && status.code != Code::kDeadlineExceeded) return status;
-    return {Code::kUnavailable, status.reason,
-            "no daemon answers at " + target_.grpc_target + " (" + status.message +
-                "); is arenad running, and is this its socket directory (--socket, ARENAD_SOCKET)?"};
+    return {
+        Code::kUnavailable, status.reason,
+        "no daemon answers at " + target_.grpc_target + " (" + status.message +
+            "); is arenad running, and is this its socket directory (--socket, ARENAD_SOCKET)?"};
   }
   topology_ = from_wire(wire, target_);
   if (target_.directory.empty()) {
     const auto channel = make_channel(target_.grpc_target);
-    shards_.push_back({target_.grpc_target, channel, v1::Blocks::NewStub(channel), v1::Heaps::NewStub(channel)});
+    shards_.push_back(
+        {target_.grpc_target, channel, v1::Blocks::NewStub(channel), v1::Heaps::NewStub(channel)});
   } else {
     for (const Shard& shard : topology_.shards) {
-      const auto channel = make_channel(shard.address);   // connects when first used
-      shards_.push_back({shard.address, channel, v1::Blocks::NewStub(channel), v1::Heaps::NewStub(channel)});
+      const auto channel = make_channel(shard.address);  // connects when first used
+      shards_.push_back(
+          {shard.address, channel, v1::Blocks::NewStub(channel), v1::Heaps::NewStub(channel)});
     }
   }
-  if (shards_.empty()) return {Code::kInternal, Error::kInternal, "the daemon names no shards; report this as a bug of arenad"};
+  if (shards_.empty())
+    return {Code::kInternal, Error::kInternal,
+            "the daemon names no shards; report this as a bug of arenad"};
   return options_.shard == kAnyShard ? Status{} : choose_shard(options_.shard).error();
 }
 
@@ -85,14 +95,16 @@ Answer<std::uint32_t> ClientState::choose_shard(std::uint32_t wanted) {
   if (target_.directory.empty()) {
     if (wanted == kAnyShard) return kAnyShard;
     return Status{Code::kFailedPrecondition, Error::kNone,
-                  "shards cannot be chosen over TCP: all calls go to one address. Use the daemon's socket directory"};
+                  "shards cannot be chosen over TCP: all calls go to one address. Use the daemon's "
+                  "socket directory"};
   }
   const auto count = static_cast<std::uint32_t>(shards_.size());
   // relaxed: nothing is published with it, it only spreads.
   if (wanted == kAnyShard) return next_shard_.fetch_add(1, std::memory_order_relaxed) % count;
   if (wanted < count) return wanted;
   return Status{Code::kInvalidArgument, Error::kNone,
-                "there is no shard " + std::to_string(wanted) + "; this daemon has 0.." + std::to_string(count - 1)};
+                "there is no shard " + std::to_string(wanted) + "; this daemon has 0.." +
+                    std::to_string(count - 1)};
 }
 
 std::shared_ptr<::grpc::Channel> ClientState::new_channel(std::uint32_t shard) const {

@@ -30,15 +30,18 @@ Error reason_in(const std::string& details) {
 
 Status from_grpc(const ::grpc::Status& status) {
   if (status.ok()) return {};
-  return {static_cast<Code>(status.error_code()), reason_in(status.error_details()), status.error_message()};
+  return {static_cast<Code>(status.error_code()), reason_in(status.error_details()),
+          status.error_message()};
 }
 
 Status not_attached() {
-  return {Code::kFailedPrecondition, Error::kNone, "this handle is empty: connect, open a session and attach an arena first"};
+  return {Code::kFailedPrecondition, Error::kNone,
+          "this handle is empty: connect, open a session and attach an arena first"};
 }
 
 Status bad_count() {
-  return {Code::kInvalidArgument, Error::kInvalidCount, "a request for no block at all; ask for 1 to 16384"};
+  return {Code::kInvalidArgument, Error::kInvalidCount,
+          "a request for no block at all; ask for 1 to 16384"};
 }
 
 ArenaInfo from_wire(const v1::Arena& arena) {
@@ -72,17 +75,21 @@ BlockInfo from_wire(const v1::BlockInfo& info) {
 
 Status from_wire(const v1::ExchangeError& error) {
   const bool known = error.reason() <= static_cast<int>(kLastError);
-  return {static_cast<Code>(error.code()), known ? static_cast<Error>(error.reason()) : Error::kNone, error.message()};
+  return {static_cast<Code>(error.code()),
+          known ? static_cast<Error>(error.reason()) : Error::kNone, error.message()};
 }
 
 Status append(const v1::AllocateResponse& response, std::vector<AllocatedBlock>& blocks) {
   const int count = response.refs_size();
-  if (response.offsets_size() != count || (response.usable_bytes_size() != count && response.usable_bytes_size() != 1))
-    return {Code::kInternal, Error::kInternal, "the daemon's answer has lists of different lengths; report this as a bug of arenad"};
+  if (response.offsets_size() != count ||
+      (response.usable_bytes_size() != count && response.usable_bytes_size() != 1))
+    return {Code::kInternal, Error::kInternal,
+            "the daemon's answer has lists of different lengths; report this as a bug of arenad"};
   const bool alike = response.usable_bytes_size() == 1;
   blocks.reserve(blocks.size() + static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i)
-    blocks.push_back({Ref{response.refs(i)}, response.offsets(i), response.usable_bytes(alike ? 0 : i)});
+    blocks.push_back(
+        {Ref{response.refs(i)}, response.offsets(i), response.usable_bytes(alike ? 0 : i)});
   return {};
 }
 

@@ -1,6 +1,8 @@
-// Between arenad.v1 messages and this library's values. Private: includes protobuf and gRPC headers.
+// Between arenad.v1 messages and this library's values. Private: includes protobuf and gRPC
+// headers.
 //
-// Purpose: one place where wire and values meet. Invariants: what comes from the wire is checked for shape (counts that must
+// Purpose: one place where wire and values meet. Invariants: what comes from the wire is checked
+// for shape (counts that must
 //   agree) before it becomes a value.
 // Threads: pure functions. Crash: nothing is shared.
 #pragma once
@@ -11,16 +13,16 @@
 #include <span>
 #include <vector>
 
+#include "arenad/types.h"
 #include "arenad/v1/arenas.pb.h"
 #include "arenad/v1/blocks.pb.h"
-#include "client/lib/types.h"
 
 namespace arenad::client {
 
 // The reason is read from google.rpc.ErrorInfo in the details.
 Status from_grpc(const ::grpc::Status& status);
-Status not_attached();   // of a default-constructed handle, client or session
-Status bad_count();      // a request for no block at all
+Status not_attached();  // of a default-constructed handle, client or session
+Status bad_count();     // a request for no block at all
 
 ArenaInfo from_wire(const v1::Arena& arena);
 BlockInfo from_wire(const v1::BlockInfo& info);
@@ -29,16 +31,18 @@ Status from_wire(const v1::ExchangeError& error);
 // Appends the blocks; INTERNAL when the lists do not fit together.
 Status append(const v1::AllocateResponse& response, std::vector<AllocatedBlock>& blocks);
 
-// For FreeResponse (freed) and AcquireResponse (acquired). Adds to `answer`, whose errors refer to a list of which this was the
-// part from `first_index` on.
+// For FreeResponse (freed) and AcquireResponse (acquired). Adds to `answer`, whose errors refer to
+// a list of which this was the part from `first_index` on.
 template <class Response>
-void append(const Response& response, std::uint64_t done, std::uint32_t first_index, BatchAnswer& answer) {
+void append(const Response& response, std::uint64_t done, std::uint32_t first_index,
+            BatchAnswer& answer) {
   answer.done += done;
   for (const v1::RefError& e : response.errors()) {
     const bool known = e.reason() <= static_cast<int>(kLastError);
     answer.errors.push_back({first_index + e.index(),
                              Ref{e.ref()},
-                             {static_cast<Code>(e.code()), known ? static_cast<Error>(e.reason()) : Error::kNone, e.message()}});
+                             {static_cast<Code>(e.code()),
+                              known ? static_cast<Error>(e.reason()) : Error::kNone, e.message()}});
   }
 }
 

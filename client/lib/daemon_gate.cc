@@ -7,23 +7,29 @@ namespace {
 
 constexpr auto kPause = std::chrono::milliseconds(20);
 
-bool final(SessionStanding s) { return s == SessionStanding::kLost || s == SessionStanding::kClosed; }
+bool final(SessionStanding s) {
+  return s == SessionStanding::kLost || s == SessionStanding::kClosed;
+}
 
 }  // namespace
 
 Status lost_status() {
   return {Code::kUnauthenticated, Error::kUnknownSession,
-          "the daemon was restarted without this session: open a new one (with a state directory it would have been kept)"};
+          "the daemon was restarted without this session: open a new one (with a state directory "
+          "it would have been kept)"};
 }
 
 Status closed_status() {
-  return {Code::kUnauthenticated, Error::kUnknownSession, "the session is closed, and all it held was given back; open another one"};
+  return {Code::kUnauthenticated, Error::kUnknownSession,
+          "the session is closed, and all it held was given back; open another one"};
 }
 
 void DaemonGate::set(SessionStanding standing) {
   {
     const std::lock_guard lock(mutex_);
-    if (standing_ == SessionStanding::kClosed || (standing_ == SessionStanding::kLost && !final(standing))) return;
+    if (standing_ == SessionStanding::kClosed ||
+        (standing_ == SessionStanding::kLost && !final(standing)))
+      return;
     standing_.store(standing, std::memory_order_relaxed);
   }
   changed_.notify_all();
@@ -31,13 +37,15 @@ void DaemonGate::set(SessionStanding standing) {
 
 Status DaemonGate::enter(Clock::time_point deadline) {
   std::unique_lock lock(mutex_);
-  const bool in_time = changed_.wait_until(
-      lock, deadline, [&] { return final(standing_) || (standing_ == SessionStanding::kConnected && !exclusive_); });
+  const bool in_time = changed_.wait_until(lock, deadline, [&] {
+    return final(standing_) || (standing_ == SessionStanding::kConnected && !exclusive_);
+  });
   if (standing_ == SessionStanding::kLost) return lost_status();
   if (standing_ == SessionStanding::kClosed) return closed_status();
   if (!in_time)
     return {Code::kUnavailable, Error::kNone,
-            "the daemon is away and did not come back in time; what this session holds is still its own. Try again, or free some blocks"};
+            "the daemon is away and did not come back in time; what this session holds is still "
+            "its own. Try again, or free some blocks"};
   ++inside_;
   return {};
 }
@@ -53,7 +61,8 @@ void DaemonGate::leave() {
 void DaemonGate::pause(Clock::time_point deadline) {
   std::unique_lock lock(mutex_);
   const SessionStanding before = standing_;
-  changed_.wait_until(lock, std::min(deadline, Clock::now() + kPause), [&] { return standing_ != before; });
+  changed_.wait_until(lock, std::min(deadline, Clock::now() + kPause),
+                      [&] { return standing_ != before; });
 }
 
 bool DaemonGate::make_exclusive() {

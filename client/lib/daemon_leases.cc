@@ -5,13 +5,20 @@
 namespace arenad::client {
 namespace {
 
-constexpr std::uint32_t kKeeperCallMs = 2'000;   // the keeper has other things to do than wait for a daemon that stands still
+constexpr std::uint32_t kLeaseThreadCallMs =
+    2'000;  // the lease thread has other things to do than wait for a daemon that stands still
 
 }  // namespace
 
-DaemonLeases::DaemonLeases(std::shared_ptr<ClientState> client, v1::SessionKey key, DaemonGate& gate, std::uint32_t arena_id,
-                           std::uint32_t shard, std::uint32_t units)
-    : client_(std::move(client)), key_(std::move(key)), gate_(gate), arena_id_(arena_id), shard_(shard), leased_(units) {}
+DaemonLeases::DaemonLeases(std::shared_ptr<ClientState> client, v1::SessionKey key,
+                           DaemonGate& gate, std::uint32_t arena_id, std::uint32_t shard,
+                           std::uint32_t units)
+    : client_(std::move(client)),
+      key_(std::move(key)),
+      gate_(gate),
+      arena_id_(arena_id),
+      shard_(shard),
+      leased_(units) {}
 
 template <class Request>
 Request DaemonLeases::request() const {
@@ -22,40 +29,48 @@ Request DaemonLeases::request() const {
 }
 
 template <class Request, class Response, class Account>
-Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::ClientContext*, const Request&, Response*),
-                          const Request& request, Response& response, Patience patience, std::uint32_t extra_ms, Account account) {
-  const bool keeper = patience == Patience::kKeeper;
+Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::ClientContext*,
+                                                                    const Request&, Response*),
+                          const Request& request, Response& response, Patience patience,
+                          std::uint32_t extra_ms, Account account) {
+  const bool lease thread = patience == Patience::kLeaseThread;
   const auto now = DaemonGate::Clock::now();
-  const auto deadline = keeper ? now : now + std::chrono::milliseconds(std::uint64_t{client_->call_timeout_ms()} + extra_ms);
+  const auto deadline =
+      lease thread
+          ? now
+          : now + std::chrono::milliseconds(std::uint64_t{client_->call_timeout_ms()} + extra_ms);
   for (;;) {
     if (Status s = gate_.enter(deadline); !s.ok()) return s;
     response.Clear();
-    const Status status = client_->call_within(client_->heaps(shard_), method, request, response,
-                                               keeper ? kKeeperCallMs : client_->call_timeout_ms() + extra_ms);
+    const Status status = client_->call_within(
+        client_->heaps(shard_), method, request, response,
+        lease thread ? kLeaseThreadCallMs : client_->call_timeout_ms() + extra_ms);
     if (status.ok()) account();
     // An end that is not the daemon's word: it may have leased what this answer would have named.
     const bool unanswered = !status.ok() && status.reason == Error::kNone;
     if (unanswered) unanswered_.store(true, std::memory_order_relaxed);
     gate_.leave();
-    if (!unanswered || status.code != Code::kUnavailable || DaemonGate::Clock::now() >= deadline) return status;
-    gate_.pause(deadline);   // the connection broke: the session finds out, reconnects and resumes
+    if (!unanswered || status.code != Code::kUnavailable || DaemonGate::Clock::now() >= deadline)
+      return status;
+    gate_.pause(deadline);  // the connection broke: the session finds out, reconnects and resumes
   }
 }
 
 Answer<HeapId> DaemonLeases::open_heap() {
   v1::OpenHeapResponse response;
   HeapId id = kNoHeap;
-  const Status status = call(&v1::Heaps::Stub::OpenHeap, request<v1::OpenHeapRequest>(), response, Patience::kThread, 0, [&] {
-    id = {static_cast<std::uint16_t>(response.heap_id())};
-    const std::lock_guard lock(mutex_);
-    heaps_.push_back(response.heap_id());
-  });
+  const Status status = call(&v1::Heaps::Stub::OpenHeap, request<v1::OpenHeapRequest>(), response,
+                             Patience::kThread, 0, [&] {
+                               id = {static_cast<std::uint16_t>(response.heap_id())};
+                               const std::lock_guard lock(mutex_);
+                               heaps_.push_back(response.heap_id());
+                             });
   if (!status.ok()) return status;
   return id;
 }
 
-Status DaemonLeases::lease(HeapId heap, const RunRequest& run, std::uint32_t count, std::uint32_t wait_ms, Patience patience,
-                           std::vector<SlabIndex>& runs) {
+Status DaemonLeases::lease(HeapId heap, const RunRequest& run, std::uint32_t count,
+                           std::uint32_t wait_ms, Patience patience, std::vector<SlabIndex>& runs) {
   auto message = request<v1::LeaseSlabsRequest>();
   message.set_heap_id(heap.value);
   message.set_size_class(run.cls);
@@ -77,7 +92,9 @@ Status DaemonLeases::lease(HeapId heap, const RunRequest& run, std::uint32_t cou
     }
   });
   if (status.ok() && !sound)
-    return {Code::kInternal, Error::kInternal, "the daemon leased nothing, or what is not in the arena; report this as a bug of arenad"};
+    return {
+        Code::kInternal, Error::kInternal,
+        "the daemon leased nothing, or what is not in the arena; report this as a bug of arenad"};
   return status;
 }
 
@@ -91,9 +108,12 @@ void DaemonLeases::give_back(std::span<const SlabIndex> runs) {
     }
   }
   v1::ReturnSlabsResponse response;
-  // Not made again when it fails: the runs are not in the account any more, so the daemon finds them at the next resume.
-  const Status status = call(&v1::Heaps::Stub::ReturnSlabs, message, response, Patience::kKeeper, 0, [] {});
-  if (!status.ok()) unanswered_.store(true, std::memory_order_relaxed);   // a resume under way may have named them
+  // Not made again when it fails: the runs are not in the account any more, so the daemon finds
+  // them at the next resume.
+  const Status status =
+      call(&v1::Heaps::Stub::ReturnSlabs, message, response, Patience::kLeaseThread, 0, [] {});
+  if (!status.ok())
+    unanswered_.store(true, std::memory_order_relaxed);  // a resume under way may have named them
 }
 
 Status DaemonLeases::resume() {
@@ -106,7 +126,8 @@ Status DaemonLeases::resume() {
     for (const std::uint32_t heap : heaps_) message.add_heaps(heap);
   }
   v1::ResumeResponse response;
-  Status status = client_->call(client_->heaps(shard_), &v1::Heaps::Stub::Resume, message, response);
+  Status status =
+      client_->call(client_->heaps(shard_), &v1::Heaps::Stub::Resume, message, response);
   if (!status.ok()) unanswered_.store(true, std::memory_order_relaxed);
   return status;
 }

@@ -1,23 +1,29 @@
-#include "client/lib/exchange.h"
+#include "arenad/exchange.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "client/lib/exchange_stream.h"
+#include "client/lib/exchange_connection.h"
 
 namespace arenad::client {
 
 class Exchange::Impl {
  public:
-  Impl(const ArenaHandle& arena, std::shared_ptr<::grpc::Channel> channel, std::uint32_t max_in_flight)
+  Impl(const ArenaHandle& arena, std::shared_ptr<::grpc::Channel> channel,
+       std::uint32_t max_in_flight)
       : stream(arena.attachment_, std::move(channel)), max_in_flight(std::max(max_in_flight, 1u)) {}
 
-  std::uint32_t timeout_ms() const { return stream.attachment().session->client->call_timeout_ms(); }
+  std::uint32_t timeout_ms() const {
+    return stream.attachment().session->client->call_timeout_ms();
+  }
 
-  // Room for one more request, and the blank to fill in. The key goes with the first request only: it is the default after.
+  // Room for one more request, and the blank to fill in. The key goes with the first request only:
+  // it is the default after.
   template <class Request>
-  Status prepare(Request* (v1::ExchangeRequest::*member)(), Request*& request, std::uint32_t extra_ms = 0) {
-    if (Status s = stream.await_unanswered_below(max_in_flight, timeout_ms() + extra_ms); !s.ok()) return s;
+  Status prepare(Request* (v1::ExchangeRequest::*member)(), Request*& request,
+                 std::uint32_t extra_ms = 0) {
+    if (Status s = stream.await_unanswered_below(max_in_flight, timeout_ms() + extra_ms); !s.ok())
+      return s;
     request = (stream.blank().*member)();
     if (next_id == 1) *request->mutable_session() = stream.attachment().session->key;
     request->set_arena_id(stream.attachment().arena.id);
@@ -29,7 +35,7 @@ class Exchange::Impl {
     return next_id++;
   }
 
-  ExchangeStream stream;
+  ExchangeConnection stream;
   const std::size_t max_in_flight;
   std::uint64_t next_id = 1;
 };
@@ -38,7 +44,7 @@ Exchange::Exchange() = default;
 Exchange::Exchange(Exchange&&) noexcept = default;
 Exchange& Exchange::operator=(Exchange&&) noexcept = default;
 Exchange::~Exchange() {
-  if (forked()) (void)impl_.release();   // its stream is the parent's
+  if (forked()) (void)impl_.release();  // its stream is the parent's
 }
 
 Answer<Exchange> Exchange::open(const ArenaHandle& arena, const ExchangeOptions& options) {
@@ -47,12 +53,15 @@ Answer<Exchange> Exchange::open(const ArenaHandle& arena, const ExchangeOptions&
   ClientState& client = *arena.attachment_->session->client;
   Exchange exchange;
   exchange.impl_ = std::make_unique<Impl>(
-      arena, options.own_connection ? client.new_channel(arena.shard_) : client.channel(arena.shard_), options.max_in_flight);
+      arena,
+      options.own_connection ? client.new_channel(arena.shard_) : client.channel(arena.shard_),
+      options.max_in_flight);
   if (Status s = exchange.impl_->stream.start(client.call_timeout_ms()); !s.ok()) return s;
   return exchange;
 }
 
-Answer<std::uint64_t> Exchange::allocate(std::uint64_t size_bytes, std::uint32_t count, const AllocateOptions& options) {
+Answer<std::uint64_t> Exchange::allocate(std::uint64_t size_bytes, std::uint32_t count,
+                                         const AllocateOptions& options) {
   if (!impl_) return not_attached();
   if (count == 0) return bad_count();
   v1::AllocateRequest* request = nullptr;
@@ -63,7 +72,8 @@ Answer<std::uint64_t> Exchange::allocate(std::uint64_t size_bytes, std::uint32_t
   return impl_->send(ExchangeCall::kAllocate);
 }
 
-Answer<std::uint64_t> Exchange::allocate_sizes(std::span<const std::uint64_t> sizes_bytes, const AllocateOptions& options) {
+Answer<std::uint64_t> Exchange::allocate_sizes(std::span<const std::uint64_t> sizes_bytes,
+                                               const AllocateOptions& options) {
   if (!impl_) return not_attached();
   if (sizes_bytes.empty()) return bad_count();
   v1::AllocateRequest* request = nullptr;
@@ -128,12 +138,14 @@ namespace {
 Status nothing_may_be_unreceived(std::size_t unreceived) {
   if (unreceived == 0) return {};
   return {Code::kFailedPrecondition, Error::kNone,
-          std::to_string(unreceived) + " replies are not received yet; receive them first, or use a stream of its own"};
+          std::to_string(unreceived) +
+              " replies are not received yet; receive them first, or use a stream of its own"};
 }
 
 }  // namespace
 
-Status Exchange::allocate_batched(std::uint64_t size_bytes, std::size_t count, std::vector<AllocatedBlock>& blocks,
+Status Exchange::allocate_batched(std::uint64_t size_bytes, std::size_t count,
+                                  std::vector<AllocatedBlock>& blocks,
                                   const AllocateOptions& options) {
   if (!impl_) return not_attached();
   if (Status s = nothing_may_be_unreceived(unreceived()); !s.ok()) return s;
@@ -161,7 +173,8 @@ Answer<BatchAnswer> Exchange::free_batched(std::span<const Ref> refs) {
   BatchAnswer answer;
   Status first_failure;
   ExchangeReply reply;
-  std::uint32_t answered = 0;   // replies come in order, so this is where the reply's part of `refs` starts
+  std::uint32_t answered =
+      0;  // replies come in order, so this is where the reply's part of `refs` starts
   for (std::size_t sent = 0; (sent < refs.size() && first_failure.ok()) || unreceived() > 0;) {
     if (sent < refs.size() && first_failure.ok() && unreceived() < impl_->max_in_flight) {
       const auto part = refs.subspan(sent, std::min(kBatchBlocks, refs.size() - sent));

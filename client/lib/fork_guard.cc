@@ -23,7 +23,8 @@ struct PinRegistry {
     detail::is_fork.store(true, std::memory_order_relaxed);
     peer_cache.clear();
     for (Pinned* p = first; p != nullptr; p = p->next_)
-      if (!p->self_) p->self_ = p->weak_from_this().lock();   // no allocation: the count is there already
+      if (!p->self_)
+        p->self_ = p->weak_from_this().lock();  // no allocation: the count is there already
     mutex.unlock();
   }
 
@@ -45,13 +46,15 @@ Pinned::~Pinned() { PinRegistry::remove(this); }
 
 void watch_forks() {
   static const int registered =
-      ::pthread_atfork(PinRegistry::before_fork, PinRegistry::after_fork_in_parent, PinRegistry::after_fork_in_child);
+      ::pthread_atfork(PinRegistry::before_fork, PinRegistry::after_fork_in_parent,
+                       PinRegistry::after_fork_in_child);
   (void)registered;
 }
 
 Status forked_status() {
   return {Code::kFailedPrecondition, Error::kForked,
-          "this process is a fork of one that had connected to arenad, and has none of its threads and mappings; exec a program, or "
+          "this process is a fork of one that had connected to arenad, and has none of its threads "
+          "and mappings; exec a program, or "
           "fork before the first Client::connect"};
 }
 

@@ -13,7 +13,8 @@
 namespace arenad::client {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "handoff frames are little endian and are copied as they are");
+static_assert(std::endian::native == std::endian::little,
+              "handoff frames are little endian and are copied as they are");
 
 constexpr std::array<char, 8> kMagic{'A', 'R', 'N', 'D', 'H', 'N', 'D', '1'};
 constexpr std::size_t kMaxMessageBytes = 64 * 1024;
@@ -28,10 +29,10 @@ static_assert(sizeof(Request) == 32);
 
 struct Header {
   std::array<char, 8> magic;
-  std::uint32_t status;      // canonical code
-  std::uint32_t reason;      // arenad.v1.Reason
+  std::uint32_t status;  // canonical code
+  std::uint32_t reason;  // arenad.v1.Reason
   std::uint32_t fd_count;
-  std::uint32_t mode;        // AttachMode
+  std::uint32_t mode;  // AttachMode
   std::uint64_t data_bytes;
   std::uint64_t control_bytes;
   std::uint32_t arena_id;
@@ -43,12 +44,14 @@ static_assert(sizeof(Header) == 64);
 Status unreachable(const std::string& path, const std::string& what) {
   return {Code::kUnavailable, Error::kNone,
           "handoff socket " + path + ": " + what +
-              "; reader, writer and peer need it in this process's file system (mount the daemon's socket directory), or attach as remote"};
+              "; reader, writer and peer need it in this process's file system (mount the daemon's "
+              "socket directory), or attach as remote"};
 }
 
 Status nonsense(const std::string& path, const char* what) {
   return {Code::kInternal, Error::kInternal,
-          "the answer on handoff socket " + path + " is not one of arenad's: " + what + "; are daemon and client of one version?"};
+          "the answer on handoff socket " + path + " is not one of arenad's: " + what +
+              "; are daemon and client of one version?"};
 }
 
 // Reads until `bytes` are there; false at the end of the stream, an error, or the socket's timeout.
@@ -83,52 +86,67 @@ bool read_header(int fd, Header& header, UniqueFd& data, UniqueFd& control_file)
     for (std::size_t i = 0; i < count; ++i) {
       int each = -1;
       std::memcpy(&each, CMSG_DATA(c) + i * sizeof(int), sizeof each);
-      UniqueFd owned(each);   // one that is not asked for is closed again
-      if (!data) data = std::move(owned);
-      else if (!control_file) control_file = std::move(owned);
+      UniqueFd owned(each);  // one that is not asked for is closed again
+      if (!data)
+        data = std::move(owned);
+      else if (!control_file)
+        control_file = std::move(owned);
     }
   }
-  return read_all(fd, reinterpret_cast<char*>(&header) + got, sizeof header - static_cast<std::size_t>(got));
+  return read_all(fd, reinterpret_cast<char*>(&header) + got,
+                  sizeof header - static_cast<std::size_t>(got));
 }
 
 }  // namespace
 
-Answer<HandedOver> hand_over(const std::string& path, std::string_view token, std::uint32_t timeout_ms) {
+Answer<HandedOver> hand_over(const std::string& path, std::string_view token,
+                             std::uint32_t timeout_ms) {
   Request request;
-  if (token.size() != request.token.size()) return nonsense(path, "its token does not have 16 bytes");
+  if (token.size() != request.token.size())
+    return nonsense(path, "its token does not have 16 bytes");
   std::copy(token.begin(), token.end(), request.token.begin());
 
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path)
-    return unreachable(path, "the path must have 1 to " + std::to_string(sizeof address.sun_path - 1) + " bytes");
+    return unreachable(
+        path, "the path must have 1 to " + std::to_string(sizeof address.sun_path - 1) + " bytes");
   std::copy(path.begin(), path.end(), address.sun_path);
 
   const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const timeval timeout{.tv_sec = timeout_ms / 1000, .tv_usec = static_cast<suseconds_t>(timeout_ms % 1000) * 1000};
-  if (!socket || ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) != 0 ||
+  const timeval timeout{.tv_sec = timeout_ms / 1000,
+                        .tv_usec = static_cast<suseconds_t>(timeout_ms % 1000) * 1000};
+  if (!socket ||
+      ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) != 0 ||
       ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) != 0 ||
       ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return unreachable(path, std::strerror(errno));
-  // MSG_NOSIGNAL: a daemon that goes away here is an error to the caller, not a SIGPIPE to the process.
+  // MSG_NOSIGNAL: a daemon that goes away here is an error to the caller, not a SIGPIPE to the
+  // process.
   if (::send(socket.get(), &request, sizeof request, MSG_NOSIGNAL) != sizeof request)
     return unreachable(path, std::strerror(errno));
 
   Header header{};
   HandedOver answer;
-  if (!read_header(socket.get(), header, answer.data, answer.control)) return unreachable(path, "no answer: the daemon closed it, or said nothing for " + std::to_string(timeout_ms) + " ms");
+  if (!read_header(socket.get(), header, answer.data, answer.control))
+    return unreachable(path, "no answer: the daemon closed it, or said nothing for " +
+                                 std::to_string(timeout_ms) + " ms");
   if (header.magic != kMagic) return nonsense(path, "wrong magic");
   if (header.message_bytes > kMaxMessageBytes) return nonsense(path, "a message too long");
   std::string text(header.message_bytes, '\0');
-  if (!read_all(socket.get(), text.data(), text.size())) return unreachable(path, "the answer was cut short");
+  if (!read_all(socket.get(), text.data(), text.size()))
+    return unreachable(path, "the answer was cut short");
   if (header.status != 0) {
     const bool known = header.reason <= static_cast<std::uint32_t>(kLastError);
     return Status{header.status <= 16 ? static_cast<Code>(header.status) : Code::kUnknown,
                   known ? static_cast<Error>(header.reason) : Error::kNone, std::move(text)};
   }
-  const std::uint32_t count = static_cast<std::uint32_t>(static_cast<bool>(answer.data)) + static_cast<bool>(answer.control);
+  const std::uint32_t count = static_cast<std::uint32_t>(static_cast<bool>(answer.data)) +
+                              static_cast<bool>(answer.control);
   if (header.fd_count != count)
-    return nonsense(path, "the descriptors do not match their count (is this process out of file descriptors?)");
+    return nonsense(
+        path,
+        "the descriptors do not match their count (is this process out of file descriptors?)");
   answer.data_bytes = header.data_bytes;
   answer.control_bytes = header.control_bytes;
   answer.arena_id = header.arena_id;

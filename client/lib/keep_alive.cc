@@ -16,27 +16,34 @@ Status KeepAlive::start(ClientState& client, const v1::SessionKey& key, Listener
   std::promise<Status> confirmed;
   std::future<Status> confirmation = confirmed.get_future();
   try {
-    thread_ = std::thread([this, &client, key, &listener, confirmed = std::move(confirmed)]() mutable {
-      run(client, std::move(key), listener, std::move(confirmed));
-    });
+    thread_ =
+        std::thread([this, &client, key, &listener, confirmed = std::move(confirmed)]() mutable {
+          run(client, std::move(key), listener, std::move(confirmed));
+        });
   } catch (const std::system_error& error) {
     return {Code::kResourceExhausted, Error::kNone,
-            std::string("no thread for the KeepAlive stream: ") + error.what() + "; raise the limit of threads (ulimit -u)"};
+            std::string("no thread for the KeepAlive stream: ") + error.what() +
+                "; raise the limit of threads (ulimit -u)"};
   }
-  if (confirmation.wait_for(std::chrono::milliseconds(client.call_timeout_ms())) == std::future_status::timeout) cancel();
+  if (confirmation.wait_for(std::chrono::milliseconds(client.call_timeout_ms())) ==
+      std::future_status::timeout)
+    cancel();
   Status status = confirmation.get();
   if (!status.ok()) stop();
   return status;
 }
 
-void KeepAlive::run(ClientState& client, v1::SessionKey key, Listener& listener, std::promise<Status> confirmed) {
+void KeepAlive::run(ClientState& client, v1::SessionKey key, Listener& listener,
+                    std::promise<Status> confirmed) {
   for (;;) {
     v1::KeepAliveEvent event;
     Status status;
     if (!open(client, key, event)) {
-      if (!stream_) return;   // stopping
+      if (!stream_) return;  // stopping
       status = from_grpc(stream_->Finish());
-      if (status.ok()) status = {Code::kUnavailable, Error::kNone, "the daemon ended the KeepAlive stream without a word"};
+      if (status.ok())
+        status = {Code::kUnavailable, Error::kNone,
+                  "the daemon ended the KeepAlive stream without a word"};
     } else if (!first_) {
       status = listener.back();
       if (!status.ok()) {
@@ -66,7 +73,7 @@ bool KeepAlive::open(ClientState& client, const v1::SessionKey& key, v1::KeepAli
     stream_.reset();
     if (stopping_) return false;
     context_ = std::make_unique<::grpc::ClientContext>();
-    context_->set_wait_for_ready(!first_);   // the first time somebody waits for the answer
+    context_->set_wait_for_ready(!first_);  // the first time somebody waits for the answer
   }
   stream_ = client.sessions().KeepAlive(context_.get());
   v1::KeepAliveRequest request;

@@ -7,19 +7,19 @@
 namespace arenad::client {
 namespace {
 
-constexpr std::uint64_t kMostAheadBytes = 8 << 20;    // per class
-constexpr std::uint64_t kSurplusUnits = kUnitsPerSuperslab;   // so much goes back at once
+constexpr std::uint64_t kMostAheadBytes = 8 << 20;           // per class
+constexpr std::uint64_t kSurplusUnits = kUnitsPerSuperslab;  // so much goes back at once
 constexpr std::uint32_t kTicksPerReturn = 5;
-constexpr std::size_t kRunsPerReturn = 4096;          // in one call; the daemon takes 16384
+constexpr std::size_t kRunsPerReturn = 4096;  // in one call; the daemon takes 16384
 
 }  // namespace
 
-LeaseStock::LeaseStock(const Geometry& geometry, std::uint32_t unit_count, std::unique_ptr<LeaseCalls> calls,
-                       std::function<void()> wake_keeper)
+LeaseStock::LeaseStock(const Geometry& geometry, std::uint32_t unit_count,
+                       std::unique_ptr<LeaseCalls> calls, std::function<void()> wake_lease_thread)
     : geometry_(geometry),
       unit_count_(unit_count),
       calls_(std::move(calls)),
-      wake_keeper_(std::move(wake_keeper)),
+      wake_lease_thread_(std::move(wake_lease_thread)),
       class_of_run_(unit_count) {}
 
 std::uint32_t LeaseStock::most_ahead(std::uint32_t units) const {
@@ -50,7 +50,7 @@ Result<SlabIndex> LeaseStock::take(const RunRequest& request) {
     run = pop(c);
     low = c.runs.size() < c.target / 2 && !c.fetching && !std::exchange(woken_, true);
   }
-  if (low) wake_keeper_();
+  if (low) wake_lease_thread_();
   return run;
 }
 
@@ -65,7 +65,7 @@ void LeaseStock::give_back(SlabIndex run, std::uint32_t units) {
   {
     const std::lock_guard lock(mutex_);
     const std::uint8_t what = class_of_run_[run.value];
-    if (what == 0) return;   // was the daemon's already
+    if (what == 0) return;  // was the daemon's already
     if (what == kSpanRun || classes_[what - 1].runs.size() >= most_ahead(units)) {
       add_surplus(run, units);
     } else {
@@ -74,7 +74,7 @@ void LeaseStock::give_back(SlabIndex run, std::uint32_t units) {
     }
     wake = surplus_units_ >= kSurplusUnits && !std::exchange(woken_, true);
   }
-  if (wake) wake_keeper_();
+  if (wake) wake_lease_thread_();
 }
 
 // runs[from..] into the stock, so that they are taken in their order.
@@ -82,12 +82,16 @@ void LeaseStock::put(ClassStock& c, const std::vector<SlabIndex>& runs, std::siz
   for (std::size_t i = runs.size(); i > from; --i) c.runs.push_back(runs[i - 1]);
 }
 
-Answer<SlabIndex> LeaseStock::lease_one(HeapId heap, const RunRequest& request, std::uint32_t wait_ms) {
+Answer<SlabIndex> LeaseStock::lease_one(HeapId heap, const RunRequest& request,
+                                        std::uint32_t wait_ms) {
   std::vector<SlabIndex> runs;
-  if (Status s = calls_->lease(heap, request, 1, wait_ms, LeaseCalls::Patience::kThread, runs); !s.ok()) return s;
+  if (Status s = calls_->lease(heap, request, 1, wait_ms, LeaseCalls::Patience::kThread, runs);
+      !s.ok())
+    return s;
   const std::lock_guard lock(mutex_);
   for (const SlabIndex run : runs)
-    class_of_run_[run.value] = request.kind == SlabKind::kSpan ? kSpanRun : static_cast<std::uint8_t>(request.cls + 1);
+    class_of_run_[run.value] =
+        request.kind == SlabKind::kSpan ? kSpanRun : static_cast<std::uint8_t>(request.cls + 1);
   return runs.front();
 }
 
@@ -109,7 +113,8 @@ Answer<SlabIndex> LeaseStock::fetch(HeapId heap, const RunRequest& request, std:
   {
     const std::lock_guard lock(mutex_);
     c.fetching = false;
-    for (const SlabIndex run : runs) class_of_run_[run.value] = static_cast<std::uint8_t>(request.cls + 1);
+    for (const SlabIndex run : runs)
+      class_of_run_[run.value] = static_cast<std::uint8_t>(request.cls + 1);
     if (status.ok()) {
       put(c, runs, 1);
       ++c.grown;
@@ -138,13 +143,17 @@ void LeaseStock::fill_ahead(HeapId heap) {
       c.fetching = true;
     }
     std::vector<SlabIndex> runs;
-    const RunRequest request{SlabKind::kSlab, static_cast<std::uint8_t>(cls), sc.slab_units, sc.capacity};
-    const Status status = calls_->lease(heap, request, count, 0, LeaseCalls::Patience::kKeeper, runs);
+    const RunRequest request{SlabKind::kSlab, static_cast<std::uint8_t>(cls), sc.slab_units,
+                             sc.capacity};
+    const Status status =
+        calls_->lease(heap, request, count, 0, LeaseCalls::Patience::kLeaseThread, runs);
     {
       const std::lock_guard lock(mutex_);
       c.fetching = false;
-      if (!status.ok()) c.target = 0;   // not again before somebody runs dry: asking makes others trim
-      for (const SlabIndex run : runs) class_of_run_[run.value] = static_cast<std::uint8_t>(cls + 1);
+      if (!status.ok())
+        c.target = 0;  // not again before somebody runs dry: asking makes others trim
+      for (const SlabIndex run : runs)
+        class_of_run_[run.value] = static_cast<std::uint8_t>(cls + 1);
       put(c, runs, 0);
     }
     changed_.notify_all();
@@ -172,7 +181,8 @@ void LeaseStock::tick() {
     const auto count = static_cast<std::uint32_t>(c.runs.size());
     // The oldest ones go; those that were given back last are the warm ones.
     const std::uint32_t unneeded = (std::min(c.least, count) + 1) / 2;
-    for (std::uint32_t i = 0; i < unneeded; ++i) add_surplus(c.runs[i], 0);   // the keeper returns it after this
+    for (std::uint32_t i = 0; i < unneeded; ++i)
+      add_surplus(c.runs[i], 0);  // the lease thread returns it after this
     c.runs.erase(c.runs.begin(), c.runs.begin() + unneeded);
     c.least = count - unneeded;
   }
@@ -195,7 +205,9 @@ std::size_t LeaseStock::return_all() {
 
 bool LeaseStock::empty() const {
   const std::lock_guard lock(mutex_);
-  return surplus_.empty() && std::all_of(classes_.begin(), classes_.end(), [](const ClassStock& c) { return c.runs.empty() && c.target == 0; });
+  return surplus_.empty() && std::all_of(classes_.begin(), classes_.end(), [](const ClassStock& c) {
+           return c.runs.empty() && c.target == 0;
+         });
 }
 
 }  // namespace arenad::client

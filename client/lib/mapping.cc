@@ -10,7 +10,9 @@
 namespace arenad::client {
 
 Mapping::Mapping(Mapping&& other) noexcept
-    : base_(std::exchange(other.base_, nullptr)), size_(std::exchange(other.size_, 0)), writable_(other.writable_) {}
+    : base_(std::exchange(other.base_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      writable_(other.writable_) {}
 
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   std::swap(base_, other.base_);
@@ -27,20 +29,23 @@ Answer<Mapping> Mapping::map(int fd, std::uint64_t bytes, bool writable) {
   struct stat file {};
   if (::fstat(fd, &file) != 0 || static_cast<std::uint64_t>(file.st_size) < bytes || bytes == 0)
     return Status{Code::kInternal, Error::kInternal,
-                  "the data file that was handed over has " + std::to_string(file.st_size) + " bytes and should have " +
-                      std::to_string(bytes) + "; report this as a bug of arenad"};
+                  "the data file that was handed over has " + std::to_string(file.st_size) +
+                      " bytes and should have " + std::to_string(bytes) +
+                      "; report this as a bug of arenad"};
   void* base = ::mmap(nullptr, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
   if (base == MAP_FAILED)
     return Status{Code::kResourceExhausted, Error::kNone,
-                  "mapping " + std::to_string(bytes) + " bytes of arena data failed: " + std::strerror(errno) +
+                  "mapping " + std::to_string(bytes) +
+                      " bytes of arena data failed: " + std::strerror(errno) +
                       "; check the limit of address space (ulimit -v) and vm.max_map_count"};
   Mapping mapping;
   mapping.base_ = static_cast<std::byte*>(base);
   mapping.size_ = bytes;
   mapping.writable_ = writable;
   if (::madvise(base, bytes, MADV_DONTFORK) != 0)
-    return Status{Code::kInternal, Error::kNone,
-                  std::string("madvise(MADV_DONTFORK) of arena data failed: ") + std::strerror(errno)};
+    return Status{
+        Code::kInternal, Error::kNone,
+        std::string("madvise(MADV_DONTFORK) of arena data failed: ") + std::strerror(errno)};
   return mapping;
 }
 

@@ -16,14 +16,18 @@ constinit thread_local PeerCache peer_cache;
 
 namespace {
 
-// A full barrier in every thread of this process that runs now. Where the kernel does not offer the expedited one for a
-// process (before 4.14), the slow one for the whole machine does the same.
+// A full barrier in every thread of this process that runs now. Where the kernel does not offer the
+// expedited one for a process (before 4.14), the slow one for the whole machine does the same.
 void barrier_everywhere() {
-  static const bool expedited = ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-  ::syscall(SYS_membarrier, expedited ? MEMBARRIER_CMD_PRIVATE_EXPEDITED : MEMBARRIER_CMD_GLOBAL, 0, 0);
+  static const bool expedited =
+      ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+  ::syscall(SYS_membarrier, expedited ? MEMBARRIER_CMD_PRIVATE_EXPEDITED : MEMBARRIER_CMD_GLOBAL, 0,
+            0);
 }
 
-bool same_run(const RunRequest& a, const RunRequest& b) { return a.kind == b.kind && a.cls == b.cls && a.units == b.units; }
+bool same_run(const RunRequest& a, const RunRequest& b) {
+  return a.kind == b.kind && a.cls == b.cls && a.units == b.units;
+}
 
 }  // namespace
 
@@ -45,13 +49,15 @@ void PeerCache::put(std::uint32_t pool, PeerHeap* heap) {
   bring_to_front(pool, heap);
 }
 
-// Another stores wanted_ and then empties front_; here front_ is stored and then wanted_ loaded. All four are seq_cst: if the other
-// did not find this front_ to empty, this sees its wanted_, and leaves the fast way closed.
+// Another stores wanted_ and then empties front_; here front_ is stored and then wanted_ loaded.
+// All four are seq_cst: if the other did not find this front_ to empty, this sees its wanted_, and
+// leaves the fast way closed.
 void PeerCache::bring_to_front(std::uint32_t pool, PeerHeap* heap) {
   heap->used_.store(true, std::memory_order_relaxed);
   front_heap_ = heap;
   front_.store(pool, std::memory_order_seq_cst);
-  if (heap->wanted_.load(std::memory_order_seq_cst) != 0) front_.store(kNone, std::memory_order_relaxed);
+  if (heap->wanted_.load(std::memory_order_seq_cst) != 0)
+    front_.store(kNone, std::memory_order_relaxed);
 }
 
 void PeerCache::clear() {
@@ -60,14 +66,16 @@ void PeerCache::clear() {
   for (Entry& e : entries_) e = {};
 }
 
-PeerHeap::PeerHeap(arenad::Arena& arena, HeapId id, SessionId session, std::uint32_t pool, std::shared_ptr<LeaseStock> stock)
+PeerHeap::PeerHeap(arenad::Arena& arena, HeapId id, SessionId session, std::uint32_t pool,
+                   std::shared_ptr<LeaseStock> stock)
     : heap_(arena, id, session, source_),
       untagged_(session, 0),
       id_(id),
       data_(arena.data()),
       geometry_(arena.geometry()),
       largest_class_(arena.geometry().largest_class_bytes()),
-      span_overhead_(arena.geometry().layout().header_bytes + arena.geometry().layout().canary_bytes),
+      span_overhead_(arena.geometry().layout().header_bytes +
+                     arena.geometry().layout().canary_bytes),
       pool_(pool),
       stock_(std::move(stock)) {}
 
@@ -101,8 +109,8 @@ bool PeerHeap::enter_slow() {
 bool PeerHeap::send_owner_out(std::uint64_t patience_us) {
   using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + std::chrono::microseconds(patience_us);
-  wanted_.store(1, std::memory_order_seq_cst);   // see bring_to_front
-  if (owner_ == nullptr) return true;            // nobody becomes its owner without others_
+  wanted_.store(1, std::memory_order_seq_cst);  // see bring_to_front
+  if (owner_ == nullptr) return true;           // nobody becomes its owner without others_
   owner_->empty_of(pool_);
   barrier_everywhere();
   while (owner_->inside()) {
@@ -117,7 +125,8 @@ bool PeerHeap::with_owner_out(std::uint64_t patience_us, const std::function<voi
   if (closed_) return false;
   const bool out = send_owner_out(patience_us);
   if (out) work(heap_);
-  wanted_.store(0, std::memory_order_release);   // pairs with the loads of it in enter, enter_slow, bring_to_front
+  wanted_.store(0, std::memory_order_release);  // pairs with the loads of it in enter, enter_slow,
+                                                // bring_to_front
   return out;
 }
 
@@ -159,10 +168,13 @@ Result<SlabIndex> PeerHeap::Source::take(HeapId heap, const RunRequest& request,
     of.missing_ = request;
     return stocked.error();
   }
-  of.heap_.arena().prepare_run(run, heap, request);   // it may have been leased for another heap of the session
+  of.heap_.arena().prepare_run(run, heap,
+                               request);  // it may have been leased for another heap of the session
   return run;
 }
 
-void PeerHeap::Source::give_back(HeapId, SlabIndex first, std::uint32_t units) { of.stock_->give_back(first, units); }
+void PeerHeap::Source::give_back(HeapId, SlabIndex first, std::uint32_t units) {
+  of.stock_->give_back(first, units);
+}
 
 }  // namespace arenad::client

@@ -13,20 +13,23 @@
 namespace arenad::client {
 namespace {
 
-constexpr std::uint64_t kTrimPatienceUs = 5'000;      // an owner is inside for nanoseconds, or its thread does not run
+constexpr std::uint64_t kTrimPatienceUs =
+    5'000;  // an owner is inside for nanoseconds, or its thread does not run
 constexpr std::uint64_t kTickPatienceUs = 1'000;
-constexpr std::uint32_t kQuietTicks = 3;              // the first publishes, the second flushes, the third returns what that left
-constexpr std::size_t kInsideAtOnce = 1024;           // operations before others get a chance to come in
+constexpr std::uint32_t kQuietTicks =
+    3;  // the first publishes, the second flushes, the third returns what that left
+constexpr std::size_t kInsideAtOnce = 1024;  // operations before others get a chance to come in
 
 std::uint32_t next_pool_id() {
   static constinit std::atomic<std::uint32_t> last{0};
   for (;;) {
     const std::uint32_t id = last.fetch_add(1, std::memory_order_relaxed) + 1;
-    if (id != 0 && id != UINT32_MAX) return id;   // no pool, and the empty cache entry
+    if (id != 0 && id != UINT32_MAX) return id;  // no pool, and the empty cache entry
   }
 }
 
-// Whether this thread's ThreadHeaps is gone already: thread_local destructors that run later may still free blocks.
+// Whether this thread's ThreadHeaps is gone already: thread_local destructors that run later may
+// still free blocks.
 constinit thread_local bool thread_is_ending = false;
 
 }  // namespace
@@ -64,16 +67,19 @@ struct ThreadHeaps {
 
 Status ref_refusal(Error error, Ref ref) {
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "ref 0x%016llx: ", static_cast<unsigned long long>(ref.value));
-  return {static_cast<Code>(error_code(error)), error, std::string(text.data()) + error_advice(error)};
+  std::snprintf(text.data(), text.size(),
+                "ref 0x%016llx: ", static_cast<unsigned long long>(ref.value));
+  return {static_cast<Code>(error_code(error)), error,
+          std::string(text.data()) + error_advice(error)};
 }
 
-PeerPool::PeerPool(std::unique_ptr<arenad::Arena> arena, SessionId session, std::unique_ptr<LeaseCalls> calls,
-                   std::function<void()> wake_keeper)
+PeerPool::PeerPool(std::unique_ptr<arenad::Arena> arena, SessionId session,
+                   std::unique_ptr<LeaseCalls> calls, std::function<void()> wake_lease_thread)
     : id_(next_pool_id()),
       session_(session),
       arena_(std::move(arena)),
-      stock_(std::make_shared<LeaseStock>(arena_->geometry(), arena_->unit_count(), std::move(calls), std::move(wake_keeper))) {}
+      stock_(std::make_shared<LeaseStock>(arena_->geometry(), arena_->unit_count(),
+                                          std::move(calls), std::move(wake_lease_thread))) {}
 
 PeerPool::~PeerPool() = default;
 
@@ -136,17 +142,20 @@ Status PeerPool::refusal(Error error, std::uint64_t size, std::uint32_t align) c
   return {static_cast<Code>(error_code(error)), error, text + ": " + error_advice(error)};
 }
 
-Status PeerPool::allocate(std::uint64_t size, const AllocateOptions& options, bool counted, AllocatedBlock& out) {
+Status PeerPool::allocate(std::uint64_t size, const AllocateOptions& options, bool counted,
+                          AllocatedBlock& out) {
   const auto mine = heap_of_thread();
   if (!mine) return mine.error();
   PeerHeap& heap = **mine;
   const arenad::Holder holder(session_, options.tag);
   for (Status refused;;) {
     if (!heap.enter()) return why_closed();
-    // Before it fails a heap looks at all its returned words, pending or not, and gives up what other classes keep.
+    // Before it fails a heap looks at all its returned words, pending or not, and gives up what
+    // other classes keep.
     if (!refused.ok()) heap.heap().trim();
-    const auto got = options.align_bytes == 0 ? heap.heap().allocate(size, holder)
-                                              : heap.heap().allocate_aligned(size, options.align_bytes, holder);
+    const auto got = options.align_bytes == 0
+                         ? heap.heap().allocate(size, holder)
+                         : heap.heap().allocate_aligned(size, options.align_bytes, holder);
     const RunRequest missing = heap.missing();
     if (got.ok() && counted) heap.made_block();
     heap.leave();
@@ -165,13 +174,15 @@ Status PeerPool::allocate(std::uint64_t size, const AllocateOptions& options, bo
 Status PeerPool::supply(PeerHeap& heap, const RunRequest& missing, std::uint32_t wait_ms) {
   auto run = stock_->fetch(heap.id(), missing, wait_ms);
   if (!run && run.error().reason == Error::kQuotaSession) {
-    // What the session has leased and does not use counts too. (In a full arena the daemon asks for it.)
+    // What the session has leased and does not use counts too. (In a full arena the daemon asks for
+    // it.)
     trim();
     run = stock_->fetch(heap.id(), missing, wait_ms);
   }
   if (!run) return run.error();
   if (!heap.enter()) return why_closed();
-  heap.drop_reserve();   // of an allocation that found another way: a span that the stock takes back is not offered again
+  heap.drop_reserve();  // of an allocation that found another way: a span that the stock takes back
+                        // is not offered again
   (void)heap.reserve(missing, *run);
   heap.leave();
   return {};
@@ -182,7 +193,8 @@ Error PeerPool::free(PeerHeap& heap, Ref ref) const {
   return heap.heap().free_checked({ref.value}, session_, session_).error;
 }
 
-Status PeerPool::for_each_inside(std::size_t count, const std::function<void(PeerHeap&, std::size_t)>& work) {
+Status PeerPool::for_each_inside(std::size_t count,
+                                 const std::function<void(PeerHeap&, std::size_t)>& work) {
   const auto mine = heap_of_thread();
   if (!mine) return mine.error();
   PeerHeap& heap = **mine;
@@ -228,7 +240,7 @@ std::int64_t PeerPool::close(const Status& why) {
     why_closed_ = why;
   }
   std::int64_t blocks = 0;
-  for (PeerHeap* const heap : all_heaps()) {   // nothing is added any more
+  for (PeerHeap* const heap : all_heaps()) {  // nothing is added any more
     heap->close();
     blocks += heap->blocks();
   }
@@ -236,7 +248,8 @@ std::int64_t PeerPool::close(const Status& why) {
 }
 
 void PeerPool::trim() {
-  for (PeerHeap* const heap : all_heaps()) heap->with_owner_out(kTrimPatienceUs, [](Heap& h) { h.trim(); });
+  for (PeerHeap* const heap : all_heaps())
+    heap->with_owner_out(kTrimPatienceUs, [](Heap& h) { h.trim(); });
   stock_->return_all();
 }
 
@@ -264,7 +277,8 @@ bool PeerPool::tick() {
       heaps_[i].quiet_ticks = 0;
     }
     busy = busy || quiet <= kQuietTicks;
-    // A thread at work drains and publishes by itself. Whether others freed something of a sleeping one's is read without entering.
+    // A thread at work drains and publishes by itself. Whether others freed something of a sleeping
+    // one's is read without entering.
     if (quiet != 0 && (quiet <= kQuietTicks || heaps[i]->has_pending())) {
       heaps[i]->with_owner_out(kTickPatienceUs, [&](Heap& h) {
         h.idle_tick();

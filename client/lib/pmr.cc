@@ -1,4 +1,4 @@
-#include "client/lib/pmr.h"
+#include "arenad/pmr.h"
 
 #include <algorithm>
 
@@ -11,7 +11,7 @@ std::size_t natural_alignment(std::size_t bytes) { return bytes <= 8 ? 8 : 16; }
 }  // namespace
 
 void* ArenaResource::do_allocate(std::size_t bytes, std::size_t alignment) {
-  const std::size_t size = std::max<std::size_t>(bytes, 1);   // the standard allows 0
+  const std::size_t size = std::max<std::size_t>(bytes, 1);  // the standard allows 0
   std::uint64_t offset_bytes = 0;
   Ref ref;
   if (arena_.writable_data().empty()) throw std::bad_alloc();
@@ -21,7 +21,10 @@ void* ArenaResource::do_allocate(std::size_t bytes, std::size_t alignment) {
     offset_bytes = got->offset_bytes;
     ref = got->ref;
   } else {
-    auto got = arena_.allocate(size, {.align_bytes = static_cast<std::uint32_t>(std::min<std::size_t>(alignment, UINT32_MAX)), .tag = tag_});
+    auto got = arena_.allocate(
+        size,
+        {.align_bytes = static_cast<std::uint32_t>(std::min<std::size_t>(alignment, UINT32_MAX)),
+         .tag = tag_});
     if (!got) throw std::bad_alloc();
     offset_bytes = got->offset_bytes();
     ref = got->release();
@@ -37,10 +40,11 @@ void ArenaResource::do_deallocate(void* address, std::size_t, std::size_t) {
   Ref ref;
   if (arena_.mode() == AttachMode::kPeer) {
     const auto found = arena_.ref_at(address);
-    if (!found) return;   // the session is over: the daemon has it
+    if (!found) return;  // the session is over: the daemon has it
     ref = *found;
   } else {
-    const auto offset = static_cast<std::uint64_t>(static_cast<std::byte*>(address) - arena_.writable_data().data());
+    const auto offset = static_cast<std::uint64_t>(static_cast<std::byte*>(address) -
+                                                   arena_.writable_data().data());
     const std::lock_guard lock(mutex_);
     const auto found = refs_.find(offset);
     if (found == refs_.end()) return;

@@ -1,4 +1,4 @@
-#include "client/lib/session.h"
+#include "arenad/session.h"
 
 #include <utility>
 
@@ -25,13 +25,16 @@ Answer<Session> Session::open(const Client& client, const SessionOptions& option
   request.set_name(options.name);
   request.set_limit_bytes(options.limit_bytes);
   v1::OpenSessionResponse opened;
-  if (Status s = shared.call(shared.sessions(), &v1::Sessions::Stub::OpenSession, request, opened); !s.ok()) return s;
+  if (Status s = shared.call(shared.sessions(), &v1::Sessions::Stub::OpenSession, request, opened);
+      !s.ok())
+    return s;
 
-  Session session;   // from here on closed by its destructor when a step fails
+  Session session;  // from here on closed by its destructor when a step fails
   session.state_ = std::make_shared<SessionState>(client.state_, opened.session());
   if (Status s = session.state_->start(); !s.ok()) return s;
   if (options.bind_to_process) {
-    const auto bound = hand_over(shared.topology().handoff_path, opened.handoff_token(), shared.call_timeout_ms());
+    const auto bound =
+        hand_over(shared.topology().handoff_path, opened.handoff_token(), shared.call_timeout_ms());
     if (!bound) return bound.error();
   }
   return session;
@@ -39,7 +42,8 @@ Answer<Session> Session::open(const Client& client, const SessionOptions& option
 
 std::uint32_t Session::id() const { return state_ ? state_->key.id() : 0; }
 
-Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode, const AttachOptions& options) {
+Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode,
+                                    const AttachOptions& options) {
   if (!state_) return not_attached();
   if (Status s = state_->usable(); !s.ok()) return s;
   ClientState& client = *state_->client;
@@ -48,7 +52,8 @@ Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode, con
   if (auto peer = state_->peer(arena)) {
     if (mode == AttachMode::kPeer) return ArenaHandle(std::move(peer), *shard);
     return Status{Code::kFailedPrecondition, Error::kNone,
-                  "this session is a peer of the arena, and its heaps live there; open another session for another mode"};
+                  "this session is a peer of the arena, and its heaps live there; open another "
+                  "session for another mode"};
   }
 
   v1::AttachArenaRequest request;
@@ -56,21 +61,28 @@ Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode, con
   request.set_arena(std::string(arena));
   request.set_mode(static_cast<v1::AttachMode>(mode));
   v1::AttachArenaResponse response;
-  if (Status s = client.call(client.sessions(), &v1::Sessions::Stub::AttachArena, request, response); !s.ok()) return s;
+  if (Status s =
+          client.call(client.sessions(), &v1::Sessions::Stub::AttachArena, request, response);
+      !s.ok())
+    return s;
   const ArenaInfo info = from_wire(response.arena());
-  if (mode == AttachMode::kRemote) return ArenaHandle(std::make_shared<Attachment>(state_, info, mode, Mapping()), *shard);
+  if (mode == AttachMode::kRemote)
+    return ArenaHandle(std::make_shared<Attachment>(state_, info, mode, Mapping()), *shard);
 
-  auto handed = hand_over(client.topology().handoff_path, response.handoff_token(), client.call_timeout_ms());
+  auto handed =
+      hand_over(client.topology().handoff_path, response.handoff_token(), client.call_timeout_ms());
   if (!handed) return handed.error();
   if (!handed->data || (mode == AttachMode::kPeer) != static_cast<bool>(handed->control))
-    return Status{Code::kInternal, Error::kInternal, "the handoff carried the wrong descriptors; report this as a bug of arenad"};
+    return Status{Code::kInternal, Error::kInternal,
+                  "the handoff carried the wrong descriptors; report this as a bug of arenad"};
   if (mode == AttachMode::kPeer) return attach_peer(state_, info, *shard, *handed);
   auto mapped = Mapping::map(handed->data.get(), handed->data_bytes, mode == AttachMode::kWriter);
   if (!mapped) return mapped.error();
   return ArenaHandle(std::make_shared<Attachment>(state_, info, mode, std::move(*mapped)), *shard);
 }
 
-Answer<ArenaHandle> Session::attach_peer(const std::shared_ptr<SessionState>& state, const ArenaInfo& info, std::uint32_t shard,
+Answer<ArenaHandle> Session::attach_peer(const std::shared_ptr<SessionState>& state,
+                                         const ArenaInfo& info, std::uint32_t shard,
                                          HandedOver& handed) {
   const SessionId id{static_cast<std::uint16_t>(state->key.id())};
   auto view = arenad::Arena::attach(handed.data.release(), handed.control.release(), id);
@@ -78,10 +90,11 @@ Answer<ArenaHandle> Session::attach_peer(const std::shared_ptr<SessionState>& st
     const arenad::Failure& failure = view.error();
     return Status{static_cast<Code>(error_code(failure.error)), failure.error, failure.message};
   }
-  auto leases = std::make_unique<DaemonLeases>(state->client, state->key, state->gate, info.id, shard, (*view)->unit_count());
+  auto leases = std::make_unique<DaemonLeases>(state->client, state->key, state->gate, info.id,
+                                               shard, (*view)->unit_count());
   DaemonLeases& kept = *leases;
   auto wake = [weak = std::weak_ptr<Pinned>(state->weak_from_this())] {
-    if (const auto session = weak.lock()) static_cast<SessionState&>(*session).wake_keeper();
+    if (const auto session = weak.lock()) static_cast<SessionState&>(*session).wake_lease_thread();
   };
   auto pool = std::make_shared<PeerPool>(std::move(*view), id, std::move(leases), std::move(wake));
   auto attachment = std::make_shared<Attachment>(state, info, std::move(pool));
@@ -97,7 +110,8 @@ Answer<GivenBack> Session::close() {
   v1::CloseSessionRequest request;
   *request.mutable_session() = state->key;
   v1::CloseSessionResponse response;
-  const Status status = state->client->call(state->client->sessions(), &v1::Sessions::Stub::CloseSession, request, response);
+  const Status status = state->client->call(state->client->sessions(),
+                                            &v1::Sessions::Stub::CloseSession, request, response);
   state->stop();
   if (!status.ok()) return status;
   return GivenBack{response.blocks_given_back(), response.bytes_given_back()};
@@ -107,6 +121,8 @@ bool Session::serving() const { return state_ && state_->serving(); }
 
 bool Session::alive() const { return standing() == SessionStanding::kConnected; }
 
-SessionStanding Session::standing() const { return state_ ? state_->gate.standing() : SessionStanding::kClosed; }
+SessionStanding Session::standing() const {
+  return state_ ? state_->gate.standing() : SessionStanding::kClosed;
+}
 
 }  // namespace arenad::client

@@ -7,7 +7,7 @@
 namespace arenad::client {
 
 SessionState::SessionState(std::shared_ptr<ClientState> client, v1::SessionKey key)
-    : client(std::move(client)), key(std::move(key)), keeper_([this] { mend(); }) {}
+    : client(std::move(client)), key(std::move(key)), lease_thread_([this] { mend(); }) {}
 
 SessionState::~SessionState() = default;
 
@@ -34,7 +34,7 @@ std::shared_ptr<Attachment> SessionState::peer(std::string_view arena) const {
 }
 
 Status SessionState::add_peer(std::shared_ptr<Attachment> attachment, DaemonLeases& leases) {
-  if (Status s = keeper_.add(attachment->pool); !s.ok()) return s;
+  if (Status s = lease_thread_.add(attachment->pool); !s.ok()) return s;
   const std::lock_guard lock(mutex_);
   peers_.push_back({std::move(attachment), &leases});
   return {};
@@ -47,9 +47,9 @@ void SessionState::close_peers(SessionStanding standing) {
 }
 
 void SessionState::stop() {
-  keeper_.stop();
+  lease_thread_.stop();
   keep_alive_.stop();
-  std::vector<Peer> gone;   // they hold the session, too
+  std::vector<Peer> gone;  // they hold the session, too
   const std::lock_guard lock(mutex_);
   gone.swap(peers_);
 }

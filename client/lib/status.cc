@@ -1,6 +1,6 @@
-#include "client/lib/status.h"
+#include "arenad/status.h"
 
-#include "client/lib/types.h"
+#include "arenad/types.h"
 
 namespace arenad::client {
 

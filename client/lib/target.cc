@@ -47,13 +47,16 @@ Target parse_target(std::string_view text) {
   return socket_file(path);
 }
 
-std::string rebase(const Target& target, std::string_view common_address, std::string_view address) {
+std::string rebase(const Target& target, std::string_view common_address,
+                   std::string_view address) {
   if (target.directory.empty()) return std::string(address);
   const std::string_view path = without_scheme(address);
-  if (!path.starts_with('/') || parent(path) != parent(without_scheme(common_address))) return std::string(address);
+  if (!path.starts_with('/') || parent(path) != parent(without_scheme(common_address)))
+    return std::string(address);
   const bool scheme = address.starts_with(kUnix);
   return (scheme ? std::string(kUnix) : std::string()) +
-         (std::filesystem::path(target.directory) / std::filesystem::path(path).filename()).string();
+         (std::filesystem::path(target.directory) / std::filesystem::path(path).filename())
+             .string();
 }
 
 }  // namespace arenad::client

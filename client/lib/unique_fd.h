@@ -24,7 +24,7 @@ class UniqueFd {
   }
 
   int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }   // the caller's to close
+  int release() { return std::exchange(fd_, -1); }  // the caller's to close
   explicit operator bool() const { return fd_ >= 0; }
 
  private:

@@ -1,9 +1,10 @@
-// Histogram: counts of durations in logarithmic buckets with linear steps inside, as HdrHistogram has.
+// Histogram: counts of durations in logarithmic buckets with linear steps inside, as HdrHistogram
+// has.
 //
 // Purpose: p50 .. p99.99 and max of latencies from 1 ns to 18 minutes, each within 1.6 %.
-// Invariants: fixed size, no pointers, zeroed memory is an empty histogram: it may lie in memory that processes share.
-// Threads: one writer; others may read meanwhile (relaxed atomics: a snapshot may be a few counts behind).
-// Crash: counts so far stay readable.
+// Invariants: fixed size, no pointers, zeroed memory is an empty histogram: it may lie in memory
+// that processes share. Threads: one writer; others may read meanwhile (relaxed atomics: a snapshot
+// may be a few counts behind). Crash: counts so far stay readable.
 #pragma once
 
 #include <algorithm>
@@ -16,9 +17,10 @@ namespace arenad::load {
 
 class Histogram {
  public:
-  static constexpr int kStepsLog2 = 6;   // 64 steps per doubling
+  static constexpr int kStepsLog2 = 6;  // 64 steps per doubling
   static constexpr int kMaxLog2 = 40;
-  static constexpr std::size_t kBuckets = static_cast<std::size_t>(kMaxLog2 - kStepsLog2 + 1) << kStepsLog2;
+  static constexpr std::size_t kBuckets = static_cast<std::size_t>(kMaxLog2 - kStepsLog2 + 1)
+                                          << kStepsLog2;
 
   void record(std::uint64_t ns, std::uint64_t times = 1) {
     bump(buckets_[bucket(ns)], times);
@@ -26,7 +28,8 @@ class Histogram {
     if (ns > max_.load(std::memory_order_relaxed)) max_.store(ns, std::memory_order_relaxed);
   }
   void add(const Histogram& o) {
-    for (std::size_t i = 0; i < kBuckets; ++i) bump(buckets_[i], o.buckets_[i].load(std::memory_order_relaxed));
+    for (std::size_t i = 0; i < kBuckets; ++i)
+      bump(buckets_[i], o.buckets_[i].load(std::memory_order_relaxed));
     bump(count_, o.count());
     if (o.max() > max()) max_.store(o.max(), std::memory_order_relaxed);
   }
@@ -52,7 +55,8 @@ class Histogram {
     if (ns < (1u << kStepsLog2)) return ns;
     const int log2 = std::min<int>(static_cast<int>(std::bit_width(ns)) - 1, kMaxLog2 - 1);
     const int shift = log2 - kStepsLog2;
-    const std::uint64_t step = std::min<std::uint64_t>(ns >> shift, (2u << kStepsLog2) - 1) & ((1u << kStepsLog2) - 1);
+    const std::uint64_t step =
+        std::min<std::uint64_t>(ns >> shift, (2u << kStepsLog2) - 1) & ((1u << kStepsLog2) - 1);
     return (static_cast<std::size_t>(shift + 1) << kStepsLog2) + step;
   }
   static std::uint64_t upper(std::size_t i) {

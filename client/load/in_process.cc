@@ -1,7 +1,7 @@
 // Workloads with the allocator embedded: the kernels over one heap a thread.
 #include <memory>
 
-#include "allocator/heap.h"
+#include "allocator/heap/heap.h"
 #include "client/load/kernels/batch.h"
 #include "client/load/kernels/churn.h"
 #include "client/load/kernels/cores.h"
@@ -19,14 +19,16 @@ using Sets = Larson<HeapContext::Handle, kMaxWorkers>;
 }  // namespace
 
 WorkloadResult run_in_process(const Options& options) {
-  auto created = Arena::create({.name = "arena-load", .capacity_bytes = options.capacity_bytes, .max_heaps = kMaxWorkers});
+  auto created = Arena::create(
+      {.name = "arena-load", .capacity_bytes = options.capacity_bytes, .max_heaps = kMaxWorkers});
   if (!created.ok()) throw LoadError(created.error().message);
   Arena& arena = **created;
   const Holder holder{SessionId{1}, 0};
   std::vector<std::unique_ptr<Heap>> heaps;
   std::vector<std::unique_ptr<HeapContext>> contexts;
   for (std::uint32_t i = 0; i < options.clients; ++i) {
-    heaps.push_back(std::make_unique<Heap>(arena, HeapId{static_cast<std::uint16_t>(i)}, SessionId{1}));
+    heaps.push_back(
+        std::make_unique<Heap>(arena, HeapId{static_cast<std::uint16_t>(i)}, SessionId{1}));
     contexts.push_back(std::make_unique<HeapContext>(*heaps.back(), holder));
   }
   auto sets = std::make_unique<Sets>();
@@ -40,7 +42,9 @@ WorkloadResult run_in_process(const Options& options) {
         HeapContext& context = *contexts[i];
         if (options.workload == "larson") {
           if (!wait_for_start(shared, track)) return;
-          watch_body([&](Progress& progress, Stop& end) { sets->run(context, i, options.seed + i, progress, end); }, track, shared.stop, [] {});
+          watch_body([&](Progress& progress,
+                         Stop& end) { sets->run(context, i, options.seed + i, progress, end); },
+                     track, shared.stop, [] {});
           return;
         }
         const auto drive = [&](auto kernel) {
@@ -48,7 +52,8 @@ WorkloadResult run_in_process(const Options& options) {
           kernel.finish();
         };
         if (options.workload == "pair") drive(Pair<HeapContext>(context, options.size_bytes));
-        if (options.workload == "batch") drive(Batch<HeapContext>(context, kBatchBlocks, options.size_bytes));
+        if (options.workload == "batch")
+          drive(Batch<HeapContext>(context, kBatchBlocks, options.size_bytes));
         if (options.workload == "churn") drive(Churn<HeapContext>(context, options.seed + i));
       });
   if (options.workload == "larson") sets->finish(*contexts[0], options.clients);

@@ -6,8 +6,9 @@
 namespace arenad::load {
 
 std::uint64_t now_ns() {
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                        std::chrono::steady_clock::now().time_since_epoch())
+                                        .count());
 }
 
 std::uint32_t shard_of(const Options& options, const client::Client& client, std::uint32_t index) {
@@ -16,14 +17,16 @@ std::uint32_t shard_of(const Options& options, const client::Client& client, std
   return count == 0 ? client::kAnyShard : index % count;
 }
 
-Link Link::open(const Options& options, const std::string& arena, const std::string& name, std::uint32_t index, Track& track) {
+Link Link::open(const Options& options, const std::string& arena, const std::string& name,
+                std::uint32_t index, Track& track) {
   Link link;
   link.client = or_throw(client::Client::connect(options.socket), "connect");
   link.session = or_throw(client::Session::open(link.client, {.name = name}), "open a session");
   track.session.store(link.session.id());
   const client::AttachOptions through{.shard = shard_of(options, link.client, index)};
   if (options.mode == Mode::kPeer) {
-    link.arena = or_throw(link.session.attach(arena, client::AttachMode::kPeer, through), "attach as peer");
+    link.arena =
+        or_throw(link.session.attach(arena, client::AttachMode::kPeer, through), "attach as peer");
     return link;
   }
   auto attached = link.session.attach(arena, client::AttachMode::kWriter, through);
@@ -40,7 +43,8 @@ void Link::close(Track& track) {
 
 BlockIo::BlockIo(const Link& link, Mode mode, std::uint32_t batch, Track& track)
     : link_(link), arena_(link.arena), batch_(batch), track_(track) {
-  if (mode == Mode::kExchange) stream_ = or_throw(client::Exchange::open(arena_, {.own_connection = true}), "open a stream");
+  if (mode == Mode::kExchange)
+    stream_ = or_throw(client::Exchange::open(arena_, {.own_connection = true}), "open a stream");
 }
 
 void BlockIo::timed(std::uint64_t begin_ns) {
@@ -48,7 +52,8 @@ void BlockIo::timed(std::uint64_t begin_ns) {
   link_.count_calls(track_);
 }
 
-void BlockIo::allocate(std::uint64_t size, std::uint32_t count, std::vector<client::AllocatedBlock>& out) {
+void BlockIo::allocate(std::uint64_t size, std::uint32_t count,
+                       std::vector<client::AllocatedBlock>& out) {
   out.clear();
   for (std::uint32_t done = 0; done < count;) {
     const std::uint32_t n = std::min(batch_, count - done);
@@ -67,7 +72,8 @@ void BlockIo::allocate(std::uint64_t size, std::uint32_t count, std::vector<clie
   }
 }
 
-void BlockIo::allocate_sizes(std::span<const std::uint64_t> sizes, std::vector<client::AllocatedBlock>& out) {
+void BlockIo::allocate_sizes(std::span<const std::uint64_t> sizes,
+                             std::vector<client::AllocatedBlock>& out) {
   const std::uint64_t begin = now_ns();
   if (stream_) {
     or_throw(stream_->allocate_sizes(sizes), "allocate");
@@ -100,17 +106,21 @@ void BlockIo::free(std::span<const Ref> refs) {
 }
 
 namespace {
-std::uint64_t stamp_of(std::uint64_t ref, std::uint64_t seed) { return (ref ^ seed) * 0x9e3779b97f4a7c15; }
+std::uint64_t stamp_of(std::uint64_t ref, std::uint64_t seed) {
+  return (ref ^ seed) * 0x9e3779b97f4a7c15;
+}
 }  // namespace
 
-void stamp(const client::ArenaHandle& arena, const client::AllocatedBlock& block, std::uint64_t seed) {
+void stamp(const client::ArenaHandle& arena, const client::AllocatedBlock& block,
+           std::uint64_t seed) {
   const auto data = arena.writable_data();
   if (block.usable_bytes < 8 || block.offset_bytes + 8 > data.size()) return;
   const std::uint64_t value = stamp_of(block.ref.value, seed);
   std::memcpy(data.data() + block.offset_bytes, &value, 8);
 }
 
-bool stamped(const client::ArenaHandle& arena, std::uint64_t ref, std::uint64_t offset, std::uint64_t size, std::uint64_t seed) {
+bool stamped(const client::ArenaHandle& arena, std::uint64_t ref, std::uint64_t offset,
+             std::uint64_t size, std::uint64_t seed) {
   const auto data = arena.data();
   if (data.empty() || size < 8) return true;
   if (offset + 8 > data.size()) return false;

@@ -1,8 +1,9 @@
-// Link: one worker's way to the daemon: connection, session, attached arena; and BlockIo, its calls in one of two ways.
+// Link: one worker's way to the daemon: connection, session, attached arena; and BlockIo, its calls
+// in one of two ways.
 //
-// Invariants: everything here throws LoadError when the daemon refuses; the workers' threads and processes end with its text.
-// Threads: a Link and its BlockIo belong to one thread.
-// Crash: the daemon gives back what the session held.
+// Invariants: everything here throws LoadError when the daemon refuses; the workers' threads and
+// processes end with its text. Threads: a Link and its BlockIo belong to one thread. Crash: the
+// daemon gives back what the session held.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "client/lib/arenad.h"
+#include "arenad/arenad.h"
 #include "client/load/options.h"
 #include "client/load/track.h"
 
@@ -36,11 +37,15 @@ struct Link {
   client::Session session;
   client::ArenaHandle arena;
 
-  // Worker `index` of `options`: connects, opens a session named `name`, attaches as writer (over TCP: as remote), in mode
-  // peer as peer, through the worker's shard, and notes the session in `track`.
-  static Link open(const Options& options, const std::string& arena, const std::string& name, std::uint32_t index, Track& track);
+  // Worker `index` of `options`: connects, opens a session named `name`, attaches as writer (over
+  // TCP: as remote), in mode peer as peer, through the worker's shard, and notes the session in
+  // `track`.
+  static Link open(const Options& options, const std::string& arena, const std::string& name,
+                   std::uint32_t index, Track& track);
   // Notes in `track` how many calls were made so far.
-  void count_calls(Track& track) const { track.calls.store(client.calls_made(), std::memory_order_relaxed); }
+  void count_calls(Track& track) const {
+    track.calls.store(client.calls_made(), std::memory_order_relaxed);
+  }
   // Ends the session; what it still held is a leak and is counted in `track`.
   void close(Track& track);
 };
@@ -54,7 +59,8 @@ class BlockIo {
 
   // Allocates `count` blocks into `out` (replaced), in messages of `batch` blocks.
   void allocate(std::uint64_t size, std::uint32_t count, std::vector<client::AllocatedBlock>& out);
-  void allocate_sizes(std::span<const std::uint64_t> sizes, std::vector<client::AllocatedBlock>& out);
+  void allocate_sizes(std::span<const std::uint64_t> sizes,
+                      std::vector<client::AllocatedBlock>& out);
   // Frees all; a ref that is refused fails the worker.
   void free(std::span<const Ref> refs);
 
@@ -70,8 +76,11 @@ class BlockIo {
 
 std::uint64_t now_ns();
 
-// Writes / checks a stamp in a block's first 8 bytes, where the arena is mapped and the block is large enough.
-void stamp(const client::ArenaHandle& arena, const client::AllocatedBlock& block, std::uint64_t seed);
-bool stamped(const client::ArenaHandle& arena, std::uint64_t ref, std::uint64_t offset, std::uint64_t size, std::uint64_t seed);
+// Writes / checks a stamp in a block's first 8 bytes, where the arena is mapped and the block is
+// large enough.
+void stamp(const client::ArenaHandle& arena, const client::AllocatedBlock& block,
+           std::uint64_t seed);
+bool stamped(const client::ArenaHandle& arena, std::uint64_t ref, std::uint64_t offset,
+             std::uint64_t size, std::uint64_t seed);
 
 }  // namespace arenad::load

@@ -27,13 +27,17 @@ struct Unmap {
 
 int make_rings() {
   const int fd = ::memfd_create("arena-load-rings", MFD_CLOEXEC);
-  if (fd < 0 || ::ftruncate(fd, sizeof(PeerRings)) != 0) throw LoadError(std::string("memory for the rings: ") + std::strerror(errno));
+  if (fd < 0 || ::ftruncate(fd, sizeof(PeerRings)) != 0)
+    throw LoadError(std::string("memory for the rings: ") + std::strerror(errno));
   return fd;
 }
 
-void run_peer_process(const Options& options, const Link& link, const PeerRole& role, int rings_fd, Track& track, Shared& shared) {
-  void* mapped = ::mmap(nullptr, sizeof(PeerRings), PROT_READ | PROT_WRITE, MAP_SHARED, rings_fd, 0);
-  if (mapped == MAP_FAILED) throw LoadError(std::string("mapping the rings: ") + std::strerror(errno));
+void run_peer_process(const Options& options, const Link& link, const PeerRole& role, int rings_fd,
+                      Track& track, Shared& shared) {
+  void* mapped =
+      ::mmap(nullptr, sizeof(PeerRings), PROT_READ | PROT_WRITE, MAP_SHARED, rings_fd, 0);
+  if (mapped == MAP_FAILED)
+    throw LoadError(std::string("mapping the rings: ") + std::strerror(errno));
   const std::unique_ptr<PeerRings, Unmap> shared_rings(static_cast<PeerRings*>(mapped));
   auto& rings = shared_rings->rings;
   const std::vector<int> cores = allowed_cores();
@@ -43,16 +47,20 @@ void run_peer_process(const Options& options, const Link& link, const PeerRole& 
     pin_to_core(cores[role.index % cores.size()]);
     PeerContext context(link.arena);
     if (role.in_ring >= 0 && role.out_ring >= 0)
-      exchange_blocks(context, rings[role.out_ring], rings[role.in_ring], progress, end, options.size_bytes);
-    else if (role.out_ring >= 0) produce(context, rings[role.out_ring], end, options.size_bytes);
-    else consume(context, rings[role.in_ring], progress);
+      exchange_blocks(context, rings[role.out_ring], rings[role.in_ring], progress, end,
+                      options.size_bytes);
+    else if (role.out_ring >= 0)
+      produce(context, rings[role.out_ring], end, options.size_bytes);
+    else
+      consume(context, rings[role.in_ring], progress);
   };
   watch_body(body, track, shared.stop, [&] { link.count_calls(track); });
 
   shared_rings->ended.fetch_add(1, std::memory_order_acq_rel);
   const auto deadline = std::chrono::steady_clock::now() + kOthersEndWithin;
   while (shared_rings->ended.load(std::memory_order_acquire) != role.workers) {
-    if (std::chrono::steady_clock::now() > deadline) throw LoadError("the other worker processes did not end within 10 s");
+    if (std::chrono::steady_clock::now() > deadline)
+      throw LoadError("the other worker processes did not end within 10 s");
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }

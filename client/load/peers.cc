@@ -1,4 +1,5 @@
-// pair, batch, churn and larson by peers: threads with a session and so a heap each; the kernels over try_allocate and try_free.
+// pair, batch, churn and larson by peers: threads with a session and so a heap each; the kernels
+// over try_allocate and try_free.
 #include <barrier>
 #include <memory>
 
@@ -19,13 +20,22 @@ using Sets = Larson<PeerContext::Handle, kMaxWorkers>;
 // What a worker does between opening its session and closing it.
 class PeerThread {
  public:
-  PeerThread(const Options& options, std::uint32_t index, const Link& link, Track& track, Shared& shared, Sets& sets, std::barrier<>& all)
-      : options_(options), index_(index), link_(link), context_(link.arena), track_(track), shared_(shared), sets_(sets), all_(all) {}
+  PeerThread(const Options& options, std::uint32_t index, const Link& link, Track& track,
+             Shared& shared, Sets& sets, std::barrier<>& all)
+      : options_(options),
+        index_(index),
+        link_(link),
+        context_(link.arena),
+        track_(track),
+        shared_(shared),
+        sets_(sets),
+        all_(all) {}
 
   void run() {
     const std::uint64_t seed = options_.seed + index_;
     if (options_.workload == "pair") drive(Pair<PeerContext>(context_, options_.size_bytes));
-    if (options_.workload == "batch") drive(Batch<PeerContext>(context_, kBatchBlocks, options_.size_bytes));
+    if (options_.workload == "batch")
+      drive(Batch<PeerContext>(context_, kBatchBlocks, options_.size_bytes));
     if (options_.workload == "churn") drive(Churn<PeerContext>(context_, seed));
     if (options_.workload == "larson") larson(seed);
     if (options_.leave_block && index_ == 0) context_.allocate(options_.size_bytes);
@@ -34,16 +44,19 @@ class PeerThread {
  private:
   template <class Kernel>
   void drive(Kernel kernel) {
-    if (wait_for_start(shared_, track_)) drive_rounds(kernel, track_, shared_.stop, [this] { link_.count_calls(track_); });
+    if (wait_for_start(shared_, track_))
+      drive_rounds(kernel, track_, shared_.stop, [this] { link_.count_calls(track_); });
     kernel.finish();
   }
-  // Sets change hands, so one worker fills them, and one frees them when all have ended and none has closed its session.
+  // Sets change hands, so one worker fills them, and one frees them when all have ended and none
+  // has closed its session.
   void larson(std::uint64_t seed) {
     if (index_ == 0) sets_.prepare(context_, options_.clients, options_.seed);
     all_.arrive_and_wait();
     if (wait_for_start(shared_, track_))
-      watch_body([&](Progress& progress, Stop& end) { sets_.run(context_, index_, seed, progress, end); }, track_, shared_.stop,
-                 [this] { link_.count_calls(track_); });
+      watch_body(
+          [&](Progress& progress, Stop& end) { sets_.run(context_, index_, seed, progress, end); },
+          track_, shared_.stop, [this] { link_.count_calls(track_); });
     all_.arrive_and_wait();
     if (index_ == 0) sets_.finish(context_, options_.clients);
     all_.arrive_and_wait();
@@ -65,11 +78,13 @@ WorkloadResult run_peers(const Options& options, const std::string& arena) {
   const auto sets = std::make_unique<Sets>();
   std::barrier all(options.clients);
   const std::vector<int> cores = allowed_cores();
-  return run_threads(options, options.workload, mode_name(options.mode), "operation (mean of 4096)", options.clients,
-                     [&](std::uint32_t i, Track& track, Shared& shared) {
+  return run_threads(options, options.workload, mode_name(options.mode), "operation (mean of 4096)",
+                     options.clients, [&](std::uint32_t i, Track& track, Shared& shared) {
                        try {
-                         Link link = Link::open(options, arena, "arena-load-" + options.workload, i, track);
-                         pin_to_core(cores[i % cores.size()]);   // after gRPC's and the session's threads began, which stay free
+                         Link link =
+                             Link::open(options, arena, "arena-load-" + options.workload, i, track);
+                         pin_to_core(cores[i % cores.size()]);  // after gRPC's and the session's
+                                                                // threads began, which stay free
                          PeerThread(options, i, link, track, shared, *sets, all).run();
                          link.close(track);
                        } catch (...) {

@@ -22,7 +22,7 @@ namespace {
 
 // What goes over the socket: a header, then count entries.
 struct MessageHeader {
-  std::uint64_t sent_ns;   // CLOCK_MONOTONIC, the same for all processes of the host
+  std::uint64_t sent_ns;  // CLOCK_MONOTONIC, the same for all processes of the host
   std::uint32_t count;
   std::uint32_t size_bytes;
 };
@@ -57,7 +57,12 @@ void write_all(int fd, const void* from, std::size_t n) {
 class ProcessWorker {
  public:
   ProcessWorker(const Options& options, const Link& link, const ProcessRole& role, Track& track)
-      : options_(options), link_(link), arena_(link.arena), role_(role), track_(track), window_(window_of(options)) {
+      : options_(options),
+        link_(link),
+        arena_(link.arena),
+        role_(role),
+        track_(track),
+        window_(window_of(options)) {
     stream_ = or_throw(client::Exchange::open(arena_, {.own_connection = true}), "open a stream");
   }
 
@@ -71,8 +76,10 @@ class ProcessWorker {
       const bool may_send = sending && outstanding_ < window_;
       if (may_send) pass_on();
       // With room left a look is enough; else sleep until a message or an acknowledgement comes.
-      pollfd waits[2] = {{receiving ? role_.in_fd : -1, POLLIN, 0}, {outstanding_ != 0 ? role_.out_fd : -1, POLLIN, 0}};
-      if (::poll(waits, 2, may_send ? 0 : 20) < 0 && errno != EINTR) throw std::system_error(errno, std::generic_category(), "poll");
+      pollfd waits[2] = {{receiving ? role_.in_fd : -1, POLLIN, 0},
+                         {outstanding_ != 0 ? role_.out_fd : -1, POLLIN, 0}};
+      if (::poll(waits, 2, may_send ? 0 : 20) < 0 && errno != EINTR)
+        throw std::system_error(errno, std::generic_category(), "poll");
       if (waits[1].revents != 0) take_acknowledgements();
       if (waits[0].revents != 0) receiving = take_in();
     }
@@ -86,11 +93,13 @@ class ProcessWorker {
   }
 
   void pass_on() {
-    const std::uint64_t id = or_throw(stream_.allocate(options_.size_bytes, options_.batch), "allocate");
+    const std::uint64_t id =
+        or_throw(stream_.allocate(options_.size_bytes, options_.batch), "allocate");
     do settle_one();
     while (reply_.id != id);
     buffer_.resize(sizeof(MessageHeader) + reply_.blocks.size() * sizeof(MessageEntry));
-    const MessageHeader header{now_ns(), static_cast<std::uint32_t>(reply_.blocks.size()), static_cast<std::uint32_t>(options_.size_bytes)};
+    const MessageHeader header{now_ns(), static_cast<std::uint32_t>(reply_.blocks.size()),
+                               static_cast<std::uint32_t>(options_.size_bytes)};
     std::memcpy(buffer_.data(), &header, sizeof header);
     auto* entry = reinterpret_cast<MessageEntry*>(buffer_.data() + sizeof header);
     for (const auto& block : reply_.blocks) {
@@ -106,10 +115,12 @@ class ProcessWorker {
     MessageHeader header;
     if (!read_all(role_.in_fd, &header, sizeof header)) return false;
     entries_.resize(header.count);
-    if (!read_all(role_.in_fd, entries_.data(), entries_.size() * sizeof(MessageEntry))) return false;
+    if (!read_all(role_.in_fd, entries_.data(), entries_.size() * sizeof(MessageEntry)))
+      return false;
     refs_.clear();
     for (const MessageEntry& e : entries_) {
-      if (!stamped(arena_, e.ref, e.offset, header.size_bytes, options_.seed)) track_.bad.fetch_add(1);
+      if (!stamped(arena_, e.ref, e.offset, header.size_bytes, options_.seed))
+        track_.bad.fetch_add(1);
       refs_.push_back(Ref{e.ref});
     }
     const std::uint64_t id = or_throw(stream_.free(refs_), "free");
@@ -124,7 +135,8 @@ class ProcessWorker {
   void take_acknowledgements() {
     char bytes[64];
     const ssize_t got = ::read(role_.out_fd, bytes, sizeof bytes);
-    if (got == 0 || (got < 0 && errno != EINTR)) throw LoadError("the peer process ended before it freed what it was passed");
+    if (got == 0 || (got < 0 && errno != EINTR))
+      throw LoadError("the peer process ended before it freed what it was passed");
     if (got > 0) outstanding_ -= static_cast<std::uint64_t>(got);
   }
 
@@ -145,7 +157,7 @@ class ProcessWorker {
   const ProcessRole& role_;
   Track& track_;
   const std::uint64_t window_;
-  std::uint64_t outstanding_ = 0;   // messages passed on and not acknowledged
+  std::uint64_t outstanding_ = 0;  // messages passed on and not acknowledged
   client::Exchange stream_;
   client::ExchangeReply reply_;
   std::vector<char> buffer_;
@@ -160,11 +172,23 @@ constexpr int kWorkerArguments = 17;
 int start_worker(const Options& o, const std::string& arena, const ProcessRole& role) {
   std::string shards;
   for (const std::uint32_t s : o.shards) shards += (shards.empty() ? "" : ",") + std::to_string(s);
-  std::vector<std::string> words{"arena-load", "worker", std::to_string(role.index), std::to_string(role.tracks_fd),
-                                 std::to_string(role.in_fd), std::to_string(role.out_fd), o.socket, arena, shards,
-                                 std::to_string(o.size_bytes), std::to_string(o.batch), std::to_string(o.capacity_bytes),
-                                 std::to_string(o.seed), std::to_string(role.rings_fd), std::to_string(role.workers),
-                                 std::to_string(role.in_ring), std::to_string(role.out_ring)};
+  std::vector<std::string> words{"arena-load",
+                                 "worker",
+                                 std::to_string(role.index),
+                                 std::to_string(role.tracks_fd),
+                                 std::to_string(role.in_fd),
+                                 std::to_string(role.out_fd),
+                                 o.socket,
+                                 arena,
+                                 shards,
+                                 std::to_string(o.size_bytes),
+                                 std::to_string(o.batch),
+                                 std::to_string(o.capacity_bytes),
+                                 std::to_string(o.seed),
+                                 std::to_string(role.rings_fd),
+                                 std::to_string(role.workers),
+                                 std::to_string(role.in_ring),
+                                 std::to_string(role.out_ring)};
   std::vector<char*> argv;
   for (std::string& w : words) argv.push_back(w.data());
   argv.push_back(nullptr);
@@ -172,11 +196,14 @@ int start_worker(const Options& o, const std::string& arena, const ProcessRole& 
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   for (const int fd : {role.in_fd, role.out_fd, role.tracks_fd, role.rings_fd})
-    if (fd >= 0) ::posix_spawn_file_actions_adddup2(&actions, fd, fd);  // the same number: clears CLOEXEC in the child
+    if (fd >= 0)
+      ::posix_spawn_file_actions_adddup2(&actions, fd,
+                                         fd);  // the same number: clears CLOEXEC in the child
   pid_t pid = -1;
   const int error = ::posix_spawn(&pid, "/proc/self/exe", &actions, nullptr, argv.data(), environ);
   ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) throw std::system_error(error, std::generic_category(), "starting a worker process");
+  if (error != 0)
+    throw std::system_error(error, std::generic_category(), "starting a worker process");
   return pid;
 }
 
@@ -211,7 +238,8 @@ int worker_main(int argc, char** argv) {
   try {
     Link link = Link::open(o, arena, "arena-load-process", role.index, track);
     if (o.mode == Mode::kPeer) {
-      run_peer_process(o, link, {role.index, role.workers, role.in_ring, role.out_ring}, role.rings_fd, track, *tracks);
+      run_peer_process(o, link, {role.index, role.workers, role.in_ring, role.out_ring},
+                       role.rings_fd, track, *tracks);
     } else {
       ProcessWorker worker(o, link, role, track);
       if (wait_for_start(*tracks, track)) worker.run(tracks->stop);

@@ -1,10 +1,15 @@
-// A worker process of handoff and xmalloc: allocates messages of blocks and passes their refs on, frees what it is passed.
+// A worker process of handoff and xmalloc: allocates messages of blocks and passes their refs on,
+// frees what it is passed.
 //
-// Purpose: one loop for producer (passes on), consumer (takes in) and xmalloc (both). Refs travel over a stream socket, in
-//   messages; for each message freed an acknowledgement byte goes back, so that the allocating session closes last.
-// Invariants: at most `window` messages are out at once. A worker ends when it was told to stop, its own messages are
+// Purpose: one loop for producer (passes on), consumer (takes in) and xmalloc (both). Refs travel
+// over a stream socket, in
+//   messages; for each message freed an acknowledgement byte goes back, so that the allocating
+//   session closes last.
+// Invariants: at most `window` messages are out at once. A worker ends when it was told to stop,
+// its own messages are
 //   acknowledged and its input has ended.
-// Threads: one. Crash: the daemon gives back what the session held; the peer sees the end of its input.
+// Threads: one. Crash: the daemon gives back what the session held; the peer sees the end of its
+// input.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +20,10 @@
 namespace arenad::load {
 
 struct ProcessRole {
-  std::uint32_t index = 0;      // of its track, and of its shard
+  std::uint32_t index = 0;  // of its track, and of its shard
   int tracks_fd = -1;
-  int in_fd = -1;               // -1: takes nothing in
-  int out_fd = -1;              // -1: passes nothing on
+  int in_fd = -1;   // -1: takes nothing in
+  int out_fd = -1;  // -1: passes nothing on
   // In mode peer instead of the two above: see peer_process.h.
   int rings_fd = -1;
   std::uint32_t workers = 0;
@@ -26,8 +31,8 @@ struct ProcessRole {
   int out_ring = -1;
 };
 
-// The hidden command line `arena-load worker ...` that start_worker makes, run to its end. Exit code: 0, or 1 with the reason
-// in the track.
+// The hidden command line `arena-load worker ...` that start_worker makes, run to its end. Exit
+// code: 0, or 1 with the reason in the track.
 int worker_main(int argc, char** argv);
 
 // Starts one as a new process of this program. Returns its pid.

@@ -56,7 +56,9 @@ class Processes {
   bool alive() {
     for (const pid_t pid : pids_) {
       siginfo_t info{};
-      if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid) return false;
+      if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+          info.si_pid == pid)
+        return false;
     }
     return true;
   }
@@ -67,7 +69,8 @@ class Processes {
     for (const pid_t pid : pids_) {
       int status = 0;
       pid_t got;
-      while ((got = ::waitpid(pid, &status, WNOHANG)) == 0 && std::chrono::steady_clock::now() < deadline)
+      while ((got = ::waitpid(pid, &status, WNOHANG)) == 0 &&
+             std::chrono::steady_clock::now() < deadline)
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
       if (got == 0) {
         ::kill(pid, SIGKILL);
@@ -89,14 +92,17 @@ class Processes {
   std::vector<pid_t> pids_;
 };
 
-WorkloadResult run(const Options& options, const std::string& workload, std::uint32_t workers, Tracks& tracks, Processes& processes) {
+WorkloadResult run(const Options& options, const std::string& workload, std::uint32_t workers,
+                   Tracks& tracks, Processes& processes) {
   processes.all_started();
   std::string wrong;
   const bool peers = options.mode == Mode::kPeer;
-  const std::string unit = peers ? "block (mean of 10 ms)" : "message of " + std::to_string(options.batch) + " blocks, passed on to freed";
+  const std::string unit =
+      peers ? "block (mean of 10 ms)"
+            : "message of " + std::to_string(options.batch) + " blocks, passed on to freed";
   WorkloadResult result = run_workers(
-      options, workload, std::to_string(workers) + (peers ? " peers" : " procs"), unit, workers, tracks, [&] { return processes.alive(); },
-      [&] { wrong = processes.join(); });
+      options, workload, std::to_string(workers) + (peers ? " peers" : " procs"), unit, workers,
+      tracks, [&] { return processes.alive(); }, [&] { wrong = processes.join(); });
   if (result.failure.empty()) result.failure = wrong;
   return result;
 }
@@ -110,8 +116,16 @@ WorkloadResult run_handoff(const Options& options, const std::string& arena, std
   for (std::uint32_t p = 0; p < pairs; ++p) {
     const int ring = static_cast<int>(p);
     if (options.mode == Mode::kPeer) {
-      const ProcessRole producer{.index = 2 * p, .tracks_fd = tracks.fd(), .rings_fd = processes.rings(), .workers = 2 * pairs, .out_ring = ring};
-      const ProcessRole consumer{.index = 2 * p + 1, .tracks_fd = tracks.fd(), .rings_fd = processes.rings(), .workers = 2 * pairs, .in_ring = ring};
+      const ProcessRole producer{.index = 2 * p,
+                                 .tracks_fd = tracks.fd(),
+                                 .rings_fd = processes.rings(),
+                                 .workers = 2 * pairs,
+                                 .out_ring = ring};
+      const ProcessRole consumer{.index = 2 * p + 1,
+                                 .tracks_fd = tracks.fd(),
+                                 .rings_fd = processes.rings(),
+                                 .workers = 2 * pairs,
+                                 .in_ring = ring};
       processes.start(options, arena, producer);
       processes.start(options, arena, consumer);
       continue;
@@ -132,19 +146,29 @@ WorkloadResult run_handoff(const Options& options, const std::string& arena, std
   return run(options, "handoff", 2 * pairs, tracks, processes);
 }
 
-WorkloadResult run_xmalloc(const Options& options, const std::string& arena, std::uint32_t workers) {
+WorkloadResult run_xmalloc(const Options& options, const std::string& arena,
+                           std::uint32_t workers) {
   Tracks tracks;
   Processes processes;
   if (options.mode == Mode::kPeer) {
     for (std::uint32_t i = 0; i < workers; ++i)
-      processes.start(options, arena, {.index = i, .tracks_fd = tracks.fd(), .rings_fd = processes.rings(), .workers = workers,
-                                       .in_ring = static_cast<int>((i + workers - 1) % workers), .out_ring = static_cast<int>(i)});
+      processes.start(options, arena,
+                      {.index = i,
+                       .tracks_fd = tracks.fd(),
+                       .rings_fd = processes.rings(),
+                       .workers = workers,
+                       .in_ring = static_cast<int>((i + workers - 1) % workers),
+                       .out_ring = static_cast<int>(i)});
     return run(options, "xmalloc", workers, tracks, processes);
   }
   std::vector<std::array<int, 2>> wires;
   for (std::uint32_t i = 0; i < workers; ++i) wires.push_back(processes.wire());
   for (std::uint32_t i = 0; i < workers; ++i)  // a ring: i passes on to i + 1
-    processes.start(options, arena, {.index = i, .tracks_fd = tracks.fd(), .in_fd = wires[(i + workers - 1) % workers][1], .out_fd = wires[i][0]});
+    processes.start(options, arena,
+                    {.index = i,
+                     .tracks_fd = tracks.fd(),
+                     .in_fd = wires[(i + workers - 1) % workers][1],
+                     .out_fd = wires[i][0]});
   return run(options, "xmalloc", workers, tracks, processes);
 }
 

@@ -15,14 +15,17 @@ namespace arenad::load {
 inline constexpr double kQuantiles[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
 inline constexpr const char* kQuantileNames[] = {"p50", "p90", "p99", "p99.9", "p99.99"};
 
-std::string duration_text(std::uint64_t ns);   // with the unit that keeps it short
+std::string duration_text(std::uint64_t ns);  // with the unit that keeps it short
 void print_table(const std::vector<WorkloadResult>& results);
 
-std::string to_json(const Options& options, const std::vector<WorkloadResult>& results, const Conservation& conservation);
+std::string to_json(const Options& options, const std::vector<WorkloadResult>& results,
+                    const Conservation& conservation);
 std::string to_csv(const std::vector<WorkloadResult>& results);
-std::string to_html(const Options& options, const std::vector<WorkloadResult>& results, const Conservation& conservation);
+std::string to_html(const Options& options, const std::vector<WorkloadResult>& results,
+                    const Conservation& conservation);
 
 // Writes the files that the options name. Returns what went wrong, or an empty text.
-std::string write_reports(const Options& options, const std::vector<WorkloadResult>& results, const Conservation& conservation);
+std::string write_reports(const Options& options, const std::vector<WorkloadResult>& results,
+                          const Conservation& conservation);
 
 }  // namespace arenad::load

@@ -1,7 +1,8 @@
-// Rounds: how a kernel's loop is driven until the run ends, and what its track gets to see. For kernels in this process: the
-// embedded allocator's and a peer's.
+// Rounds: how a kernel's loop is driven until the run ends, and what its track gets to see. For
+// kernels in this process: the embedded allocator's and a peer's.
 //
-// Threads: drive_rounds on the worker's thread; watch_body starts one more for the body. Crash: the track keeps what was counted.
+// Threads: drive_rounds on the worker's thread; watch_body starts one more for the body. Crash: the
+// track keeps what was counted.
 #pragma once
 
 #include <atomic>
@@ -17,11 +18,13 @@
 
 namespace arenad::load {
 
-inline constexpr std::uint64_t kRound = 4096;   // operations between two looks at the clock
+inline constexpr std::uint64_t kRound = 4096;  // operations between two looks at the clock
 
-// Runs whole rounds of `kernel` until `stop`; each round's mean counts for all its operations. `after` is called after each.
+// Runs whole rounds of `kernel` until `stop`; each round's mean counts for all its operations.
+// `after` is called after each.
 template <class Kernel, class After>
-void drive_rounds(Kernel& kernel, Track& track, const std::atomic<std::uint32_t>& stop, After after) {
+void drive_rounds(Kernel& kernel, Track& track, const std::atomic<std::uint32_t>& stop,
+                  After after) {
   while (stop.load(std::memory_order_relaxed) == 0) {
     const std::uint64_t begin = now_ns();
     const std::uint64_t done = kernel.run(kRound);
@@ -31,9 +34,11 @@ void drive_rounds(Kernel& kernel, Track& track, const std::atomic<std::uint32_t>
   }
 }
 
-// For a body that runs by itself until `end`: it gets a thread, and this one carries its progress over into the track.
+// For a body that runs by itself until `end`: it gets a thread, and this one carries its progress
+// over into the track.
 template <class After>
-void watch_body(const std::function<void(Progress&, Stop&)>& body, Track& track, const std::atomic<std::uint32_t>& stop, After after) {
+void watch_body(const std::function<void(Progress&, Stop&)>& body, Track& track,
+                const std::atomic<std::uint32_t>& stop, After after) {
   Progress progress;
   Stop end;
   std::exception_ptr failure;

@@ -1,5 +1,6 @@
-// rpc: unary calls of one block, many in flight. Closed loop: the next call starts when one ends. Open loop: calls start at
-// fixed times, and one that starts late is measured from when it should have started (coordinated omission corrected).
+// rpc: unary calls of one block, many in flight. Closed loop: the next call starts when one ends.
+// Open loop: calls start at fixed times, and one that starts late is measured from when it should
+// have started (coordinated omission corrected).
 #include <algorithm>
 
 #include "client/load/link.h"
@@ -10,7 +11,7 @@ namespace {
 
 // One call chain: allocate a block, free it, again.
 struct Lane {
-  std::uint64_t due_ns = 0;   // when the call in flight was to start
+  std::uint64_t due_ns = 0;  // when the call in flight was to start
   Ref ref;
   bool busy = false;
 };
@@ -53,8 +54,10 @@ class RpcWorker {
   void start(std::size_t lane, std::uint64_t due) {
     lanes_[lane].busy = true;
     lanes_[lane].due_ns = due;
-    if (lanes_[lane].ref.value == 0) pump_.allocate(lane, options_.size_bytes);
-    else pump_.free(lane, {&lanes_[lane].ref, 1});
+    if (lanes_[lane].ref.value == 0)
+      pump_.allocate(lane, options_.size_bytes);
+    else
+      pump_.free(lane, {&lanes_[lane].ref, 1});
   }
   std::uint32_t wait_ms() const {
     const std::uint64_t now = now_ns();
@@ -71,7 +74,8 @@ class RpcWorker {
       if (done->call == client::CallPump::Call::kAllocate) {
         lane.ref = done->blocks.at(0).ref;
       } else {
-        if (!done->batch.all()) throw LoadError("free: " + done->batch.errors.front().status.text());
+        if (!done->batch.all())
+          throw LoadError("free: " + done->batch.errors.front().status.text());
         lane.ref = Ref{};
         track_.add(1);
       }
@@ -95,9 +99,10 @@ class RpcWorker {
 }  // namespace
 
 WorkloadResult run_rpc(const Options& options, const std::string& arena) {
-  const auto interval = options.rate > 0 ? static_cast<std::uint64_t>(1e9 * options.clients / options.rate) : 0;
-  return run_threads(options, "rpc", options.rate > 0 ? "open" : "closed", "call of 1 block", options.clients,
-                     [&](std::uint32_t i, Track& track, Shared& shared) {
+  const auto interval =
+      options.rate > 0 ? static_cast<std::uint64_t>(1e9 * options.clients / options.rate) : 0;
+  return run_threads(options, "rpc", options.rate > 0 ? "open" : "closed", "call of 1 block",
+                     options.clients, [&](std::uint32_t i, Track& track, Shared& shared) {
                        Link link = Link::open(options, arena, "arena-load-rpc", i, track);
                        {
                          RpcWorker worker(options, link, track, interval);

@@ -17,7 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kStartWithin = std::chrono::seconds(30);
-constexpr double kPeerWarmUpSeconds = 4;   // what a growing peer leased ahead has gone back, or is in use
+constexpr double kPeerWarmUpSeconds =
+    4;  // what a growing peer leased ahead has gone back, or is in use
 
 std::atomic<bool> g_interrupted{false};
 extern "C" void on_signal(int) { g_interrupted.store(true, std::memory_order_relaxed); }
@@ -79,8 +80,9 @@ bool wait_for_start(Shared& shared, Track& track) {
   return true;
 }
 
-WorkloadResult run_workers(const Options& options, const std::string& workload, const std::string& mode, const std::string& unit,
-                           std::uint32_t workers, Tracks& tracks, const std::function<bool()>& alive,
+WorkloadResult run_workers(const Options& options, const std::string& workload,
+                           const std::string& mode, const std::string& unit, std::uint32_t workers,
+                           Tracks& tracks, const std::function<bool()>& alive,
                            const std::function<void()>& join) {
   WorkloadResult result;
   result.workload = workload;
@@ -100,49 +102,61 @@ WorkloadResult run_workers(const Options& options, const std::string& workload, 
   };
   const auto operations = [&] {
     std::uint64_t n = 0;
-    for (std::uint32_t i = 0; i < workers; ++i) n += tracks->tracks[i].operations.load(std::memory_order_relaxed);
+    for (std::uint32_t i = 0; i < workers; ++i)
+      n += tracks->tracks[i].operations.load(std::memory_order_relaxed);
     return n;
   };
 
   const auto calls = [&] {
     std::uint64_t n = 0;
-    for (std::uint32_t i = 0; i < workers; ++i) n += tracks->tracks[i].calls.load(std::memory_order_relaxed);
+    for (std::uint32_t i = 0; i < workers; ++i)
+      n += tracks->tracks[i].calls.load(std::memory_order_relaxed);
     return n;
   };
 
   const auto start_by = Clock::now() + kStartWithin;
   bool started = false;
   while (!any_failed() && alive() && !interrupted() && Clock::now() < start_by)
-    if ((started = all_ready())) break;
-    else std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if ((started = all_ready()))
+      break;
+    else
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
   if (started) {
     LiveLine live(options.quiet);
     tracks->go.store(1, std::memory_order_release);
-    const auto warm_until = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(warm_up_s(options)));
+    const auto warm_until = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                               std::chrono::duration<double>(warm_up_s(options)));
     while (Clock::now() < warm_until && !any_failed() && alive() && !interrupted())
-      std::this_thread::sleep_for(std::min<Clock::duration>(std::chrono::milliseconds(20), warm_until - Clock::now()));
+      std::this_thread::sleep_for(
+          std::min<Clock::duration>(std::chrono::milliseconds(20), warm_until - Clock::now()));
     const auto begin = Clock::now();
     const std::uint64_t warm_operations = operations(), warm_calls = calls();
-    const auto end = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.duration_s));
+    const auto end = begin + std::chrono::duration_cast<Clock::duration>(
+                                 std::chrono::duration<double>(options.duration_s));
     std::uint64_t before = warm_operations;
-    for (int second = 1; Clock::now() < end && !any_failed() && alive() && !interrupted(); ++second) {
+    for (int second = 1; Clock::now() < end && !any_failed() && alive() && !interrupted();
+         ++second) {
       const auto until = std::min(end, begin + std::chrono::seconds(second));
       while (Clock::now() < until && !any_failed() && alive() && !interrupted())
-        std::this_thread::sleep_for(std::min<Clock::duration>(std::chrono::milliseconds(20), until - Clock::now()));
+        std::this_thread::sleep_for(
+            std::min<Clock::duration>(std::chrono::milliseconds(20), until - Clock::now()));
       const std::uint64_t now = operations();
       result.per_second.push_back(now - before);
       Histogram sum{};
       for (std::uint32_t i = 0; i < workers; ++i) sum.add(tracks->tracks[i].latency);
       char line[200];
-      std::snprintf(line, sizeof line, "%-8s %-9s %3d s  %8s blocks/s  p50 %s  p99 %s  %s blocks in all", workload.c_str(),
-                    mode.c_str(), second, human(static_cast<double>(now - before)).c_str(), duration_text(sum.quantile(0.5)).c_str(),
-                    duration_text(sum.quantile(0.99)).c_str(), human(static_cast<double>(now - warm_operations)).c_str());
+      std::snprintf(
+          line, sizeof line, "%-8s %-9s %3d s  %8s blocks/s  p50 %s  p99 %s  %s blocks in all",
+          workload.c_str(), mode.c_str(), second, human(static_cast<double>(now - before)).c_str(),
+          duration_text(sum.quantile(0.5)).c_str(), duration_text(sum.quantile(0.99)).c_str(),
+          human(static_cast<double>(now - warm_operations)).c_str());
       live.show(line);
       before = now;
     }
     result.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     result.operations = operations() - warm_operations;
-    if (options.mode != Mode::kInProcess) result.calls = static_cast<std::int64_t>(calls() - warm_calls);
+    if (options.mode != Mode::kInProcess)
+      result.calls = static_cast<std::int64_t>(calls() - warm_calls);
   } else if (!any_failed() && !interrupted()) {
     result.failure = "the workers were not ready within 30 s";
   }
@@ -153,15 +167,18 @@ WorkloadResult run_workers(const Options& options, const std::string& workload, 
     result.latency->add(t.latency);
     result.bad += t.bad.load();
     result.left_held += t.left_held.load();
-    if (const std::uint32_t session = t.session.load(); session != 0) result.sessions.push_back(session);
-    if (const std::string why = t.failure_text(); !why.empty() && result.failure.empty()) result.failure = why;
+    if (const std::uint32_t session = t.session.load(); session != 0)
+      result.sessions.push_back(session);
+    if (const std::string why = t.failure_text(); !why.empty() && result.failure.empty())
+      result.failure = why;
   }
-  if (result.failure.empty() && result.operations == 0 && !interrupted()) result.failure = "no block went round";
+  if (result.failure.empty() && result.operations == 0 && !interrupted())
+    result.failure = "no block went round";
   return result;
 }
 
-WorkloadResult run_threads(const Options& options, const std::string& workload, const std::string& mode, const std::string& unit,
-                           std::uint32_t threads,
+WorkloadResult run_threads(const Options& options, const std::string& workload,
+                           const std::string& mode, const std::string& unit, std::uint32_t threads,
                            const std::function<void(std::uint32_t, Track&, Shared&)>& body) {
   Tracks tracks;
   std::vector<std::thread> running;
@@ -174,10 +191,11 @@ WorkloadResult run_threads(const Options& options, const std::string& workload, 
       }
     });
   }
-  return run_workers(options, workload, mode, unit, threads, tracks, [] { return true; },
-                     [&] {
-                       for (std::thread& t : running) t.join();
-                     });
+  return run_workers(
+      options, workload, mode, unit, threads, tracks, [] { return true; },
+      [&] {
+        for (std::thread& t : running) t.join();
+      });
 }
 
 }  // namespace arenad::load

@@ -1,4 +1,5 @@
-// pair, batch, churn and larson through the daemon: threads with a session each, by unary calls or streams.
+// pair, batch, churn and larson through the daemon: threads with a session each, by unary calls or
+// streams.
 #include <algorithm>
 #include <barrier>
 #include <mutex>
@@ -13,17 +14,23 @@ namespace {
 
 constexpr std::uint32_t kBatchBlocks = 1000;
 constexpr std::uint32_t kLiveBlocks = 10'000;
-constexpr std::uint32_t kSetBlocks = 1000;      // larson
-constexpr std::uint32_t kSetRounds = 10;        // times a set is replaced before it is passed on
+constexpr std::uint32_t kSetBlocks = 1000;  // larson
+constexpr std::uint32_t kSetRounds = 10;    // times a set is replaced before it is passed on
 
 using Refs = std::vector<Ref>;
 
-std::uint64_t random_size(Random& random) { return kChurnMinBytes + random.below(kChurnMaxBytes - kChurnMinBytes + 1); }
+std::uint64_t random_size(Random& random) {
+  return kChurnMinBytes + random.below(kChurnMaxBytes - kChurnMinBytes + 1);
+}
 
 class Worker {
  public:
   Worker(const Options& options, const Link& link, Track& track, std::uint64_t seed)
-      : options_(options), arena_(link.arena), io_(link, options.mode, options.batch, track), track_(track), random_(seed) {}
+      : options_(options),
+        arena_(link.arena),
+        io_(link, options.mode, options.batch, track),
+        track_(track),
+        random_(seed) {}
 
   void pair() {
     io_.allocate(options_.size_bytes, options_.batch, blocks_);
@@ -35,9 +42,11 @@ class Worker {
   }
   // Replaces one message of random blocks of `live`.
   void replace(Refs& live) {
-    const std::uint32_t n = std::min<std::uint32_t>(options_.batch, static_cast<std::uint32_t>(live.size()));
+    const std::uint32_t n =
+        std::min<std::uint32_t>(options_.batch, static_cast<std::uint32_t>(live.size()));
     // Distinct victims: a random one changes places with the next of the first n.
-    for (std::uint32_t i = 0; i < n; ++i) std::swap(live[i], live[i + random_.below(static_cast<std::uint32_t>(live.size()) - i)]);
+    for (std::uint32_t i = 0; i < n; ++i)
+      std::swap(live[i], live[i + random_.below(static_cast<std::uint32_t>(live.size()) - i)]);
     io_.free({live.data(), n});
     fill(live, 0, n);
     track_.add(n);
@@ -95,7 +104,8 @@ class Mailbox {
 };
 
 // The measured part of one worker, until stop.
-void work(const Options& options, Worker& worker, Refs& live, Mailbox& mailbox, const std::atomic<std::uint32_t>& stop) {
+void work(const Options& options, Worker& worker, Refs& live, Mailbox& mailbox,
+          const std::atomic<std::uint32_t>& stop) {
   const auto stopped = [&] { return stop.load(std::memory_order_relaxed) != 0; };
   while (!stopped()) {
     if (options.workload == "pair") worker.pair();
@@ -123,9 +133,11 @@ std::uint32_t live_blocks(const Options& options) {
 
 WorkloadResult run_through_daemon(const Options& options, const std::string& arena) {
   Mailbox mailbox;
-  // Sets change hands, so a worker's session holds blocks of others' sets: nobody closes before all have freed.
+  // Sets change hands, so a worker's session holds blocks of others' sets: nobody closes before all
+  // have freed.
   std::barrier all(options.clients);
-  const std::string unit = (options.mode == Mode::kUnary ? "call of " : "message of ") + std::to_string(options.batch) + " blocks";
+  const std::string unit = (options.mode == Mode::kUnary ? "call of " : "message of ") +
+                           std::to_string(options.batch) + " blocks";
   const auto body = [&](std::uint32_t i, Track& track, Shared& shared) {
     Link link = Link::open(options, arena, "arena-load-" + options.workload, i, track);
     {

@@ -21,20 +21,23 @@ void Track::fail(const std::string& why) {
 
 Tracks::Tracks(int fd) : fd_(fd) {
   void* p = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (p == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "mapping the workers' tracks");
+  if (p == MAP_FAILED)
+    throw std::system_error(errno, std::generic_category(), "mapping the workers' tracks");
   shared_ = static_cast<Shared*>(p);
 }
 
-Tracks::Tracks() : Tracks([] {
-      const int fd = ::memfd_create("arena-load-tracks", 0);
-      if (fd < 0 || ::ftruncate(fd, sizeof(Shared)) != 0)
-        throw std::system_error(errno, std::generic_category(), "memory for the workers' tracks");
-      return fd;
-    }()) {}
+Tracks::Tracks()
+    : Tracks([] {
+        const int fd = ::memfd_create("arena-load-tracks", 0);
+        if (fd < 0 || ::ftruncate(fd, sizeof(Shared)) != 0)
+          throw std::system_error(errno, std::generic_category(), "memory for the workers' tracks");
+        return fd;
+      }()) {}
 
 Tracks Tracks::attach(int fd) { return Tracks(fd); }
 
-Tracks::Tracks(Tracks&& o) noexcept : fd_(std::exchange(o.fd_, -1)), shared_(std::exchange(o.shared_, nullptr)) {}
+Tracks::Tracks(Tracks&& o) noexcept
+    : fd_(std::exchange(o.fd_, -1)), shared_(std::exchange(o.shared_, nullptr)) {}
 
 Tracks::~Tracks() {
   if (shared_ != nullptr) ::munmap(shared_, sizeof(Shared));

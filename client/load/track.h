@@ -1,8 +1,9 @@
-// Track: what one worker (thread or process) has done so far; Tracks: those of a workload, in memory that processes share.
+// Track: what one worker (thread or process) has done so far; Tracks: those of a workload, in
+// memory that processes share.
 //
-// Invariants: no pointers; zeroed memory is the start. `failed` is set last, after `failure` is written (release/acquire).
-// Threads: a track has one writer, the worker; the runner reads while it works.
-// Crash: what a killed worker had counted stays readable.
+// Invariants: no pointers; zeroed memory is the start. `failed` is set last, after `failure` is
+// written (release/acquire). Threads: a track has one writer, the worker; the runner reads while it
+// works. Crash: what a killed worker had counted stays readable.
 #pragma once
 
 #include <atomic>
@@ -16,28 +17,34 @@ namespace arenad::load {
 inline constexpr std::uint32_t kMaxWorkers = 64;
 
 struct alignas(128) Track {
-  std::atomic<std::uint64_t> operations;   // blocks that went round: allocated and freed once
-  std::atomic<std::uint64_t> bad;          // blocks that did not carry their stamp
-  std::atomic<std::uint64_t> left_held;    // blocks that the worker's session still held when it closed
-  std::atomic<std::uint64_t> calls;        // gRPC messages that the worker's client has sent so far
+  std::atomic<std::uint64_t> operations;  // blocks that went round: allocated and freed once
+  std::atomic<std::uint64_t> bad;         // blocks that did not carry their stamp
+  std::atomic<std::uint64_t>
+      left_held;                     // blocks that the worker's session still held when it closed
+  std::atomic<std::uint64_t> calls;  // gRPC messages that the worker's client has sent so far
   std::atomic<std::uint32_t> ready;
-  std::atomic<std::uint32_t> session;      // session id, 0 without one
+  std::atomic<std::uint32_t> session;  // session id, 0 without one
   std::atomic<std::uint32_t> failed;
   char failure[512];
-  Histogram latency;                       // of a call or message, ns
+  Histogram latency;  // of a call or message, ns
 
-  void add(std::uint64_t n) { operations.store(operations.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+  void add(std::uint64_t n) {
+    operations.store(operations.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
   void fail(const std::string& why);
-  std::string failure_text() const { return failed.load(std::memory_order_acquire) != 0 ? failure : ""; }
+  std::string failure_text() const {
+    return failed.load(std::memory_order_acquire) != 0 ? failure : "";
+  }
 };
 
 struct Shared {
-  std::atomic<std::uint32_t> go;     // workers wait for it, so that all start together
+  std::atomic<std::uint32_t> go;  // workers wait for it, so that all start together
   std::atomic<std::uint32_t> stop;
   Track tracks[kMaxWorkers];
 };
 
-// A memfd with one Shared, mapped here; `fd` may be inherited (no CLOEXEC) by worker processes, which map it with `attach`.
+// A memfd with one Shared, mapped here; `fd` may be inherited (no CLOEXEC) by worker processes,
+// which map it with `attach`.
 class Tracks {
  public:
   Tracks();

@@ -9,7 +9,8 @@
 
 namespace arenad::load {
 
-// pair, batch, churn, larson with the allocator embedded in this process. Conservation is verified inside: see the failure.
+// pair, batch, churn, larson with the allocator embedded in this process. Conservation is verified
+// inside: see the failure.
 WorkloadResult run_in_process(const Options& options);
 // The same through the daemon, on `arena`.
 WorkloadResult run_through_daemon(const Options& options, const std::string& arena);
@@ -17,8 +18,8 @@ WorkloadResult run_through_daemon(const Options& options, const std::string& are
 WorkloadResult run_peers(const Options& options, const std::string& arena);
 // Unary calls, closed or open loop.
 WorkloadResult run_rpc(const Options& options, const std::string& arena);
-// handoff: `pairs` producers on shards 0.. and their consumers on the next shard; xmalloc: `workers` in a ring. By streams
-// through the daemon, or by peers.
+// handoff: `pairs` producers on shards 0.. and their consumers on the next shard; xmalloc:
+// `workers` in a ring. By streams through the daemon, or by peers.
 WorkloadResult run_handoff(const Options& options, const std::string& arena, std::uint32_t pairs);
 WorkloadResult run_xmalloc(const Options& options, const std::string& arena, std::uint32_t workers);
 

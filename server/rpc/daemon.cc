@@ -10,14 +10,14 @@
 #include <future>
 #include <thread>
 
-#include "server/core/clock.h"
-#include "server/core/engine.h"
-#include "server/core/text.h"
-#include "server/rpc/cpus.h"
+#include "server/core/api/clock.h"
+#include "server/core/api/text.h"
+#include "server/core/control/engine.h"
+#include "server/rpc/config/cpus.h"
 #include "server/rpc/http.h"
 #include "server/rpc/instance_lock.h"
-#include "server/rpc/services.h"
-#include "server/rpc/shard_loop.h"
+#include "server/rpc/loop/shard_loop.h"
+#include "server/rpc/services/services.h"
 #include "server/rpc/version.h"
 
 namespace arenad::server {
@@ -28,7 +28,9 @@ namespace asio = boost::asio;
 // What a call that is under way gets when the daemon has drained and ends.
 constexpr std::uint64_t kCallGraceMs = 250;
 
-std::string unix_address(const std::string& directory, const std::string& name) { return "unix:" + directory + "/" + name; }
+std::string unix_address(const std::string& directory, const std::string& name) {
+  return "unix:" + directory + "/" + name;
+}
 
 class Daemon {
  public:
@@ -57,7 +59,7 @@ class Daemon {
   void stop() {
     if (engine_ != nullptr) engine_->stop();
     {
-      std::vector<std::jthread> stoppers;   // together: each may take the whole grace time
+      std::vector<std::jthread> stoppers;  // together: each may take the whole grace time
       for (const auto& loop : loops_) stoppers.emplace_back([&loop] { loop->stop(kCallGraceMs); });
     }
     for (std::uint32_t i = 0; i < loops_.size(); ++i) engine_->set_waker(i, nullptr);
@@ -90,15 +92,18 @@ class Daemon {
     topology_.started_ns = now_ns();
     const std::vector<int> cpus = allowed_cpus();
     for (std::uint32_t i = 0; i < engine_->shard_count(); ++i)
-      topology_.shards.push_back({unix_address(config_.socket_dir, "shard-" + std::to_string(i) + ".sock"), cpus[i % cpus.size()]});
+      topology_.shards.push_back(
+          {unix_address(config_.socket_dir, "shard-" + std::to_string(i) + ".sock"),
+           cpus[i % cpus.size()]});
     for (std::uint32_t i = 0; i < engine_->shard_count(); ++i) {
       std::vector<std::string> addresses = {topology_.shards[i].address};
       if (i == 0) {
         addresses.push_back(topology_.common_address);
         if (!config_.listen.empty()) addresses.push_back(config_.listen);
       }
-      loops_.push_back(std::make_unique<ShardLoop>(engine_->shard(i), engine_->tunables().spin_us,
-                                                   ShardLoopOptions{std::move(addresses), topology_.shards[i].cpu}));
+      loops_.push_back(std::make_unique<ShardLoop>(
+          engine_->shard(i), engine_->tunables().spin_us,
+          ShardLoopOptions{std::move(addresses), topology_.shards[i].cpu}));
     }
     // Shard 0 last: who reaches the common address can reach all others.
     for (std::uint32_t i = engine_->shard_count(); i-- > 0;) {
@@ -106,7 +111,8 @@ class Daemon {
       if (!started.ok()) return started;
       engine_->set_waker(i, loops_[i].get());
     }
-    for (const std::string& address : loops_[0]->addresses()) spdlog::info("serving on {}", address);
+    for (const std::string& address : loops_[0]->addresses())
+      spdlog::info("serving on {}", address);
     return Nothing{};
   }
 
@@ -116,7 +122,9 @@ class Daemon {
       CreateArenaArgs args;
       args.name = arena.name;
       args.capacity_bytes = arena.capacity_bytes;
-      engine_->control().create_arena(std::move(args), [&promise](Answer<ArenaFacts> made) { promise.set_value(std::move(made)); });
+      engine_->control().create_arena(std::move(args), [&promise](Answer<ArenaFacts> made) {
+        promise.set_value(std::move(made));
+      });
       const Answer<ArenaFacts> made = promise.get_future().get();
       if (!made.ok() && made.error().error == Error::kArenaExists && was_kept(arena)) continue;
       if (!made.ok()) return made.error();
@@ -128,12 +136,14 @@ class Daemon {
   // A daemon before made it, in the state directory. Its capacity stays what it is.
   bool was_kept(const Config::ArenaAtStart& wanted) {
     std::promise<Answer<ArenaFacts>> promise;
-    engine_->control().get_arena(wanted.name, [&promise](Answer<ArenaFacts> arena) { promise.set_value(std::move(arena)); });
+    engine_->control().get_arena(
+        wanted.name, [&promise](Answer<ArenaFacts> arena) { promise.set_value(std::move(arena)); });
     const Answer<ArenaFacts> arena = promise.get_future().get();
     if (!arena.ok()) return false;
     if (arena->capacity_bytes < wanted.capacity_bytes) {
-      spdlog::warn("arena {} was kept with {}, the configuration asks for {}: delete it to make it anew", wanted.name,
-                   bytes_text(arena->capacity_bytes), bytes_text(wanted.capacity_bytes));
+      spdlog::warn(
+          "arena {} was kept with {}, the configuration asks for {}: delete it to make it anew",
+          wanted.name, bytes_text(arena->capacity_bytes), bytes_text(wanted.capacity_bytes));
     }
     return true;
   }

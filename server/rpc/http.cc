@@ -6,7 +6,7 @@
 #include <boost/beast/http.hpp>
 #include <chrono>
 
-#include "server/core/text.h"
+#include "server/core/api/text.h"
 #include "server/rpc/metrics.h"
 
 namespace arenad::server {
@@ -40,15 +40,17 @@ namespace {
 template <class State>
 class Connection : public std::enable_shared_from_this<Connection<State>> {
  public:
-  Connection(std::shared_ptr<State> state, tcp::socket socket) : state_(std::move(state)), stream_(std::move(socket)) {}
+  Connection(std::shared_ptr<State> state, tcp::socket socket)
+      : state_(std::move(state)), stream_(std::move(socket)) {}
 
   void read() {
     parser_.emplace();
     parser_->body_limit(kMostBodyBytes);
     stream_.expires_after(kIdleTimeout);
-    http::async_read(stream_, buffer_, *parser_, [self = this->shared_from_this()](beast::error_code error, std::size_t) {
-      if (!error) self->serve();
-    });
+    http::async_read(stream_, buffer_, *parser_,
+                     [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+                       if (!error) self->serve();
+                     });
   }
 
  private:
@@ -60,19 +62,24 @@ class Connection : public std::enable_shared_from_this<Connection<State>> {
       return answer(http::status::method_not_allowed, "GET and HEAD only\n");
     if (path == "/healthz") return answer(http::status::ok, "ok\n");
     if (path == "/readyz") {
-      return state_->ready ? answer(http::status::ok, "ready\n")
-                           : answer(http::status::service_unavailable, "not ready: starting or draining\n");
+      return state_->ready
+                 ? answer(http::status::ok, "ready\n")
+                 : answer(http::status::service_unavailable, "not ready: starting or draining\n");
     }
-    if (path != "/metrics") return answer(http::status::not_found, "there are /healthz, /readyz and /metrics\n");
+    if (path != "/metrics")
+      return answer(http::status::not_found, "there are /healthz, /readyz and /metrics\n");
     collect_metrics(state_->control, [self = this->shared_from_this()](Answer<std::string> text) {
       asio::post(self->state_->io_context, [self, text = std::move(text)] {
-        if (text.ok()) self->answer(http::status::ok, *text, "text/plain; version=0.0.4; charset=utf-8");
-        else self->answer(http::status::service_unavailable, text.error().message + "\n");
+        if (text.ok())
+          self->answer(http::status::ok, *text, "text/plain; version=0.0.4; charset=utf-8");
+        else
+          self->answer(http::status::service_unavailable, text.error().message + "\n");
       });
     });
   }
 
-  void answer(http::status status, const std::string& body, const char* type = "text/plain; charset=utf-8") {
+  void answer(http::status status, const std::string& body,
+              const char* type = "text/plain; charset=utf-8") {
     const auto& request = parser_->get();
     response_.emplace(status, request.version());
     response_->set(http::field::content_type, type);
@@ -80,9 +87,10 @@ class Connection : public std::enable_shared_from_this<Connection<State>> {
     response_->content_length(body.size());
     if (request.method() != http::verb::head) response_->body() = body;
     stream_.expires_after(kIdleTimeout);
-    http::async_write(stream_, *response_, [self = this->shared_from_this()](beast::error_code error, std::size_t) {
-      if (!error && self->response_->keep_alive()) self->read();
-    });
+    http::async_write(stream_, *response_,
+                      [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+                        if (!error && self->response_->keep_alive()) self->read();
+                      });
   }
 
   std::shared_ptr<State> state_;
@@ -95,14 +103,16 @@ class Connection : public std::enable_shared_from_this<Connection<State>> {
 }  // namespace
 
 void HttpServer::State::accept() {
-  acceptor.async_accept([self = shared_from_this()](boost::system::error_code error, tcp::socket socket) {
-    if (error == asio::error::operation_aborted) return;
-    if (!error) std::make_shared<Connection<State>>(self, std::move(socket))->read();
-    self->accept();
-  });
+  acceptor.async_accept(
+      [self = shared_from_this()](boost::system::error_code error, tcp::socket socket) {
+        if (error == asio::error::operation_aborted) return;
+        if (!error) std::make_shared<Connection<State>>(self, std::move(socket))->read();
+        self->accept();
+      });
 }
 
-Answer<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, ControlApi& control, const std::string& host,
+Answer<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, ControlApi& control,
+                                                       const std::string& host,
                                                        std::uint16_t port) {
   auto state = std::make_shared<State>(io, control);
   boost::system::error_code error;
@@ -116,11 +126,14 @@ Answer<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, Con
     if (!error) state->acceptor.listen(asio::socket_base::max_listen_connections, error);
   }
   if (error) {
-    return Failure{Error::kInvalidOption, concat("cannot serve HTTP on ", host, ":", port, ": ", error.message(),
-                                                 ": choose another address with --http, or switch it off with --http off")};
+    return Failure{
+        Error::kInvalidOption,
+        concat("cannot serve HTTP on ", host, ":", port, ": ", error.message(),
+               ": choose another address with --http, or switch it off with --http off")};
   }
-  state->address = concat("http://", host.find(':') == std::string::npos ? host : concat("[", host, "]"), ":",
-                          state->acceptor.local_endpoint().port());
+  state->address =
+      concat("http://", host.find(':') == std::string::npos ? host : concat("[", host, "]"), ":",
+             state->acceptor.local_endpoint().port());
   state->accept();
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(state)));
 }

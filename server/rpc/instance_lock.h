@@ -1,13 +1,15 @@
 // InstanceLock: one arenad a socket directory.
 //
-// Purpose: holds <directory>/arenad.lock while the daemon lives, so that a second one refuses to start instead of taking
+// Purpose: holds <directory>/arenad.lock while the daemon lives, so that a second one refuses to
+// start instead of taking
 //   the sockets away from the first.
-// Threads: one. Crash: the kernel lets the lock go with the process; the file stays and does no harm.
+// Threads: one. Crash: the kernel lets the lock go with the process; the file stays and does no
+// harm.
 #pragma once
 
 #include <string>
 
-#include "server/core/file_lock.h"
+#include "server/core/state/file_lock.h"
 
 namespace arenad::server {
 

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "server/rpc/config.h"
+#include "server/rpc/config/config.h"
 #include "server/rpc/daemon.h"
 
 int main(int argc, char** argv) {
@@ -20,12 +20,14 @@ int main(int argc, char** argv) {
   const Invocation& invocation = *loaded;
   switch (invocation.action) {
     case Invocation::Action::kExit: return invocation.exit_code;
-    case Invocation::Action::kPrint: std::fputs(invocation.config.as_toml.c_str(), stdout); return 0;
+    case Invocation::Action::kPrint:
+      std::fputs(invocation.config.as_toml.c_str(), stdout);
+      return 0;
     case Invocation::Action::kCheck: std::puts("arenad: the configuration is good"); return 0;
     case Invocation::Action::kServe: break;
   }
-  // With the default poller any shard's thread may read any shard's sockets; with this one each reads its own
-  // (server/README.md). gRPC reads the variable when it starts.
+  // With the default poller any shard's thread may read any shard's sockets; with this one each
+  // reads its own (server/README.md). gRPC reads the variable when it starts.
   ::setenv("GRPC_POLL_STRATEGY", "poll", 0);
 
   auto logger = spdlog::stderr_color_mt("arenad");

@@ -27,7 +27,8 @@ constexpr HeapMetric kHeapMetrics[] = {
     {"released_slabs", &HeapCounters::released_slabs, "empty slabs given back to the arena"},
     {"spans", &HeapCounters::spans, "span allocations"},
     {"p0_counter_ok", &HeapCounters::p0_counter_ok, "refills whose counters agreed"},
-    {"p0_counter_mismatch", &HeapCounters::p0_counter_mismatch, "refills whose counters did not agree: a bug"},
+    {"p0_counter_mismatch", &HeapCounters::p0_counter_mismatch,
+     "refills whose counters did not agree: a bug"},
     {"guard_trips", &HeapCounters::guard_trips, "values from shared memory that were refused"},
     {"canary_damaged", &HeapCounters::canary_damaged, "frees that found a damaged canary"},
     {"adopted_slabs", &HeapCounters::adopted_slabs, "slabs and spans of ended peers taken over"},
@@ -65,7 +66,9 @@ class Text {
   std::string out_;
 };
 
-std::string label(const char* name, const std::string& value) { return std::string(name) + "=\"" + value + "\""; }
+std::string label(const char* name, const std::string& value) {
+  return std::string(name) + "=\"" + value + "\"";
+}
 
 // Fetches page after page, then the counters.
 struct Collection : std::enable_shared_from_this<Collection> {
@@ -75,15 +78,18 @@ struct Collection : std::enable_shared_from_this<Collection> {
   Collection(ControlApi& c, Done<std::string> d) : control(c), done(std::move(d)) {}
 
   void page(std::string token) {
-    control.list_arenas(kArenasPerPage, std::move(token), [self = shared_from_this()](Answer<Page<ArenaFacts>> page) {
-      if (!page.ok()) return self->done(page.error());
-      for (ArenaFacts& arena : page->items) self->arenas.push_back(std::move(arena));
-      if (!page->next_page_token.empty()) return self->page(page->next_page_token);
-      self->control.get_stats("", [self](Answer<DaemonStats> stats) {
-        if (!stats.ok()) return self->done(stats.error());
-        self->done(metrics_text(*stats, self->arenas));
-      });
-    });
+    control.list_arenas(kArenasPerPage, std::move(token),
+                        [self = shared_from_this()](Answer<Page<ArenaFacts>> page) {
+                          if (!page.ok()) return self->done(page.error());
+                          for (ArenaFacts& arena : page->items)
+                            self->arenas.push_back(std::move(arena));
+                          if (!page->next_page_token.empty())
+                            return self->page(page->next_page_token);
+                          self->control.get_stats("", [self](Answer<DaemonStats> stats) {
+                            if (!stats.ok()) return self->done(stats.error());
+                            self->done(metrics_text(*stats, self->arenas));
+                          });
+                        });
   }
 };
 
@@ -97,13 +103,15 @@ std::string metrics_text(const DaemonStats& stats, const std::vector<ArenaFacts>
     for (const ShardFacts& shard : stats.shards)
       text.sample(name, label("shard", std::to_string(shard.shard)), shard.heap.*metric.value);
   }
-  text.family("arenad_remote_frees_between_total", "counter", "blocks freed on one shard that another shard's heap owns");
+  text.family("arenad_remote_frees_between_total", "counter",
+              "blocks freed on one shard that another shard's heap owns");
   for (const ShardFacts& shard : stats.shards) {
     for (std::size_t owner = 0; owner < shard.remote_frees_to.size(); ++owner) {
       if (owner == shard.shard) continue;
-      text.sample("arenad_remote_frees_between_total",
-                  label("from", std::to_string(shard.shard)) + "," + label("to", std::to_string(owner)),
-                  shard.remote_frees_to[owner]);
+      text.sample(
+          "arenad_remote_frees_between_total",
+          label("from", std::to_string(shard.shard)) + "," + label("to", std::to_string(owner)),
+          shard.remote_frees_to[owner]);
     }
   }
   for (const ShardMetric& metric : kShardMetrics) {
@@ -119,21 +127,30 @@ std::string metrics_text(const DaemonStats& stats, const std::vector<ArenaFacts>
     const char* help;
   };
   static constexpr ArenaMetric kArenaMetrics[] = {
-      {"arenad_arena_capacity_bytes", [](const ArenaFacts& a) { return a.capacity_bytes; }, "capacity of the arena"},
-      {"arenad_arena_committed_bytes", [](const ArenaFacts& a) { return a.committed_bytes; }, "taken from the system now"},
-      {"arenad_arena_held_bytes", [](const ArenaFacts& a) { return a.held_bytes; }, "sum of the strides of held blocks"},
-      {"arenad_arena_held_blocks", [](const ArenaFacts& a) { return a.held_blocks; }, "blocks that sessions hold"},
-      {"arenad_arena_sessions", [](const ArenaFacts& a) { return std::uint64_t{a.sessions}; }, "attached sessions"},
-      {"arenad_arena_quarantined", [](const ArenaFacts& a) { return std::uint64_t{a.quarantined}; }, "1 when it was set aside"},
+      {"arenad_arena_capacity_bytes", [](const ArenaFacts& a) { return a.capacity_bytes; },
+       "capacity of the arena"},
+      {"arenad_arena_committed_bytes", [](const ArenaFacts& a) { return a.committed_bytes; },
+       "taken from the system now"},
+      {"arenad_arena_held_bytes", [](const ArenaFacts& a) { return a.held_bytes; },
+       "sum of the strides of held blocks"},
+      {"arenad_arena_held_blocks", [](const ArenaFacts& a) { return a.held_blocks; },
+       "blocks that sessions hold"},
+      {"arenad_arena_sessions", [](const ArenaFacts& a) { return std::uint64_t{a.sessions}; },
+       "attached sessions"},
+      {"arenad_arena_quarantined", [](const ArenaFacts& a) { return std::uint64_t{a.quarantined}; },
+       "1 when it was set aside"},
   };
   for (const ArenaMetric& metric : kArenaMetrics) {
     text.family(metric.name, "gauge", metric.help);
-    for (const ArenaFacts& arena : arenas) text.sample(metric.name, label("arena", arena.name), metric.value(arena));
+    for (const ArenaFacts& arena : arenas)
+      text.sample(metric.name, label("arena", arena.name), metric.value(arena));
   }
   text.one("arenad_arenas", "gauge", "arenas now", stats.arenas);
   text.one("arenad_sessions", "gauge", "sessions now", stats.sessions);
-  text.one("arenad_sessions_reaped_total", "counter", "sessions that ended other than by CloseSession", stats.sessions_reaped);
-  text.one("arenad_leased_slabs", "gauge", "slabs and spans that peers have leased", stats.leased_slabs);
+  text.one("arenad_sessions_reaped_total", "counter",
+           "sessions that ended other than by CloseSession", stats.sessions_reaped);
+  text.one("arenad_leased_slabs", "gauge", "slabs and spans that peers have leased",
+           stats.leased_slabs);
   text.one("arenad_leased_bytes", "gauge", "bytes of them", stats.leased_bytes);
   text.one("arenad_uptime_seconds", "gauge", "since the daemon started", stats.uptime_ms / 1000);
   return text.take();

@@ -1,8 +1,10 @@
 // An arena with some heaps, as most allocator tests need it.
 //
-// Purpose: ArenaWithHeaps makes an arena and heaps 0..n-1 (owners: sessions 1..n), allocates for session kHolder, and
+// Purpose: ArenaWithHeaps makes an arena and heaps 0..n-1 (owners: sessions 1..n), allocates for
+// session kHolder, and
 //   checks the arena with verify() at the end of each test that did not say it broke it.
-// Threads: a test's own affair; the heaps belong to whoever the test says. Crash: private to the test.
+// Threads: a test's own affair; the heaps belong to whoever the test says. Crash: private to the
+// test.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -12,9 +14,9 @@
 #include <string>
 #include <vector>
 
-#include "allocator/heap.h"
-#include "allocator/tunables.h"
-#include "allocator/verify.h"
+#include "allocator/base/tunables.h"
+#include "allocator/check/verify.h"
+#include "allocator/heap/heap.h"
 
 namespace arenad {
 
@@ -30,7 +32,8 @@ inline std::string findings_of(const VerifyReport& report) {
 class ArenaWithHeaps : public testing::Test {
  protected:
   // Makes the arena; call first in a test. `heaps` heaps, ids from 0.
-  void make(std::uint64_t capacity_bytes, std::uint32_t heaps = 1, Layout layout = Layout::plain()) {
+  void make(std::uint64_t capacity_bytes, std::uint32_t heaps = 1,
+            Layout layout = Layout::plain()) {
     ArenaOptions options;
     options.capacity_bytes = capacity_bytes;
     options.layout = layout;
@@ -39,7 +42,8 @@ class ArenaWithHeaps : public testing::Test {
     ASSERT_TRUE(created.ok()) << created.error().message;
     arena_ = std::move(*created);
     for (std::uint16_t i = 0; i < heaps; ++i)
-      heaps_.push_back(std::make_unique<Heap>(*arena_, HeapId{i}, SessionId{static_cast<std::uint16_t>(i + 1)}));
+      heaps_.push_back(
+          std::make_unique<Heap>(*arena_, HeapId{i}, SessionId{static_cast<std::uint16_t>(i + 1)}));
   }
 
   void TearDown() override {
@@ -96,14 +100,17 @@ class ArenaWithHeaps : public testing::Test {
 
   std::unique_ptr<Arena> arena_;
   std::vector<std::unique_ptr<Heap>> heaps_;
-  bool broken_on_purpose_ = false;   // set by tests that damage the arena: no final verify
+  bool broken_on_purpose_ = false;  // set by tests that damage the arena: no final verify
 };
 
 // The allocator's toggles as they were, when the test is over.
 class KeepTunables {
  public:
   KeepTunables()
-      : enable_(tunables().p0_enable), no_drain_(tunables().p0_no_drain), log_(tunables().p0_log), guards_(tunables().guards_private),
+      : enable_(tunables().p0_enable),
+        no_drain_(tunables().p0_no_drain),
+        log_(tunables().p0_log),
+        guards_(tunables().guards_private),
         disable_(tunables().p0_disable) {}
   ~KeepTunables() {
     tunables().p0_enable = enable_;

@@ -1,5 +1,5 @@
 // The two memory files of an arena: sealed, private, sparse; and what creating one refuses.
-#include "allocator/arena.h"
+#include "allocator/arena/arena.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -22,7 +22,7 @@ class ArenaTest : public ArenaWithHeaps {
     return arena.ok() ? Error::kNone : arena.error().error;
   }
   static std::uint64_t system_bytes(int fd) {
-    struct stat s{};
+    struct stat s {};
     EXPECT_EQ(::fstat(fd, &s), 0);
     return static_cast<std::uint64_t>(s.st_blocks) * 512;
   }
@@ -41,7 +41,7 @@ TEST_F(ArenaTest, CapacityIsRoundedUpToSuperslabs) {
   make(1);
   EXPECT_EQ(arena().capacity_bytes(), kSuperslabBytes);
   EXPECT_EQ(arena().unit_count(), kUnitsPerSuperslab);
-  struct stat s{};
+  struct stat s {};
   ASSERT_EQ(::fstat(arena().data_fd(), &s), 0);
   EXPECT_EQ(static_cast<std::uint64_t>(s.st_size), kSuperslabBytes);
 }
@@ -52,7 +52,7 @@ TEST_F(ArenaTest, FilesAreSealedPrivateAndClosedOnExec) {
     constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     EXPECT_EQ(::fcntl(fd, F_GET_SEALS) & kSeals, kSeals);
     EXPECT_NE(::fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
-    struct stat s{};
+    struct stat s {};
     ASSERT_EQ(::fstat(fd, &s), 0);
     EXPECT_EQ(s.st_mode & 0777, 0600u);
     EXPECT_NE(::ftruncate(fd, 4096), 0);
@@ -75,14 +75,17 @@ std::string flags_of_mapping(const void* base) {
 
 TEST_F(ArenaTest, MappingsDoNotSurviveAFork) {
   make(4 * kMiB);
-  EXPECT_NE(flags_of_mapping(arena().data()).find(" dc "), std::string::npos) << flags_of_mapping(arena().data());
-  EXPECT_NE(flags_of_mapping(&control().header()).find(" dc "), std::string::npos) << flags_of_mapping(&control().header());
+  EXPECT_NE(flags_of_mapping(arena().data()).find(" dc "), std::string::npos)
+      << flags_of_mapping(arena().data());
+  EXPECT_NE(flags_of_mapping(&control().header()).find(" dc "), std::string::npos)
+      << flags_of_mapping(&control().header());
 }
 
 TEST_F(ArenaTest, PayloadIsWhereAnyOtherMappingOfTheFileSeesIt) {
   make(4 * kMiB);
   const Block b = take(1, 100)[0];
-  void* const other = ::mmap(nullptr, arena().capacity_bytes(), PROT_READ, MAP_SHARED, arena().data_fd(), 0);
+  void* const other =
+      ::mmap(nullptr, arena().capacity_bytes(), PROT_READ, MAP_SHARED, arena().data_fd(), 0);
   ASSERT_NE(other, MAP_FAILED);
   arena().data()[b.offset] = std::byte{42};
   EXPECT_EQ(static_cast<const std::byte*>(other)[b.offset], std::byte{42});
@@ -130,7 +133,8 @@ TEST_F(ArenaTest, MetadataCostsAtMostFourPercentAt256BytesAndOneAndAHalfFrom1KiB
     make(64 * kMiB);
     const std::uint64_t before = system_bytes(arena().control_fd());
     take_all(size);
-    return 100.0 * static_cast<double>(system_bytes(arena().control_fd()) - before) / static_cast<double>(arena().capacity_bytes());
+    return 100.0 * static_cast<double>(system_bytes(arena().control_fd()) - before) /
+           static_cast<double>(arena().capacity_bytes());
   };
   EXPECT_LE(percent(256), 4.0);
   for (const std::uint64_t size : {1024, 4096, 65536}) EXPECT_LE(percent(size), 1.5) << size;

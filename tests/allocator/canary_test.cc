@@ -91,7 +91,8 @@ TEST_F(CanaryTest, PlainLayoutLeavesEveryByteOfTheDataFileToItsHolders) {
   give(blocks);
   heap().trim();
   for (const Block& b : blocks)
-    for (std::uint64_t i = 0; i < 4096; i += 8) ASSERT_EQ(payload(b)[i], std::byte{0xa5}) << "the allocator wrote into a freed block";
+    for (std::uint64_t i = 0; i < 4096; i += 8)
+      ASSERT_EQ(payload(b)[i], std::byte{0xa5}) << "the allocator wrote into a freed block";
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// Size classes, strides, capacities and the division that the guards and ref_at rely on, for every layout.
-#include "allocator/geometry.h"
+// Size classes, strides, capacities and the division that the guards and ref_at rely on, for every
+// layout.
+#include "allocator/format/geometry.h"
 
 #include <gtest/gtest.h>
 
@@ -10,16 +11,20 @@ namespace arenad {
 namespace {
 
 class GeometryOfLayout : public testing::TestWithParam<Layout> {};
-INSTANTIATE_TEST_SUITE_P(, GeometryOfLayout, testing::Values(Layout::plain(), Layout::headered(), Layout::canaried()),
+INSTANTIATE_TEST_SUITE_P(, GeometryOfLayout,
+                         testing::Values(Layout::plain(), Layout::headered(), Layout::canaried()),
                          [](const auto& info) {
-                           return info.param == Layout::plain() ? "Plain" : info.param == Layout::headered() ? "Headered" : "Canaried";
+                           return info.param == Layout::plain()      ? "Plain"
+                                  : info.param == Layout::headered() ? "Headered"
+                                                                     : "Canaried";
                          });
 
 TEST_P(GeometryOfLayout, ClassesAscendFrom8BytesTo128KiB) {
   const Geometry g(GetParam());
   EXPECT_EQ(g.size_class(0).usable_bytes, 8u);
   EXPECT_EQ(g.largest_class_bytes(), 128u * 1024);
-  for (std::uint32_t c = 1; c < g.class_count(); ++c) EXPECT_GT(g.size_class(c).usable_bytes, g.size_class(c - 1).usable_bytes);
+  for (std::uint32_t c = 1; c < g.class_count(); ++c)
+    EXPECT_GT(g.size_class(c).usable_bytes, g.size_class(c - 1).usable_bytes);
 }
 
 TEST_P(GeometryOfLayout, ClassOfIsTheSmallestThatFitsForEverySize) {
@@ -52,10 +57,12 @@ TEST_P(GeometryOfLayout, CapacityIsTheFloorOfSlabBytesByStride) {
     EXPECT_TRUE(std::has_single_bit(sc.slab_units));
     EXPECT_LE(sc.slab_units, kUnitsPerSuperslab);
     EXPECT_EQ(sc.capacity, slab_bytes / sc.stride_bytes);
-    EXPECT_LE(std::uint64_t{sc.capacity} * sc.stride_bytes, slab_bytes) << "the last block would run into the next slab";
+    EXPECT_LE(std::uint64_t{sc.capacity} * sc.stride_bytes, slab_bytes)
+        << "the last block would run into the next slab";
     EXPECT_LE(sc.capacity, kMaxBlocksPerSlab);
     EXPECT_GE(sc.capacity, 2u);
-    EXPECT_LE((slab_bytes - std::uint64_t{sc.capacity} * sc.stride_bytes) * 8, slab_bytes) << "a tail of more than an eighth, class " << c;
+    EXPECT_LE((slab_bytes - std::uint64_t{sc.capacity} * sc.stride_bytes) * 8, slab_bytes)
+        << "a tail of more than an eighth, class " << c;
   }
 }
 
@@ -80,7 +87,8 @@ TEST_P(GeometryOfLayout, EveryPayloadHasTheAlignmentThatItsClassStates) {
     for (std::uint32_t b = 0; b < sc.capacity; ++b) {
       const std::uint64_t offset = g.payload_offset(c, Slot::of({sc.slab_units * 3}, {b}));
       ASSERT_EQ(offset % sc.align_bytes, 0u);
-      ASSERT_EQ(offset, sc.slab_units * 3 * kSlabUnitBytes + std::uint64_t{b} * sc.stride_bytes + g.layout().header_bytes);
+      ASSERT_EQ(offset, sc.slab_units * 3 * kSlabUnitBytes + std::uint64_t{b} * sc.stride_bytes +
+                            g.layout().header_bytes);
     }
   }
 }
@@ -113,7 +121,8 @@ TEST(Geometry, EightByteBlocksAreEightApartAndAllOthersSixteenAligned) {
   EXPECT_EQ(g.size_class(0).stride_bytes, 8u);
   EXPECT_EQ(g.size_class(0).align_bytes, 8u);
   EXPECT_EQ(g.size_class(0).capacity, kMaxBlocksPerSlab);
-  for (std::uint32_t c = 1; c < g.class_count(); ++c) EXPECT_EQ(g.size_class(c).align_bytes % 16, 0u) << "class " << c;
+  for (std::uint32_t c = 1; c < g.class_count(); ++c)
+    EXPECT_EQ(g.size_class(c).align_bytes % 16, 0u) << "class " << c;
 }
 
 TEST(Geometry, AlignedClassIsTheSmallestThatFitsAndIsAligned) {
@@ -125,7 +134,8 @@ TEST(Geometry, AlignedClassIsTheSmallestThatFitsAndIsAligned) {
       ASSERT_LT(*cls, g.class_count()) << size << " at " << align;
       EXPECT_GE(g.size_class(*cls).usable_bytes, size);
       EXPECT_EQ(g.size_class(*cls).align_bytes % align, 0u);
-      for (std::uint32_t c = g.class_of(size); c < *cls; ++c) EXPECT_LT(g.size_class(c).align_bytes, align);
+      for (std::uint32_t c = g.class_of(size); c < *cls; ++c)
+        EXPECT_LT(g.size_class(c).align_bytes, align);
     }
 }
 

@@ -1,11 +1,12 @@
-// The predecessor's failure as a test vector (SEED.md): what it printed, what it refused wrongly, and what must be refused.
+// The predecessor's failure as a test vector (SEED.md): what it printed, what it refused wrongly,
+// and what must be refused.
 #include <gtest/gtest.h>
 
 #include <vector>
 
-#include "allocator/geometry.h"
-#include "allocator/guards.h"
-#include "allocator/tunables.h"
+#include "allocator/base/tunables.h"
+#include "allocator/format/geometry.h"
+#include "allocator/heap/guards.h"
 
 namespace arenad {
 namespace {
@@ -15,7 +16,9 @@ constexpr std::uint64_t kTail = 0x7efa77011e0f;
 constexpr std::uint32_t kStride = 513;
 constexpr std::uint32_t kBatch = 16;
 
-Geometry predecessor() { return Geometry(Layout::headered(), {8, 16, 32, 64, 128, 256, 512, 1024}); }
+Geometry predecessor() {
+  return Geometry(Layout::headered(), {8, 16, 32, 64, 128, 256, 512, 1024});
+}
 
 // Slab 1 of class 6 with `carved` blocks carved, as the trace shows it.
 SlabView slab_of_trace(std::uint32_t carved) {
@@ -38,7 +41,8 @@ std::vector<std::uint64_t> batch_at(std::uint64_t head) {
 }
 
 // What check_splice says to `blocks`; `offender` gets what it names.
-GuardVerdict splice(const SlabView& slab, const std::vector<std::uint64_t>& blocks, std::uint64_t* offender) {
+GuardVerdict splice(const SlabView& slab, const std::vector<std::uint64_t>& blocks,
+                    std::uint64_t* offender) {
   *offender = 0;
   return check_splice(slab, blocks, offender);
 }
@@ -51,7 +55,9 @@ TEST(Guards, PredecessorsClassSixHasStride513AndCapacity127) {
   EXPECT_EQ(c.capacity, 127u);
 }
 
-TEST(Guards, CarveOfTheTraceIsAccepted) { EXPECT_EQ(check_carve(slab_of_trace(0), kBatch), GuardVerdict::kOk); }
+TEST(Guards, CarveOfTheTraceIsAccepted) {
+  EXPECT_EQ(check_carve(slab_of_trace(0), kBatch), GuardVerdict::kOk);
+}
 
 TEST(Guards, SpliceOfTheTraceIsAcceptedThoughItsHeadModuloStrideIs478) {
   ASSERT_EQ(kBase % kStride, 478u) << "the number that misled the predecessor";
@@ -65,7 +71,8 @@ TEST(Guards, EveryBlockOfTheSlabIsAcceptedAndEveryOtherAddressOfItIsNot) {
   const SlabView full = slab_of_trace(127);
   for (std::uint64_t offset = 0; offset < full.slab_bytes; ++offset) {
     const bool is_block = offset % kStride == 0 && offset / kStride < 127;
-    ASSERT_EQ(check_block(full, kBase + offset) == GuardVerdict::kOk, is_block) << "offset " << offset;
+    ASSERT_EQ(check_block(full, kBase + offset) == GuardVerdict::kOk, is_block)
+        << "offset " << offset;
   }
 }
 
@@ -106,7 +113,8 @@ TEST(Guards, SameBlockTwiceInABatchIsRefused) {
 
 TEST(Guards, Capacity128IsRefusedEverywhere) {
   SlabView slab = slab_of_trace(kBatch);
-  slab.capacity = 128;  // 65536 / 512: the predecessor's last block ran 128 bytes into the next slab
+  slab.capacity =
+      128;  // 65536 / 512: the predecessor's last block ran 128 bytes into the next slab
   ASSERT_EQ(128u * kStride - slab.slab_bytes, 128u);
   EXPECT_EQ(check_slab(slab), GuardVerdict::kBadCapacity);
   EXPECT_EQ(check_carve(slab, kBatch), GuardVerdict::kBadCapacity);
@@ -131,11 +139,15 @@ TEST(Guards, StrideZeroIsRefusedNotDividedBy) {
 
 TEST(Guards, LinesCarryThePredecessorsTagsAndFields) {
   SlabView slab = slab_of_trace(0);
-  EXPECT_EQ(batch_carve_line(slab, kBatch), "[BATCH_CARVE] cls=6 slab=1 used=0 cap=127 batch=16 base=0x7efa77010000 bs=513");
-  EXPECT_EQ(linear_carve_line(slab, kBatch), "[LINEAR_CARVE] base=0x7efa77010000 carved=0 batch=16 cursor=0x7efa77010000");
+  EXPECT_EQ(batch_carve_line(slab, kBatch),
+            "[BATCH_CARVE] cls=6 slab=1 used=0 cap=127 batch=16 base=0x7efa77010000 bs=513");
+  EXPECT_EQ(linear_carve_line(slab, kBatch),
+            "[LINEAR_CARVE] base=0x7efa77010000 carved=0 batch=16 cursor=0x7efa77010000");
   slab.carved = kBatch;
-  EXPECT_EQ(linear_carve_line(slab, kBatch), "[LINEAR_CARVE] base=0x7efa77010000 carved=16 batch=16 cursor=0x7efa77012010");
-  EXPECT_EQ(splice_line(slab, kBase, kTail, kBatch), "[SPLICE_TO_SLL] cls=6 head=0x7efa77010000 tail=0x7efa77011e0f count=16");
+  EXPECT_EQ(linear_carve_line(slab, kBatch),
+            "[LINEAR_CARVE] base=0x7efa77010000 carved=16 batch=16 cursor=0x7efa77012010");
+  EXPECT_EQ(splice_line(slab, kBase, kTail, kBatch),
+            "[SPLICE_TO_SLL] cls=6 head=0x7efa77010000 tail=0x7efa77011e0f count=16");
   EXPECT_EQ(splice_corrupt_line(slab, kBase + 1, GuardVerdict::kMisaligned),
             "[SPLICE_CORRUPT] Chain head 0x7efa77010001 misaligned (blk=513 offset=1 carved=16)!");
 }
@@ -151,8 +163,10 @@ TEST(Guards, ModeLineSaysWhetherPrivateGuardsAreOn) {
 TEST(GuardsDeathTest, AbortPrintsTheSlabTheModeAndTheOffender) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const SlabView slab = slab_of_trace(kBatch);
-  EXPECT_DEATH(guard_abort(slab, splice_line(slab, kBase + 1, kTail, kBatch), kBase + 1, GuardVerdict::kMisaligned),
-               "SPLICE_TO_SLL.*\n.*TRC_GUARD.*\n.*SPLICE_CORRUPT.*misaligned \\(blk=513 offset=1 carved=16\\)");
+  EXPECT_DEATH(guard_abort(slab, splice_line(slab, kBase + 1, kTail, kBatch), kBase + 1,
+                           GuardVerdict::kMisaligned),
+               "SPLICE_TO_SLL.*\n.*TRC_GUARD.*\n.*SPLICE_CORRUPT.*misaligned \\(blk=513 offset=1 "
+               "carved=16\\)");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // One heap: sizes, alignment, refusals, a full arena, slabs that come and go.
-#include "allocator/heap.h"
+#include "allocator/heap/heap.h"
 
 #include <algorithm>
 #include <map>
@@ -26,7 +26,8 @@ TEST_F(HeapTest, BlocksOfEverySizeAreDisjointAlignedAndHeld) {
   std::vector<Block> blocks;
   const Geometry& g = arena().geometry();
   for (std::uint32_t c = 0; c < g.class_count(); ++c)
-    for (const std::uint32_t size : {g.size_class(c).usable_bytes, g.size_class(c).usable_bytes - 7, c == 0 ? 1 : g.size_class(c - 1).usable_bytes + 1}) {
+    for (const std::uint32_t size : {g.size_class(c).usable_bytes, g.size_class(c).usable_bytes - 7,
+                                     c == 0 ? 1 : g.size_class(c - 1).usable_bytes + 1}) {
       const auto b = heap().allocate(size, kHolder);
       ASSERT_TRUE(b.ok()) << size;
       EXPECT_EQ(b->offset % (size <= 8 ? 8 : 16), 0u) << size;
@@ -75,7 +76,8 @@ TEST_F(HeapTest, BlocksOfOneSizeFillTheirSlabsWithoutOverlapInEveryLayout) {
     make(8 * kMiB, 1, layout);
     std::map<std::uint64_t, std::uint64_t> ends;
     const auto blocks = take(3000, 512);
-    for (const Block& b : blocks) ends[b.offset - layout.header_bytes] = b.offset + 512 + layout.canary_bytes;
+    for (const Block& b : blocks)
+      ends[b.offset - layout.header_bytes] = b.offset + 512 + layout.canary_bytes;
     EXPECT_EQ(ends.size(), blocks.size());
     expect_disjoint(ends);
     EXPECT_LE(ends.rbegin()->second, arena().capacity_bytes());
@@ -99,7 +101,8 @@ TEST_F(HeapTest, AlignmentUpToFourKiBIsKept) {
   give(blocks);
   EXPECT_EQ(heap().allocate_aligned(64, 8192, kHolder).error(), Error::kInvalidAlignment);
   EXPECT_EQ(heap().allocate_aligned(64, 3, kHolder).error(), Error::kInvalidAlignment);
-  EXPECT_EQ(heap().allocate_aligned(200000, 8192, kHolder).error(), Error::kInvalidAlignment) << "a span's too";
+  EXPECT_EQ(heap().allocate_aligned(200000, 8192, kHolder).error(), Error::kInvalidAlignment)
+      << "a span's too";
   EXPECT_EQ(heap().allocate_aligned(200000, 48, kHolder).error(), Error::kInvalidAlignment);
 }
 
@@ -108,7 +111,9 @@ TEST_F(HeapTest, SizeZeroAndAboveTheCapacityAreInvalid) {
   EXPECT_EQ(heap().allocate(0, kHolder).error(), Error::kInvalidSize);
   EXPECT_EQ(heap().allocate_aligned(0, 0, kHolder).error(), Error::kInvalidSize);
   EXPECT_EQ(heap().allocate(4 * kMiB + 1, kHolder).error(), Error::kInvalidSize);
-  for (const std::uint64_t size : {UINT64_MAX, UINT64_MAX - 6, UINT64_MAX - 7})   // around where the fast path's sum is too large
+  for (const std::uint64_t size :
+       {UINT64_MAX, UINT64_MAX - 6,
+        UINT64_MAX - 7})  // around where the fast path's sum is too large
     EXPECT_EQ(heap().allocate(size, kHolder).error(), Error::kInvalidSize) << size;
   Block none[1];
   EXPECT_EQ(heap().allocate_batch(0, 0, kHolder, none), Error::kInvalidSize);
@@ -144,11 +149,18 @@ TEST_F(HeapTest, ForeignAndMadeUpRefsAreRefused) {
   const Slot slot = b.ref.slot();
   EXPECT_EQ(heap().free(Ref::of(0, {2}, slot)), Error::kForeignRef) << "another arena";
   EXPECT_EQ(heap().free(Ref::of(0, {0}, slot)), Error::kForeignRef);
-  EXPECT_EQ(heap().free(Ref::of(0, arena().id(), Slot::of({arena().unit_count()}, {0}))), Error::kForeignRef) << "beyond the arena";
+  EXPECT_EQ(heap().free(Ref::of(0, arena().id(), Slot::of({arena().unit_count()}, {0}))),
+            Error::kForeignRef)
+      << "beyond the arena";
   EXPECT_EQ(heap().free(Ref{0}), Error::kForeignRef);
   EXPECT_EQ(heap().free(Ref{~std::uint64_t{0}}), Error::kForeignRef);
-  EXPECT_NE(heap().free(Ref::of(5, arena().id(), slot)), Error::kNone) << "a generation that never was";
-  EXPECT_EQ(heap().free_checked({Ref::of(0, arena().id(), Slot::of(slot.slab(), {5000})).value}, {1}, kNoSession).error, Error::kStaleRef);
+  EXPECT_NE(heap().free(Ref::of(5, arena().id(), slot)), Error::kNone)
+      << "a generation that never was";
+  EXPECT_EQ(heap()
+                .free_checked({Ref::of(0, arena().id(), Slot::of(slot.slab(), {5000})).value}, {1},
+                              kNoSession)
+                .error,
+            Error::kStaleRef);
   EXPECT_EQ(arena().describe({Ref::of(0, {2}, slot).value}).state, BlockInfo::State::kInvalid);
   EXPECT_EQ(heap().free(b.ref), Error::kNone) << "and the block itself is untouched";
 }
@@ -167,7 +179,10 @@ TEST_F(HeapTest, CheckedFreeReportsHolderStrideAndOwnerAndKeepsToTheRequiredHold
   EXPECT_EQ(remote.error, Error::kNone);
   EXPECT_EQ(remote.stride_bytes, 256u);
   EXPECT_EQ(remote.owner, HeapId{0});
-  EXPECT_EQ(arena().describe({blocks[1].ref.value + (std::uint64_t{1} << Ref::kGenerationShift)}).holder.session(), SessionId{78})
+  EXPECT_EQ(arena()
+                .describe({blocks[1].ref.value + (std::uint64_t{1} << Ref::kGenerationShift)})
+                .holder.session(),
+            SessionId{78})
       << "the freer stands in the RETURNING word";
 }
 
@@ -190,7 +205,8 @@ TEST_F(HeapTest, FullArenaSaysSoAndRecovers) {
 
 TEST_F(HeapTest, MemoryOfOneClassServesAnotherWhenTheArenaIsFull) {
   make(4 * kMiB);
-  for (const std::uint64_t size : {64, 4096, 100, 40000, 8, 1 << 20}) give(take_all(size));  // without a trim in between
+  for (const std::uint64_t size : {64, 4096, 100, 40000, 8, 1 << 20})
+    give(take_all(size));  // without a trim in between
   EXPECT_GT(heap().counters().released_slabs, 0u);
 }
 
@@ -200,7 +216,8 @@ TEST_F(HeapTest, EmptySlabsGoBackToTheArena) {
   const std::uint64_t taken = arena().units().taken_units();
   EXPECT_GE(taken, 20000u * 256 / kSlabUnitBytes);
   give(blocks);
-  EXPECT_LT(arena().units().taken_units(), taken) << "slabs beyond the few that are kept go at once";
+  EXPECT_LT(arena().units().taken_units(), taken)
+      << "slabs beyond the few that are kept go at once";
   EXPECT_GT(heap().trim(), 0u);
   EXPECT_EQ(arena().units().taken_units(), 0u);
   EXPECT_EQ(heap().trim(), 0u);
@@ -214,7 +231,8 @@ TEST_F(HeapTest, GenerationSurvivesASlabsChangeOfClass) {
   heap().trim();
   ASSERT_EQ(arena().units().taken_units(), 0u);
   const auto large = take_all(512);  // all of the arena: the unit of `small` among them
-  const auto same = std::find_if(large.begin(), large.end(), [&](const Block& b) { return b.ref.slot() == small.ref.slot(); });
+  const auto same = std::find_if(large.begin(), large.end(),
+                                 [&](const Block& b) { return b.ref.slot() == small.ref.slot(); });
   ASSERT_NE(same, large.end());
   EXPECT_EQ(same->ref.generation(), small.ref.generation() + 1);
   EXPECT_EQ(heap().free(small.ref), Error::kStaleRef);
@@ -253,7 +271,8 @@ TEST_F(HeapTest, RefAtFindsABlockByItsPayloadAndNothingElse) {
     }
     EXPECT_EQ(arena().ref_at(arena().capacity_bytes()).error(), Error::kForeignRef);
     EXPECT_EQ(arena().ref_at(~std::uint64_t{0}).error(), Error::kForeignRef);
-    EXPECT_EQ(arena().ref_at(arena().capacity_bytes() - 4096).error(), Error::kForeignRef) << "memory that was never taken";
+    EXPECT_EQ(arena().ref_at(arena().capacity_bytes() - 4096).error(), Error::kForeignRef)
+        << "memory that was never taken";
   }
 }
 
@@ -270,7 +289,8 @@ TEST_F(HeapTest, TakeOverChangesTheHolderAndNothingElse) {
   EXPECT_EQ(heap().free_checked({b.ref.value}, {77}, {77}).error, Error::kNotHolder);
   give({b});
   EXPECT_EQ(arena().acquire({b.ref.value}, Holder({88}, 9)).error(), Error::kDoubleFree);
-  EXPECT_EQ(arena().acquire({Ref::of(0, {9}, b.ref.slot()).value}, Holder({88}, 9)).error(), Error::kForeignRef);
+  EXPECT_EQ(arena().acquire({Ref::of(0, {9}, b.ref.slot()).value}, Holder({88}, 9)).error(),
+            Error::kForeignRef);
 }
 
 TEST_F(HeapTest, UsageAndBlocksOutAgreeWithTheWords) {

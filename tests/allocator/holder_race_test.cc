@@ -1,5 +1,6 @@
-// A checked free while the block changes hands: it takes the block from the holder that it names and that was demanded, or
-// it is refused. Otherwise a holder-only arena would be none, and quotas would be given back to the wrong session.
+// A checked free while the block changes hands: it takes the block from the holder that it names
+// and that was demanded, or it is refused. Otherwise a holder-only arena would be none, and quotas
+// would be given back to the wrong session.
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -15,8 +16,9 @@ constexpr std::uint64_t kRounds = 5000;
 
 class HolderRaceTest : public ArenaWithHeaps, public testing::WithParamInterface<std::size_t> {
  protected:
-  // Rounds of: another thread hands a block from kFirst to kSecond and back until it is gone, while heap GetParam() frees it
-  // on condition that `required` holds it. The thread knows whose it was last. Counts what was wrong or was not.
+  // Rounds of: another thread hands a block from kFirst to kSecond and back until it is gone, while
+  // heap GetParam() frees it on condition that `required` holds it. The thread knows whose it was
+  // last. Counts what was wrong or was not.
   void race(SessionId required) {
     make(8 * kMiB, 2);
     std::atomic<std::uint64_t> ref{0}, handovers{0};
@@ -30,7 +32,8 @@ class HolderRaceTest : public ArenaWithHeaps, public testing::WithParamInterface
         if (now == 0) return;
         seen = now;
         last_holder = kFirst.bits();
-        for (bool second = true; arena().acquire({now}, second ? kSecond : kFirst).ok(); second = !second) {
+        for (bool second = true; arena().acquire({now}, second ? kSecond : kFirst).ok();
+             second = !second) {
           last_holder = (second ? kSecond : kFirst).bits();
           handovers.fetch_add(1, std::memory_order_relaxed);
         }
@@ -38,7 +41,8 @@ class HolderRaceTest : public ArenaWithHeaps, public testing::WithParamInterface
       }
     });
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-    for (std::uint64_t round = 0; round < kRounds && std::chrono::steady_clock::now() < deadline; ++round) {
+    for (std::uint64_t round = 0; round < kRounds && std::chrono::steady_clock::now() < deadline;
+         ++round) {
       const auto b = heap(0).allocate(64, kFirst);
       ASSERT_TRUE(b.ok());
       const std::uint64_t before = handovers.load();
@@ -46,7 +50,8 @@ class HolderRaceTest : public ArenaWithHeaps, public testing::WithParamInterface
       ref.store(b->ref.value, std::memory_order_release);
       while (handovers.load(std::memory_order_relaxed) == before) std::this_thread::yield();
       FreeOutcome out;
-      while ((out = heap(GetParam()).free_checked({b->ref.value}, {9}, required)).error != Error::kNone) {
+      while ((out = heap(GetParam()).free_checked({b->ref.value}, {9}, required)).error !=
+             Error::kNone) {
         ASSERT_EQ(out.error, Error::kNotHolder);
         std::this_thread::yield();
       }
@@ -66,8 +71,9 @@ class HolderRaceTest : public ArenaWithHeaps, public testing::WithParamInterface
 
   std::uint64_t freed_ = 0, misnamed_ = 0, not_the_required_ = 0;
 };
-INSTANTIATE_TEST_SUITE_P(, HolderRaceTest, testing::Values(0, 1),
-                         [](const auto& info) { return info.param == 0 ? "FreedByTheOwner" : "FreedRemotely"; });
+INSTANTIATE_TEST_SUITE_P(, HolderRaceTest, testing::Values(0, 1), [](const auto& info) {
+  return info.param == 0 ? "FreedByTheOwner" : "FreedRemotely";
+});
 
 TEST_P(HolderRaceTest, FreeThatDemandsAHolderNeverTakesFromAnother) { race(kFirst.session()); }
 TEST_P(HolderRaceTest, FreeNamesTheHolderThatItTookTheBlockFrom) { race(kNoSession); }

@@ -1,11 +1,11 @@
 // Slots, refs and block words: every bit where its header says it is.
-#include "allocator/ids.h"
+#include "allocator/format/ids.h"
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
-#include "allocator/block_word.h"
+#include "allocator/format/block_word.h"
 
 namespace arenad {
 namespace {
@@ -23,7 +23,8 @@ TEST(Slot, GivesBackSlabAndBlock) {
 }
 
 TEST(Slot, LargestArenaFitsIntoFortyBits) {
-  const std::uint32_t units = static_cast<std::uint32_t>((std::uint64_t{1} << 40) / kMaxBlocksPerSlab);
+  const std::uint32_t units =
+      static_cast<std::uint32_t>((std::uint64_t{1} << 40) / kMaxBlocksPerSlab);
   EXPECT_EQ(Slot::of({units - 1}, {kMaxBlocksPerSlab - 1}).value, Ref::kSlotMask);
 }
 
@@ -74,7 +75,8 @@ TEST(BlockWord, HeldKeepsGenerationAndNamesHolderAndTag) {
 }
 
 TEST(BlockWord, FreeGrowsTheGenerationAndLeavesNothingElse) {
-  const std::uint64_t held = BlockWord::held(std::uint64_t{41} << BlockWord::kGenerationShift, Holder({7}, 8));
+  const std::uint64_t held =
+      BlockWord::held(std::uint64_t{41} << BlockWord::kGenerationShift, Holder({7}, 8));
   const BlockWord w(BlockWord::freed(held));
   EXPECT_TRUE(w.is_free());
   EXPECT_EQ(w.generation(), 42);
@@ -90,18 +92,22 @@ TEST(BlockWord, GenerationWrapsWithoutTouchingTheTag) {
 }
 
 TEST(BlockWord, ReturningGrowsTheGenerationOnceAndNamesTheFreer) {
-  const std::uint64_t held = BlockWord::held(std::uint64_t{41} << BlockWord::kGenerationShift, Holder({7}, 8));
+  const std::uint64_t held =
+      BlockWord::held(std::uint64_t{41} << BlockWord::kGenerationShift, Holder({7}, 8));
   const BlockWord w(BlockWord::returning(held, kReaperSession));
   EXPECT_TRUE(w.is_returning());
   EXPECT_EQ(w.generation(), 42);
   EXPECT_EQ(w.holder().session(), kReaperSession);
   EXPECT_EQ(w.holder().tag(), 0u);
-  EXPECT_EQ(BlockWord::free_of(w.bits()), std::uint64_t{42} << BlockWord::kGenerationShift) << "the drain adds no generation";
+  EXPECT_EQ(BlockWord::free_of(w.bits()), std::uint64_t{42} << BlockWord::kGenerationShift)
+      << "the drain adds no generation";
 }
 
 TEST(BlockWord, AnyBitBelowTheGenerationMakesItNotFree) {
-  for (int bit = 0; bit < BlockWord::kGenerationShift; ++bit) EXPECT_FALSE(BlockWord(std::uint64_t{1} << bit).is_free());
-  for (int bit = BlockWord::kGenerationShift; bit < BlockWord::kTagShift; ++bit) EXPECT_TRUE(BlockWord(std::uint64_t{1} << bit).is_free());
+  for (int bit = 0; bit < BlockWord::kGenerationShift; ++bit)
+    EXPECT_FALSE(BlockWord(std::uint64_t{1} << bit).is_free());
+  for (int bit = BlockWord::kGenerationShift; bit < BlockWord::kTagShift; ++bit)
+    EXPECT_TRUE(BlockWord(std::uint64_t{1} << bit).is_free());
   EXPECT_FALSE(BlockWord(std::uint64_t{1} << 62).is_free());
   EXPECT_FALSE(BlockWord(std::uint64_t{1} << 63).is_free());
 }

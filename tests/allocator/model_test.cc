@@ -31,7 +31,8 @@ class ModelTest : public ArenaWithHeaps {
     switch (pick(20)) {
       case 0: return 1 + pick(1 << 20);
       case 1: return 1 + pick(200000);
-      case 2: case 3: return 1 + pick(20000);
+      case 2:
+      case 3: return 1 + pick(20000);
       default: return 1 + pick(1000);
     }
   }
@@ -42,7 +43,8 @@ class ModelTest : public ArenaWithHeaps {
 
   void allocate() {
     const std::uint64_t size = random_size();
-    const Holder holder{{static_cast<std::uint16_t>(10 + pick(4))}, static_cast<std::uint32_t>(pick(100))};
+    const Holder holder{{static_cast<std::uint16_t>(10 + pick(4))},
+                        static_cast<std::uint32_t>(pick(100))};
     const bool plain = arena().geometry().layout() == Layout::plain();
     const std::uint32_t align = plain && pick(4) == 0 ? 1u << pick(13) : 0;
     std::vector<Block> got(pick(8) == 0 ? 1 + pick(30) : 1);
@@ -58,12 +60,17 @@ class ModelTest : public ArenaWithHeaps {
       ASSERT_GE(info.usable_bytes, size);
       ASSERT_TRUE(align == 0 || b.offset % align == 0);
       const auto after = ends_.lower_bound(b.offset);
-      ASSERT_TRUE(after == ends_.end() || after->first >= b.offset + info.usable_bytes) << "overlaps the next block";
-      ASSERT_TRUE(after == ends_.begin() || std::prev(after)->second <= b.offset) << "overlaps the block before";
+      ASSERT_TRUE(after == ends_.end() || after->first >= b.offset + info.usable_bytes)
+          << "overlaps the next block";
+      ASSERT_TRUE(after == ends_.begin() || std::prev(after)->second <= b.offset)
+          << "overlaps the block before";
       ends_[b.offset] = b.offset + info.usable_bytes;
       const auto fill = static_cast<std::byte>(random_());
       std::memset(arena().data() + b.offset, static_cast<int>(fill), size);
-      ASSERT_TRUE(model_.emplace(b.ref.value, Expected{size, info.usable_bytes, holder, b.offset, fill}).second) << "a ref given out twice";
+      ASSERT_TRUE(
+          model_.emplace(b.ref.value, Expected{size, info.usable_bytes, holder, b.offset, fill})
+              .second)
+          << "a ref given out twice";
     }
   }
   void forget(std::map<std::uint64_t, Expected>::iterator it) {
@@ -71,8 +78,10 @@ class ModelTest : public ArenaWithHeaps {
     ASSERT_EQ(payload[0], it->second.fill);
     ASSERT_EQ(payload[it->second.size - 1], it->second.fill);
     ends_.erase(it->second.offset);
-    if (dead_.size() < 1000) dead_.push_back(it->first);
-    else dead_[pick(dead_.size())] = it->first;
+    if (dead_.size() < 1000)
+      dead_.push_back(it->first);
+    else
+      dead_[pick(dead_.size())] = it->first;
     model_.erase(it);
   }
   void free_one() {
@@ -82,7 +91,8 @@ class ModelTest : public ArenaWithHeaps {
     if (pick(2) == 0) {
       ASSERT_EQ(by.free(Ref{it->first}), Error::kNone);
     } else {
-      const FreeOutcome out = by.free_checked({it->first}, {99}, pick(2) == 0 ? kNoSession : it->second.holder.session());
+      const FreeOutcome out = by.free_checked(
+          {it->first}, {99}, pick(2) == 0 ? kNoSession : it->second.holder.session());
       ASSERT_EQ(out.error, Error::kNone);
       ASSERT_EQ(out.holder.session(), it->second.holder.session());
       ASSERT_EQ(out.holder.tag(), it->second.holder.tag());
@@ -100,7 +110,8 @@ class ModelTest : public ArenaWithHeaps {
   void take_over() {
     const auto it = any();
     if (it == model_.end()) return;
-    const Holder to{{static_cast<std::uint16_t>(10 + pick(4))}, static_cast<std::uint32_t>(pick(100))};
+    const Holder to{{static_cast<std::uint16_t>(10 + pick(4))},
+                    static_cast<std::uint32_t>(pick(100))};
     const auto before = arena().acquire({it->first}, to);
     ASSERT_TRUE(before.ok());
     ASSERT_EQ(before->session(), it->second.holder.session());
@@ -139,11 +150,16 @@ class ModelTest : public ArenaWithHeaps {
       SCOPED_TRACE("step " + std::to_string(i));
       const std::uint64_t what = pick(100);
       const bool growing = i / 500 % 2 == 0;
-      if (what < (growing ? 55u : 35u)) allocate();
-      else if (what < 90) free_one();
-      else if (what < 93) free_dead();
-      else if (what < 95) take_over();
-      else keep_house();
+      if (what < (growing ? 55u : 35u))
+        allocate();
+      else if (what < 90)
+        free_one();
+      else if (what < 93)
+        free_dead();
+      else if (what < 95)
+        take_over();
+      else
+        keep_house();
       if (i % 1000 == 999) reap();
       if (i % 250 == 0) check();
       if (HasFatalFailure()) return;
@@ -160,9 +176,9 @@ class ModelTest : public ArenaWithHeaps {
 
   KeepTunables keep_;
   std::mt19937_64 random_;
-  std::map<std::uint64_t, Expected> model_;         // by ref
-  std::map<std::uint64_t, std::uint64_t> ends_;     // offset -> end
-  std::vector<std::uint64_t> dead_;                 // refs that must be refused for ever
+  std::map<std::uint64_t, Expected> model_;      // by ref
+  std::map<std::uint64_t, std::uint64_t> ends_;  // offset -> end
+  std::vector<std::uint64_t> dead_;              // refs that must be refused for ever
 };
 
 TEST_F(ModelTest, RandomOperationsAgreeWithTheModelInEveryLayout) {

@@ -98,10 +98,11 @@ TEST_F(OpenTest, RunThatWasGrantedAndNotBegunIsEmpty) {
   {
     const auto arena = create();
     const SizeClass& sc = arena->geometry().size_class(10);
-    const auto granted = arena->grant(HeapId{0}, RunOwner::heap({0}), {SlabKind::kSlab, 10, sc.slab_units, sc.capacity}, {0});
+    const auto granted = arena->grant(HeapId{0}, RunOwner::heap({0}),
+                                      {SlabKind::kSlab, 10, sc.slab_units, sc.capacity}, {0});
     ASSERT_TRUE(granted.ok());
     run = *granted;
-    arena->control().slab(run).shape.store(0);   // as if killed in front of that store
+    arena->control().slab(run).shape.store(0);  // as if killed in front of that store
   }
   auto again = open();
   ASSERT_TRUE(again.ok());
@@ -121,14 +122,16 @@ TEST_F(OpenTest, FreesOfADaemonThatDiedReachLivingPeers) {
     const HeapId id = arena->ledger().claim_heap({32}, kPeer);
     arena->enlist_heap(id, kPeer);
     const SizeClass& sc = arena->geometry().size_class(10);
-    const auto run = arena->grant(id, RunOwner::leased_to(kPeer), {SlabKind::kSlab, 10, sc.slab_units, sc.capacity}, {0});
+    const auto run = arena->grant(id, RunOwner::leased_to(kPeer),
+                                  {SlabKind::kSlab, 10, sc.slab_units, sc.capacity}, {0});
     ASSERT_TRUE(run.ok());
     arena->control().slab(*run).carved.store(1);
     const Slot slot = Slot::of(*run, {0});
     arena->word(slot).store(BlockWord::held(0, {kPeer, 0}));
     freed = Ref::of(0, arena->id(), slot);
     Heap server(*arena, HeapId{0}, kReaperSession);
-    ASSERT_EQ(server.free_checked({freed.value}, kReaperSession, kNoSession).error, Error::kNone);   // gathered, and lost with it
+    ASSERT_EQ(server.free_checked({freed.value}, kReaperSession, kNoSession).error,
+              Error::kNone);  // gathered, and lost with it
   }
   auto again = open();
   ASSERT_TRUE(again.ok());
@@ -145,10 +148,14 @@ TEST_F(OpenTest, DamagedFilesAreRefused) {
     EXPECT_EQ(again.error().error, Error::kInvalidOption) << why << ": " << again.error().message;
   };
   const auto keep = [&] {
-    for (const char* f : {"a.data", "a.control", "a.ledger"}) std::filesystem::copy_file(directory_ + "/" + f, directory_ + "/kept." + f, std::filesystem::copy_options::overwrite_existing);
+    for (const char* f : {"a.data", "a.control", "a.ledger"})
+      std::filesystem::copy_file(directory_ + "/" + f, directory_ + "/kept." + f,
+                                 std::filesystem::copy_options::overwrite_existing);
   };
   const auto restore = [&] {
-    for (const char* f : {"a.data", "a.control", "a.ledger"}) std::filesystem::copy_file(directory_ + "/kept." + f, directory_ + "/" + f, std::filesystem::copy_options::overwrite_existing);
+    for (const char* f : {"a.data", "a.control", "a.ledger"})
+      std::filesystem::copy_file(directory_ + "/kept." + f, directory_ + "/" + f,
+                                 std::filesystem::copy_options::overwrite_existing);
   };
   keep();
   std::filesystem::resize_file(files_.ledger_path, 4096);
@@ -201,7 +208,8 @@ TEST_F(OpenTest, FilesThatAreThereAreNotMadeAgain) {
   const auto second = Arena::create(options, &files_);
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().error, Error::kInvalidOption);
-  EXPECT_NE(second.error().message.find("File exists"), std::string::npos) << second.error().message;
+  EXPECT_NE(second.error().message.find("File exists"), std::string::npos)
+      << second.error().message;
 }
 
 }  // namespace

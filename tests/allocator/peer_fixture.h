@@ -1,8 +1,11 @@
 // An arena as its daemon has it, and peers with views of their own on the same files.
 //
-// Purpose: Peer is what a client process has: Arena::attach on duplicates of the descriptors, slabs leased to its session, and
-//   heaps. Leases come straight from the daemon's arena object: what gRPC carries in between is tested elsewhere.
-// Threads: a peer's heaps belong to one thread at a time. Crash: a test drops a Peer, or kills the process that has one.
+// Purpose: Peer is what a client process has: Arena::attach on duplicates of the descriptors, slabs
+// leased to its session, and
+//   heaps. Leases come straight from the daemon's arena object: what gRPC carries in between is
+//   tested elsewhere.
+// Threads: a peer's heaps belong to one thread at a time. Crash: a test drops a Peer, or kills the
+// process that has one.
 #pragma once
 
 #include <unistd.h>
@@ -21,7 +24,8 @@ class Leases final : public SlabSource {
     return daemon_.grant(heap, RunOwner::leased_to(session_), request, hint);
   }
   void give_back(HeapId, SlabIndex first, std::uint32_t) override {
-    EXPECT_TRUE(daemon_.run_is_free(first)) << "slab " << first.value << " came back with blocks out";
+    EXPECT_TRUE(daemon_.run_is_free(first))
+        << "slab " << first.value << " came back with blocks out";
     daemon_.reclaim(first);
   }
 
@@ -66,7 +70,8 @@ class ArenaWithPeers : public ArenaWithHeaps {
   std::unique_ptr<Peer> peer(std::uint16_t session, std::size_t heaps = 1) {
     return std::make_unique<Peer>(arena(), SessionId{session}, heaps);
   }
-  // The end of a session as the daemon does it: adoption by heap i, the reaper, the drain of all, the session forgotten.
+  // The end of a session as the daemon does it: adoption by heap i, the reaper, the drain of all,
+  // the session forgotten.
   ReapResult end(SessionId dead, std::size_t adopter = 0) {
     ReapResult result;
     std::vector<SlabIndex> runs;
@@ -74,7 +79,7 @@ class ArenaWithPeers : public ArenaWithHeaps {
       if (run.owner() == RunOwner::leased_to(dead)) runs.push_back(first);
     });
     for (const SlabIndex run : runs) heap(adopter).adopt(run, dead, result);
-    const TouchedSet touched = arena().touched_by(dead);
+    const Footprint touched = arena().footprint_of(dead);
     result += arena().reap(dead, &touched);
     for (auto& h : heaps_) h->drain();
     arena().forget_session(dead);
@@ -83,7 +88,8 @@ class ArenaWithPeers : public ArenaWithHeaps {
   VerifyReport full_report() const {
     VerifyReport r;
     for (const auto& h : heaps_) h->verify(r);
-    verify_leases(*arena_, [this](std::uint16_t s) { return arena_->ledger().attach_mode({s}) != 0; }, r);
+    verify_leases(
+        *arena_, [this](std::uint16_t s) { return arena_->ledger().attach_mode({s}) != 0; }, r);
     verify_arena(*arena_, r);
     return r;
   }

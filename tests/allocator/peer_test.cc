@@ -1,4 +1,5 @@
-// Peers: heaps on leased slabs in another view of the same memory, their end, and what others hold of theirs.
+// Peers: heaps on leased slabs in another view of the same memory, their end, and what others hold
+// of theirs.
 #include "peer_fixture.h"
 
 #include <gtest/gtest.h>
@@ -50,7 +51,8 @@ TEST_F(PeerTest, FreesOfOthersBlocksComeHome) {
   a->heap().publish();
   EXPECT_EQ(heap().drain(), 500u);
   const auto peers = a->take(500, 64);
-  for (const Block& block : peers) EXPECT_EQ(heap().free_checked({block.ref.value}, {77}, kNoSession).error, Error::kNone);
+  for (const Block& block : peers)
+    EXPECT_EQ(heap().free_checked({block.ref.value}, {77}, kNoSession).error, Error::kNone);
   heap().publish();
   EXPECT_EQ(a->heap().drain(), 500u);
 }
@@ -59,16 +61,17 @@ TEST_F(PeerTest, MarksWhatItTouchesBeforeAndOnlyForeignSlabs) {
   make(16 * kMiB);
   const auto a = peer(5), b = peer(6);
   const Block freed = a->take(1, 64)[0], taken = a->take(1, 1024)[0], joined = a->take(1, 4096)[0];
-  EXPECT_TRUE(b->arena->touched_by({6}).empty());
+  EXPECT_TRUE(b->arena->footprint_of({6}).empty());
   EXPECT_EQ(b->heap().free(freed.ref), Error::kNone);
   EXPECT_TRUE(b->arena->acquire({taken.ref.value}, b->holder()).ok());
   EXPECT_EQ(a->arena->share({joined.ref.value}, {5}), Error::kNone);
   EXPECT_EQ(b->arena->share({joined.ref.value}, {6}), Error::kNone);
-  const TouchedSet touched = arena().touched_by({6});
-  for (const Block& block : {freed, taken, joined}) EXPECT_TRUE(touched.has(block.ref.slot().slab()));
+  const Footprint touched = arena().footprint_of({6});
+  for (const Block& block : {freed, taken, joined})
+    EXPECT_TRUE(touched.has(block.ref.slot().slab()));
   b->heap().publish();
   end({6});
-  EXPECT_TRUE(arena().touched_by({6}).empty()) << "forgotten with the session";
+  EXPECT_TRUE(arena().footprint_of({6}).empty()) << "forgotten with the session";
   end({5});
 }
 
@@ -78,18 +81,23 @@ TEST_F(PeerTest, DeathGivesBackWhatItHeldAndKeepsWhatOthersHold) {
   const auto b = peer(6);
   const auto held = a->take(2000, 256);
   const auto taken = a->take(300, 256);
-  for (const Block& block : taken) ASSERT_TRUE(b->arena->acquire({block.ref.value}, b->holder(9)).ok());
+  for (const Block& block : taken)
+    ASSERT_TRUE(b->arena->acquire({block.ref.value}, b->holder(9)).ok());
   const auto foreign = b->take(100, 512);
-  for (const Block& block : foreign) ASSERT_TRUE(a->arena->acquire({block.ref.value}, a->holder()).ok());
+  for (const Block& block : foreign)
+    ASSERT_TRUE(a->arena->acquire({block.ref.value}, a->holder()).ok());
   const auto servers = take(50, 512, 1);
-  for (const Block& block : servers) ASSERT_TRUE(a->arena->acquire({block.ref.value}, a->holder()).ok());
-  a.reset();   // as killed: nothing published, nothing returned
+  for (const Block& block : servers)
+    ASSERT_TRUE(a->arena->acquire({block.ref.value}, a->holder()).ok());
+  a.reset();  // as killed: nothing published, nothing returned
   const ReapResult result = end({5});
   EXPECT_EQ(result.blocks, 2000u + 100u + 50u);
   EXPECT_EQ(b->heap().drain(), 100u) << "its own blocks that the dead had taken over";
   EXPECT_EQ(full_report().held, 300u);
-  EXPECT_EQ(arena().ledger().run(taken[0].ref.slot().slab()).owner(), RunOwner::heap({0})) << "adopted";
-  for (const Block& block : taken) EXPECT_EQ(b->heap().free(block.ref), Error::kNone) << "they live on";
+  EXPECT_EQ(arena().ledger().run(taken[0].ref.slot().slab()).owner(), RunOwner::heap({0}))
+      << "adopted";
+  for (const Block& block : taken)
+    EXPECT_EQ(b->heap().free(block.ref), Error::kNone) << "they live on";
   b->heap().publish();
   heap(0).trim();
   b->heap().trim();
@@ -102,7 +110,8 @@ TEST_F(PeerTest, FreesThatTheDeadDidNotPublishAreFound) {
   const auto a = peer(5);
   auto b = peer(6);
   const auto blocks = a->take(700, 64);
-  for (std::size_t i = 0; i < blocks.size(); i += 3) ASSERT_EQ(b->heap().free(blocks[i].ref), Error::kNone);
+  for (std::size_t i = 0; i < blocks.size(); i += 3)
+    ASSERT_EQ(b->heap().free(blocks[i].ref), Error::kNone);
   b.reset();
   EXPECT_EQ(a->heap().drain(), 0u) << "gathered, and lost with it";
   const ReapResult result = end({6});
@@ -115,13 +124,15 @@ TEST_F(PeerTest, AdopterIsToldOfLaterFrees) {
   auto a = peer(5);
   const auto b = peer(6);
   const auto blocks = a->take(600, 256);
-  for (const Block& block : blocks) ASSERT_TRUE(b->arena->acquire({block.ref.value}, b->holder()).ok());
+  for (const Block& block : blocks)
+    ASSERT_TRUE(b->arena->acquire({block.ref.value}, b->holder()).ok());
   // Some are on their way to the dead owner: their bits stand, and nobody will come for them.
   for (std::size_t i = 0; i < 100; ++i) ASSERT_EQ(b->heap().free(blocks[i].ref), Error::kNone);
   b->heap().publish();
   a.reset();
   end({5});
-  EXPECT_EQ(full_report().returning, 0u) << "the adopter takes RETURNING blocks, whatever their bits say";
+  EXPECT_EQ(full_report().returning, 0u)
+      << "the adopter takes RETURNING blocks, whatever their bits say";
   for (std::size_t i = 100; i < 600; ++i) ASSERT_EQ(b->heap().free(blocks[i].ref), Error::kNone);
   b->heap().publish();
   EXPECT_EQ(heap().drain(), 500u);
@@ -183,11 +194,13 @@ TEST_F(PeerTest, SharerBitsRunOutAtFortyEight) {
   const auto a = peer(1);
   const Block block = a->take(1, 100)[0];
   ASSERT_EQ(a->arena->share({block.ref.value}, {1}), Error::kNone);
-  for (std::uint16_t s = 2; s <= 48; ++s) ASSERT_EQ(arena().share({block.ref.value}, {s}), Error::kNone);
+  for (std::uint16_t s = 2; s <= 48; ++s)
+    ASSERT_EQ(arena().share({block.ref.value}, {s}), Error::kNone);
   EXPECT_EQ(arena().share({block.ref.value}, {49}), Error::kSharersFull);
   arena().ledger().set_attach_mode({7}, 4);
   end({7});
-  EXPECT_EQ(arena().share({block.ref.value}, {49}), Error::kNone) << "a bit comes back with its session's end";
+  EXPECT_EQ(arena().share({block.ref.value}, {49}), Error::kNone)
+      << "a bit comes back with its session's end";
   for (std::uint16_t s = 1; s <= 49; ++s) {
     if (s == 7) continue;
     ASSERT_EQ(heap().release({block.ref.value}, {s}), Error::kNone) << s;
@@ -198,15 +211,20 @@ TEST_F(PeerTest, SharerBitsRunOutAtFortyEight) {
 
 TEST_F(PeerTest, AttachRefusesWhatIsNoArena) {
   make(16 * kMiB);
-  EXPECT_EQ(Arena::attach(::dup(arena().data_fd()), ::dup(arena().data_fd()), {5}).error().error, Error::kInvalidOption);
-  EXPECT_EQ(Arena::attach(::dup(arena().control_fd()), ::dup(arena().control_fd()), {5}).error().error, Error::kInvalidOption)
+  EXPECT_EQ(Arena::attach(::dup(arena().data_fd()), ::dup(arena().data_fd()), {5}).error().error,
+            Error::kInvalidOption);
+  EXPECT_EQ(
+      Arena::attach(::dup(arena().control_fd()), ::dup(arena().control_fd()), {5}).error().error,
+      Error::kInvalidOption)
       << "a data file of another size";
   control().header().version = kLayoutVersion + 1;
   const auto other = Arena::attach(::dup(arena().data_fd()), ::dup(arena().control_fd()), {5});
-  EXPECT_NE(other.error().message.find("layout version"), std::string::npos) << other.error().message;
+  EXPECT_NE(other.error().message.find("layout version"), std::string::npos)
+      << other.error().message;
 }
 
-// A process of its own that allocates, frees, takes over and shares until it is killed. Everything is home after its end.
+// A process of its own that allocates, frees, takes over and shares until it is killed. Everything
+// is home after its end.
 TEST_F(PeerTest, KilledProcessesLoseNothing) {
   make(64 * kMiB, 2);
   const auto survivor = peer(200);
@@ -216,10 +234,13 @@ TEST_F(PeerTest, KilledProcessesLoseNothing) {
     arena().ledger().set_attach_mode(session, 4);
     const HeapId id = arena().ledger().claim_heap({kFirstPeerHeap}, session);
     arena().enlist_heap(id, session);
-    std::vector<SlabIndex> slabs;   // leased before the process starts: there is no daemon to ask
+    std::vector<SlabIndex> slabs;  // leased before the process starts: there is no daemon to ask
     const SizeClass& sc = arena().geometry().size_class(arena().geometry().class_of(256));
-    const RunRequest request{SlabKind::kSlab, static_cast<std::uint8_t>(arena().geometry().class_of(256)), sc.slab_units, sc.capacity};
-    for (int i = 0; i < 40; ++i) slabs.push_back(*arena().grant(id, RunOwner::leased_to(session), request, {0}));
+    const RunRequest request{SlabKind::kSlab,
+                             static_cast<std::uint8_t>(arena().geometry().class_of(256)),
+                             sc.slab_units, sc.capacity};
+    for (int i = 0; i < 40; ++i)
+      slabs.push_back(*arena().grant(id, RunOwner::leased_to(session), request, {0}));
     const auto mine = survivor->take(2000, 256);
     int ready[2];
     ASSERT_EQ(::pipe(ready), 0);
@@ -248,18 +269,21 @@ TEST_F(PeerTest, KilledProcessesLoseNothing) {
       for (std::uint64_t n = 0;; ++n) {
         random = random * 1664525 + 1013904223;
         const std::uint32_t pick = random >> 8;
-        if (n == 4000) [[maybe_unused]] const auto sent = ::write(ready[1], "r", 1);
+        if (n == 4000) [[maybe_unused]]
+          const auto sent = ::write(ready[1], "r", 1);
         if (pick % 4 == 0 && !held.empty()) {
           const std::size_t i = pick % held.size();
           [[maybe_unused]] const Error e = heap.free(held[i]);
           held[i] = held.back();
           held.pop_back();
         } else if (pick % 4 == 1) {
-          [[maybe_unused]] const auto got = (*view)->acquire({mine[pick % mine.size()].ref.value}, {session, 1});
+          [[maybe_unused]] const auto got =
+              (*view)->acquire({mine[pick % mine.size()].ref.value}, {session, 1});
         } else if (pick % 16 == 2) {
           [[maybe_unused]] const Error e = heap.free(mine[pick % mine.size()].ref);
         } else if (pick % 16 == 3 && !held.empty()) {
-          [[maybe_unused]] const Error e = (*view)->share({held[pick % held.size()].value}, session);
+          [[maybe_unused]] const Error e =
+              (*view)->share({held[pick % held.size()].value}, session);
         } else if (const auto b = heap.allocate(256, {session, 0}); b.ok()) {
           held.push_back(b->ref);
         }
@@ -267,7 +291,8 @@ TEST_F(PeerTest, KilledProcessesLoseNothing) {
     }
     char byte;
     ASSERT_EQ(::read(ready[0], &byte, 1), 1);
-    for (std::uint32_t spin = 0; spin < (round * 7919u) % 20000; ++spin) survivor->heap().drain();   // some time, not always the same
+    for (std::uint32_t spin = 0; spin < (round * 7919u) % 20000; ++spin)
+      survivor->heap().drain();  // some time, not always the same
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
     for (const int fd : {ready[0], ready[1], data, control_file}) ::close(fd);
@@ -281,7 +306,8 @@ TEST_F(PeerTest, KilledProcessesLoseNothing) {
     survivor->heap().trim();
     heap(0).trim();
     heap(1).trim();
-    ASSERT_EQ(full_report().held + full_report().shared + full_report().returning, 0u) << "round " << round;
+    ASSERT_EQ(full_report().held + full_report().shared + full_report().returning, 0u)
+        << "round " << round;
     ASSERT_EQ(arena().units().taken_units(), 0u) << "round " << round;
   }
 }

@@ -1,4 +1,5 @@
-// Control memory is hostile: what it says is checked, an arena that lies is quarantined, and the process goes on.
+// Control memory is hostile: what it says is checked, an arena that lies is quarantined, and the
+// process goes on.
 #include "tests/allocator/arena_fixture.h"
 
 namespace arenad {
@@ -7,7 +8,10 @@ namespace {
 class QuarantineTest : public ArenaWithHeaps {
  protected:
   void SetUp() override { broken_on_purpose_ = true; }
-  void forge_held(Slot slot) { arena().word(slot).store(BlockWord::held(arena().word(slot).load() & BlockWord::kGenerationMask, kHolder)); }
+  void forge_held(Slot slot) {
+    arena().word(slot).store(
+        BlockWord::held(arena().word(slot).load() & BlockWord::kGenerationMask, kHolder));
+  }
 };
 
 TEST_F(QuarantineTest, FreeBlockWhoseWordSaysHeldIsNeverGivenOut) {
@@ -23,7 +27,8 @@ TEST_F(QuarantineTest, FreeBlockWhoseWordSaysHeldIsNeverGivenOut) {
   }
   EXPECT_EQ(e, Error::kQuarantined);
   EXPECT_TRUE(arena().quarantined());
-  EXPECT_NE(arena().quarantine_reason().find("is not FREE, slot"), std::string::npos) << arena().quarantine_reason();
+  EXPECT_NE(arena().quarantine_reason().find("is not FREE, slot"), std::string::npos)
+      << arena().quarantine_reason();
   EXPECT_EQ(heap().counters().guard_trips, 1u);
 }
 
@@ -88,7 +93,8 @@ TEST_F(QuarantineTest, BlockThatAForgedWordFreesTwiceIsFoundAtTheFlush) {
   const Block b = take(1, 256)[0];
   give({b});
   forge_held(b.ref.slot());
-  EXPECT_EQ(heap().free(*arena().ref_at(b.offset)), Error::kNone);  // the word is the truth, and it lied
+  EXPECT_EQ(heap().free(*arena().ref_at(b.offset)),
+            Error::kNone);  // the word is the truth, and it lied
   heap().trim();
   EXPECT_TRUE(arena().quarantined());
   EXPECT_EQ(heap().counters().guard_trips, 1u);
@@ -102,7 +108,8 @@ TEST_F(QuarantineTest, ReturningWordOfABlockThatWasNeverCarvedIsNotTaken) {
   const Slot uncarved = Slot::of(b.ref.slot().slab(), {carved + 3});
   arena().word(uncarved).store(BlockWord::kReturningBit);
   arena().publish_returned(uncarved.value >> 6, std::uint64_t{1} << (uncarved.value & 63), true);
-  EXPECT_EQ(heap().drain(), 0u) << "or it would be given out twice: from the free bitmap and by the carve";
+  EXPECT_EQ(heap().drain(), 0u)
+      << "or it would be given out twice: from the free bitmap and by the carve";
 }
 
 TEST_F(QuarantineTest, OtherArenasGoOn) {
@@ -139,7 +146,9 @@ TEST_F(QuarantineTest, RemoteCanaryCheckStaysInsideTheDataFile) {
   const auto blocks = take(8, 256);
   SlabHeader& h = control().slab(blocks[0].ref.slot().slab());
   const std::uint64_t shapes[] = {
-      SlabShape::of(SlabKind::kSlab, static_cast<std::uint8_t>(arena().geometry().class_count() - 1), 32, 15).bits,
+      SlabShape::of(SlabKind::kSlab,
+                    static_cast<std::uint8_t>(arena().geometry().class_count() - 1), 32, 15)
+          .bits,
       SlabShape::of(SlabKind::kSlab, 200, 1, 1).bits,
       SlabShape::of(SlabKind::kSpan, kSpanClass, 0, 1).bits,
       SlabShape::of(SlabKind::kSpan, kSpanClass, 0xffffffff, 1).bits,
@@ -152,9 +161,11 @@ TEST_F(QuarantineTest, RemoteCanaryCheckStaysInsideTheDataFile) {
   }
   h.shape.store(shapes[0]);
   h.carved.store(0xffffffff);
-  const Slot far = Slot::of(blocks[0].ref.slot().slab(), {kMaxBlocksPerSlab - 1});  // times 128 KiB: far outside
+  const Slot far =
+      Slot::of(blocks[0].ref.slot().slab(), {kMaxBlocksPerSlab - 1});  // times 128 KiB: far outside
   forge_held(far);
-  EXPECT_EQ(heap(1).free_checked({Ref::of(0, arena().id(), far).value}, {9}, kNoSession).error, Error::kStaleRef)
+  EXPECT_EQ(heap(1).free_checked({Ref::of(0, arena().id(), far).value}, {9}, kNoSession).error,
+            Error::kStaleRef)
       << "how many blocks a slab has is the ledger's to say";
 }
 

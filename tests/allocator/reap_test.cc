@@ -12,7 +12,8 @@ constexpr Holder kAlive{{501}, 1};
 
 class ReapTest : public ArenaWithHeaps {
  protected:
-  std::vector<Block> take_for(Holder holder, std::size_t count, std::uint64_t size, std::size_t i = 0) {
+  std::vector<Block> take_for(Holder holder, std::size_t count, std::uint64_t size,
+                              std::size_t i = 0) {
     std::vector<Block> blocks;
     for (std::size_t n = 0; n < count; ++n) {
       const auto b = heap(i).allocate(size, holder);
@@ -40,7 +41,8 @@ TEST_F(ReapTest, GivesBackAllOfTheDeadAndNothingOfTheLiving) {
   EXPECT_EQ(r.bytes, bytes);
   expect_exact();
   EXPECT_EQ(heap(0).drain() + heap(1).drain(), count);
-  for (const Block& b : living) EXPECT_EQ(arena().describe({b.ref.value}).holder.session(), kAlive.session());
+  for (const Block& b : living)
+    EXPECT_EQ(arena().describe({b.ref.value}).holder.session(), kAlive.session());
   EXPECT_EQ(report().held, living.size());
   give(living);
   trim_all();
@@ -69,12 +71,13 @@ TEST_F(ReapTest, BlockTakenOverBeforeTheDeathStays) {
 
 TEST_F(ReapTest, FreesThatDiedInTheFreersGatherAreAnnounced) {
   make(8 * kMiB, 2);
-  const auto blocks = take_for(kAlive, 60, 200);  // fewer than complete a word, which goes out at once
-  give(blocks, 1);            // RETURNING(session 2), gathered
+  const auto blocks =
+      take_for(kAlive, 60, 200);  // fewer than complete a word, which goes out at once
+  give(blocks, 1);                // RETURNING(session 2), gathered
   ASSERT_TRUE(heap(1).has_unpublished());
   const HeapCounters died = heap(1).counters();
   EXPECT_EQ(died.remote_frees, 60u);
-  heaps_.pop_back();          // dies before it publishes
+  heaps_.pop_back();  // dies before it publishes
   EXPECT_EQ(heap(0).drain(), 0u);
   const ReapResult r = arena().reap({2});
   EXPECT_EQ(r.blocks, 0u);
@@ -87,10 +90,13 @@ TEST_F(ReapTest, BitsWhoseAnnouncementDiedAreAnnouncedAgain) {
   const auto blocks = take_for(kAlive, 64, 200);
   give(blocks, 1);
   heap(1).publish();
-  // Died between the returned bit and the pending bits; others that found the word non-zero relied on it.
+  // Died between the returned bit and the pending bits; others that found the word non-zero relied
+  // on it.
   control().superslab({0}).pending.store(0);
-  for (std::uint32_t i = 0; i < control().pending_word_count(); ++i) control().pending_words({0})[i].store(0);
-  for (std::uint32_t i = 0; i < control().pending_summary_count(); ++i) control().pending_summary({0})[i].store(0);
+  for (std::uint32_t i = 0; i < control().pending_word_count(); ++i)
+    control().pending_words({0})[i].store(0);
+  for (std::uint32_t i = 0; i < control().pending_summary_count(); ++i)
+    control().pending_summary({0})[i].store(0);
   ASSERT_EQ(heap(0).drain(), 0u);
   arena().reap({499});  // whoever it was: all words that are not 0 are announced
   EXPECT_EQ(heap(0).drain(), 64u);
@@ -104,8 +110,11 @@ TEST_F(ReapTest, DeathBetweenAnyTwoBitsOfAnAnnouncementLosesNothing) {
     give(blocks, 1);
     heap(1).publish();
     // What was set last is missing: heap summary, then heap word, then superslab.
-    for (std::uint32_t i = 0; i < control().pending_summary_count(); ++i) control().pending_summary({0})[i].store(0);
-    if (stage >= 1) for (std::uint32_t i = 0; i < control().pending_word_count(); ++i) control().pending_words({0})[i].store(0);
+    for (std::uint32_t i = 0; i < control().pending_summary_count(); ++i)
+      control().pending_summary({0})[i].store(0);
+    if (stage >= 1)
+      for (std::uint32_t i = 0; i < control().pending_word_count(); ++i)
+        control().pending_words({0})[i].store(0);
     if (stage >= 2) control().superslab({0}).pending.store(0);
     arena().reap({2});
     EXPECT_EQ(heap(0).drain(), 64u) << "stage " << stage;
@@ -130,7 +139,8 @@ TEST_F(ReapTest, SessionTableSaysWhenTheReapIsOver) {
   arena().mark_session(kDead.session(), SessionEntry::kLive);
   EXPECT_EQ(control().session(kDead.session()).state.load(), SessionEntry::kLive);
   arena().reap(kDead.session());
-  EXPECT_EQ(control().session(kDead.session()).state.load(), SessionEntry::kReaping) << "its own slabs are still to be adopted";
+  EXPECT_EQ(control().session(kDead.session()).state.load(), SessionEntry::kReaping)
+      << "its own slabs are still to be adopted";
   arena().forget_session(kDead.session());
   EXPECT_EQ(control().session(kDead.session()).state.load(), SessionEntry::kNone);
 }
@@ -148,7 +158,8 @@ TEST_F(ReapTest, OwnerThatFreesAndAllocatesMeanwhileLosesNothing) {
   for (int round = 0; round < 300; ++round) {
     const auto dead = take_for(kDead, 40, 256), living = take_for(kAlive, 40, 256);
     // The reaper may be first with what is the dead one's, never with the living one's.
-    for (const Block& b : dead) reaped_first += heap(static_cast<std::size_t>(round % 2)).free(b.ref) != Error::kNone;
+    for (const Block& b : dead)
+      reaped_first += heap(static_cast<std::size_t>(round % 2)).free(b.ref) != Error::kNone;
     for (const Block& b : living) ASSERT_EQ(heap(0).free(b.ref), Error::kNone);
     heap(0).drain();
   }
@@ -156,7 +167,8 @@ TEST_F(ReapTest, OwnerThatFreesAndAllocatesMeanwhileLosesNothing) {
   reaper.join();
   trim_all();
   trim_all();
-  EXPECT_EQ(arena().units().taken_units(), 0u) << reaped_first << " blocks were reaped before they were freed";
+  EXPECT_EQ(arena().units().taken_units(), 0u)
+      << reaped_first << " blocks were reaped before they were freed";
 }
 
 }  // namespace

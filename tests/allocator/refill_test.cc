@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <mutex>
 
-#include "allocator/log.h"
+#include "allocator/base/log.h"
 #include "tests/allocator/arena_fixture.h"
 
 namespace arenad {
@@ -39,13 +39,15 @@ class RefillTest : public ArenaWithHeaps {
     const auto b = take(1, 256);
     const HeapCounters after = heap().counters();
     EXPECT_EQ(after.refills, before.refills + 1);
-    const std::uint64_t got = after.carved_blocks + after.spliced_blocks - before.carved_blocks - before.spliced_blocks;
+    const std::uint64_t got =
+        after.carved_blocks + after.spliced_blocks - before.carved_blocks - before.spliced_blocks;
     give(b);
     return got;
   }
 
-  static constexpr const char* kNames[] = {"HAKMEM_TINY_P0_ENABLE", "HAKMEM_TINY_P0_DISABLE", "HAKMEM_TINY_P0_NO_DRAIN",
-                                           "HAKMEM_TINY_P0_LOG", "ARENAD_GUARDS_PRIVATE"};
+  static constexpr const char* kNames[] = {"HAKMEM_TINY_P0_ENABLE", "HAKMEM_TINY_P0_DISABLE",
+                                           "HAKMEM_TINY_P0_NO_DRAIN", "HAKMEM_TINY_P0_LOG",
+                                           "ARENAD_GUARDS_PRIVATE"};
   KeepTunables keep_;
 };
 
@@ -74,8 +76,10 @@ TEST_F(RefillTest, DisableWinsOverEverything) {
 TEST_F(RefillTest, RefillBringsABatchWhenOnAndOneBlockWhenOff) {
   make(4 * kMiB);
   const std::uint64_t got = blocks_of_one_refill();
-  if (p0_batch_refill_built()) EXPECT_GT(got, 16u);
-  else EXPECT_EQ(got, 1u);
+  if (p0_batch_refill_built())
+    EXPECT_GT(got, 16u);
+  else
+    EXPECT_EQ(got, 1u);
 }
 
 TEST_F(RefillTest, ToggleIsLive) {
@@ -98,7 +102,8 @@ TEST_F(RefillTest, NoDrainLeavesRemoteFreesAloneAndDrainTakesThem) {
     give(take(200, 256), 1);
     heap(1).publish();
     for (int i = 0; i < 2000; ++i) take(1, 256);
-    if (!p0_batch_refill_built()) continue;  // one at a time drains before it takes a new slab, whatever the toggle says
+    if (!p0_batch_refill_built())
+      continue;  // one at a time drains before it takes a new slab, whatever the toggle says
     EXPECT_EQ(heap(0).counters().drained_blocks, no_drain ? 0u : 200u);
     EXPECT_EQ(heap(0).has_pending(), no_drain);
   }
@@ -116,7 +121,10 @@ TEST_F(RefillTest, LogHasALineWithAllFieldsPerRefill) {
   ASSERT_FALSE(g_lines.empty());
   unsigned heap_id = 99, cls = 99, slab = 99;
   unsigned long long taken = 0, delta = 1;
-  ASSERT_EQ(std::sscanf(g_lines[0].c_str(), "[P0_COUNTER_OK] heap=%u cls=%u slab=%u taken=%llu delta=%llu", &heap_id, &cls, &slab, &taken, &delta), 5)
+  ASSERT_EQ(std::sscanf(g_lines[0].c_str(),
+                        "[P0_COUNTER_OK] heap=%u cls=%u slab=%u taken=%llu delta=%llu", &heap_id,
+                        &cls, &slab, &taken, &delta),
+            5)
       << g_lines[0];
   EXPECT_EQ(heap_id, 0u);
   EXPECT_EQ(cls, arena().geometry().class_of(256));
@@ -138,7 +146,9 @@ TEST_F(RefillTest, LogIsRateLimitedAndSaysHowManyItLeftOut) {
     for (const std::string& line : g_lines) said |= line.find(" suppressed=") != std::string::npos;
   }
   EXPECT_TRUE(said);
-  const auto seconds = static_cast<std::size_t>(std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - start).count());
+  const auto seconds = static_cast<std::size_t>(
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - start)
+          .count());
   EXPECT_LE(g_lines.size(), 20 * (seconds + 2));
   EXPECT_LT(g_lines.size(), heap().counters().refills);
 }
@@ -190,7 +200,8 @@ TEST_F(RefillTest, PrivateGuardsPassAWorkloadInEveryLayout) {
     make(16 * kMiB, 2, layout);
     for (int round = 0; round < 5; ++round)
       for (const std::uint64_t size : {8, 100, 512, 4096, 131072}) {
-        give(take(static_cast<std::size_t>(size < 1000 ? 400 : 4), size), static_cast<std::size_t>(round % 2));
+        give(take(static_cast<std::size_t>(size < 1000 ? 400 : 4), size),
+             static_cast<std::size_t>(round % 2));
         heap(1).publish();
         heap(0).drain();
         if (round == 3) heap(0).trim();
@@ -208,7 +219,12 @@ TEST_F(RefillTest, PrivateGuardAbortsWithTheLineWhenAFreeBlocksWordIsTaken) {
   give({b});
   heap().trim();
   word(b.ref).store(BlockWord::held(word(b.ref).load(), kHolder));
-  EXPECT_DEATH({ set_log_sink(nullptr); take(1, 256); }, "LINEAR_CARVE.*\n.*TRC_GUARD. failfast=1 env=1.*\n.*SPLICE_CORRUPT.*word not free");
+  EXPECT_DEATH(
+      {
+        set_log_sink(nullptr);
+        take(1, 256);
+      },
+      "LINEAR_CARVE.*\n.*TRC_GUARD. failfast=1 env=1.*\n.*SPLICE_CORRUPT.*word not free");
 }
 
 }  // namespace

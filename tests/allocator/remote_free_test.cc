@@ -9,9 +9,14 @@ namespace {
 class RemoteFreeTest : public ArenaWithHeaps {
  protected:
   // Sets returned bits by hand and announces them, as a late, repeated or spurious freer would.
-  void announce(Slot slot) { arena().publish_returned(slot.value >> 6, std::uint64_t{1} << (slot.value & 63), true); }
+  void announce(Slot slot) {
+    arena().publish_returned(slot.value >> 6, std::uint64_t{1} << (slot.value & 63), true);
+  }
   BlockInfo::State state(const Block& b) {
-    return arena().describe({Ref::of(BlockWord(word(b.ref).load()).generation(), arena().id(), b.ref.slot()).value}).state;
+    return arena()
+        .describe(
+            {Ref::of(BlockWord(word(b.ref).load()).generation(), arena().id(), b.ref.slot()).value})
+        .state;
   }
 };
 
@@ -52,7 +57,8 @@ TEST_F(RemoteFreeTest, OverdueGatherPublishesByItself) {
   const auto blocks = take(64 * 40, 512);
   std::uint64_t freed = 0;
   for (int round = 0; round < 60 && !heap(0).has_pending(); ++round)
-    for (std::size_t i = static_cast<std::size_t>(round); i < blocks.size(); i += 64, ++freed) ASSERT_EQ(heap(1).free(blocks[i].ref), Error::kNone);
+    for (std::size_t i = static_cast<std::size_t>(round); i < blocks.size(); i += 64, ++freed)
+      ASSERT_EQ(heap(1).free(blocks[i].ref), Error::kNone);
   EXPECT_TRUE(heap(0).has_pending());
   EXPECT_LE(freed, 1100u);
   EXPECT_GT(heap(0).drain(), 900u);
@@ -61,7 +67,8 @@ TEST_F(RemoteFreeTest, OverdueGatherPublishesByItself) {
 TEST_F(RemoteFreeTest, WholeWordIsPublishedAtItsLastBlock) {
   make(8 * kMiB, 2);
   auto blocks = take(64, 512);
-  std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) { return a.offset < b.offset; });
+  std::sort(blocks.begin(), blocks.end(),
+            [](const Block& a, const Block& b) { return a.offset < b.offset; });
   ASSERT_EQ(blocks[0].ref.slot().block().value, 0u);
   ASSERT_EQ(blocks[63].ref.slot().block().value, 63u);
   give(blocks, 1);
@@ -79,7 +86,8 @@ TEST_F(RemoteFreeTest, DoubleFreeAndStaleRefAreRefusedRemotelyToo) {
   heap(1).publish();
   heap(0).drain();
   EXPECT_EQ(heap(2).free(b.ref), Error::kDoubleFree);
-  for (Block again = b; again.ref.generation() != 1 || again.offset != b.offset;) again = take(1, 128)[0];
+  for (Block again = b; again.ref.generation() != 1 || again.offset != b.offset;)
+    again = take(1, 128)[0];
   EXPECT_EQ(heap(2).free(b.ref), Error::kStaleRef);
   EXPECT_EQ(heap(0).free(b.ref), Error::kStaleRef);
 }
@@ -134,8 +142,10 @@ TEST_F(RemoteFreeTest, BitsAtAndBeyondTheCapacityAreMasked) {
 TEST_F(RemoteFreeTest, PendingBitsWithNothingBelowAreHarmless) {
   make(8 * kMiB, 2);
   const auto blocks = take(5, 128);
-  for (std::uint32_t i = 0; i < control().pending_summary_count(); ++i) control().pending_summary({0})[i].store(~std::uint64_t{0});
-  for (std::uint32_t i = 0; i < control().pending_word_count(); ++i) control().pending_words({0})[i].store(~std::uint64_t{0});
+  for (std::uint32_t i = 0; i < control().pending_summary_count(); ++i)
+    control().pending_summary({0})[i].store(~std::uint64_t{0});
+  for (std::uint32_t i = 0; i < control().pending_word_count(); ++i)
+    control().pending_words({0})[i].store(~std::uint64_t{0});
   control().superslab({0}).pending.store(~std::uint32_t{0});
   EXPECT_EQ(heap(0).drain(), 0u) << "bits beyond the arena and of slabs that are not mine";
   expect_exact();
@@ -151,7 +161,7 @@ TEST_F(RemoteFreeTest, LateBitOfASlabThatWentBackDoesNotReachItsNextLife) {
   const Block b = take(1, 128)[0];
   give({b});
   heap(0).trim();
-  announce(b.ref.slot());  // nobody's slab
+  announce(b.ref.slot());            // nobody's slab
   const auto next = take(16, 4096);  // a slab of a class with one returned word, in the same place
   ASSERT_EQ(next[0].ref.slot().slab(), b.ref.slot().slab());
   EXPECT_EQ(heap(0).drain(), 0u);
@@ -186,7 +196,8 @@ TEST_F(RemoteFreeTest, EightByteBlocksUseTheOverflowWordsToo) {
   give(blocks, 1);
   heap(1).publish();
   bool overflow = false;
-  for (std::uint32_t w = kInlineReturnedWords; w < kReturnedWordsPerUnit; ++w) overflow |= control().returned(blocks[0].ref.slot().slab(), w).load() != 0;
+  for (std::uint32_t w = kInlineReturnedWords; w < kReturnedWordsPerUnit; ++w)
+    overflow |= control().returned(blocks[0].ref.slot().slab(), w).load() != 0;
   EXPECT_TRUE(overflow);
   EXPECT_EQ(heap(0).drain(), blocks.size());
   give(take(3 * kMaxBlocksPerSlab, 8));
@@ -216,7 +227,8 @@ TEST_F(RemoteFreeTest, HeapThatWouldFailLooksAtAllItsReturnedWordsPendingOrNot) 
   const auto blocks = take_all(1000);
   give(blocks, 1);
   heap(1).publish();
-  for (std::uint32_t i = 0; i < control().pending_summary_count(); ++i) control().pending_summary({0})[i].store(0);  // the announcement died
+  for (std::uint32_t i = 0; i < control().pending_summary_count(); ++i)
+    control().pending_summary({0})[i].store(0);  // the announcement died
   ASSERT_FALSE(heap(0).has_pending());
   EXPECT_EQ(take(1, 1000).size(), 1u);
 }

@@ -12,7 +12,8 @@ namespace arenad {
 
 inline std::uint64_t test_seed() {
   const char* given = std::getenv("ARENAD_TEST_SEED");
-  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device()();
+  const std::uint64_t seed =
+      given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device()();
   std::printf("ARENAD_TEST_SEED=%llu\n", static_cast<unsigned long long>(seed));
   return seed;
 }

@@ -12,7 +12,13 @@ TEST_F(SpanTest, SpansOfAllSizesAreDisjointWritableAndCounted) {
   make(64 * kMiB);
   std::vector<Block> spans;
   std::uint64_t units = 0;
-  const std::uint64_t sizes[] = {131073, 200000, 5 * kSlabUnitBytes, kSuperslabBytes - 1, kSuperslabBytes, kSuperslabBytes + 1, 9 * kMiB};
+  const std::uint64_t sizes[] = {131073,
+                                 200000,
+                                 5 * kSlabUnitBytes,
+                                 kSuperslabBytes - 1,
+                                 kSuperslabBytes,
+                                 kSuperslabBytes + 1,
+                                 9 * kMiB};
   for (const std::uint64_t size : sizes) {
     spans.push_back(take(1, size)[0]);
     units += arena().geometry().span_units(size);
@@ -102,12 +108,15 @@ TEST_F(SpanTest, FragmentedArenaHasNoRoomForAWholeSuperslab) {
   EXPECT_EQ(spans.size(), 16u);
   std::vector<Block> kept;
   for (const Block& b : spans) {
-    if (b.offset % kSuperslabBytes == 0) kept.push_back(b);
-    else give({b});
+    if (b.offset % kSuperslabBytes == 0)
+      kept.push_back(b);
+    else
+      give({b});
   }
   EXPECT_EQ(kept.size(), 2u);
   EXPECT_EQ(heap().allocate(kSuperslabBytes, kHolder).error(), Error::kArenaFull);
-  EXPECT_TRUE(heap().allocate(28 * kSlabUnitBytes, kHolder).ok()) << "but for all that is left of one";
+  EXPECT_TRUE(heap().allocate(28 * kSlabUnitBytes, kHolder).ok())
+      << "but for all that is left of one";
   expect_exact();
 }
 

@@ -1,4 +1,5 @@
-// Threads with a heap each hand blocks to each other while sessions die and memory comes and goes; then all is counted.
+// Threads with a heap each hand blocks to each other while sessions die and memory comes and goes;
+// then all is counted.
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -12,12 +13,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr SessionId kMortal{900};   // its blocks are dropped; the reaper finds them
+constexpr SessionId kMortal{900};  // its blocks are dropped; the reaper finds them
 constexpr std::size_t kThreads = 3;
 
 class StressTest : public ArenaWithHeaps {
  protected:
-  // What a thread does until `deadline`. Each payload says which ref it belongs to; whoever gets the ref looks.
+  // What a thread does until `deadline`. Each payload says which ref it belongs to; whoever gets
+  // the ref looks.
   void work(std::size_t i, std::uint64_t seed, Clock::time_point deadline) {
     std::mt19937_64 random(seed);
     Heap& mine = heap(i);
@@ -27,7 +29,8 @@ class StressTest : public ArenaWithHeaps {
         const std::uint64_t r = random();
         const std::uint64_t what = r % 100;
         if (what < 45 && held.size() < 500) {
-          const auto b = mine.allocate(size_of(r >> 8), Holder{{static_cast<std::uint16_t>(i + 1)}, 0});
+          const auto b =
+              mine.allocate(size_of(r >> 8), Holder{{static_cast<std::uint16_t>(i + 1)}, 0});
           if (b) {
             stamp(*b);
             held.push_back(*b);
@@ -40,8 +43,10 @@ class StressTest : public ArenaWithHeaps {
           // Hands one on, and takes whatever lay there.
           const std::size_t at = (r >> 8) % held.size();
           const Block got = exchange(mailboxes_[(r >> 40) % mailboxes_.size()], held[at]);
-          if (got.ref.value != 0) held[at] = got;
-          else held[at] = held.back(), held.pop_back();
+          if (got.ref.value != 0)
+            held[at] = got;
+          else
+            held[at] = held.back(), held.pop_back();
         } else if (what < 95) {
           const Block got = exchange(mailboxes_[(r >> 40) % mailboxes_.size()], Block{});
           if (got.ref.value != 0) held.push_back(got);
@@ -58,18 +63,27 @@ class StressTest : public ArenaWithHeaps {
   static std::uint64_t size_of(std::uint64_t r) {
     switch (r % 40) {
       case 0: return 140000 + (r >> 8) % 200000;
-      case 1: case 2: return 1 + (r >> 8) % 60000;
-      case 3: case 4: case 5: return 8;
+      case 1:
+      case 2: return 1 + (r >> 8) % 60000;
+      case 3:
+      case 4:
+      case 5: return 8;
       default: return 16 + (r >> 8) % 500;
     }
   }
   static void keep_house(Heap& h, std::uint64_t r) {
-    if (r % 40 == 0) h.trim();
-    else if (r % 10 == 0) h.idle_tick();
-    else if (r % 2 == 0) h.publish();
-    else h.drain();
+    if (r % 40 == 0)
+      h.trim();
+    else if (r % 10 == 0)
+      h.idle_tick();
+    else if (r % 2 == 0)
+      h.publish();
+    else
+      h.drain();
   }
-  void stamp(const Block& b) { *reinterpret_cast<std::uint64_t*>(arena().data() + b.offset) = b.ref.value; }
+  void stamp(const Block& b) {
+    *reinterpret_cast<std::uint64_t*>(arena().data() + b.offset) = b.ref.value;
+  }
   void release(Heap& by, const Block& b, bool twice) {
     wrong_stamps_ += *reinterpret_cast<std::uint64_t*>(arena().data() + b.offset) != b.ref.value;
     refused_ += by.free(b.ref) != Error::kNone;
@@ -106,7 +120,8 @@ TEST_F(StressTest, HandedOverBlocksAreNeitherLostNorDoubledAndTheCountsAgree) {
   for (std::uint64_t round = 0; round < 4; ++round) {
     const auto deadline = Clock::now() + std::chrono::milliseconds(400);
     std::vector<std::thread> threads;
-    for (std::size_t i = 0; i < kThreads; ++i) threads.emplace_back([=, this] { work(i, seed + round * 100 + i, deadline); });
+    for (std::size_t i = 0; i < kThreads; ++i)
+      threads.emplace_back([=, this] { work(i, seed + round * 100 + i, deadline); });
     threads.emplace_back([=, this] { keep_arena(deadline); });
     for (auto& t : threads) t.join();
     expect_exact();
@@ -153,7 +168,8 @@ TEST_F(StressTest, ProducerAndConsumerKeepAnExactBalance) {
     const auto b = heap(0).allocate(256, kHolder);
     ASSERT_TRUE(b.ok()) << error_name(b.error()) << " at " << i;
     std::uint64_t empty = 0;
-    while (!ring[i % ring.size()].compare_exchange_weak(empty, b->ref.value, std::memory_order_release)) {
+    while (!ring[i % ring.size()].compare_exchange_weak(empty, b->ref.value,
+                                                        std::memory_order_release)) {
       empty = 0;
       ASSERT_LT(Clock::now(), deadline);
       std::this_thread::yield();

@@ -1,5 +1,5 @@
 // Who gets which 64 KiB units, and when memory comes from and goes back to the system.
-#include "allocator/unit_map.h"
+#include "allocator/arena/unit_map.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -21,7 +21,8 @@ struct Map {
         superslabs * kSuperslabBytes,
         [this](SuperslabIndex first, std::uint32_t count) {
           if (full) return Error::kMachineFull;
-          for (std::uint32_t i = 0; i < count; ++i) EXPECT_EQ(backed[first.value + i].exchange(1), 0) << "committed twice";
+          for (std::uint32_t i = 0; i < count; ++i)
+            EXPECT_EQ(backed[first.value + i].exchange(1), 0) << "committed twice";
           commits += count;
           return Error::kNone;
         },
@@ -61,7 +62,8 @@ TEST(UnitMap, ReleasedRunIsTakenAgainAndGapsAreFoundByLength) {
   for (int i = 0; i < 8; ++i) ASSERT_TRUE(m.units.take_run(4, {0}).ok());
   m.units.release_run({4}, 4);
   m.units.release_run({12}, 4);
-  EXPECT_EQ(m.units.take_run(5, {0}).error(), Error::kArenaFull) << "eight are free, but not in a row";
+  EXPECT_EQ(m.units.take_run(5, {0}).error(), Error::kArenaFull)
+      << "eight are free, but not in a row";
   m.units.release_run({8}, 4);
   EXPECT_EQ(m.units.take_run(12, {0})->value, 4u);
 }
@@ -111,7 +113,8 @@ TEST(UnitMap, FullMachineIsAnErrorAndLeavesNothingTaken) {
   EXPECT_EQ(m.units.taken_units(), 0u);
   EXPECT_EQ(m.units.committed_bytes(), 0u);
   m.full = false;
-  EXPECT_TRUE(m.units.take_superslabs(4).ok()) << "and all is there when the machine has memory again";
+  EXPECT_TRUE(m.units.take_superslabs(4).ok())
+      << "and all is there when the machine has memory again";
 }
 
 TEST(UnitMap, CommitAheadKeepsSoManyWhollyFree) {
@@ -154,7 +157,8 @@ TEST(UnitMap, ThreadsNeverShareAUnitWhateverComesAndGoes) {
   const auto claim = [&](std::uint32_t first, std::uint32_t units) {
     for (std::uint32_t u = first; u < first + units; ++u) {
       if (owner[u].exchange(1, std::memory_order_relaxed) != 0) ++shared;
-      if (m.backed[u / kUnitsPerSuperslab].load(std::memory_order_relaxed) == 0) ++shared;  // a unit without memory
+      if (m.backed[u / kUnitsPerSuperslab].load(std::memory_order_relaxed) == 0)
+        ++shared;  // a unit without memory
     }
   };
   std::barrier start(3);
@@ -168,14 +172,16 @@ TEST(UnitMap, ThreadsNeverShareAUnitWhateverComesAndGoes) {
         const auto run = m.units.take_superslabs(count);
         if (!run) continue;
         claim(run->value, count * kUnitsPerSuperslab);
-        for (std::uint32_t u = 0; u < count * kUnitsPerSuperslab; ++u) owner[run->value + u].store(0, std::memory_order_relaxed);
+        for (std::uint32_t u = 0; u < count * kUnitsPerSuperslab; ++u)
+          owner[run->value + u].store(0, std::memory_order_relaxed);
         m.units.release_superslabs(*run, count);
       } else {
         const std::uint32_t units = 1 + (random >> 16) % 8;
         const auto run = m.units.take_run(units, {(random >> 24) % kSuperslabs});
         if (!run) continue;
         claim(run->value, units);
-        for (std::uint32_t u = 0; u < units; ++u) owner[run->value + u].store(0, std::memory_order_relaxed);
+        for (std::uint32_t u = 0; u < units; ++u)
+          owner[run->value + u].store(0, std::memory_order_relaxed);
         m.units.release_run(*run, units);
       }
     }
@@ -203,7 +209,7 @@ using ArenaMemory = ArenaWithHeaps;
 TEST_F(ArenaMemory, DecommitReallyGivesMemoryBackToTheSystem) {
   make(32 * kMiB);
   const auto system_bytes = [&] {
-    struct stat s{};
+    struct stat s {};
     EXPECT_EQ(::fstat(arena().data_fd(), &s), 0);
     return static_cast<std::uint64_t>(s.st_blocks) * 512;
   };

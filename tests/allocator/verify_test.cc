@@ -1,5 +1,6 @@
-// verify() finds each kind of damage, and says which: a check that finds nothing would pass everything.
-#include "allocator/verify.h"
+// verify() finds each kind of damage, and says which: a check that finds nothing would pass
+// everything.
+#include "allocator/check/verify.h"
 
 #include "tests/allocator/arena_fixture.h"
 
@@ -27,7 +28,8 @@ class VerifyTest : public ArenaWithHeaps {
   void expect_found(const std::string& what) {
     const VerifyReport r = report();
     EXPECT_FALSE(r.exact());
-    EXPECT_NE(findings_of(r).find(what), std::string::npos) << "looked for: " << what << "\nfound: " << findings_of(r);
+    EXPECT_NE(findings_of(r).find(what), std::string::npos)
+        << "looked for: " << what << "\nfound: " << findings_of(r);
   }
   void flip(Ref ref, std::uint64_t to) { word(ref).store(to); }
 
@@ -56,7 +58,8 @@ TEST_F(VerifyTest, FindsAHeldWordOfACachedBlock) {
 
 TEST_F(VerifyTest, FindsAFreeWordOfAHeldBlock) {
   flip(held_[7].ref, BlockWord::freed(word(held_[7].ref).load()));
-  expect_found("block " + std::to_string(held_[7].ref.slot().block().value) + " is FREE but nowhere (lost)");
+  expect_found("block " + std::to_string(held_[7].ref.slot().block().value) +
+               " is FREE but nowhere (lost)");
   expect_found("300 blocks are out by their words, 301 by the counters");
 }
 
@@ -118,7 +121,8 @@ TEST_F(VerifyTest, ReportsAQuarantine) {
 }
 
 TEST_F(VerifyTest, SharedBlocksAreOutAndCountedApart) {
-  flip(held_[0].ref, (word(held_[0].ref).load() & ~BlockWord::kLowMask) | std::uint64_t{3} << 62 | 6);
+  flip(held_[0].ref,
+       (word(held_[0].ref).load() & ~BlockWord::kLowMask) | std::uint64_t{3} << 62 | 6);
   const VerifyReport r = report();
   EXPECT_TRUE(r.exact()) << findings_of(r);
   EXPECT_EQ(r.shared, 1u);

@@ -1,9 +1,10 @@
-// The subject: arenad in process. One heap per thread over a memfd arena, data and control mapped MAP_SHARED.
+// The subject: arenad in process. One heap per thread over a memfd arena, data and control mapped
+// MAP_SHARED.
 //
-// Beside the workloads that all subjects have: `arena_sizes`, the same work in arenas of 16 MiB to 16 GiB, and
-// `heap_counts`, the same work spread over 1 to 16 heaps. Their variants take turns round by round inside this process, so
-// that drift of the machine hits all alike.
-// The modes of batch refill are chosen through the environment, as everywhere (HAKMEM_TINY_P0_*).
+// Beside the workloads that all subjects have: `arena_sizes`, the same work in arenas of 16 MiB to
+// 16 GiB, and `heap_counts`, the same work spread over 1 to 16 heaps. Their variants take turns
+// round by round inside this process, so that drift of the machine hits all alike. The modes of
+// batch refill are chosen through the environment, as everywhere (HAKMEM_TINY_P0_*).
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -12,9 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "allocator/arena.h"
-#include "allocator/heap.h"
-#include "allocator/verify.h"
+#include "allocator/arena/arena.h"
+#include "allocator/check/verify.h"
+#include "allocator/heap/heap.h"
 #include "client/load/kernels/heap_context.h"
 #include "tests/bench/subject.h"
 
@@ -40,13 +41,16 @@ std::unique_ptr<Arena> make_arena(std::uint64_t capacity_bytes) {
 class HeapSubject {
  public:
   using Context = load::HeapContext;
-  explicit HeapSubject(std::size_t heaps, std::uint64_t capacity_bytes = 1024 * kMiB) : arena_(make_arena(capacity_bytes)) {
+  explicit HeapSubject(std::size_t heaps, std::uint64_t capacity_bytes = 1024 * kMiB)
+      : arena_(make_arena(capacity_bytes)) {
     for (std::size_t i = 0; i < heaps; ++i) {
-      heaps_.push_back(std::make_unique<Heap>(*arena_, HeapId{static_cast<std::uint16_t>(i)}, kHolder.session()));
+      heaps_.push_back(std::make_unique<Heap>(*arena_, HeapId{static_cast<std::uint16_t>(i)},
+                                              kHolder.session()));
       contexts_.emplace_back(*heaps_.back(), kHolder);
     }
   }
-  // Throws from no destructor: a benchmark whose arena is not exact is worth nothing, so it ends the process.
+  // Throws from no destructor: a benchmark whose arena is not exact is worth nothing, so it ends
+  // the process.
   ~HeapSubject() {
     std::vector<const Heap*> heaps;
     for (auto& heap : heaps_) {
@@ -56,9 +60,13 @@ class HeapSubject {
     for (auto& heap : heaps_) heap->trim();
     const VerifyReport report = verify(*arena_, heaps);
     if (report.exact() && report.held == 0 && report.returning == 0) return;
-    std::fprintf(stderr, "bench_arenad: the arena is not exact after the run: held %llu, returning %llu, mismatches %llu%s%s\n",
-                 static_cast<unsigned long long>(report.held), static_cast<unsigned long long>(report.returning),
-                 static_cast<unsigned long long>(report.mismatches), report.findings.empty() ? "" : ": ",
+    std::fprintf(stderr,
+                 "bench_arenad: the arena is not exact after the run: held %llu, returning %llu, "
+                 "mismatches %llu%s%s\n",
+                 static_cast<unsigned long long>(report.held),
+                 static_cast<unsigned long long>(report.returning),
+                 static_cast<unsigned long long>(report.mismatches),
+                 report.findings.empty() ? "" : ": ",
                  report.findings.empty() ? "" : report.findings.front().c_str());
     std::_Exit(1);
   }
@@ -74,12 +82,13 @@ class HeapSubject {
   std::vector<Context> contexts_;
 };
 
-// A batch of blocks on each heap of a subject in turn; every batch fits a heap's magazine, so that heaps are compared and
-// not how often magazines overflow.
+// A batch of blocks on each heap of a subject in turn; every batch fits a heap's magazine, so that
+// heaps are compared and not how often magazines overflow.
 class RoundRobin {
  public:
   explicit RoundRobin(HeapSubject& subject) {
-    for (std::size_t i = 0; i < subject.heaps(); ++i) batches_.emplace_back(subject.context(i), kBlocks);
+    for (std::size_t i = 0; i < subject.heaps(); ++i)
+      batches_.emplace_back(subject.context(i), kBlocks);
   }
   std::uint64_t run(std::uint64_t operations) {
     std::uint64_t done = 0;
@@ -99,7 +108,8 @@ class RoundRobin {
 
 // Several kernels that take turns, a round each; prints the median round of each under its name.
 template <class Kernel>
-void measure_in_turn(std::vector<std::pair<std::string, Kernel*>> kernels, const bench::Options& options) {
+void measure_in_turn(std::vector<std::pair<std::string, Kernel*>> kernels,
+                     const bench::Options& options) {
   constexpr int kRounds = 9;
   bench::Options one_round = options;
   one_round.times.total = options.times.total / kRounds;
@@ -115,8 +125,10 @@ void measure_in_turn(std::vector<std::pair<std::string, Kernel*>> kernels, const
 }
 
 void arena_sizes(const bench::Options& options) {
-  const std::pair<const char*, std::uint64_t> sizes[] = {
-      {"16MiB", 16 * kMiB}, {"256MiB", 256 * kMiB}, {"1GiB", 1024 * kMiB}, {"16GiB", 16 * 1024 * kMiB}};
+  const std::pair<const char*, std::uint64_t> sizes[] = {{"16MiB", 16 * kMiB},
+                                                         {"256MiB", 256 * kMiB},
+                                                         {"1GiB", 1024 * kMiB},
+                                                         {"16GiB", 16 * 1024 * kMiB}};
   std::vector<std::unique_ptr<HeapSubject>> subjects;
   std::vector<std::unique_ptr<load::Batch<load::HeapContext>>> batches;
   std::vector<std::unique_ptr<load::Churn<load::HeapContext>>> churns;
@@ -124,9 +136,11 @@ void arena_sizes(const bench::Options& options) {
   std::vector<std::pair<std::string, load::Churn<load::HeapContext>*>> churn;
   for (const auto& [name, bytes] : sizes) {
     subjects.push_back(std::make_unique<HeapSubject>(1, bytes));
-    batches.push_back(std::make_unique<load::Batch<load::HeapContext>>(subjects.back()->context(0)));
+    batches.push_back(
+        std::make_unique<load::Batch<load::HeapContext>>(subjects.back()->context(0)));
     batch.emplace_back(std::string("batch_arena_") + name, batches.back().get());
-    churns.push_back(std::make_unique<load::Churn<load::HeapContext>>(subjects.back()->context(0), options.seed));
+    churns.push_back(std::make_unique<load::Churn<load::HeapContext>>(subjects.back()->context(0),
+                                                                      options.seed));
     churn.emplace_back(std::string("churn_arena_") + name, churns.back().get());
   }
   measure_in_turn(batch, options);
@@ -154,8 +168,10 @@ int main(int argc, char** argv) {
     if (options.workload != "arena_sizes" && options.workload != "heap_counts")
       return bench::subject_main<HeapSubject>(argc, argv);
     load::pin_to_core(bench::two_cores()[0]);
-    if (options.workload == "arena_sizes") arena_sizes(options);
-    else heap_counts(options);
+    if (options.workload == "arena_sizes")
+      arena_sizes(options);
+    else
+      heap_counts(options);
     return 0;
   } catch (const std::invalid_argument& e) {
     std::fprintf(stderr, "bench_arenad: %s\n", e.what());

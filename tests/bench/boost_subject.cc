@@ -1,4 +1,5 @@
-// A peer: Boost.Interprocess with its default algorithm, rbtree_best_fit under a process-shared mutex, over a MAP_SHARED memfd.
+// A peer: Boost.Interprocess with its default algorithm, rbtree_best_fit under a process-shared
+// mutex, over a MAP_SHARED memfd.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -17,8 +18,10 @@ namespace {
 
 namespace ipc = boost::interprocess;
 
-// As managed_shared_memory, but over memory of our own. (managed_external_buffer by itself takes no mutex.)
-using Segment = ipc::basic_managed_external_buffer<char, ipc::rbtree_best_fit<ipc::mutex_family>, ipc::iset_index>;
+// As managed_shared_memory, but over memory of our own. (managed_external_buffer by itself takes no
+// mutex.)
+using Segment = ipc::basic_managed_external_buffer<char, ipc::rbtree_best_fit<ipc::mutex_family>,
+                                                   ipc::iset_index>;
 
 class BoostContext {
  public:
@@ -39,7 +42,8 @@ class BoostContext {
 class BoostSubject {
  public:
   using Context = BoostContext;
-  explicit BoostSubject(std::size_t threads) : segment_(ipc::create_only, map(), kBytes), contexts_(threads, BoostContext(segment_)) {}
+  explicit BoostSubject(std::size_t threads)
+      : segment_(ipc::create_only, map(), kBytes), contexts_(threads, BoostContext(segment_)) {}
   Context& context(std::size_t thread) { return contexts_[thread]; }
 
  private:
@@ -48,7 +52,8 @@ class BoostSubject {
   // Mapped until the process ends.
   static void* map() {
     const int fd = memfd_create("boost_interprocess", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, kBytes) != 0) throw std::runtime_error("no memfd of 256 MiB could be made");
+    if (fd < 0 || ftruncate(fd, kBytes) != 0)
+      throw std::runtime_error("no memfd of 256 MiB could be made");
     void* base = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     if (base == MAP_FAILED) throw std::runtime_error("256 MiB could not be mapped");

@@ -2,9 +2,10 @@
 //
 //   bench_echo --socket-dir DIR [--shards N] [--spin-us N] [--layout servers|queues]
 //
-// Purpose: the yardstick. What a call of the daemon costs above this is the engine's; what this costs is gRPC's and the
-// loop's. `--layout queues` is the plain alternative that was measured against it: one Server with a queue per thread.
-// Prints "ready" when it serves, ends with 0 on SIGTERM.
+// Purpose: the yardstick. What a call of the daemon costs above this is the engine's; what this
+// costs is gRPC's and the loop's. `--layout queues` is the plain alternative that was measured
+// against it: one Server with a queue per thread. Prints "ready" when it serves, ends with 0 on
+// SIGTERM.
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
@@ -21,10 +22,10 @@
 #include <vector>
 
 #include "echo.grpc.pb.h"
-#include "server/rpc/cpus.h"
-#include "server/rpc/shard_loop.h"
-#include "server/rpc/turn_end.h"
-#include "server/rpc/unary_call.h"
+#include "server/rpc/config/cpus.h"
+#include "server/rpc/loop/shard_loop.h"
+#include "server/rpc/loop/turn_end.h"
+#include "server/rpc/services/unary_call.h"
 
 namespace {
 
@@ -38,20 +39,38 @@ class NoShard final : public ShardApi {
  public:
   explicit NoShard(std::uint32_t index) : index_(index) {}
   std::uint32_t index() const override { return index_; }
-  void allocate(const AllocateArgs&, Done<AllocatedBlocks> done) override { done(Failure{Error::kInternal, "an echo"}); }
-  Answer<PerRefAnswer> free(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override { return PerRefAnswer{}; }
-  Answer<PerRefAnswer> acquire(SessionKey, std::uint32_t, std::span<const std::uint64_t>, std::uint32_t) override {
+  void allocate(const AllocateArgs&, Done<AllocatedBlocks> done) override {
+    done(Failure{Error::kInternal, "an echo"});
+  }
+  Answer<PerRefAnswer> free(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override {
     return PerRefAnswer{};
   }
-  Answer<PerRefAnswer> share(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override { return PerRefAnswer{}; }
-  Answer<PerRefAnswer> release(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override { return PerRefAnswer{}; }
-  Answer<std::uint16_t> open_heap(SessionKey, std::uint32_t) override { return Failure{Error::kInternal, "an echo"}; }
-  void lease_slabs(const LeaseArgs&, Done<LeasedSlabs> done) override { done(Failure{Error::kInternal, "an echo"}); }
-  Answer<ReturnedSlabs> return_slabs(SessionKey, std::uint32_t, std::span<const std::uint32_t>) override { return ReturnedSlabs{}; }
-  Answer<ResumedLeases> resume(SessionKey, std::uint32_t, std::span<const std::uint32_t>, std::span<const std::uint32_t>) override {
+  Answer<PerRefAnswer> acquire(SessionKey, std::uint32_t, std::span<const std::uint64_t>,
+                               std::uint32_t) override {
+    return PerRefAnswer{};
+  }
+  Answer<PerRefAnswer> share(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override {
+    return PerRefAnswer{};
+  }
+  Answer<PerRefAnswer> release(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override {
+    return PerRefAnswer{};
+  }
+  Answer<std::uint16_t> open_heap(SessionKey, std::uint32_t) override {
+    return Failure{Error::kInternal, "an echo"};
+  }
+  void lease_slabs(const LeaseArgs&, Done<LeasedSlabs> done) override {
+    done(Failure{Error::kInternal, "an echo"});
+  }
+  Answer<ReturnedSlabs> return_slabs(SessionKey, std::uint32_t,
+                                     std::span<const std::uint32_t>) override {
+    return ReturnedSlabs{};
+  }
+  Answer<ResumedLeases> resume(SessionKey, std::uint32_t, std::span<const std::uint32_t>,
+                               std::span<const std::uint32_t>) override {
     return ResumedLeases{};
   }
-  Answer<std::vector<arenad::BlockInfo>> describe(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override {
+  Answer<std::vector<arenad::BlockInfo>> describe(SessionKey, std::uint32_t,
+                                                  std::span<const std::uint64_t>) override {
     return std::vector<arenad::BlockInfo>{};
   }
   void post(std::function<void()>) override {}
@@ -68,7 +87,8 @@ class NoShard final : public ShardApi {
 class EchoService final : public RpcService {
  public:
   // A service of its own, or a part of a shared one.
-  explicit EchoService(Echo::AsyncService* shared = nullptr) : service_(shared != nullptr ? *shared : own_) {}
+  explicit EchoService(Echo::AsyncService* shared = nullptr)
+      : service_(shared != nullptr ? *shared : own_) {}
   grpc::Service& service() override { return service_; }
   void serve(ServeContext& context) override { echo_.serve(context, 64); }
 
@@ -112,8 +132,9 @@ int serve_servers(const Options& options) {
   std::vector<std::unique_ptr<ShardLoop>> loops;
   for (std::uint32_t i = 0; i < options.shards; ++i) {
     shards.push_back(std::make_unique<NoShard>(i));
-    loops.push_back(std::make_unique<ShardLoop>(*shards[i], options.spin_us,
-                                                ShardLoopOptions{{address(options, i)}, cpus[i % cpus.size()]}));
+    loops.push_back(std::make_unique<ShardLoop>(
+        *shards[i], options.spin_us,
+        ShardLoopOptions{{address(options, i)}, cpus[i % cpus.size()]}));
     std::vector<std::unique_ptr<RpcService>> services;
     services.push_back(std::make_unique<EchoService>());
     if (const auto started = loops[i]->start(std::move(services)); !started.ok()) {
@@ -128,7 +149,8 @@ int serve_servers(const Options& options) {
   return 0;
 }
 
-// The plain alternative: one Server, a queue and a thread for each shard; gRPC deals calls out to the queues.
+// The plain alternative: one Server, a queue and a thread for each shard; gRPC deals calls out to
+// the queues.
 int serve_queues(const Options& options) {
   const std::vector<int> cpus = allowed_cpus();
   Echo::AsyncService service;
@@ -174,11 +196,16 @@ bool parse(int argc, char** argv, Options& options) {
     char* end = nullptr;
     const auto number = std::strtoul(value.c_str(), &end, 10);
     const bool is_number = !value.empty() && *end == '\0';
-    if (name == "--socket-dir") options.directory = value;
-    else if (name == "--layout" && (value == "servers" || value == "queues")) options.layout = value;
-    else if (name == "--shards" && is_number && number > 0) options.shards = static_cast<std::uint32_t>(number);
-    else if (name == "--spin-us" && is_number) options.spin_us = number;
-    else return false;
+    if (name == "--socket-dir")
+      options.directory = value;
+    else if (name == "--layout" && (value == "servers" || value == "queues"))
+      options.layout = value;
+    else if (name == "--shards" && is_number && number > 0)
+      options.shards = static_cast<std::uint32_t>(number);
+    else if (name == "--spin-us" && is_number)
+      options.spin_us = number;
+    else
+      return false;
   }
   return argc % 2 == 1 && !options.directory.empty();
 }
@@ -188,7 +215,9 @@ bool parse(int argc, char** argv, Options& options) {
 int main(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options)) {
-    std::fputs("usage: bench_echo --socket-dir DIR [--shards N] [--spin-us N] [--layout servers|queues]\n", stderr);
+    std::fputs(
+        "usage: bench_echo --socket-dir DIR [--shards N] [--spin-us N] [--layout servers|queues]\n",
+        stderr);
     return 2;
   }
   // Before any thread starts, so that all of them leave it to sigwait.

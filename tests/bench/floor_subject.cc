@@ -1,8 +1,8 @@
 // The floor: the same loops with no allocator.
 //
-// A block comes from a row of fixed places: the one that was freed last, then the ones behind it. So pair touches one
-// place, batch a thousand in order, churn the place of its victim; what remains is loops, rings, random numbers and the
-// first byte of each block.
+// A block comes from a row of fixed places: the one that was freed last, then the ones behind it.
+// So pair touches one place, batch a thousand in order, churn the place of its victim; what remains
+// is loops, rings, random numbers and the first byte of each block.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -26,7 +26,8 @@ class FloorContext {
 
  private:
   static constexpr std::uint64_t kPlaceBytes = 256;
-  static constexpr std::uint64_t kBytes = std::uint64_t{4} << 20;  // the 10,000 live blocks of churn fit
+  static constexpr std::uint64_t kBytes = std::uint64_t{4}
+                                          << 20;  // the 10,000 live blocks of churn fit
 
   std::unique_ptr<std::byte[]> base_ = std::make_unique<std::byte[]>(kBytes);
   std::uint64_t next_ = 0;

@@ -1,7 +1,8 @@
-// A peer that is a malloc: glibc, mimalloc, jemalloc, tcmalloc, by what this file is linked with; TBB's by its own names.
+// A peer that is a malloc: glibc, mimalloc, jemalloc, tcmalloc, by what this file is linked with;
+// TBB's by its own names.
 //
-// ARENAD_BENCH_LIBRARY is a part of the file name that malloc must come from, so that a link line which silently lost its
-// library cannot measure glibc under another name.
+// ARENAD_BENCH_LIBRARY is a part of the file name that malloc must come from, so that a link line
+// which silently lost its library cannot measure glibc under another name.
 #include <dlfcn.h>
 
 #include <cstddef>
@@ -34,7 +35,8 @@ class MallocContext {
   using Handle = void*;
   Handle allocate(std::size_t bytes) {
     void* block = opaque(ARENAD_BENCH_MALLOC(bytes));
-    if (block == nullptr) [[unlikely]] throw std::bad_alloc();
+    if (block == nullptr) [[unlikely]]
+      throw std::bad_alloc();
     touch(block);
     return block;
   }
@@ -57,10 +59,12 @@ class MallocSubject {
 #endif
     Dl_info info{};
     void* symbol = dlsym(RTLD_DEFAULT, name);
-    const std::string file = symbol != nullptr && dladdr(symbol, &info) != 0 ? info.dli_fname : "nowhere";
+    const std::string file =
+        symbol != nullptr && dladdr(symbol, &info) != 0 ? info.dli_fname : "nowhere";
     if (file.find(ARENAD_BENCH_TEXT(ARENAD_BENCH_LIBRARY)) == std::string::npos)
       throw std::runtime_error(std::string(name) + " comes from " + file + ", not from " +
-                               ARENAD_BENCH_TEXT(ARENAD_BENCH_LIBRARY) + ": build the benchmark again");
+                               ARENAD_BENCH_TEXT(ARENAD_BENCH_LIBRARY) +
+                               ": build the benchmark again");
   }
 
   std::vector<Context> contexts_;

@@ -25,9 +25,12 @@ constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
 constexpr std::uint64_t kSmall = 256;
 constexpr auto kDeadline = std::chrono::seconds(30);
 
-double ms_since(Clock::time_point begin) { return std::chrono::duration<double, std::milli>(Clock::now() - begin).count(); }
+double ms_since(Clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+}
 
-// Nanoseconds for each 256 bytes of a fresh 1 GiB memfd: committed, then the first byte of each written.
+// Nanoseconds for each 256 bytes of a fresh 1 GiB memfd: committed, then the first byte of each
+// written.
 double floor_ns() {
   const int fd = ::memfd_create("bench-floor", MFD_CLOEXEC);
   if (fd < 0 || ::ftruncate(fd, kGiB) != 0) throw std::runtime_error("no memfd for the floor");
@@ -35,7 +38,8 @@ double floor_ns() {
   if (memory == MAP_FAILED) throw std::runtime_error("cannot map the floor's memfd");
   const auto begin = Clock::now();
   if (::fallocate(fd, 0, 0, kGiB) != 0) throw std::runtime_error("cannot commit 1 GiB");
-  for (std::uint64_t at = 0; at < kGiB; at += kSmall) load::touch(static_cast<std::byte*>(memory) + at);
+  for (std::uint64_t at = 0; at < kGiB; at += kSmall)
+    load::touch(static_cast<std::byte*>(memory) + at);
   const double ns = ms_since(begin) * 1e6 / static_cast<double>(kGiB / kSmall);
   ::munmap(memory, kGiB);
   ::close(fd);
@@ -79,7 +83,8 @@ void reap_one(const PeerOptions& options, std::uint64_t blocks) {
   const client::Admin admin(client);
   const auto held = [&] {
     const auto report = must(admin.audit("reap"), "audit");
-    return report.arenas.at(0).exact ? report.arenas.at(0).held + report.arenas.at(0).returning : UINT64_MAX;
+    return report.arenas.at(0).exact ? report.arenas.at(0).held + report.arenas.at(0).returning
+                                     : UINT64_MAX;
   };
   if (held() != blocks) throw std::runtime_error("the audit does not show the victim's blocks");
   const int process = static_cast<int>(::syscall(SYS_pidfd_open, victim, 0));
@@ -89,7 +94,8 @@ void reap_one(const PeerOptions& options, std::uint64_t blocks) {
   if (::poll(&dead, 1, 10'000) != 1) throw std::runtime_error("the victim does not die");
   const auto begin = Clock::now();
   while (held() != 0)
-    if (Clock::now() - begin > kDeadline) throw std::runtime_error("the victim was not reaped within 30 s");
+    if (Clock::now() - begin > kDeadline)
+      throw std::runtime_error("the victim was not reaped within 30 s");
   print_figure("reap_" + std::to_string(blocks), "ms", ms_since(begin));
   ::close(process);
   ::waitpid(victim, nullptr, 0);
@@ -97,11 +103,15 @@ void reap_one(const PeerOptions& options, std::uint64_t blocks) {
 
 // Resident bytes of the daemon's memfd of that name.
 std::uint64_t resident_bytes(std::int32_t daemon_pid, const std::string& name) {
-  for (const auto& fd : std::filesystem::directory_iterator("/proc/" + std::to_string(daemon_pid) + "/fd")) {
+  for (const auto& fd :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(daemon_pid) + "/fd")) {
     std::error_code gone;
-    if (std::filesystem::read_symlink(fd.path(), gone).string().find("memfd:" + name + " ") == std::string::npos) continue;
+    if (std::filesystem::read_symlink(fd.path(), gone).string().find("memfd:" + name + " ") ==
+        std::string::npos)
+      continue;
     struct stat file {};
-    if (::stat(fd.path().c_str(), &file) == 0) return static_cast<std::uint64_t>(file.st_blocks) * 512;
+    if (::stat(fd.path().c_str(), &file) == 0)
+      return static_cast<std::uint64_t>(file.st_blocks) * 512;
   }
   throw std::runtime_error("the daemon has no memfd " + name + "; give its pid with --daemon-pid");
 }
@@ -110,21 +120,24 @@ std::uint64_t resident_bytes(std::int32_t daemon_pid, const std::string& name) {
 
 void measure_growth(const PeerOptions& options) {
   print_figure("growth_floor", "ns_per_256B", floor_ns());
-  PeerLink link(options, "growth", 2 * kGiB);   // headers and what is leased ahead come on top of the blocks
+  PeerLink link(options, "growth",
+                2 * kGiB);  // headers and what is leased ahead come on top of the blocks
   load::PeerContext context(link.arena());
   const std::uint64_t before = link.client().calls_made();
   const auto begin = Clock::now();
   for (std::uint64_t bytes = 0; bytes < kGiB; bytes += kSmall) context.allocate(kSmall);
   print_figure("growth", "ns_per_256B", ms_since(begin) * 1e6 / static_cast<double>(kGiB / kSmall));
   print_figure("growth_calls", "calls", static_cast<double>(link.client().calls_made() - before));
-}   // the session ends and gives the blocks back
+}  // the session ends and gives the blocks back
 
 void measure_reap(const PeerOptions& options) {
   for (const std::uint64_t blocks : {1'000'000, 1'000}) {
-    const pid_t pid = start_child([&] { reap_one(options, blocks); });   // its victim is forked before it speaks gRPC
+    const pid_t pid = start_child(
+        [&] { reap_one(options, blocks); });  // its victim is forked before it speaks gRPC
     int status = 0;
     ::waitpid(pid, &status, 0);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) throw std::runtime_error("the reap of " + std::to_string(blocks) + " blocks failed");
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+      throw std::runtime_error("the reap of " + std::to_string(blocks) + " blocks failed");
   }
 }
 
@@ -134,9 +147,12 @@ void measure_metadata(const PeerOptions& options) {
     PeerLink link(options, arena, kGiB / 4);
     std::uint64_t blocks = 0;
     while (link.arena().try_allocate(size).ok()) ++blocks;
-    print_figure("metadata_" + std::to_string(size), "percent",
-                 100.0 * static_cast<double>(resident_bytes(options.daemon_pid, "arenad-control-" + arena)) / static_cast<double>(blocks * size));
-    if (const auto gone = link.client().delete_arena(arena, true); !gone.ok()) throw std::runtime_error("delete the arena: " + gone.text());
+    print_figure(
+        "metadata_" + std::to_string(size), "percent",
+        100.0 * static_cast<double>(resident_bytes(options.daemon_pid, "arenad-control-" + arena)) /
+            static_cast<double>(blocks * size));
+    if (const auto gone = link.client().delete_arena(arena, true); !gone.ok())
+      throw std::runtime_error("delete the arena: " + gone.text());
   }
 }
 

@@ -1,13 +1,15 @@
-// PeerLink: a benchmark process attached as peer to an arena of its own making; and the options of bench_peer.
+// PeerLink: a benchmark process attached as peer to an arena of its own making; and the options of
+// bench_peer.
 //
-// Invariants: everything throws std::runtime_error with what the daemon said. close() demands that nothing was left held.
-// Threads: as ArenaHandle. Crash: the daemon gives back what the session held.
+// Invariants: everything throws std::runtime_error with what the daemon said. close() demands that
+// nothing was left held. Threads: as ArenaHandle. Crash: the daemon gives back what the session
+// held.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
-#include "client/lib/arenad.h"
+#include "arenad/arenad.h"
 #include "client/load/kernels/peer_context.h"
 #include "tests/bench/subject.h"
 
@@ -31,7 +33,8 @@ T must(client::Answer<T>&& answer, const char* what) {
 class PeerLink {
  public:
   // Attaches to `arena`, which is made when it is not there.
-  explicit PeerLink(const PeerOptions& options, const std::string& arena = "bench", std::uint64_t capacity_bytes = std::uint64_t{1} << 30);
+  explicit PeerLink(const PeerOptions& options, const std::string& arena = "bench",
+                    std::uint64_t capacity_bytes = std::uint64_t{1} << 30);
   const client::Client& client() const { return client_; }
   const client::ArenaHandle& arena() const { return arena_; }
   void close();

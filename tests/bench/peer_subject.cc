@@ -1,8 +1,10 @@
-// The subject: arenad's peers. Processes that are attached to a running daemon and allocate from heaps of their own.
+// The subject: arenad's peers. Processes that are attached to a running daemon and allocate from
+// heaps of their own.
 //
-// The workloads of one thread run in this process; those of two run in two processes that it forks before it speaks gRPC, with the
-// handles passed through rings in shared memory. Beside them growth, reap and metadata (peer_costs.h).
-// More options than other subjects: --socket-dir DIR, --daemon-pid N.
+// The workloads of one thread run in this process; those of two run in two processes that it forks
+// before it speaks gRPC, with the handles passed through rings in shared memory. Beside them
+// growth, reap and metadata (peer_costs.h). More options than other subjects: --socket-dir DIR,
+// --daemon-pid N.
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -32,11 +34,14 @@ struct Board {
 using Body = void (*)(load::PeerContext&, Board&, int me);
 
 void produce_or_consume(load::PeerContext& context, Board& board, int me) {
-  if (me == 0) load::produce(context, board.rings[0], board.stop);
-  else load::consume(context, board.rings[0], board.progress[1]);
+  if (me == 0)
+    load::produce(context, board.rings[0], board.stop);
+  else
+    load::consume(context, board.rings[0], board.progress[1]);
 }
 void free_the_others(load::PeerContext& context, Board& board, int me) {
-  load::exchange_blocks(context, board.rings[me], board.rings[1 - me], board.progress[me], board.stop);
+  load::exchange_blocks(context, board.rings[me], board.rings[1 - me], board.progress[me],
+                        board.stop);
 }
 void own(load::PeerContext& context, Board& board, int me) {
   load::Pair pair(context);
@@ -47,7 +52,8 @@ void own(load::PeerContext& context, Board& board, int me) {
 void wait_until(const std::atomic<std::uint32_t>& count, std::uint32_t wanted) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (count.load(std::memory_order_acquire) < wanted) {
-    if (std::chrono::steady_clock::now() > deadline) throw std::runtime_error("the other process is not there after 20 s");
+    if (std::chrono::steady_clock::now() > deadline)
+      throw std::runtime_error("the other process is not there after 20 s");
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
@@ -76,7 +82,8 @@ void be_a_peer(const bench::PeerOptions& options, Body body, Board& board, int m
 
 // Two processes of `body`, measured from outside. Wall ns per operation of both together.
 double measure_processes(const bench::PeerOptions& options, Body body, std::array<int, 2> cores) {
-  void* memory = ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::runtime_error("no memory for the processes' board");
   Board& board = *new (memory) Board();
   const pid_t parent = ::getpid();
@@ -97,16 +104,18 @@ double measure_processes(const bench::PeerOptions& options, Body body, std::arra
     }
   }
   const auto operations = [&] { return board.progress[0].get() + board.progress[1].get(); };
-  const auto ran = [&] {   // processor time of each; a peer's other threads sleep
+  const auto ran = [&] {  // processor time of each; a peer's other threads sleep
     std::vector<std::chrono::nanoseconds> times;
     for (const pid_t pid : pids) {
       clockid_t clock{};
-      times.push_back(::clock_getcpuclockid(pid, &clock) == 0 ? load::thread_time(clock) : std::chrono::nanoseconds(0));
+      times.push_back(::clock_getcpuclockid(pid, &clock) == 0 ? load::thread_time(clock)
+                                                              : std::chrono::nanoseconds(0));
     }
     return times;
   };
   const auto start_by = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (operations() == 0 && !board.stop.is_requested() && std::chrono::steady_clock::now() < start_by)
+  while (operations() == 0 && !board.stop.is_requested() &&
+         std::chrono::steady_clock::now() < start_by)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   const double ns = load::median_window(operations, ran, board.stop, options.common.times);
   board.stop.request();
@@ -137,10 +146,11 @@ void run(const bench::PeerOptions& options) {
   if (const Body body = body_of(workload)) {
     const double before = load::one_way_ns(cores[0], cores[1]);
     const double ns = measure_processes(options, body, cores);
-    return bench::print_figure(workload, "ns_per_op", ns, (before + load::one_way_ns(cores[0], cores[1])) / 2);
+    return bench::print_figure(workload, "ns_per_op", ns,
+                               (before + load::one_way_ns(cores[0], cores[1])) / 2);
   }
   PeerLink link(options);
-  load::pin_to_core(cores[0]);   // the library's threads began before, and stay free
+  load::pin_to_core(cores[0]);  // the library's threads began before, and stay free
   load::PeerContext context(link.arena());
   const double ns = bench::measure_single(context, options.common);
   if (ns < 0) throw std::invalid_argument("unknown workload '" + workload + "'");

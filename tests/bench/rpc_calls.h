@@ -1,9 +1,12 @@
-// Closed loops of gRPC calls for the benchmark: a slot starts its next call when the last one was answered.
+// Closed loops of gRPC calls for the benchmark: a slot starts its next call when the last one was
+// answered.
 //
-// Purpose: EchoSlot, the bare floor (62 bytes there and back, no protobuf); BlockSlot, Allocate and Free of one block in
+// Purpose: EchoSlot, the bare floor (62 bytes there and back, no protobuf); BlockSlot, Allocate and
+// Free of one block in
 //   turn; ExchangeSlots, messages of many blocks on one stream.
-// Invariants: a slot has one call in flight until the run is stopped, and none of its blocks held after that.
-// Threads: the thread that turns the completion queue, which is one a Loop. Crash: the daemon ends the session.
+// Invariants: a slot has one call in flight until the run is stopped, and none of its blocks held
+// after that. Threads: the thread that turns the completion queue, which is one a Loop. Crash: the
+// daemon ends the session.
 #pragma once
 
 #include <grpcpp/generic/generic_stub.h>
@@ -35,7 +38,7 @@ struct Loop {
   grpc::CompletionQueue queue;
   load::Progress& progress;
   const load::Stop& stop;
-  std::uint32_t live = 0;   // slots and streams that have not ended
+  std::uint32_t live = 0;  // slots and streams that have not ended
 };
 
 // Where a completion goes.
@@ -46,7 +49,8 @@ class Completion {
 };
 
 inline void require(const grpc::Status& status, const char* call) {
-  if (!status.ok()) throw std::runtime_error(std::string(call) + " failed: " + status.error_message());
+  if (!status.ok())
+    throw std::runtime_error(std::string(call) + " failed: " + status.error_message());
 }
 
 class EchoSlot final : public Completion {
@@ -66,8 +70,10 @@ class EchoSlot final : public Completion {
     require(status_, "Echo");
     if (response_.Length() != kBytes) throw std::runtime_error("the echo is not what was sent");
     loop_.progress.add(1);
-    if (loop_.stop.is_requested()) --loop_.live;
-    else start();
+    if (loop_.stop.is_requested())
+      --loop_.live;
+    else
+      start();
   }
 
  private:
@@ -148,7 +154,8 @@ class BlockSlot final : public Completion {
   bool holding_ = false;
 };
 
-// `slots` requests in flight on one stream; each answer to an allocation is sent back as a free of its blocks.
+// `slots` requests in flight on one stream; each answer to an allocation is sent back as a free of
+// its blocks.
 class ExchangeSlots {
  public:
   ExchangeSlots(Loop& loop, const Target& target, std::uint32_t slots, std::uint32_t blocks)
@@ -169,7 +176,8 @@ class ExchangeSlots {
   void on_started(bool ok) {
     if (!ok) return end();  // the status says why
     for (std::uint32_t i = 0; i < slots_; ++i) push_allocate();
-    *outbox_.front().mutable_allocate()->mutable_session() = target_.session;  // the stream's default from then on
+    *outbox_.front().mutable_allocate()->mutable_session() =
+        target_.session;  // the stream's default from then on
     write();
     read();
   }
@@ -188,15 +196,18 @@ class ExchangeSlots {
     switch (response_.result_case()) {
       case v1::ExchangeResponse::kAllocate: push_free(); break;
       case v1::ExchangeResponse::kFree:
-        if (response_.free().freed() != blocks_) throw std::runtime_error("Exchange did not free all blocks");
+        if (response_.free().freed() != blocks_)
+          throw std::runtime_error("Exchange did not free all blocks");
         loop_.progress.add(blocks_);
         if (!loop_.stop.is_requested()) push_allocate();
         break;
       default: throw std::runtime_error("Exchange refused: " + response_.error().message());
     }
     write();
-    if (unanswered_ > 0) read();
-    else finish_when_all_is_free();
+    if (unanswered_ > 0)
+      read();
+    else
+      finish_when_all_is_free();
   }
 
   void on_done(bool) { end(); }
@@ -206,8 +217,8 @@ class ExchangeSlots {
     --loop_.live;
   }
 
-  // Nothing unanswered: the run was stopped. The answer to the last request may overtake the completion of its write, and a
-  // stream takes one write at a time.
+  // Nothing unanswered: the run was stopped. The answer to the last request may overtake the
+  // completion of its write, and a stream takes one write at a time.
   void finish_when_all_is_free() {
     if (unanswered_ == 0 && !writing_) stream_->WritesDone(static_cast<Completion*>(&done_));
   }

@@ -1,11 +1,15 @@
-// bench_rpc: calls per second against the daemon or the bare echo, N in flight over one channel a shard.
+// bench_rpc: calls per second against the daemon or the bare echo, N in flight over one channel a
+// shard.
 //
-//   bench_rpc --call unary|exchange|echo --address TARGET [--address TARGET]... [--in-flight N] [--blocks N] [--threads N]
+//   bench_rpc --call unary|exchange|echo --address TARGET [--address TARGET]... [--in-flight N]
+//   [--blocks N] [--threads N]
 //             [--method /service/Method] [--milliseconds N] [--warm-up-milliseconds N]
 //
-// Two threads (as many as --threads), one a core, share the channels; each turns one completion queue. The number in
-// flight is spread evenly. Prints {"calls_per_s": ..., "blocks_per_s": ..., "calls": ..., "cpu_ns": ...}: a block is one that was
-// allocated and freed; calls are all of the run, and cpu_ns what this process spent on them. A message of a stream is a call.
+// Two threads (as many as --threads), one a core, share the channels; each turns one completion
+// queue. The number in flight is spread evenly. Prints {"calls_per_s": ..., "blocks_per_s": ...,
+// "calls": ..., "cpu_ns": ...}: a block is one that was allocated and freed; calls are all of the
+// run, and cpu_ns what this process spent on them. A message of a stream is a call.
+#include <unistd.h>
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
@@ -15,7 +19,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unistd.h>
 #include <vector>
 
 #include "arenad/v1/arenas.grpc.pb.h"
@@ -34,7 +37,8 @@ struct Options {
   std::uint32_t in_flight = 32;
   std::uint32_t blocks = 64;
   std::uint32_t threads = 2;
-  load::MeasureFor times{std::chrono::milliseconds(300), std::chrono::milliseconds(1000), std::chrono::milliseconds(50), false};
+  load::MeasureFor times{std::chrono::milliseconds(300), std::chrono::milliseconds(1000),
+                         std::chrono::milliseconds(50), false};
 };
 
 Options parse(int argc, char** argv) {
@@ -50,15 +54,24 @@ Options parse(int argc, char** argv) {
         throw std::invalid_argument(name + " takes a number above 0, not '" + value + "'");
       return n;
     };
-    if (name == "--call") options.call = value;
-    else if (name == "--address") options.addresses.push_back(value);
-    else if (name == "--method") options.method = value;
-    else if (name == "--in-flight") options.in_flight = number();
-    else if (name == "--blocks") options.blocks = number();
-    else if (name == "--threads") options.threads = number();
-    else if (name == "--milliseconds") options.times.total = std::chrono::milliseconds(number());
-    else if (name == "--warm-up-milliseconds") options.times.warm_up = std::chrono::milliseconds(number());
-    else throw std::invalid_argument("unknown option '" + name + "'");
+    if (name == "--call")
+      options.call = value;
+    else if (name == "--address")
+      options.addresses.push_back(value);
+    else if (name == "--method")
+      options.method = value;
+    else if (name == "--in-flight")
+      options.in_flight = number();
+    else if (name == "--blocks")
+      options.blocks = number();
+    else if (name == "--threads")
+      options.threads = number();
+    else if (name == "--milliseconds")
+      options.times.total = std::chrono::milliseconds(number());
+    else if (name == "--warm-up-milliseconds")
+      options.times.warm_up = std::chrono::milliseconds(number());
+    else
+      throw std::invalid_argument("unknown option '" + name + "'");
   }
   if (options.call != "unary" && options.call != "exchange" && options.call != "echo")
     throw std::invalid_argument("--call takes unary, exchange or echo");
@@ -68,18 +81,23 @@ Options parse(int argc, char** argv) {
 
 std::shared_ptr<grpc::Channel> connect(const std::string& address) {
   grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // channels to one address do not share a connection
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL,
+                   1);  // channels to one address do not share a connection
   auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(10)))
     throw std::runtime_error("nobody answers at " + address);
   return channel;
 }
 
-// An arena of its own and a remote session in it, kept alive by its stream; both end with this object.
+// An arena of its own and a remote session in it, kept alive by its stream; both end with this
+// object.
 class RemoteSession {
  public:
   explicit RemoteSession(const std::string& address)
-      : channel_(connect(address)), arenas_(channel_), sessions_(channel_), arena_name_("bench-" + std::to_string(getpid())) {
+      : channel_(connect(address)),
+        arenas_(channel_),
+        sessions_(channel_),
+        arena_name_("bench-" + std::to_string(getpid())) {
     v1::CreateArenaRequest create;
     create.set_name(arena_name_);
     create.set_capacity_bytes(std::uint64_t{256} << 20);
@@ -97,7 +115,8 @@ class RemoteSession {
     v1::KeepAliveRequest alive;
     *alive.mutable_session() = key_;
     v1::KeepAliveEvent event;
-    if (!stream_->Write(alive) || !stream_->Read(&event)) throw std::runtime_error("KeepAlive was refused");
+    if (!stream_->Write(alive) || !stream_->Read(&event))
+      throw std::runtime_error("KeepAlive was refused");
 
     v1::AttachArenaRequest attach;
     *attach.mutable_session() = key_;
@@ -107,8 +126,8 @@ class RemoteSession {
     call("AttachArena", [&](auto* c) { return sessions_.AttachArena(c, attach, &attached); });
   }
 
-  // Ends the session; throws when it still held something. Not a destructor's work: after a failed run the end of the
-  // stream ends the session.
+  // Ends the session; throws when it still held something. Not a destructor's work: after a failed
+  // run the end of the stream ends the session.
   void close() {
     v1::CloseSessionRequest close;
     *close.mutable_session() = key_;
@@ -119,7 +138,8 @@ class RemoteSession {
     v1::DeleteArenaResponse removed;
     call("DeleteArena", [&](auto* c) { return arenas_.DeleteArena(c, remove, &removed); });
     if (closed.blocks_given_back() != 0)
-      throw std::runtime_error("the session still held " + std::to_string(closed.blocks_given_back()) + " blocks at its end");
+      throw std::runtime_error("the session still held " +
+                               std::to_string(closed.blocks_given_back()) + " blocks at its end");
   }
   ~RemoteSession() {
     stream_context_.TryCancel();
@@ -149,8 +169,8 @@ class RemoteSession {
 };
 
 // One thread: its part of the channels and of the calls in flight, until stop.
-void turn(const Options& options, std::size_t thread, const std::vector<bench::Target>& targets, load::Progress& progress,
-          const load::Stop& stop) {
+void turn(const Options& options, std::size_t thread, const std::vector<bench::Target>& targets,
+          load::Progress& progress, const load::Stop& stop) {
   bench::Loop loop(progress, stop);
   std::vector<std::unique_ptr<bench::Completion>> slots;
   std::vector<std::unique_ptr<bench::ExchangeSlots>> streams;
@@ -159,18 +179,22 @@ void turn(const Options& options, std::size_t thread, const std::vector<bench::T
                                                   (t < options.in_flight % targets.size() ? 1 : 0));
     if (count == 0) continue;
     if (options.call == "exchange") {
-      streams.push_back(std::make_unique<bench::ExchangeSlots>(loop, targets[t], count, options.blocks));
+      streams.push_back(
+          std::make_unique<bench::ExchangeSlots>(loop, targets[t], count, options.blocks));
       continue;
     }
     for (std::uint32_t i = 0; i < count; ++i) {
-      if (options.call == "echo") slots.push_back(std::make_unique<bench::EchoSlot>(loop, targets[t], options.method));
-      else slots.push_back(std::make_unique<bench::BlockSlot>(loop, targets[t]));
+      if (options.call == "echo")
+        slots.push_back(std::make_unique<bench::EchoSlot>(loop, targets[t], options.method));
+      else
+        slots.push_back(std::make_unique<bench::BlockSlot>(loop, targets[t]));
     }
   }
   void* tag = nullptr;
   bool ok = false;
   try {
-    while (loop.live > 0 && loop.queue.Next(&tag, &ok)) static_cast<bench::Completion*>(tag)->completed(ok);
+    while (loop.live > 0 && loop.queue.Next(&tag, &ok))
+      static_cast<bench::Completion*>(tag)->completed(ok);
   } catch (const std::exception& e) {
     // Calls in flight still point at the slots, so there is no way back from here.
     std::fprintf(stderr, "bench_rpc: %s\n", e.what());
@@ -197,7 +221,8 @@ int run(const Options& options) {
   std::vector<load::Progress> progress(options.threads);
   std::vector<load::ThreadBody> bodies;
   for (std::size_t i = 0; i < options.threads; ++i)
-    bodies.push_back({cores[i % cores.size()], [&, i] { turn(options, i, targets, progress[i], stop); }});
+    bodies.push_back(
+        {cores[i % cores.size()], [&, i] { turn(options, i, targets, progress[i], stop); }});
   const auto cpu_before = load::thread_time(CLOCK_PROCESS_CPUTIME_ID);
   const double ns = load::measure_threads(bodies, progress, stop, options.times);
   const auto cpu = load::thread_time(CLOCK_PROCESS_CPUTIME_ID) - cpu_before;
@@ -207,9 +232,10 @@ int run(const Options& options) {
   const bool exchange = options.call == "exchange";  // there progress counts blocks
   double total = 0;
   for (const load::Progress& p : progress) total += static_cast<double>(p.get());
-  std::printf("{\"calls_per_s\": %.1f, \"blocks_per_s\": %.1f, \"calls\": %.0f, \"cpu_ns\": %lld}\n",
-              exchange ? 2 * per_s / options.blocks : per_s, exchange ? per_s : per_s / 2,
-              exchange ? 2 * total / options.blocks : total, static_cast<long long>(cpu.count()));
+  std::printf(
+      "{\"calls_per_s\": %.1f, \"blocks_per_s\": %.1f, \"calls\": %.0f, \"cpu_ns\": %lld}\n",
+      exchange ? 2 * per_s / options.blocks : per_s, exchange ? per_s : per_s / 2,
+      exchange ? 2 * total / options.blocks : total, static_cast<long long>(cpu.count()));
   return 0;
 }
 

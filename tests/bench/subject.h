@@ -1,9 +1,11 @@
 // The main program of a benchmark subject: one workload, one figure, one line of JSON.
 //
-// Purpose: every subject is a program of its own, because which malloc a program has is decided when it is linked. They
+// Purpose: every subject is a program of its own, because which malloc a program has is decided
+// when it is linked. They
 //   differ in the Subject type alone; `tests/bench/run` starts them in turn.
-// A Subject has: `Context` (an AllocatorContext), a constructor from the number of threads, `Context& context(thread)`.
-// Threads: a context is used by one thread at a time. Crash: nothing outlives the process.
+// A Subject has: `Context` (an AllocatorContext), a constructor from the number of threads,
+// `Context& context(thread)`. Threads: a context is used by one thread at a time. Crash: nothing
+// outlives the process.
 #pragma once
 
 #include <array>
@@ -28,7 +30,8 @@
 
 namespace arenad::bench {
 
-inline constexpr std::uint32_t kSeedBlocks = 100'000;  // SEED.md, behaviour 9: one thread, 100,000 x 256 B
+inline constexpr std::uint32_t kSeedBlocks =
+    100'000;  // SEED.md, behaviour 9: one thread, 100,000 x 256 B
 
 struct Options {
   std::string workload;
@@ -43,27 +46,37 @@ inline Options parse_options(int argc, char** argv) {
     std::uint64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc{} || end != text.data() + text.size())
-      throw std::invalid_argument(std::string(name) + " takes a number, not '" + std::string(text) + "'");
+      throw std::invalid_argument(std::string(name) + " takes a number, not '" + std::string(text) +
+                                  "'");
     return value;
   };
   for (int i = 1; i < argc; i += 2) {
     const std::string_view name = argv[i];
     if (i + 1 == argc) throw std::invalid_argument(std::string(name) + " needs a value");
     const std::string_view value = argv[i + 1];
-    if (name == "--workload") options.workload = value;
-    else if (name == "--milliseconds") options.times.total = std::chrono::milliseconds(number(name, value));
-    else if (name == "--warm-up-milliseconds") options.times.warm_up = std::chrono::milliseconds(number(name, value));
-    else if (name == "--seed") options.seed = number(name, value);
-    else throw std::invalid_argument("unknown option '" + std::string(name) + "'; there are --workload, --milliseconds, "
-                                     "--warm-up-milliseconds, --seed");
+    if (name == "--workload")
+      options.workload = value;
+    else if (name == "--milliseconds")
+      options.times.total = std::chrono::milliseconds(number(name, value));
+    else if (name == "--warm-up-milliseconds")
+      options.times.warm_up = std::chrono::milliseconds(number(name, value));
+    else if (name == "--seed")
+      options.seed = number(name, value);
+    else
+      throw std::invalid_argument("unknown option '" + std::string(name) +
+                                  "'; there are --workload, --milliseconds, "
+                                  "--warm-up-milliseconds, --seed");
   }
   return options;
 }
 
-// One figure on standard output. `one_way_ns` is the cores' distance, below 0 for a workload of one thread.
-inline void print_figure(std::string_view workload, std::string_view metric, double value, double one_way_ns = -1) {
-  std::printf("{\"workload\": \"%.*s\", \"metric\": \"%.*s\", \"value\": %.4f", static_cast<int>(workload.size()),
-              workload.data(), static_cast<int>(metric.size()), metric.data(), value);
+// One figure on standard output. `one_way_ns` is the cores' distance, below 0 for a workload of one
+// thread.
+inline void print_figure(std::string_view workload, std::string_view metric, double value,
+                         double one_way_ns = -1) {
+  std::printf("{\"workload\": \"%.*s\", \"metric\": \"%.*s\", \"value\": %.4f",
+              static_cast<int>(workload.size()), workload.data(), static_cast<int>(metric.size()),
+              metric.data(), value);
   if (one_way_ns >= 0) std::printf(", \"one_way_ns\": %.1f", one_way_ns);
   std::printf("}\n");
   std::fflush(stdout);
@@ -82,7 +95,8 @@ double measure_and_finish(Kernel kernel, const Options& options) {
   return ns;
 }
 
-// The workloads of one thread, on the first core. Returns ns per operation, or below 0 when the name is not one of them.
+// The workloads of one thread, on the first core. Returns ns per operation, or below 0 when the
+// name is not one of them.
 template <load::AllocatorContext C>
 double measure_single(C& context, const Options& options) {
   const std::string_view w = options.workload;
@@ -94,7 +108,8 @@ double measure_single(C& context, const Options& options) {
   return -1;
 }
 
-// The workloads of two threads, one context and one core each. Returns wall ns per operation of both together, or below 0.
+// The workloads of two threads, one context and one core each. Returns wall ns per operation of
+// both together, or below 0.
 template <class Subject>
 double measure_two(Subject& subject, const Options& options, std::array<int, 2> cores) {
   using Handle = typename Subject::Context::Handle;
@@ -104,14 +119,16 @@ double measure_two(Subject& subject, const Options& options, std::array<int, 2> 
   std::array<load::Progress, 2> progress;
   load::Stop stop;
   const auto measure = [&](std::function<void()> first, std::function<void()> second) {
-    const std::array<load::ThreadBody, 2> bodies{{{cores[0], std::move(first)}, {cores[1], std::move(second)}}};
+    const std::array<load::ThreadBody, 2> bodies{
+        {{cores[0], std::move(first)}, {cores[1], std::move(second)}}};
     return load::measure_threads(bodies, progress, stop, options.times);
   };
 
   const std::string_view w = options.workload;
   if (w == "producer_consumer") {
     const auto ring = std::make_unique<Ring>();
-    return measure([&] { load::produce(a, *ring, stop); }, [&] { load::consume(b, *ring, progress[1]); });
+    return measure([&] { load::produce(a, *ring, stop); },
+                   [&] { load::consume(b, *ring, progress[1]); });
   }
   if (w == "xmalloc") {
     const auto to_b = std::make_unique<Ring>(), to_a = std::make_unique<Ring>();

@@ -65,14 +65,17 @@ TEST_F(AdminTest, AuditCountsWhatIsHeld) {
   EXPECT_EQ(audit.held, 321u);
   EXPECT_EQ(audit.counted_held, 321u);
   EXPECT_EQ(audit.mismatches, 0u);
-  EXPECT_EQ(audit.held + audit.shared + audit.returning + audit.cached + audit.free + audit.uncarved, audit.capacity_blocks);
+  EXPECT_EQ(
+      audit.held + audit.shared + audit.returning + audit.cached + audit.free + audit.uncarved,
+      audit.capacity_blocks);
 }
 
 TEST_F(AdminTest, SlabInfoShowsTheClassThatIsUsed) {
   auto a = attach(AttachMode::kRemote, 1);
   (void)must(a.arena.allocate_many(256, 300));
   const auto rows = must(Admin(client).slab_info(arena_name));
-  const auto row = std::find_if(rows.begin(), rows.end(), [](const SlabUsage& r) { return r.usable_bytes == 256; });
+  const auto row = std::find_if(rows.begin(), rows.end(),
+                                [](const SlabUsage& r) { return r.usable_bytes == 256; });
   ASSERT_NE(row, rows.end());
   EXPECT_EQ(row->arena, arena_name);
   EXPECT_EQ(row->shard, 1u);
@@ -97,10 +100,12 @@ TEST_F(AdminTest, TunablesChangeAllOrNone) {
 }
 
 TEST_F(AdminTest, ListsArePagedToTheEnd) {
-  for (int i = 0; i < 5; ++i) must(client.create_arena("list-" + std::to_string(i), {.capacity_bytes = 2 << 20}));
+  for (int i = 0; i < 5; ++i)
+    must(client.create_arena("list-" + std::to_string(i), {.capacity_bytes = 2 << 20}));
   const auto arenas = must(client.list_arenas());
   EXPECT_EQ(arenas.size(), 6u);
-  EXPECT_TRUE(std::is_sorted(arenas.begin(), arenas.end(), [](const auto& x, const auto& y) { return x.name < y.name; }));
+  EXPECT_TRUE(std::is_sorted(arenas.begin(), arenas.end(),
+                             [](const auto& x, const auto& y) { return x.name < y.name; }));
   for (int i = 0; i < 5; ++i) EXPECT_TRUE(client.delete_arena("list-" + std::to_string(i)).ok());
 }
 

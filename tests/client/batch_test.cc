@@ -17,10 +17,10 @@ std::vector<Ref> refs_of(const std::vector<AllocatedBlock>& blocks) {
 TEST_F(BatchTest, FreeOfThousandWithThreeBadFreesTheRestAndNamesTheThree) {
   auto a = attach(AttachMode::kWriter);
   std::vector<Ref> refs = refs_of(must(a.arena.allocate_many(256, 1000)));
-  ASSERT_TRUE(a.arena.free(refs[17]).ok());                      // a double free, in what comes
-  refs[500] = refs[499];                                         // another one, inside of the batch
+  ASSERT_TRUE(a.arena.free(refs[17]).ok());  // a double free, in what comes
+  refs[500] = refs[499];                     // another one, inside of the batch
   const Ref lost = refs_of(must(a.arena.allocate_many(256, 1)))[0];
-  refs[999] = Ref{~std::uint64_t{0}};                            // no ref at all
+  refs[999] = Ref{~std::uint64_t{0}};  // no ref at all
   const BatchAnswer answer = must(a.arena.free(refs));
   EXPECT_EQ(answer.done, 997u);
   ASSERT_EQ(answer.errors.size(), 3u);
@@ -31,14 +31,16 @@ TEST_F(BatchTest, FreeOfThousandWithThreeBadFreesTheRestAndNamesTheThree) {
   EXPECT_EQ(answer.errors[2].index, 999u);
   EXPECT_EQ(answer.errors[2].status.reason, Error::kForeignRef);
   for (const RefError& error : answer.errors) EXPECT_FALSE(error.status.message.empty());
-  EXPECT_EQ(facts().held_blocks, 3u);   // the one kept on purpose and those whose refs were overwritten
+  EXPECT_EQ(facts().held_blocks,
+            3u);  // the one kept on purpose and those whose refs were overwritten
   EXPECT_TRUE(a.arena.free(lost).ok());
 }
 
 TEST_F(BatchTest, BlocksOfOneBatchAreDistinctAndDoNotOverlap) {
   auto a = attach(AttachMode::kWriter);
   auto blocks = must(a.arena.allocate_many(200, 5000));
-  std::sort(blocks.begin(), blocks.end(), [](const auto& x, const auto& y) { return x.offset_bytes < y.offset_bytes; });
+  std::sort(blocks.begin(), blocks.end(),
+            [](const auto& x, const auto& y) { return x.offset_bytes < y.offset_bytes; });
   for (std::size_t i = 1; i < blocks.size(); ++i)
     ASSERT_LE(blocks[i - 1].offset_bytes + blocks[i - 1].usable_bytes, blocks[i].offset_bytes);
   EXPECT_TRUE(must(a.arena.free(refs_of(blocks))).all());
@@ -72,7 +74,7 @@ TEST_F(BatchTest, MoreThanOneCallsWorthOfRefsGoesInSeveral) {
   const BatchAnswer answer = must(a.arena.free(refs));
   EXPECT_EQ(answer.done, 30'000u);
   ASSERT_EQ(answer.errors.size(), 1u);
-  EXPECT_EQ(answer.errors[0].index, 30'000u);   // in the caller's list, not in the second call's
+  EXPECT_EQ(answer.errors[0].index, 30'000u);  // in the caller's list, not in the second call's
 }
 
 TEST_F(BatchTest, DescribeKnowsHeldFreedAndForeign) {

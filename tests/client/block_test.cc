@@ -22,7 +22,7 @@ TEST_F(BlockTest, MoveLeavesOneOwner) {
   Block first = must(a.arena.allocate(64));
   const Ref ref = first.ref();
   Block second = std::move(first);
-  EXPECT_TRUE(first.empty());   // NOLINT: a moved-from Block is empty by contract
+  EXPECT_TRUE(first.empty());  // NOLINT: a moved-from Block is empty by contract
   EXPECT_EQ(first.data(), nullptr);
   EXPECT_EQ(second.ref(), ref);
   EXPECT_EQ(facts().held_blocks, 1u);
@@ -96,12 +96,15 @@ TEST_F(BlockTest, FullArenaNamesTheBiggestHolder) {
   Status refused;
   while (refused.ok() && blocks.size() < 100) {
     auto block = a.arena.allocate(4 << 20);
-    if (block) blocks.push_back(std::move(*block));
-    else refused = block.error();
+    if (block)
+      blocks.push_back(std::move(*block));
+    else
+      refused = block.error();
   }
   EXPECT_EQ(refused.code, Code::kResourceExhausted);
   EXPECT_EQ(refused.reason, Error::kArenaFull);
-  EXPECT_NE(refused.message.find("test"), std::string::npos) << refused.message;   // the session's name
+  EXPECT_NE(refused.message.find("test"), std::string::npos)
+      << refused.message;  // the session's name
 }
 
 TEST_F(BlockTest, AllocationWaitsForMemoryThatAnotherGivesBack) {
@@ -110,7 +113,7 @@ TEST_F(BlockTest, AllocationWaitsForMemoryThatAnotherGivesBack) {
   EXPECT_EQ(a.arena.allocate(40 << 20, {.wait_ms = 20}).error().reason, Error::kWaitExpired);
   CallPump pump = must(CallPump::open(a.arena));
   pump.allocate(1, 40 << 20, 1, {.wait_ms = 9000});
-  EXPECT_EQ(pump.next(50), nullptr);   // it waits
+  EXPECT_EQ(pump.next(50), nullptr);  // it waits
   ASSERT_TRUE(most.free().ok());
   const CallPump::Completion* done = pump.next(9000);
   ASSERT_NE(done, nullptr);

@@ -24,7 +24,7 @@ TEST_F(CallPumpTest, ThirtyTwoInFlightEachCompleteOnceUnderTheirTag) {
     refs.push_back(done->blocks.at(0).ref);
   }
   EXPECT_EQ(tags.size(), 32u);
-  EXPECT_EQ(pump.next(10'000), nullptr);   // at once: nothing is in flight
+  EXPECT_EQ(pump.next(10'000), nullptr);  // at once: nothing is in flight
   pump.free(99, refs);
   const CallPump::Completion* freed = pump.next(10'000);
   ASSERT_NE(freed, nullptr);

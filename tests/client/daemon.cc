@@ -23,7 +23,7 @@ bool eventually(const std::function<bool()>& condition, std::chrono::millisecond
   const auto end = std::chrono::steady_clock::now() + deadline;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));   // between two looks
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // between two looks
   }
   return true;
 }
@@ -36,22 +36,24 @@ Daemon& Daemon::shared() {
 void Daemon::start(const std::vector<std::string>& more) {
   if (pid_ > 0) return;
   if (directory_.empty()) {
-    std::string pattern = "/tmp/arenad-client-XXXXXX";   // short: a socket's path has at most 107 bytes
+    std::string pattern =
+        "/tmp/arenad-client-XXXXXX";  // short: a socket's path has at most 107 bytes
     if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp");
     directory_ = pattern + "/s";
     ::mkdir(directory_.c_str(), 0755);
   }
   const std::string sockets = directory_, log_file = directory_ + "/../log";
 
-  std::vector<std::string> words{ARENAD,    "--socket-dir", sockets,       "--shards", "2",
-                                 "--http",  "",             "--listen",    "127.0.0.1:0"};
+  std::vector<std::string> words{ARENAD, "--socket-dir", sockets,      "--shards", "2", "--http",
+                                 "",     "--listen",     "127.0.0.1:0"};
   words.insert(words.end(), more.begin(), more.end());
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, 1, log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  ::posix_spawn_file_actions_addopen(&actions, 1, log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND,
+                                     0600);
   ::posix_spawn_file_actions_adddup2(&actions, 1, 2);
   const int failed = ::posix_spawn(&pid_, ARENAD, &actions, nullptr, arguments.data(), environ);
   ::posix_spawn_file_actions_destroy(&actions);
@@ -65,7 +67,8 @@ int Daemon::stop() {
   if (pid_ <= 0) return 0;
   ::kill(pid_, SIGTERM);
   int status = -1;
-  if (!eventually([&] { return ::waitpid(pid_, &status, WNOHANG) == pid_; }, std::chrono::seconds(20))) {
+  if (!eventually([&] { return ::waitpid(pid_, &status, WNOHANG) == pid_; },
+                  std::chrono::seconds(20))) {
     ::kill(pid_, SIGKILL);
     ::waitpid(pid_, &status, 0);
     status = -1;
@@ -84,7 +87,8 @@ void Daemon::kill() {
 Daemon::~Daemon() {
   stop();
   std::error_code ignored;
-  if (!directory_.empty()) std::filesystem::remove_all(std::filesystem::path(directory_).parent_path(), ignored);
+  if (!directory_.empty())
+    std::filesystem::remove_all(std::filesystem::path(directory_).parent_path(), ignored);
 }
 
 std::string Daemon::tcp_target() const {
@@ -114,16 +118,19 @@ const auto* const registered = testing::AddGlobalTestEnvironment(new DaemonEnvir
 void ClientTest::SetUp() {
   client = connect();
   arena_name = testing::UnitTest::GetInstance()->current_test_info()->name();
-  std::replace(arena_name.begin(), arena_name.end(), '/', '-');   // of a test with parameters
+  std::replace(arena_name.begin(), arena_name.end(), '/', '-');  // of a test with parameters
   must(client.create_arena(arena_name, arena_options));
 }
 
 void ClientTest::TearDown() {
   // Whatever a test held went back with its sessions.
   EXPECT_TRUE(eventually([&] { return facts().held_blocks == 0 && facts().sessions == 0; }))
-      << facts().held_blocks << " blocks still held, " << facts().sessions << " sessions still attached";
+      << facts().held_blocks << " blocks still held, " << facts().sessions
+      << " sessions still attached";
   const auto report = must(Admin(client).audit(arena_name));
-  EXPECT_TRUE(report.exact) << (report.arenas.empty() || report.arenas[0].findings.empty() ? "" : report.arenas[0].findings[0]);
+  EXPECT_TRUE(report.exact) << (report.arenas.empty() || report.arenas[0].findings.empty()
+                                    ? ""
+                                    : report.arenas[0].findings[0]);
   EXPECT_EQ(report.p0_counter_mismatch, 0u);
   EXPECT_TRUE(client.delete_arena(arena_name).ok());
 }
@@ -132,7 +139,9 @@ Client ClientTest::connect(std::uint32_t shard) const {
   return must(Client::connect(Daemon::shared().directory(), {.shard = shard}));
 }
 
-Session ClientTest::open(const Client& c, const std::string& name) const { return must(Session::open(c, {.name = name})); }
+Session ClientTest::open(const Client& c, const std::string& name) const {
+  return must(Session::open(c, {.name = name}));
+}
 
 ClientTest::Attached ClientTest::attach(AttachMode mode, std::uint32_t shard) const {
   Attached attached{open(client), {}};

@@ -18,7 +18,7 @@ TEST_F(ExchangeTest, AnswersComeInOrderAndAFailedRequestDoesNotEndTheStream) {
   auto a = attach(AttachMode::kWriter);
   Exchange stream = must(Exchange::open(a.arena));
   const auto first = must(stream.allocate(256, 64));
-  const auto second = must(stream.allocate(0, 1));   // refused
+  const auto second = must(stream.allocate(0, 1));  // refused
   const auto third = must(stream.allocate_sizes(std::vector<std::uint64_t>{8, 4096}));
   EXPECT_EQ(stream.unreceived(), 3u);
 
@@ -76,7 +76,8 @@ TEST_F(ExchangeTest, FullArenaLeavesTheCallerWhatWasGot) {
   auto a = attach(AttachMode::kRemote);
   Exchange stream = must(Exchange::open(a.arena));
   std::vector<AllocatedBlock> blocks;
-  const Status status = stream.allocate_batched(64 * 1024, 10'000, blocks);   // ten times what there is
+  const Status status =
+      stream.allocate_batched(64 * 1024, 10'000, blocks);  // ten times what there is
   EXPECT_EQ(status.reason, Error::kArenaFull);
   EXPECT_EQ(facts().held_blocks, blocks.size());
   EXPECT_TRUE(must(stream.free_batched(refs_of(blocks))).all());
@@ -85,7 +86,7 @@ TEST_F(ExchangeTest, FullArenaLeavesTheCallerWhatWasGot) {
 TEST_F(ExchangeTest, NoMoreThanMaxInFlightAreUnanswered) {
   auto a = attach(AttachMode::kRemote);
   Exchange stream = must(Exchange::open(a.arena, {.max_in_flight = 2}));
-  for (int i = 0; i < 50; ++i) must(stream.allocate(64, 1));   // takes in replies on the way
+  for (int i = 0; i < 50; ++i) must(stream.allocate(64, 1));  // takes in replies on the way
   EXPECT_EQ(stream.unreceived(), 50u);
   std::vector<Ref> refs;
   ExchangeReply reply;
@@ -103,7 +104,7 @@ TEST_F(ExchangeTest, UnreadAllocationsGoBackWithTheSession) {
   {
     Exchange stream = must(Exchange::open(a.arena));
     for (int i = 0; i < 10; ++i) must(stream.allocate(64, 8));
-  }   // cancelled in the middle
+  }  // cancelled in the middle
   must(a.session.close());
   EXPECT_EQ(facts().held_blocks, 0u);
 }

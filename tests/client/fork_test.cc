@@ -1,4 +1,5 @@
-// fork in a process that is attached and at work: the child gets errors, and the parent does not notice.
+// fork in a process that is attached and at work: the child gets errors, and the parent does not
+// notice.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,7 +27,8 @@ int in_child(const std::function<int()>& body) {
 }
 
 bool is_forked(const Status& status) {
-  return status.code == Code::kFailedPrecondition && status.reason == Error::kForked && status.message.find("exec") != std::string::npos;
+  return status.code == Code::kFailedPrecondition && status.reason == Error::kForked &&
+         status.message.find("exec") != std::string::npos;
 }
 
 class ForkTest : public ClientTest {};
@@ -80,7 +82,8 @@ TEST_F(ForkTest, DestructorsInTheChildDoNothing) {
   std::optional<Exchange> exchange = must(Exchange::open(writer->arena));
   std::optional<CallPump> pump = must(CallPump::open(writer->arena));
   std::vector<Block> blocks;
-  for (int i = 0; i < 100; ++i) blocks.push_back(must((i % 2 == 0 ? peer : writer)->arena.allocate(64)));
+  for (int i = 0; i < 100; ++i)
+    blocks.push_back(must((i % 2 == 0 ? peer : writer)->arena.allocate(64)));
   EXPECT_EQ(in_child([&] {
               blocks.clear();
               exchange.reset();
@@ -88,7 +91,7 @@ TEST_F(ForkTest, DestructorsInTheChildDoNothing) {
               peer.reset();
               writer.reset();
               client = {};
-              std::thread([] {}).join();   // whose end looks for heaps to give back
+              std::thread([] {}).join();  // whose end looks for heaps to give back
               return 0;
             }),
             0);
@@ -110,21 +113,24 @@ TEST_F(ForkTest, ParentUnderLoadGoesOnUndisturbed) {
       std::vector<Block> blocks(200);
       for (std::uint32_t i = 0; !stop.load(std::memory_order_relaxed); ++i) {
         auto block = a.arena.allocate(16 + (i * 37 + t) % 3000);
-        if (!block) ++failures;
-        else blocks[i % blocks.size()] = std::move(*block);
+        if (!block)
+          ++failures;
+        else
+          blocks[i % blocks.size()] = std::move(*block);
       }
     });
   Block mine = must(a.arena.allocate(64));
   for (int i = 0; i < 20; ++i)
-    EXPECT_EQ(in_child([&] {
-                if (a.arena.try_allocate(64).error() != Error::kForked) return 1;
-                int wrong = 0;
-                std::thread([&] { wrong = a.arena.try_allocate(64).error() != Error::kForked; }).join();
-                if (wrong != 0) return 2;
-                const Block dropped = std::move(mine);
-                return 0;
-              }),
-              0);
+    EXPECT_EQ(
+        in_child([&] {
+          if (a.arena.try_allocate(64).error() != Error::kForked) return 1;
+          int wrong = 0;
+          std::thread([&] { wrong = a.arena.try_allocate(64).error() != Error::kForked; }).join();
+          if (wrong != 0) return 2;
+          const Block dropped = std::move(mine);
+          return 0;
+        }),
+        0);
   stop = true;
   for (std::thread& t : threads) t.join();
   EXPECT_EQ(failures, 0u);

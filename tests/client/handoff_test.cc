@@ -1,4 +1,5 @@
-// The client's side of the handoff against a daemon of the test's own, which can also answer what no arenad would.
+// The client's side of the handoff against a daemon of the test's own, which can also answer what
+// no arenad would.
 #include "client/lib/handoff.h"
 
 #include <fcntl.h>
@@ -20,7 +21,8 @@ namespace {
 
 constexpr std::string_view kToken = "0123456789abcdef";
 
-// Accepts one connection, reads the request, sends `answer` with `fds` on its first byte, and closes.
+// Accepts one connection, reads the request, sends `answer` with `fds` on its first byte, and
+// closes.
 class OneAnswer {
  public:
   OneAnswer(std::string answer, std::vector<int> fds) {
@@ -33,7 +35,8 @@ class OneAnswer {
     std::strcpy(address.sun_path, path().c_str());
     EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
     EXPECT_EQ(::listen(listener_.get(), 1), 0);
-    thread_ = std::thread([this, answer = std::move(answer), fds = std::move(fds)] { serve(answer, fds); });
+    thread_ = std::thread(
+        [this, answer = std::move(answer), fds = std::move(fds)] { serve(answer, fds); });
   }
   ~OneAnswer() {
     thread_.join();
@@ -42,7 +45,7 @@ class OneAnswer {
   }
 
   std::string path() const { return directory_ + "/h"; }
-  const std::string& request() {   // complete once hand_over returned
+  const std::string& request() {  // complete once hand_over returned
     return request_;
   }
 
@@ -76,9 +79,12 @@ class OneAnswer {
   std::thread thread_;
 };
 
-std::string header(std::uint32_t status, std::uint32_t reason, std::uint32_t fds, std::uint64_t data_bytes, const std::string& text) {
+std::string header(std::uint32_t status, std::uint32_t reason, std::uint32_t fds,
+                   std::uint64_t data_bytes, const std::string& text) {
   std::string h = "ARNDHND1";
-  const auto put = [&](auto value) { h.append(reinterpret_cast<const char*>(&value), sizeof value); };
+  const auto put = [&](auto value) {
+    h.append(reinterpret_cast<const char*>(&value), sizeof value);
+  };
   put(status);
   put(reason);
   put(fds);
@@ -97,7 +103,8 @@ TEST(Handoff, ShowsTheTokenAndTakesTheDescriptor) {
   OneAnswer daemon(header(0, 0, 1, 8192, ""), {file.get()});
   const auto handed = hand_over(daemon.path(), kToken, 5000);
   ASSERT_TRUE(handed.ok()) << handed.error().text();
-  EXPECT_EQ(daemon.request(), "ARNDHND1" + std::string(kToken) + std::string("\1\0\0\0\0\0\0\0", 8));
+  EXPECT_EQ(daemon.request(),
+            "ARNDHND1" + std::string(kToken) + std::string("\1\0\0\0\0\0\0\0", 8));
   EXPECT_EQ(handed->data_bytes, 8192u);
   EXPECT_EQ(handed->arena_id, 7u);
   EXPECT_NE(::fcntl(handed->data.get(), F_GETFD) & FD_CLOEXEC, 0);
@@ -107,7 +114,8 @@ TEST(Handoff, ShowsTheTokenAndTakesTheDescriptor) {
 }
 
 TEST(Handoff, PeerGetsDataAndControlInTheirOrder) {
-  const UniqueFd data(::memfd_create("data", MFD_CLOEXEC)), control(::memfd_create("control", MFD_CLOEXEC));
+  const UniqueFd data(::memfd_create("data", MFD_CLOEXEC)),
+      control(::memfd_create("control", MFD_CLOEXEC));
   ASSERT_EQ(::ftruncate(data.get(), 8192), 0);
   ASSERT_EQ(::ftruncate(control.get(), 4096), 0);
   {
@@ -158,7 +166,7 @@ TEST(Handoff, AnswersThatAreNoneAreRefused) {
     EXPECT_EQ(hand_over(daemon.path(), kToken, 5000).error().code, Code::kUnavailable);
   }
   {
-    OneAnswer daemon(header(0, 0, 1, 4096, ""), {});   // says that there is one, and there is none
+    OneAnswer daemon(header(0, 0, 1, 4096, ""), {});  // says that there is one, and there is none
     EXPECT_EQ(hand_over(daemon.path(), kToken, 5000).error().code, Code::kInternal);
   }
 }

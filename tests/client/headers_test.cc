@@ -1,7 +1,9 @@
-// A user of the library needs no gRPC or protobuf header: this file includes all public headers before anything else.
-#include "client/lib/arenad.h"
+// A user of the library needs no gRPC or protobuf header: this file includes all public headers
+// before anything else.
+#include "arenad/arenad.h"
 
-#if defined(GOOGLE_PROTOBUF_VERSION) || defined(GRPC_IMPL_CODEGEN_PORT_PLATFORM_H) || defined(GRPC_SUPPORT_PORT_PLATFORM_H)
+#if defined(GOOGLE_PROTOBUF_VERSION) || defined(GRPC_IMPL_CODEGEN_PORT_PLATFORM_H) || \
+    defined(GRPC_SUPPORT_PORT_PLATFORM_H)
 #error "a public header of the client library includes gRPC or protobuf"
 #endif
 
@@ -13,7 +15,8 @@ namespace arenad::client {
 namespace {
 
 TEST(PublicHeaders, BlockAndSessionMoveAndDoNotCopy) {
-  static_assert(std::is_nothrow_move_constructible_v<Block> && !std::is_copy_constructible_v<Block>);
+  static_assert(std::is_nothrow_move_constructible_v<Block> &&
+                !std::is_copy_constructible_v<Block>);
   static_assert(std::is_nothrow_move_assignable_v<Block> && !std::is_copy_assignable_v<Block>);
   static_assert(std::is_move_constructible_v<Session> && !std::is_copy_constructible_v<Session>);
   static_assert(std::is_copy_constructible_v<ArenaHandle> && std::is_copy_constructible_v<Client>);

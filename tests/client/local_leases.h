@@ -1,7 +1,9 @@
-// The daemon's part of peer heaps without a daemon: an arena of this process, and leases granted from it by a plain call.
+// The daemon's part of peer heaps without a daemon: an arena of this process, and leases granted
+// from it by a plain call.
 //
-// Purpose: LocalArena (owner of an arena, pools on views of their own) for tests of the pool, the stock and the biased lock.
-// Threads: grants are as thread-safe as the arena. Crash: private to the test.
+// Purpose: LocalArena (owner of an arena, pools on views of their own) for tests of the pool, the
+// stock and the biased lock. Threads: grants are as thread-safe as the arena. Crash: private to the
+// test.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,7 +13,7 @@
 #include <memory>
 #include <vector>
 
-#include "allocator/verify.h"
+#include "allocator/check/verify.h"
 #include "client/lib/peer_pool.h"
 
 namespace arenad::client {
@@ -22,7 +24,8 @@ class LocalLeases final : public LeaseCalls {
     std::atomic<std::uint32_t> opens{0}, leases{0}, leased{0}, returns{0}, returned{0}, spans{0};
   };
 
-  LocalLeases(arenad::Arena& owner, SessionId session, Counts& counts) : owner_(owner), session_(session), counts_(counts) {}
+  LocalLeases(arenad::Arena& owner, SessionId session, Counts& counts)
+      : owner_(owner), session_(session), counts_(counts) {}
 
   Answer<HeapId> open_heap() override {
     ++counts_.opens;
@@ -30,7 +33,8 @@ class LocalLeases final : public LeaseCalls {
     owner_.enlist_heap(id, session_);
     return id;
   }
-  Status lease(HeapId heap, const RunRequest& request, std::uint32_t count, std::uint32_t, Patience, std::vector<SlabIndex>& runs) override {
+  Status lease(HeapId heap, const RunRequest& request, std::uint32_t count, std::uint32_t, Patience,
+               std::vector<SlabIndex>& runs) override {
     ++counts_.leases;
     if (request.kind == SlabKind::kSpan) ++counts_.spans;
     for (std::uint32_t i = 0; i < count; ++i) {
@@ -70,10 +74,12 @@ class LocalArena : public testing::Test {
   std::shared_ptr<PeerPool> pool(std::uint16_t session) {
     owner->mark_session({session}, SessionEntry::kLive);
     owner->ledger().set_attach_mode({session}, 4);
-    auto view = arenad::Arena::attach(::dup(owner->data_fd()), ::dup(owner->control_fd()), {session});
+    auto view =
+        arenad::Arena::attach(::dup(owner->data_fd()), ::dup(owner->control_fd()), {session});
     EXPECT_TRUE(view.ok()) << view.error().message;
-    return std::make_shared<PeerPool>(std::move(*view), SessionId{session}, std::make_unique<LocalLeases>(*owner, SessionId{session}, counts),
-                                      [this] { ++wakes; });
+    return std::make_shared<PeerPool>(
+        std::move(*view), SessionId{session},
+        std::make_unique<LocalLeases>(*owner, SessionId{session}, counts), [this] { ++wakes; });
   }
   AllocatedBlock take(PeerPool& p, std::uint64_t size, std::uint32_t align = 0) {
     AllocatedBlock block;
@@ -106,7 +112,8 @@ class LocalArena : public testing::Test {
   // What the words of all leases say.
   VerifyReport leases() const {
     VerifyReport report;
-    verify_leases(*owner, [this](std::uint16_t s) { return owner->ledger().attach_mode({s}) != 0; }, report);
+    verify_leases(
+        *owner, [this](std::uint16_t s) { return owner->ledger().attach_mode({s}) != 0; }, report);
     verify_arena(*owner, report);
     return report;
   }

@@ -1,4 +1,5 @@
-// Mapped access: what a writer wrote the others see, what a reader has cannot be written, and blocks change hands.
+// Mapped access: what a writer wrote the others see, what a reader has cannot be written, and
+// blocks change hands.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -18,7 +19,9 @@ namespace {
 
 class MappingTest : public ClientTest {};
 
-std::string text_at(std::span<const std::byte> bytes) { return reinterpret_cast<const char*>(bytes.data()); }
+std::string text_at(std::span<const std::byte> bytes) {
+  return reinterpret_cast<const char*>(bytes.data());
+}
 
 TEST_F(MappingTest, WriterSeesAnotherClientsBytes) {
   auto producer = attach(AttachMode::kWriter, 0);
@@ -26,9 +29,11 @@ TEST_F(MappingTest, WriterSeesAnotherClientsBytes) {
   Block block = must(producer.arena.allocate(4096));
   ASSERT_NE(block.data(), nullptr);
   std::strcpy(reinterpret_cast<char*>(block.data()), "from the producer");
-  ASSERT_NE(producer.arena.data().data(), consumer.arena.data().data());   // two mappings of one memory
+  ASSERT_NE(producer.arena.data().data(),
+            consumer.arena.data().data());  // two mappings of one memory
   EXPECT_EQ(text_at(consumer.arena.data().subspan(block.offset_bytes())), "from the producer");
-  std::strcpy(reinterpret_cast<char*>(consumer.arena.writable_data().data() + block.offset_bytes()), "answer");
+  std::strcpy(reinterpret_cast<char*>(consumer.arena.writable_data().data() + block.offset_bytes()),
+              "answer");
   EXPECT_EQ(text_at(block.bytes()), "answer");
 }
 
@@ -42,14 +47,16 @@ TEST_F(MappingTest, BlockHandedOnBelongsToTheConsumerAndOutlivesTheProducer) {
     ref = block.release();
     Block taken = must(consumer.arena.take(ref, 9));
     ref = taken.release();
-    EXPECT_EQ(must(producer.session.close()).blocks, 0u);   // nothing of it is the producer's any more
+    EXPECT_EQ(must(producer.session.close()).blocks,
+              0u);  // nothing of it is the producer's any more
   }
   const auto info = must(consumer.arena.describe(std::span(&ref, 1)));
   ASSERT_EQ(info.at(0).state, BlockState::kHeld);
   EXPECT_EQ(info[0].holder, consumer.session.id());
   EXPECT_EQ(info[0].tag, 9u);
   EXPECT_EQ(text_at(consumer.arena.bytes(info[0])), "handed over");
-  EXPECT_TRUE(consumer.arena.free(ref).ok());   // remote: the block is shard 0's, the consumer calls shard 1
+  EXPECT_TRUE(
+      consumer.arena.free(ref).ok());  // remote: the block is shard 0's, the consumer calls shard 1
 }
 
 TEST_F(MappingTest, ReaderSeesBytesAndDoesNotAllocate) {
@@ -74,7 +81,8 @@ TEST_F(MappingTest, ReadersMappingCannotBeMadeWritable) {
   EXPECT_EQ(errno, EACCES);
 }
 
-// A reader's descriptor of the arena's data. By hand, because the library closes it once the data is mapped.
+// A reader's descriptor of the arena's data. By hand, because the library closes it once the data
+// is mapped.
 HandedOver reader_descriptor(ClientState& state, const std::string& arena) {
   EXPECT_TRUE(state.connect().ok());
   v1::OpenSessionResponse opened;
@@ -84,7 +92,8 @@ HandedOver reader_descriptor(ClientState& state, const std::string& arena) {
   request.set_arena(arena);
   request.set_mode(v1::ATTACH_MODE_READER);
   v1::AttachArenaResponse attached;
-  EXPECT_TRUE(state.call(state.sessions(), &v1::Sessions::Stub::AttachArena, request, attached).ok());
+  EXPECT_TRUE(
+      state.call(state.sessions(), &v1::Sessions::Stub::AttachArena, request, attached).ok());
   auto handed = must(hand_over(state.topology().handoff_path, attached.handoff_token(), 5000));
   v1::CloseSessionRequest close;
   *close.mutable_session() = opened.session();
@@ -99,7 +108,8 @@ int open_for_writing_as_nobody(int fd) {
   const pid_t child = ::fork();
   if (child == 0) {
     if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(255);
-    ::prctl(PR_SET_DUMPABLE, 1);   // or /proc/self would be root's after setuid, and everything refused
+    ::prctl(PR_SET_DUMPABLE,
+            1);  // or /proc/self would be root's after setuid, and everything refused
     ::_exit(::open(path.c_str(), O_RDWR | O_CLOEXEC) >= 0 ? 0 : errno);
   }
   int status = -1;
@@ -115,12 +125,14 @@ TEST_F(MappingTest, ReadersDescriptorCannotBeOpenedForWriting) {
   ASSERT_EQ(::fstat(handed.data.get(), &file), 0);
   EXPECT_EQ(file.st_mode & 0777, 0600u);
   EXPECT_EQ(::fcntl(handed.data.get(), F_GETFL) & O_ACCMODE, O_RDONLY);
-  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, handed.data.get(), 0), MAP_FAILED);
-  if (::geteuid() != 0) return;   // the daemon's own user may do anything to it; only root can become another
+  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, handed.data.get(), 0),
+            MAP_FAILED);
+  if (::geteuid() != 0)
+    return;  // the daemon's own user may do anything to it; only root can become another
   const UniqueFd open_to_all(::memfd_create("control", MFD_CLOEXEC));
   ASSERT_EQ(::fchmod(open_to_all.get(), 0666), 0);
-  EXPECT_EQ(open_for_writing_as_nobody(open_to_all.get()), 0);   // the way is open, ...
-  EXPECT_EQ(open_for_writing_as_nobody(handed.data.get()), EACCES);   // ... and the file refuses
+  EXPECT_EQ(open_for_writing_as_nobody(open_to_all.get()), 0);       // the way is open, ...
+  EXPECT_EQ(open_for_writing_as_nobody(handed.data.get()), EACCES);  // ... and the file refuses
 }
 
 TEST_F(MappingTest, MappingIsNotInherited) {
@@ -128,9 +140,11 @@ TEST_F(MappingTest, MappingIsNotInherited) {
   const std::byte* const base = writer.arena.data().data();
   const pid_t child = ::fork();
   if (child == 0) {
-    // mincore fails with ENOMEM where nothing is mapped. Only system calls here: the child of a threaded process may do no more.
+    // mincore fails with ENOMEM where nothing is mapped. Only system calls here: the child of a
+    // threaded process may do no more.
     unsigned char resident = 0;
-    ::_exit(::mincore(const_cast<std::byte*>(base), 4096, &resident) == -1 && errno == ENOMEM ? 0 : 1);
+    ::_exit(::mincore(const_cast<std::byte*>(base), 4096, &resident) == -1 && errno == ENOMEM ? 0
+                                                                                              : 1);
   }
   int status = -1;
   ASSERT_EQ(::waitpid(child, &status, 0), child);

@@ -1,4 +1,4 @@
-#include "client/lib/offset_ptr.h"
+#include "arenad/offset_ptr.h"
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -34,7 +34,7 @@ TEST(OffsetPtr, PointsToItselfToo) {
   struct Self {
     OffsetPtr<Self> me;
   } self;
-  self.me = &self;   // distance 0 is no null
+  self.me = &self;  // distance 0 is no null
   EXPECT_EQ(self.me.get(), &self);
 }
 
@@ -54,7 +54,8 @@ TEST(OffsetPtr, MeansTheSameAtAnotherAddress) {
   };
   const int fd = ::memfd_create("nodes", MFD_CLOEXEC);
   ASSERT_EQ(::ftruncate(fd, 4096), 0);
-  auto* const here = static_cast<std::byte*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  auto* const here =
+      static_cast<std::byte*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
   auto* const there = static_cast<std::byte*>(::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0));
   auto* const first = new (here) Node{1, {}};
   auto* const second = new (here + 1024) Node{2, {}};

@@ -16,7 +16,8 @@ TEST_F(PeerPoolTest, AllocatesSmallLargeAndAlignedAndFreesThem) {
   make(64 << 20);
   const auto p = pool(7);
   std::vector<AllocatedBlock> blocks;
-  for (const std::uint64_t size : {8, 100, 4096, 128 * 1024, 128 * 1024 + 1, 5 << 20}) blocks.push_back(take(*p, size));
+  for (const std::uint64_t size : {8, 100, 4096, 128 * 1024, 128 * 1024 + 1, 5 << 20})
+    blocks.push_back(take(*p, size));
   blocks.push_back(take(*p, 100, 4096));
   EXPECT_EQ(blocks.back().offset_bytes % 4096, 0u);
   EXPECT_GE(blocks[1].usable_bytes, 100u);
@@ -30,7 +31,8 @@ TEST_F(PeerPoolTest, AllocatesSmallLargeAndAlignedAndFreesThem) {
 TEST_F(PeerPoolTest, ThreadEndsAndTheNextOneTakesItsHeap) {
   make(64 << 20);
   const auto p = pool(7);
-  for (int i = 0; i < 5; ++i) std::thread([&] { EXPECT_EQ(give(*p, take(*p, 64).ref), Error::kNone); }).join();
+  for (int i = 0; i < 5; ++i)
+    std::thread([&] { EXPECT_EQ(give(*p, take(*p, 64).ref), Error::kNone); }).join();
   EXPECT_EQ(counts.opens, 1u);
   EXPECT_EQ(p->heap_count(), 1u);
 }
@@ -46,8 +48,8 @@ TEST_F(PeerPoolTest, ThreadThatEndsPublishesWhatItFreedOfOthers) {
 TEST_F(PeerPoolTest, GrowthLeasesFurtherAheadEachTimeItRunsDry) {
   make(256 << 20);
   const auto p = pool(7);
-  for (int i = 0; i < 256 * 512; ++i) (void)take(*p, 256);   // 512 slabs
-  EXPECT_LE(counts.leases, 12u);   // 1, 2, 4, .. 128 and 128 each from there on
+  for (int i = 0; i < 256 * 512; ++i) (void)take(*p, 256);  // 512 slabs
+  EXPECT_LE(counts.leases, 12u);  // 1, 2, 4, .. 128 and 128 each from there on
 }
 
 TEST_F(PeerPoolTest, TickReturnsWhatNobodyNeedsAndEndsWithNothing) {
@@ -71,7 +73,7 @@ TEST_F(PeerPoolTest, TickBringsHomeWhatOthersFreedOfASleepingThread) {
   while (p->tick()) p->lease_ahead();
   EXPECT_EQ(give(*q, ref), Error::kNone);
   EXPECT_EQ(leases().returning, 1u);
-  while (q->tick()) q->lease_ahead();   // q sleeps: its frees are published
+  while (q->tick()) q->lease_ahead();  // q sleeps: its frees are published
   EXPECT_TRUE(p->tick());
   EXPECT_EQ(leases().returning, 0u);
 }
@@ -138,7 +140,7 @@ TEST_F(PeerPoolTest, TheFastWayIsThereAgainAfterOthersWereInside) {
   EXPECT_TRUE(heap.used_since_last_look());
   for (int i = 0; i < 3; ++i) {
     EXPECT_TRUE(heap.with_owner_out(0, [](Heap& h) { h.idle_tick(); }));
-    EXPECT_FALSE(heap.used_since_last_look());   // by others: the owner does not count as at work
+    EXPECT_FALSE(heap.used_since_last_look());  // by others: the owner does not count as at work
     EXPECT_EQ(peer_cache.enter(p->id()), &heap);
     EXPECT_TRUE(peer_cache.inside());
     peer_cache.leave();
@@ -153,9 +155,13 @@ TEST_F(PeerPoolTest, NobodyComesInWhileTheOwnerIsInside) {
   const Ref ref = take(*p, 64).ref;
   PeerHeap* const heap = peer_cache.enter(p->id());
   ASSERT_NE(heap, nullptr);
-  std::thread([&] { EXPECT_FALSE(heap->with_owner_out(1'000, [](Heap&) { ADD_FAILURE() << "two in one heap"; })); }).join();
+  std::thread([&] {
+    EXPECT_FALSE(heap->with_owner_out(1'000, [](Heap&) { ADD_FAILURE() << "two in one heap"; }));
+  }).join();
   peer_cache.leave();
-  std::thread([&] { EXPECT_TRUE(heap->with_owner_out(1'000, [](Heap& h) { h.publish(); })); }).join();
+  std::thread([&] {
+    EXPECT_TRUE(heap->with_owner_out(1'000, [](Heap& h) { h.publish(); }));
+  }).join();
   EXPECT_EQ(give_fast(*p, ref), Error::kNone);
 }
 
@@ -166,14 +172,17 @@ TEST_F(PeerPoolTest, OneThreadInMoreArenasThanItsCacheHas) {
   std::vector<Ref> refs;
   for (int round = 0; round < 3; ++round)
     for (const auto& p : pools) refs.push_back(take_fast(*p, 64));
-  EXPECT_EQ(counts.opens, pools.size());   // a heap each, found again
-  for (std::size_t i = 0; i < refs.size(); ++i) EXPECT_EQ(give_fast(*pools[i % pools.size()], refs[i]), Error::kNone);
+  EXPECT_EQ(counts.opens, pools.size());  // a heap each, found again
+  for (std::size_t i = 0; i < refs.size(); ++i)
+    EXPECT_EQ(give_fast(*pools[i % pools.size()], refs[i]), Error::kNone);
   EXPECT_EQ(leases().held, 0u);
-  pools.erase(pools.begin() + 1, pools.end());   // the arenas are gone, the cache still has some of their heaps
+  pools.erase(pools.begin() + 1,
+              pools.end());  // the arenas are gone, the cache still has some of their heaps
   EXPECT_EQ(give_fast(*pools[0], take_fast(*pools[0], 64)), Error::kNone);
 }
 
-// The owner's store to busy_ may be in its store buffer when another comes: what the other's barrier is for.
+// The owner's store to busy_ may be in its store buffer when another comes: what the other's
+// barrier is for.
 TEST_F(PeerPoolTest, OwnerAndOthersNeverMeet) {
   make(64 << 20);
   const auto p = pool(7);
@@ -185,17 +194,19 @@ TEST_F(PeerPoolTest, OwnerAndOthersNeverMeet) {
     heap = peer_cache.find(p->id());
     while (!stop.load(std::memory_order_relaxed)) {
       ASSERT_NE(peer_cache.enter(p->id()), nullptr);
-      for (int i = 0; i < 200; ++i) inside.store(true, std::memory_order_relaxed);   // long enough to be seen
+      for (int i = 0; i < 200; ++i)
+        inside.store(true, std::memory_order_relaxed);  // long enough to be seen
       inside.store(false, std::memory_order_relaxed);
       peer_cache.leave();
       times.store(times.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
   });
   while (heap == nullptr) std::this_thread::yield();
-  int meetings = 0, visits = 0;   // how many there are depends on the cores that there are
+  int meetings = 0, visits = 0;  // how many there are depends on the cores that there are
   const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
   while (std::chrono::steady_clock::now() < end) {
-    for (const int back = times + 50; times.load(std::memory_order_relaxed) < back;) std::this_thread::yield();   // at full speed again
+    for (const int back = times + 50; times.load(std::memory_order_relaxed) < back;)
+      std::this_thread::yield();  // at full speed again
     visits += heap.load()->with_owner_out(UINT64_MAX, [&](Heap&) {
       for (int i = 0; i < 200; ++i) meetings += inside.load(std::memory_order_relaxed);
     });
@@ -206,7 +217,8 @@ TEST_F(PeerPoolTest, OwnerAndOthersNeverMeet) {
   EXPECT_GT(visits, 0);
 }
 
-// Owners in the middle of fast operations when the session closes: each comes out, and none in again.
+// Owners in the middle of fast operations when the session closes: each comes out, and none in
+// again.
 TEST_F(PeerPoolTest, CloseWaitsForOwnersAtFullSpeed) {
   make(64 << 20);
   for (std::uint16_t s = 7; s < 22; ++s) {
@@ -219,7 +231,7 @@ TEST_F(PeerPoolTest, CloseWaitsForOwnersAtFullSpeed) {
         (void)take(*p, 64);
         ++running;
         while (PeerHeap* const heap = peer_cache.enter(p->id())) {
-          EXPECT_FALSE(closed);   // stored when close() had come back
+          EXPECT_FALSE(closed);  // stored when close() had come back
           const auto got = heap->heap().allocate(64, heap->holder(0));
           if (got.ok()) {
             EXPECT_EQ(heap->heap().free(got->ref), Error::kNone);
@@ -236,7 +248,8 @@ TEST_F(PeerPoolTest, CloseWaitsForOwnersAtFullSpeed) {
   }
 }
 
-// Owners at full speed while others come in all the time: nothing is lost, and nobody waits for ever.
+// Owners at full speed while others come in all the time: nothing is lost, and nobody waits for
+// ever.
 TEST_F(PeerPoolTest, OwnersAndOthersTakeTurns) {
   make(64 << 20);
   const auto p = pool(7);

@@ -13,7 +13,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "allocator/ids.h"
+#include "allocator/format/ids.h"
 #include "client/lib/unique_fd.h"
 
 extern char** environ;
@@ -24,7 +24,8 @@ class PeerProcess {
  public:
   PeerProcess(const std::string& directory, const std::string& arena) {
     int to[2], from[2];
-    if (::pipe2(to, O_CLOEXEC) != 0 || ::pipe2(from, O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
+    if (::pipe2(to, O_CLOEXEC) != 0 || ::pipe2(from, O_CLOEXEC) != 0)
+      throw std::runtime_error("pipe2");
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, to[0], 0);
@@ -56,11 +57,16 @@ class PeerProcess {
     say(command);
     return line();
   }
-  Ref allocate(std::uint64_t size, const std::string& text) { return {std::stoull(ask("allocate " + std::to_string(size) + " " + text))}; }
-  std::string ask(const std::string& verb, Ref ref) { return ask(verb + " " + std::to_string(ref.value)); }
+  Ref allocate(std::uint64_t size, const std::string& text) {
+    return {std::stoull(ask("allocate " + std::to_string(size) + " " + text))};
+  }
+  std::string ask(const std::string& verb, Ref ref) {
+    return ask(verb + " " + std::to_string(ref.value));
+  }
   void say(const std::string& command) {
     const std::string text = command + "\n";
-    if (::write(out_.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) throw std::runtime_error("the peer process is gone");
+    if (::write(out_.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+      throw std::runtime_error("the peer process is gone");
   }
   void kill() {
     ::kill(pid_, SIGKILL);

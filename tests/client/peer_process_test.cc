@@ -1,4 +1,5 @@
-// Peers in processes of their own: blocks change hands, producers and sharers are killed, one stands still.
+// Peers in processes of their own: blocks change hands, producers and sharers are killed, one
+// stands still.
 #include "tests/client/peer_process.h"
 
 #include <cstring>
@@ -16,7 +17,9 @@ namespace {
 class PeerProcessTest : public ClientTest {
  protected:
   PeerProcess process() const { return {Daemon::shared().directory(), arena_name}; }
-  BlockInfo info(const ArenaHandle& arena, Ref ref) const { return must(arena.describe(std::span(&ref, 1))).at(0); }
+  BlockInfo info(const ArenaHandle& arena, Ref ref) const {
+    return must(arena.describe(std::span(&ref, 1))).at(0);
+  }
 };
 
 TEST_F(PeerProcessTest, BlocksChangeHandsBothWays) {
@@ -124,10 +127,12 @@ TEST_F(PeerProcessTest, VectorInTheArenaIsReadByAnotherProcess) {
   Block home = must(a.arena.allocate(sizeof(Vector)));
   auto* const values = new (home.data()) Vector(ArenaAllocator<int>(&resource));
   for (int i = 1; i <= 1000; ++i) values->push_back(i);
-  EXPECT_EQ(other.ask("sum " + std::to_string(home.offset_bytes())), std::to_string(1000 * 1001 / 2));
+  EXPECT_EQ(other.ask("sum " + std::to_string(home.offset_bytes())),
+            std::to_string(1000 * 1001 / 2));
   values->insert(values->begin() + 10, 7);
   values->erase(values->begin(), values->begin() + 5);
-  EXPECT_EQ(other.ask("sum " + std::to_string(home.offset_bytes())), std::to_string(1000 * 1001 / 2 + 7 - 15));
+  EXPECT_EQ(other.ask("sum " + std::to_string(home.offset_bytes())),
+            std::to_string(1000 * 1001 / 2 + 7 - 15));
   values->~Vector();
   EXPECT_TRUE(home.free().ok());
   EXPECT_EQ(facts().held_blocks, 0u);
@@ -154,7 +159,8 @@ TEST_P(ResourceTest, StandardContainersLiveInTheArena) {
   EXPECT_EQ(facts().held_blocks, 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, ResourceTest, testing::Values(AttachMode::kWriter, AttachMode::kPeer));
+INSTANTIATE_TEST_SUITE_P(Modes, ResourceTest,
+                         testing::Values(AttachMode::kWriter, AttachMode::kPeer));
 
 }  // namespace
 }  // namespace arenad::client

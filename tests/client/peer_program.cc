@@ -1,10 +1,12 @@
-// A peer in a process of its own, told what to do line by line on stdin; one line of answer each. See peer_process.h.
+// A peer in a process of its own, told what to do line by line on stdin; one line of answer each.
+// See peer_process.h.
 //
 //   client_peer SOCKET_DIR ARENA
-//   allocate SIZE TEXT -> ref        read REF -> text          take REF | free REF | share REF | release REF -> ok or the error
-//   many SIZE COUNT -> ok            sum OFFSET -> sum of a vector<int, ArenaAllocator<int>> that lies there
-//   churn -> ok, and from then on a thread allocates and frees without end
-//   gather REF... -> ok: frees them and dies (SIGKILL to itself) before it publishes
+//   allocate SIZE TEXT -> ref        read REF -> text          take REF | free REF | share REF |
+//   release REF -> ok or the error many SIZE COUNT -> ok            sum OFFSET -> sum of a
+//   vector<int, ArenaAllocator<int>> that lies there churn -> ok, and from then on a thread
+//   allocates and frees without end gather REF... -> ok: frees them and dies (SIGKILL to itself)
+//   before it publishes
 #include <signal.h>
 #include <unistd.h>
 
@@ -16,7 +18,7 @@
 #include <thread>
 #include <vector>
 
-#include "client/lib/arenad.h"
+#include "arenad/arenad.h"
 
 using namespace arenad::client;
 using arenad::Error;
@@ -61,14 +63,16 @@ std::string obey(const ArenaHandle& arena, std::istringstream& line) {
   if (verb == "sum") {
     std::uint64_t offset = 0;
     line >> offset;
-    const auto& values = *reinterpret_cast<const std::vector<int, ArenaAllocator<int>>*>(arena.data().data() + offset);
+    const auto& values = *reinterpret_cast<const std::vector<int, ArenaAllocator<int>>*>(
+        arena.data().data() + offset);
     return std::to_string(std::accumulate(values.begin(), values.end(), 0));
   }
   std::vector<Ref> refs;
   for (std::uint64_t value = 0; line >> value;) refs.push_back({value});
   if (verb == "read") {
     const auto infos = arena.describe(refs);
-    return infos ? reinterpret_cast<const char*>(arena.bytes(infos->at(0)).data()) : infos.error().text();
+    return infos ? reinterpret_cast<const char*>(arena.bytes(infos->at(0)).data())
+                 : infos.error().text();
   }
   if (verb == "take") return word(arena.acquire(refs, 79));
   if (verb == "free") return word(arena.free(refs));
@@ -86,9 +90,12 @@ std::string obey(const ArenaHandle& arena, std::istringstream& line) {
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
   const auto client = Client::connect(argv[1], {.wait_ready_ms = 10'000});
-  auto session = client ? Session::open(*client, {.name = "peer-process"}) : Answer<Session>(client.error());
-  const auto arena = session ? session->attach(argv[2], AttachMode::kPeer) : Answer<ArenaHandle>(session.error());
-  std::cout << (arena ? "session " + std::to_string(session->id()) : arena.error().text()) << std::endl;
+  auto session =
+      client ? Session::open(*client, {.name = "peer-process"}) : Answer<Session>(client.error());
+  const auto arena =
+      session ? session->attach(argv[2], AttachMode::kPeer) : Answer<ArenaHandle>(session.error());
+  std::cout << (arena ? "session " + std::to_string(session->id()) : arena.error().text())
+            << std::endl;
   for (std::string text; std::getline(std::cin, text);) {
     std::istringstream line(text);
     std::cout << obey(*arena, line) << std::endl;

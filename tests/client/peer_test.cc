@@ -58,7 +58,8 @@ TEST_F(PeerTest, LeanCallsAndBatches) {
   EXPECT_EQ(freed.errors[0].index, 3000u);
   EXPECT_EQ(freed.errors[0].status.reason, Error::kDoubleFree);
   const std::uint64_t sizes[] = {8, 4096, 200'000};
-  for (const AllocatedBlock& b : must(a.arena.allocate_sizes(sizes))) EXPECT_TRUE(a.arena.free(b.ref).ok());
+  for (const AllocatedBlock& b : must(a.arena.allocate_sizes(sizes)))
+    EXPECT_TRUE(a.arena.free(b.ref).ok());
   EXPECT_EQ(a.arena.allocate_many(8, kMaxBlocksPerCall + 1).error().reason, Error::kInvalidCount);
 }
 
@@ -73,12 +74,13 @@ TEST_F(PeerTest, SteadyStateMakesNoCall) {
     for (Block& block : blocks) refs.push_back(block.ref());
     EXPECT_EQ(must(b.arena.describe(refs)).size(), refs.size());
   };
-  // What was leased ahead goes back first, over some ticks of the keeper.
+  // What was leased ahead goes back first, over some ticks of the lease thread.
   std::uint64_t before = 0;
   auto since = std::chrono::steady_clock::now();
   ASSERT_TRUE(eventually([&] {
     round();
-    if (before != std::exchange(before, client.calls_made())) since = std::chrono::steady_clock::now();
+    if (before != std::exchange(before, client.calls_made()))
+      since = std::chrono::steady_clock::now();
     return std::chrono::steady_clock::now() - since > std::chrono::milliseconds(500);
   }));
   before = client.calls_made();
@@ -122,7 +124,7 @@ TEST_F(PeerTest, TwoSessionsOfOneProcessHandBlocksOver) {
   const Ref ref = taken.ref();
   const auto info = must(b.arena.describe(std::span(&ref, 1))).at(0);
   EXPECT_EQ(info.holder, b.session.id());
-  EXPECT_LT(info.heap, 256u);   // a shard adopted the slab
+  EXPECT_LT(info.heap, 256u);  // a shard adopted the slab
   EXPECT_TRUE(taken.free().ok());
 }
 
@@ -136,7 +138,8 @@ TEST_F(PeerTest, SharedBlockLivesUntilItsLastSharerReleasesIt) {
   EXPECT_EQ(a.arena.free(ref).reason, Error::kNotHolder);
   EXPECT_TRUE(must(a.arena.release(std::span(&ref, 1))).all());
   EXPECT_EQ(must(b.arena.describe(std::span(&ref, 1))).at(0).state, BlockState::kShared);
-  EXPECT_EQ(must(a.arena.release(std::span(&ref, 1))).errors.at(0).status.reason, Error::kNotHolder);
+  EXPECT_EQ(must(a.arena.release(std::span(&ref, 1))).errors.at(0).status.reason,
+            Error::kNotHolder);
   EXPECT_TRUE(must(b.arena.release(std::span(&ref, 1))).all());
   EXPECT_EQ(must(b.arena.release(std::span(&ref, 1))).done, 0u);
 }
@@ -176,7 +179,8 @@ TEST_F(PeerTest, SecondAttachmentIsTheFirstAndNoOtherModeReplacesIt) {
   auto a = attach(AttachMode::kPeer);
   const auto again = must(a.session.attach(arena_name, AttachMode::kPeer));
   EXPECT_EQ(again.data().data(), a.arena.data().data());
-  EXPECT_EQ(a.session.attach(arena_name, AttachMode::kWriter).error().code, Code::kFailedPrecondition);
+  EXPECT_EQ(a.session.attach(arena_name, AttachMode::kWriter).error().code,
+            Code::kFailedPrecondition);
 }
 
 TEST_F(PeerTest, LimitOfTheSessionCountsLeases) {
@@ -188,15 +192,17 @@ TEST_F(PeerTest, LimitOfTheSessionCountsLeases) {
   Status refused;
   while (refused.ok() && blocks.size() < 10'000) {
     auto block = arena.allocate(4096);
-    if (block) blocks.push_back(std::move(*block));
-    else refused = block.error();
+    if (block)
+      blocks.push_back(std::move(*block));
+    else
+      refused = block.error();
   }
   EXPECT_EQ(refused.reason, Error::kQuotaSession);
   EXPECT_FALSE(refused.message.empty());
-  EXPECT_GE(blocks.size(), 900u);    // what is leased ahead of it was given back before the refusal
+  EXPECT_GE(blocks.size(), 900u);  // what is leased ahead of it was given back before the refusal
   EXPECT_LE(blocks.size(), 1024u);
   blocks.clear();
-  EXPECT_TRUE(arena.allocate(1 << 20).ok());   // of another shape, from what the blocks gave back
+  EXPECT_TRUE(arena.allocate(1 << 20).ok());  // of another shape, from what the blocks gave back
 }
 
 TEST_F(PeerTest, FullArenaTakesBackWhatOtherPeersDoNotNeed) {
@@ -222,7 +228,8 @@ TEST_F(PeerTest, FullArenaTakesBackWhatOtherPeersDoNotNeed) {
 TEST_F(PeerTest, AllocationWaitsForMemoryThatAnotherGivesBack) {
   auto a = attach(AttachMode::kPeer);
   Block most = must(a.arena.allocate(40 << 20));
-  std::thread other([&] { EXPECT_TRUE(must(a.arena.allocate(40 << 20, {.wait_ms = 9000})).free().ok()); });
+  std::thread other(
+      [&] { EXPECT_TRUE(must(a.arena.allocate(40 << 20, {.wait_ms = 9000})).free().ok()); });
   EXPECT_TRUE(most.free().ok());
   other.join();
 }

@@ -25,7 +25,7 @@ TEST(Reconnect, DaemonWithoutAMemoryLosesTheSessionAndSaysSo) {
   EXPECT_TRUE(eventually([&] { return session.standing() == SessionStanding::kReconnecting; }));
   EXPECT_FALSE(session.alive());
   blocks.resize(500);
-  for (int i = 0; i < 500; ++i) blocks.push_back(must(arena.allocate(256)));   // from what it holds
+  for (int i = 0; i < 500; ++i) blocks.push_back(must(arena.allocate(256)));  // from what it holds
   daemon.start();
   EXPECT_TRUE(eventually([&] { return session.standing() == SessionStanding::kLost; }));
   const Status refused = arena.allocate(256).error();
@@ -36,7 +36,7 @@ TEST(Reconnect, DaemonWithoutAMemoryLosesTheSessionAndSaysSo) {
   EXPECT_EQ(session.attach("frames", AttachMode::kPeer).error().reason, Error::kUnknownSession);
   blocks.clear();
 
-  Session fresh = must(Session::open(client));   // over the same connections
+  Session fresh = must(Session::open(client));  // over the same connections
   must(client.create_arena("frames", {.capacity_bytes = 64 << 20}));
   EXPECT_TRUE(must(fresh.attach("frames", AttachMode::kPeer)).allocate(256).ok());
 }

@@ -56,7 +56,7 @@ TEST_F(SessionTest, HandlesAndBlocksOutliveTheirSessionAndMakeNoCall) {
   must(a.session.close());
   EXPECT_EQ(a.arena.allocate(64).error().reason, Error::kUnknownSession);
   EXPECT_EQ(Exchange::open(a.arena).error().reason, Error::kUnknownSession);
-  EXPECT_EQ(static_cast<int>(data[block.offset_bytes()]), 0);   // still mapped
+  EXPECT_EQ(static_cast<int>(data[block.offset_bytes()]), 0);  // still mapped
   EXPECT_EQ(block.free().reason, Error::kUnknownSession);
   EXPECT_EQ(a.session.close().error().code, Code::kFailedPrecondition);
 }
@@ -94,12 +94,14 @@ TEST_F(SessionTest, AttachmentsSpreadOverShardsUnlessTold) {
   EXPECT_NE(first.shard(), second.shard());
   Session pinned = open(connect(1));
   EXPECT_EQ(must(pinned.attach(arena_name, AttachMode::kRemote)).shard(), 1u);
-  EXPECT_EQ(Client::connect(Daemon::shared().directory(), {.shard = 2}).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(Client::connect(Daemon::shared().directory(), {.shard = 2}).error().code,
+            Code::kInvalidArgument);
 }
 
 TEST_F(SessionTest, RefusalsNameTheReason) {
   Session session = open(client);
-  EXPECT_EQ(session.attach("no-such-arena", AttachMode::kRemote).error().reason, Error::kUnknownArena);
+  EXPECT_EQ(session.attach("no-such-arena", AttachMode::kRemote).error().reason,
+            Error::kUnknownArena);
   EXPECT_EQ(Session::open(client, {.name = "not a name"}).error().reason, Error::kInvalidName);
   EXPECT_EQ(client.create_arena(arena_name, arena_options).error().reason, Error::kArenaExists);
   EXPECT_EQ(client.create_arena("empty", {}).error().reason, Error::kInvalidCapacity);

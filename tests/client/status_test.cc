@@ -1,4 +1,4 @@
-#include "client/lib/status.h"
+#include "arenad/status.h"
 
 #include <google/protobuf/any.pb.h>
 #include <gtest/gtest.h>
@@ -33,7 +33,8 @@ TEST(Status, AnotherDomainsReasonIsNotOurs) {
 }
 
 TEST(Status, DetailsThatAreNoMessageAreIgnored) {
-  const Status status = from_grpc({::grpc::StatusCode::INTERNAL, "odd", std::string("\xff\xff\xff\xff", 4)});
+  const Status status =
+      from_grpc({::grpc::StatusCode::INTERNAL, "odd", std::string("\xff\xff\xff\xff", 4)});
   EXPECT_EQ(status.code, Code::kInternal);
   EXPECT_EQ(status.reason, Error::kNone);
   EXPECT_EQ(status.text(), "INTERNAL: odd");

@@ -36,10 +36,12 @@ TEST(Target, EmptyMeansTheEnvironmentThenTheDefault) {
 TEST(Target, DaemonsSocketsAreFoundBesideTheOneThatWasGiven) {
   const Target here = parse_target("/mnt/sockets");
   const char* common = "unix:/run/arenad/arenad.sock";
-  EXPECT_EQ(rebase(here, common, "unix:/run/arenad/shard-1.sock"), "unix:/mnt/sockets/shard-1.sock");
+  EXPECT_EQ(rebase(here, common, "unix:/run/arenad/shard-1.sock"),
+            "unix:/mnt/sockets/shard-1.sock");
   EXPECT_EQ(rebase(here, common, "/run/arenad/handoff.sock"), "/mnt/sockets/handoff.sock");
   EXPECT_EQ(rebase(here, common, "unix:/elsewhere/shard-1.sock"), "unix:/elsewhere/shard-1.sock");
-  EXPECT_EQ(rebase(parse_target("127.0.0.1:1"), common, "/run/arenad/handoff.sock"), "/run/arenad/handoff.sock");
+  EXPECT_EQ(rebase(parse_target("127.0.0.1:1"), common, "/run/arenad/handoff.sock"),
+            "/run/arenad/handoff.sock");
 }
 
 }  // namespace

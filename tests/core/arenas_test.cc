@@ -19,7 +19,7 @@ TEST(Arenas, FactsOfAFreshArena) {
   args.access = {1234, 5678, 0640};
   const auto made = daemon.create(args);
   ASSERT_TRUE(made.ok()) << made.error().message;
-  EXPECT_EQ(made->capacity_bytes, 4 * kMiB);   // rounded up to superslabs
+  EXPECT_EQ(made->capacity_bytes, 4 * kMiB);  // rounded up to superslabs
   EXPECT_TRUE(made->canary);
   EXPECT_TRUE(made->holder_only);
   const auto facts = daemon.arena("cam.frames-1_x");
@@ -44,7 +44,8 @@ TEST(Arenas, BadNamesCapacitiesAndModesAreRefused) {
   EngineOptions options;
   options.limits.max_arena_bytes = 16 * kMiB;
   Daemon daemon(1, options);
-  for (const std::string name : {"", "a b", "a/b", "ä", "x\n"}) EXPECT_EQ(daemon.create(name, kMiB).error().error, Error::kInvalidName);
+  for (const std::string name : {"", "a b", "a/b", "ä", "x\n"})
+    EXPECT_EQ(daemon.create(name, kMiB).error().error, Error::kInvalidName);
   EXPECT_EQ(daemon.create(std::string(65, 'x'), kMiB).error().error, Error::kInvalidName);
   EXPECT_TRUE(daemon.create(std::string(64, 'x'), kMiB).ok());
   EXPECT_EQ(daemon.create("a", 0).error().error, Error::kInvalidCapacity);
@@ -68,7 +69,7 @@ TEST(Arenas, NameIsTakenUntilTheArenaIsDeleted) {
   EXPECT_EQ(daemon.remove("a").error().error, Error::kUnknownArena);
   const auto second = daemon.create("a", kMiB);
   ASSERT_TRUE(second.ok());
-  EXPECT_NE(second->id, first->id);   // refs of the first do not fit
+  EXPECT_NE(second->id, first->id);  // refs of the first do not fit
 }
 
 TEST(Arenas, LimitsOfTheDaemonAreNamed) {
@@ -92,7 +93,8 @@ TEST(Arenas, ListedByNameAPageAtATime) {
   std::string token, names;
   int pages = 0;
   do {
-    const auto page = wait_for<Page<ArenaFacts>>([&](auto done) { daemon.control().list_arenas(2, token, done); });
+    const auto page = wait_for<Page<ArenaFacts>>(
+        [&](auto done) { daemon.control().list_arenas(2, token, done); });
     for (const ArenaFacts& arena : page->items) names += arena.name;
     token = page->next_page_token;
     ++pages;
@@ -152,7 +154,8 @@ TEST(Arenas, WaiterOfADeletedArenaIsAnswered) {
 
 TEST(Arenas, EmptyMemoryGoesBackToTheSystem) {
   EngineOptions options;
-  options.tunables = {{"idle_drain_ms", "5"}, {"commit_ahead_superslabs", "1"}, {"keep_empty_superslabs", "2"}};
+  options.tunables = {
+      {"idle_drain_ms", "5"}, {"commit_ahead_superslabs", "1"}, {"keep_empty_superslabs", "2"}};
   Daemon daemon(1, options);
   const auto arena = daemon.create("a", 64 * kMiB);
   const SessionKey key = daemon.open_attached("a");
@@ -170,7 +173,8 @@ TEST(Arenas, MemoryIsCommittedAheadOfNeed) {
   options.tunables = {{"commit_ahead_superslabs", "3"}};
   Daemon daemon(1, options);
   ASSERT_TRUE(daemon.create("a", 64 * kMiB).ok());
-  EXPECT_TRUE(eventually([&] { return daemon.arena("a")->committed_bytes == 3 * kSuperslabBytes; }));
+  EXPECT_TRUE(
+      eventually([&] { return daemon.arena("a")->committed_bytes == 3 * kSuperslabBytes; }));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "server/core/attach_mark.h"
+#include "server/core/state/attach_mark.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -10,17 +10,20 @@
 
 #include <string>
 
-#include "server/core/unique_fd.h"
+#include "server/core/api/unique_fd.h"
 
 namespace arenad::server {
 namespace {
 
 class AttachMark : public ::testing::Test {
  protected:
-  AttachMark() : daemons(::memfd_create("arena", MFD_CLOEXEC)) { EXPECT_EQ(::ftruncate(daemons.get(), 4096), 0); }
+  AttachMark() : daemons(::memfd_create("arena", MFD_CLOEXEC)) {
+    EXPECT_EQ(::ftruncate(daemons.get(), 4096), 0);
+  }
   // As a handoff makes it.
   UniqueFd handed(std::uint16_t session, int flags = O_RDWR) {
-    UniqueFd fd(::open(("/proc/self/fd/" + std::to_string(daemons.get())).c_str(), flags | O_CLOEXEC));
+    UniqueFd fd(
+        ::open(("/proc/self/fd/" + std::to_string(daemons.get())).c_str(), flags | O_CLOEXEC));
     EXPECT_TRUE(set_attach_mark(fd.get(), session));
     return fd;
   }
@@ -70,7 +73,7 @@ TEST_F(AttachMark, GoesWithAProcessThatIsKilled) {
     ::_exit(0);
   }
   ASSERT_GT(child, 0);
-  fd = UniqueFd();   // the child has it alone
+  fd = UniqueFd();  // the child has it alone
   EXPECT_TRUE(stands(7));
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);

@@ -11,10 +11,12 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1 << 20;
 
-// Work that keeps itself going on one shard: allocates, and frees what any shard allocated, a bit each turn.
+// Work that keeps itself going on one shard: allocates, and frees what any shard allocated, a bit
+// each turn.
 class Load {
  public:
-  Load(Daemon& daemon, SessionKey key, std::uint32_t arena) : daemon_(daemon), key_(key), arena_(arena) {
+  Load(Daemon& daemon, SessionKey key, std::uint32_t arena)
+      : daemon_(daemon), key_(key), arena_(arena) {
     for (std::uint32_t i = 0; i < daemon.engine().shard_count(); ++i) {
       ++running_;
       start(i, std::make_shared<std::mt19937_64>(i + 1));
@@ -60,7 +62,8 @@ class Load {
     std::vector<std::uint64_t> mine;
     {
       const std::lock_guard lock(mutex_);
-      for (std::size_t n = pool_.size() > 20'000 ? 200 : random() % 64; n > 0 && !pool_.empty(); --n) {
+      for (std::size_t n = pool_.size() > 20'000 ? 200 : random() % 64; n > 0 && !pool_.empty();
+           --n) {
         std::swap(pool_[random() % pool_.size()], pool_.back());
         mine.push_back(pool_.back());
         pool_.pop_back();
@@ -98,7 +101,7 @@ TEST(Audit, IsExactUnderLoadOfAllShards) {
     EXPECT_EQ(audit->p0_counter_mismatch, 0u);
     const VerifyReport& r = audit->arenas[0].report;
     EXPECT_EQ(r.held + r.shared + r.returning + r.cached + r.free + r.uncarved, r.capacity_blocks);
-    ASSERT_TRUE(eventually([&] { return load.turns() > turns + 20; }));   // the shards go on
+    ASSERT_TRUE(eventually([&] { return load.turns() > turns + 20; }));  // the shards go on
   }
   ASSERT_TRUE(load.stop());
   const auto left = load.left();
@@ -126,7 +129,8 @@ TEST(Audit, IsExactWhileSessionsDieAndArenasComeAndGo) {
     ASSERT_TRUE(daemon.attach(opened->key, "a").ok());
     ClientProcess client(daemon.engine().handoff_path());
     ASSERT_NE(client.hand_off(opened->handoff_token).find("status=0"), std::string::npos);
-    for (std::uint32_t shard = 0; shard < 3; ++shard) ASSERT_TRUE(daemon.allocate(shard, opened->key, arena->id, 4096, 500).ok());
+    for (std::uint32_t shard = 0; shard < 3; ++shard)
+      ASSERT_TRUE(daemon.allocate(shard, opened->key, arena->id, 4096, 500).ok());
     client.kill_without_wait();
     // Audits and the reap meet at any point.
     for (int k = 0; k < 3; ++k) {
@@ -152,7 +156,8 @@ TEST(Audit, SeveralAtOnceAreAllAnswered) {
   for (int i = 0; i < 5; ++i) {
     auto promise = std::make_shared<std::promise<Answer<AuditResult>>>();
     answers.push_back(promise->get_future());
-    daemon.control().audit("", [promise](Answer<AuditResult> answer) { promise->set_value(std::move(answer)); });
+    daemon.control().audit(
+        "", [promise](Answer<AuditResult> answer) { promise->set_value(std::move(answer)); });
   }
   for (auto& answer : answers) EXPECT_TRUE(answer.get()->exact);
 }
@@ -164,8 +169,10 @@ TEST(Audit, IsExactOrRefusedWhenAnArenaIsDeletedUnderIt) {
     const SessionKey key = daemon.open_attached("brief");
     ASSERT_TRUE(daemon.allocate(i % 3, key, arena->id, 64, 100).ok());
     std::promise<Answer<AuditResult>> of_all, of_one;
-    daemon.control().audit("", [&](Answer<AuditResult> answer) { of_all.set_value(std::move(answer)); });
-    daemon.control().audit("brief", [&](Answer<AuditResult> answer) { of_one.set_value(std::move(answer)); });
+    daemon.control().audit(
+        "", [&](Answer<AuditResult> answer) { of_all.set_value(std::move(answer)); });
+    daemon.control().audit(
+        "brief", [&](Answer<AuditResult> answer) { of_one.set_value(std::move(answer)); });
     ASSERT_TRUE(daemon.remove("brief", true).ok());
     const auto all = of_all.get_future().get(), one = of_one.get_future().get();
     ASSERT_TRUE(all.ok()) << all.error().message;

@@ -1,7 +1,7 @@
 // ClientProcess: a running core_client.
 //
-// Spawned, never forked into: a thread sanitizer does not survive work after fork in a process with threads.
-// Threads: one test thread. Crash: the destructor kills what still runs.
+// Spawned, never forked into: a thread sanitizer does not survive work after fork in a process with
+// threads. Threads: one test thread. Crash: the destructor kills what still runs.
 #pragma once
 
 #include <fcntl.h>

@@ -1,12 +1,12 @@
 // core_client: a client process for tests of the handoff and of peers.
 //
-// Usage: core_client SOCKET [UID]. With UID it becomes that user (and group) first. Then it takes commands from its standard
-// input, one a line, and answers each with one line:
-//   token HEX     hands off with the token: "status=.. reason=.. fds=.. mode=.. bytes=.. arena=.. writable=.. reopens=.. text=.."
-//   raw HEX       sends those bytes instead of a request, and answers in the same way
-//   poke OFF N    writes byte N at OFF of the mapping that the last descriptor gave: "poked" or "refused"
-//   peek OFF      "byte=N"
-//   peer ...      what a peer does with the two descriptors of the last token; see core_peer.h
+// Usage: core_client SOCKET [UID]. With UID it becomes that user (and group) first. Then it takes
+// commands from its standard input, one a line, and answers each with one line:
+//   token HEX     hands off with the token: "status=.. reason=.. fds=.. mode=.. bytes=.. arena=..
+//   writable=.. reopens=.. text=.." raw HEX       sends those bytes instead of a request, and
+//   answers in the same way poke OFF N    writes byte N at OFF of the mapping that the last
+//   descriptor gave: "poked" or "refused" peek OFF      "byte=N" peer ...      what a peer does
+//   with the two descriptors of the last token; see core_peer.h
 // It ends at the end of its input, or when it is killed.
 #include <fcntl.h>
 #include <grp.h>
@@ -23,7 +23,7 @@
 #include <string>
 #include <vector>
 
-#include "server/core/handoff_frames.h"
+#include "server/core/handoff/handoff_frames.h"
 #include "tests/core/core_peer.h"
 
 namespace {
@@ -63,7 +63,8 @@ std::string hand_off(const std::string& path, const void* request, std::size_t r
     ::close(socket);
     return std::string("connect: ") + std::strerror(errno);
   }
-  if (::send(socket, request, request_bytes, MSG_NOSIGNAL) != static_cast<ssize_t>(request_bytes)) return "send failed";
+  if (::send(socket, request, request_bytes, MSG_NOSIGNAL) != static_cast<ssize_t>(request_bytes))
+    return "send failed";
 
   HandoffReply reply{};
   char text[4096] = {};
@@ -78,19 +79,21 @@ std::string hand_off(const std::string& path, const void* request, std::size_t r
   ::close(socket);
   if (got < static_cast<ssize_t>(sizeof reply)) return "closed without an answer";
   bool reopens = false;
-  if (const cmsghdr* rights = CMSG_FIRSTHDR(&message); rights != nullptr && rights->cmsg_type == SCM_RIGHTS) {
+  if (const cmsghdr* rights = CMSG_FIRSTHDR(&message);
+      rights != nullptr && rights->cmsg_type == SCM_RIGHTS) {
     std::memcpy(&last_fd, CMSG_DATA(rights), sizeof last_fd);
     if (rights->cmsg_len >= CMSG_LEN(2 * sizeof(int)))
       std::memcpy(&last_control_fd, CMSG_DATA(rights) + sizeof(int), sizeof last_control_fd);
     map_last(reply.data_bytes);
-    const int again = ::open(("/proc/self/fd/" + std::to_string(last_fd)).c_str(), O_RDWR | O_CLOEXEC);
+    const int again =
+        ::open(("/proc/self/fd/" + std::to_string(last_fd)).c_str(), O_RDWR | O_CLOEXEC);
     reopens = again >= 0;
     if (reopens) ::close(again);
   }
   std::ostringstream line;
-  line << "status=" << reply.status << " reason=" << reply.reason << " fds=" << reply.fd_count << " mode=" << reply.mode
-       << " bytes=" << reply.data_bytes << " arena=" << reply.arena_id << " writable=" << writable << " reopens=" << reopens
-       << " control=" << reply.control_bytes
+  line << "status=" << reply.status << " reason=" << reply.reason << " fds=" << reply.fd_count
+       << " mode=" << reply.mode << " bytes=" << reply.data_bytes << " arena=" << reply.arena_id
+       << " writable=" << writable << " reopens=" << reopens << " control=" << reply.control_bytes
        << " text=" << std::string(text, reply.message_bytes);
   return line.str();
 }
@@ -142,6 +145,7 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
-  for (std::string line; std::getline(std::cin, line);) std::cout << answer(argv[1], line) << std::endl;
+  for (std::string line; std::getline(std::cin, line);)
+    std::cout << answer(argv[1], line) << std::endl;
   return 0;
 }

@@ -1,17 +1,17 @@
-// CorePeer: what a peer process does, at the command of a test: heaps on slabs that the test leased for it.
+// CorePeer: what a peer process does, at the command of a test: heaps on slabs that the test leased
+// for it.
 //
 // Commands, after the word "peer"; each is answered with one line:
-//   attach SESSION HEAP       maps the arena of the last token and makes a heap: "attached" or the reason why not
-//   give CLASS SLAB...        slabs leased to the session, for the heap to take: "stock=N"
-//   allocate SIZE COUNT       "got=N refs=R,R,.." (the first 64), or "got=N error=NAME"
+//   attach SESSION HEAP       maps the arena of the last token and makes a heap: "attached" or the
+//   reason why not give CLASS SLAB...        slabs leased to the session, for the heap to take:
+//   "stock=N" allocate SIZE COUNT       "got=N refs=R,R,.." (the first 64), or "got=N error=NAME"
 //   free|acquire|share|release REF...   "done=N", and "error=NAME" of the first that failed
 //   unpublished REF...        frees without telling the owners
-//   trim                      "slabs=S,S,.." that the heap has given back, and those that it never took
-//   drain                     "blocks=N" that came home
-//   scribble SLAB             spoils the slab's header
-//   flip SEED COUNT           spoils so many bits of control memory: "flipped=N"
-//   cut BYTES                 cuts the control file short
-//   churn SEED TAKES          works until it is killed, without an answer (peer_churn.h)
+//   trim                      "slabs=S,S,.." that the heap has given back, and those that it never
+//   took drain                     "blocks=N" that came home scribble SLAB             spoils the
+//   slab's header flip SEED COUNT           spoils so many bits of control memory: "flipped=N" cut
+//   BYTES                 cuts the control file short churn SEED TAKES          works until it is
+//   killed, without an answer (peer_churn.h)
 // Threads: one. Crash: the test kills the process.
 #pragma once
 
@@ -24,7 +24,7 @@
 #include <string>
 #include <vector>
 
-#include "allocator/heap.h"
+#include "allocator/heap/heap.h"
 #include "tests/core/peer_churn.h"
 
 namespace arenad::server {
@@ -41,7 +41,9 @@ class GivenSlabs final : public SlabSource {
     arena_.prepare_run(slab, heap, request);
     return slab;
   }
-  void give_back(HeapId, SlabIndex first, std::uint32_t) override { returned_.push_back(first.value); }
+  void give_back(HeapId, SlabIndex first, std::uint32_t) override {
+    returned_.push_back(first.value);
+  }
   void put(std::uint32_t cls, std::uint32_t slab) { stock_[cls].push_back(slab); }
   std::size_t stock() const {
     std::size_t n = 0;
@@ -71,12 +73,14 @@ class CorePeer {
     if (verb == "attach") {
       std::uint32_t session = 0, heap = 0;
       words >> session >> heap;
-      auto arena = Arena::attach(::dup(data_fd), ::dup(control_fd), {static_cast<std::uint16_t>(session)});
+      auto arena =
+          Arena::attach(::dup(data_fd), ::dup(control_fd), {static_cast<std::uint16_t>(session)});
       if (!arena.ok()) return arena.error().message;
       session_ = {static_cast<std::uint16_t>(session)};
       arena_ = std::move(*arena);
       slabs_ = std::make_unique<GivenSlabs>(*arena_);
-      heap_ = std::make_unique<Heap>(*arena_, HeapId{static_cast<std::uint16_t>(heap)}, session_, *slabs_);
+      heap_ = std::make_unique<Heap>(*arena_, HeapId{static_cast<std::uint16_t>(heap)}, session_,
+                                     *slabs_);
       return "attached";
     }
     if (heap_ == nullptr) return "not attached";

@@ -1,5 +1,5 @@
-// Random bits of one arena's control memory are flipped under load: the daemon lives on, the other arena stays exact, and the damaged
-// one is served correctly or quarantined with a reason.
+// Random bits of one arena's control memory are flipped under load: the daemon lives on, the other
+// arena stays exact, and the damaged one is served correctly or quarantined with a reason.
 //
 // ARENAD_CORRUPTION_FLIPS says how many (CI: 4,000; the long run: 100,000).
 #include <signal.h>
@@ -15,7 +15,7 @@ namespace arenad::server {
 namespace {
 
 constexpr std::uint64_t kMiB = 1 << 20;
-constexpr std::uint64_t kFlipsALife = 400;   // of an arena; then another is made
+constexpr std::uint64_t kFlipsALife = 400;  // of an arena; then another is made
 constexpr std::uint64_t kFlipsATime = 40;
 
 std::uint64_t wanted_flips() {
@@ -29,7 +29,8 @@ EngineOptions patient() {
   return options;
 }
 
-// Calls of one session on one arena, of every kind, from a thread of its own. Refs that mean nothing are among them.
+// Calls of one session on one arena, of every kind, from a thread of its own. Refs that mean
+// nothing are among them.
 class CallLoad {
  public:
   CallLoad(Daemon& daemon, SessionKey key, std::uint32_t arena, std::uint64_t seed)
@@ -48,7 +49,8 @@ class CallLoad {
       calls_.fetch_add(1);
       if (held_.size() < 500 && r % 8 < 4) {
         static constexpr std::uint64_t kSizes[] = {16, 64, 64, 700, 3000, 20000, 150000, 3 << 20};
-        const auto got = daemon_.allocate(shard, key_, arena_, kSizes[(r >> 8) % 8], 1 + (r >> 12) % 8);
+        const auto got =
+            daemon_.allocate(shard, key_, arena_, kSizes[(r >> 8) % 8], 1 + (r >> 12) % 8);
         if (got.ok())
           for (const std::uint64_t ref : refs_of(*got)) held_.push_back(ref);
         continue;
@@ -70,8 +72,10 @@ class CallLoad {
         (void)daemon_.release(1 - shard, key_, arena_, some);
         continue;
       }
-      some.push_back(random_());   // means nothing
-      if (!some.empty()) some.push_back((random_() & ~Ref::kSlotMask & Ref::kBlockMask) | (some[0] & Ref::kSlotMask));
+      some.push_back(random_());  // means nothing
+      if (!some.empty())
+        some.push_back((random_() & ~Ref::kSlotMask & Ref::kBlockMask) |
+                       (some[0] & Ref::kSlotMask));
       (void)daemon_.free(shard, key_, arena_, some);
     }
   }
@@ -86,18 +90,21 @@ class CallLoad {
   std::thread thread_;
 };
 
-// A peer that works by itself. In a damaged arena it may not even get started, which is nobody's fault but the flipper's.
-std::unique_ptr<PeerClient> start_churn(Daemon& daemon, const std::string& arena, std::uint64_t seed, bool takes) {
+// A peer that works by itself. In a damaged arena it may not even get started, which is nobody's
+// fault but the flipper's.
+std::unique_ptr<PeerClient> start_churn(Daemon& daemon, const std::string& arena,
+                                        std::uint64_t seed, bool takes) {
   auto peer = std::make_unique<PeerClient>(daemon, arena, "churn");
   for (const std::uint64_t size : {64, 1024})
-    if (const auto got = daemon.lease(seed & 1, peer->lease_args(size, 3)); got.ok()) peer->give(size, got->slabs);
+    if (const auto got = daemon.lease(seed & 1, peer->lease_args(size, 3)); got.ok())
+      peer->give(size, got->slabs);
   peer->process.send("peer churn " + std::to_string(seed) + (takes ? " 1" : " 0"));
   return peer;
 }
 
 class Corruption : public ::testing::Test {
  protected:
-  void SetUp() override { ::signal(SIGPIPE, SIG_IGN); }   // peers may die of what they find
+  void SetUp() override { ::signal(SIGPIPE, SIG_IGN); }  // peers may die of what they find
 
   void expect_other_exact() {
     const auto audit = daemon.audit("b");
@@ -107,8 +114,11 @@ class Corruption : public ::testing::Test {
   // What the daemon reads of the damaged arena, all of it.
   void look_everywhere() {
     EXPECT_TRUE(daemon.stats().ok());
-    EXPECT_TRUE(wait_for<Holders>([&](auto done) { daemon.control().list_holders("", 1000, done); }).ok());
-    EXPECT_TRUE(wait_for<std::vector<SlabInfoRow>>([&](auto done) { daemon.control().slab_info("", done); }).ok());
+    EXPECT_TRUE(
+        wait_for<Holders>([&](auto done) { daemon.control().list_holders("", 1000, done); }).ok());
+    EXPECT_TRUE(wait_for<std::vector<SlabInfoRow>>([&](auto done) {
+                  daemon.control().slab_info("", done);
+                }).ok());
     (void)daemon.sessions();
     EXPECT_TRUE(daemon.audit("a").ok());
   }
@@ -125,14 +135,17 @@ void Corruption::one_life(std::uint64_t flips) {
   PeerClient hostile(daemon, "a", "hostile");
   {
     const CallLoad calls(daemon, daemon.open_attached("a"), made->id, random());
-    std::unique_ptr<PeerClient> peers[] = {start_churn(daemon, "a", random(), true), start_churn(daemon, "a", random(), false)};
+    std::unique_ptr<PeerClient> peers[] = {start_churn(daemon, "a", random(), true),
+                                           start_churn(daemon, "a", random(), false)};
     while (flips > 0) {
       const std::uint64_t now = std::min(flips, kFlipsATime);
       flips -= now;
       hostile.process.send("peer flip " + std::to_string(random()) + " " + std::to_string(now));
       switch (random() % 6) {
         case 0: look_everywhere(); break;
-        case 1: peers[random() % 2]->process.kill(); break;   // reaped, adopted and drained among the flips
+        case 1:
+          peers[random() % 2]->process.kill();
+          break;  // reaped, adopted and drained among the flips
         case 2: expect_other_exact(); break;
         case 3: (void)daemon.close(peers[random() % 2]->key); break;
         default: break;
@@ -174,8 +187,9 @@ TEST_F(Corruption, FlippedBitsOfOneArenaHarmNeitherTheDaemonNorAnother) {
     taker->process.kill();
     taker = start_churn(daemon, "b", random(), true);
   }
-  std::printf("arenas quarantined=%llu served=%llu, calls beside them=%llu\n", static_cast<unsigned long long>(quarantined),
-              static_cast<unsigned long long>(served), static_cast<unsigned long long>(calls.calls()));
+  std::printf("arenas quarantined=%llu served=%llu, calls beside them=%llu\n",
+              static_cast<unsigned long long>(quarantined), static_cast<unsigned long long>(served),
+              static_cast<unsigned long long>(calls.calls()));
   EXPECT_GT(quarantined, 0u);
   EXPECT_GT(calls.calls(), 0u);
 }
@@ -191,7 +205,8 @@ TEST_F(Corruption, AuditWithFindingsQuarantinesTheArenaAndSaysWhy) {
   EXPECT_EQ(peer.process.command("peer scribble " + std::to_string(slabs[0])), "scribbled");
   EXPECT_FALSE(daemon.audit("a")->exact);
   EXPECT_EQ(daemon.arena("a")->quarantine_reason.rfind("an audit found: ", 0), 0u);
-  EXPECT_EQ(daemon.allocate(0, daemon.open_attached("a"), made->id, 64).error().error, Error::kQuarantined);
+  EXPECT_EQ(daemon.allocate(0, daemon.open_attached("a"), made->id, 64).error().error,
+            Error::kQuarantined);
   expect_other_exact();
 }
 

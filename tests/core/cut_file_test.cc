@@ -1,10 +1,10 @@
-// A peer that was handed the descriptors of an arena in files cuts them short: the daemon lives, the other arena is exact, the arena
-// is quarantined and says why.
+// A peer that was handed the descriptors of an arena in files cuts them short: the daemon lives,
+// the other arena is exact, the arena is quarantined and says why.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include "server/core/bus_guard.h"
+#include "server/core/state/bus_guard.h"
 #include "tests/core/peer_client.h"
 #include "tests/core/shm_directory.h"
 
@@ -21,7 +21,8 @@ class CutFile : public ::testing::Test {
     options.tunables = {{"keepalive_grace_ms", "600000"}};
     return options;
   }
-  // Every word of the arena is touched by a shard, whose file has `left` bytes of its control when the peer is done with it.
+  // Every word of the arena is touched by a shard, whose file has `left` bytes of its control when
+  // the peer is done with it.
   void cut_control_to(std::uint64_t left) {
     const auto a = daemon.create("a", 16 * kMiB), b = daemon.create("b", 16 * kMiB);
     const SessionKey in_a = daemon.open_attached("a"), in_b = daemon.open_attached("b");
@@ -60,7 +61,8 @@ class CutFile : public ::testing::Test {
 TEST_F(CutFile, ArenaWhoseControlFileIsEmptiedIsQuarantined) { cut_control_to(0); }
 
 TEST_F(CutFile, ArenaWhoseBlockWordsAreCutOffIsQuarantined) {
-  constexpr std::uint64_t kWords = 16 * kMiB / kSlabUnitBytes * kMaxBlocksPerSlab * 8;   // the last section
+  constexpr std::uint64_t kWords =
+      16 * kMiB / kSlabUnitBytes * kMaxBlocksPerSlab * 8;  // the last section
   cut_control_to(ControlView::file_bytes(16 * kMiB, kHeapIds) - kWords + 4096);
 }
 
@@ -90,7 +92,7 @@ void touch_both_behind_their_ends() {
 
 bool died_of_it(int status) {
   if (WIFSIGNALED(status)) return WTERMSIG(status) == SIGBUS;
-  const int code = WEXITSTATUS(status);   // a sanitizer's, which catches the signal and says so
+  const int code = WEXITSTATUS(status);  // a sanitizer's, which catches the signal and says so
   return code != 0 && code != kNoFiles && code != kNotGuarded;
 }
 

@@ -1,4 +1,5 @@
-// Daemon: an engine with driven shards in a directory of its own, and calls that wait for their answers.
+// Daemon: an engine with driven shards in a directory of its own, and calls that wait for their
+// answers.
 //
 // Threads: one test thread; calls block until the engine has answered. Crash: a test's.
 #pragma once
@@ -55,7 +56,8 @@ class Daemon {
       std::abort();
     }
     engine_ = std::move(*started);
-    for (std::uint32_t i = 0; i < shards; ++i) loops_.push_back(std::make_unique<ThreadLoop>(*engine_, i));
+    for (std::uint32_t i = 0; i < shards; ++i)
+      loops_.push_back(std::make_unique<ThreadLoop>(*engine_, i));
   }
   ~Daemon() {
     engine_->stop();
@@ -69,7 +71,8 @@ class Daemon {
   ThreadLoop& loop(std::uint32_t shard) { return *loops_[shard]; }
   const std::string& directory() const { return directory_; }
 
-  Answer<ArenaFacts> create(const std::string& name, std::uint64_t capacity, bool holder_only = false, bool canary = false) {
+  Answer<ArenaFacts> create(const std::string& name, std::uint64_t capacity,
+                            bool holder_only = false, bool canary = false) {
     CreateArenaArgs args;
     args.name = name;
     args.capacity_bytes = capacity;
@@ -87,7 +90,8 @@ class Daemon {
     return wait_for<Nothing>([&](auto done) { control().delete_arena(name, force, done); });
   }
   Answer<OpenedSession> open(const std::string& name = "test", std::uint64_t limit_bytes = 0) {
-    return wait_for<OpenedSession>([&](auto done) { control().open_session(name, limit_bytes, done); });
+    return wait_for<OpenedSession>(
+        [&](auto done) { control().open_session(name, limit_bytes, done); });
   }
   // Opens a session that lives until it is closed: a KeepAlive stream stands behind it.
   SessionKey open_kept(const std::string& name = "test", std::uint64_t limit_bytes = 0) {
@@ -96,14 +100,18 @@ class Daemon {
     EXPECT_TRUE(keep(opened->key, next_stream_++).ok());
     return opened->key;
   }
-  Answer<Nothing> keep(SessionKey key, std::uint64_t stream, OnSessionEvent on_event = [](const SessionEvent&) {}) {
-    return wait_for<Nothing>([&](auto done) { control().keepalive_opened(key, stream, on_event, done); });
+  Answer<Nothing> keep(
+      SessionKey key, std::uint64_t stream, OnSessionEvent on_event = [](const SessionEvent&) {}) {
+    return wait_for<Nothing>(
+        [&](auto done) { control().keepalive_opened(key, stream, on_event, done); });
   }
-  Answer<AttachedArena> attach(SessionKey key, const std::string& arena, AttachMode mode = AttachMode::kRemote) {
-    return wait_for<AttachedArena>([&](auto done) { control().attach_arena(key, arena, mode, done); });
+  Answer<AttachedArena> attach(SessionKey key, const std::string& arena,
+                               AttachMode mode = AttachMode::kRemote) {
+    return wait_for<AttachedArena>(
+        [&](auto done) { control().attach_arena(key, arena, mode, done); });
   }
-  SessionKey open_attached(const std::string& arena, const std::string& name = "test", AttachMode mode = AttachMode::kRemote,
-                           std::uint64_t limit_bytes = 0) {
+  SessionKey open_attached(const std::string& arena, const std::string& name = "test",
+                           AttachMode mode = AttachMode::kRemote, std::uint64_t limit_bytes = 0) {
     const SessionKey key = open_kept(name, limit_bytes);
     const auto attached = attach(key, arena, mode);
     EXPECT_TRUE(attached.ok()) << attached.error().message;
@@ -119,7 +127,8 @@ class Daemon {
     return wait_for<DaemonStats>([&](auto done) { control().get_stats(arena, done); });
   }
   std::vector<SessionFacts> sessions() {
-    auto page = wait_for<Page<SessionFacts>>([&](auto done) { control().list_sessions(0, "", done); });
+    auto page =
+        wait_for<Page<SessionFacts>>([&](auto done) { control().list_sessions(0, "", done); });
     EXPECT_TRUE(page.ok());
     return page->items;
   }
@@ -130,12 +139,15 @@ class Daemon {
     auto future = promise->get_future();
     ShardApi& api = loop(shard).shard();
     api.post([&api, args = std::move(args), promise] {
-      api.allocate(args, [promise](Answer<AllocatedBlocks> answer) { promise->set_value(std::move(answer)); });
+      api.allocate(args, [promise](Answer<AllocatedBlocks> answer) {
+        promise->set_value(std::move(answer));
+      });
     });
     return future;
   }
-  Answer<AllocatedBlocks> allocate(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::uint64_t size,
-                                   std::uint32_t count = 1, std::uint32_t wait_ms = 0) {
+  Answer<AllocatedBlocks> allocate(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+                                   std::uint64_t size, std::uint32_t count = 1,
+                                   std::uint32_t wait_ms = 0) {
     AllocateArgs args;
     args.session = key;
     args.arena_id = arena;
@@ -144,17 +156,20 @@ class Daemon {
     args.wait_ms = wait_ms;
     return allocate_later(shard, std::move(args)).get();
   }
-  Answer<PerRefAnswer> free(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint64_t> refs) {
+  Answer<PerRefAnswer> free(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+                            std::vector<std::uint64_t> refs) {
     return loop(shard).run([=](ShardApi& api) { return api.free(key, arena, refs); });
   }
-  Answer<PerRefAnswer> acquire(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint64_t> refs,
-                               std::uint32_t tag = 0) {
+  Answer<PerRefAnswer> acquire(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+                               std::vector<std::uint64_t> refs, std::uint32_t tag = 0) {
     return loop(shard).run([=](ShardApi& api) { return api.acquire(key, arena, refs, tag); });
   }
-  Answer<PerRefAnswer> share(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint64_t> refs) {
+  Answer<PerRefAnswer> share(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+                             std::vector<std::uint64_t> refs) {
     return loop(shard).run([=](ShardApi& api) { return api.share(key, arena, refs); });
   }
-  Answer<PerRefAnswer> release(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint64_t> refs) {
+  Answer<PerRefAnswer> release(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+                               std::vector<std::uint64_t> refs) {
     return loop(shard).run([=](ShardApi& api) { return api.release(key, arena, refs); });
   }
   // Peers.
@@ -166,16 +181,20 @@ class Daemon {
     auto future = promise->get_future();
     ShardApi& api = loop(shard).shard();
     api.post([&api, args, promise] {
-      api.lease_slabs(args, [promise](Answer<LeasedSlabs> answer) { promise->set_value(std::move(answer)); });
+      api.lease_slabs(
+          args, [promise](Answer<LeasedSlabs> answer) { promise->set_value(std::move(answer)); });
     });
     return future;
   }
-  Answer<LeasedSlabs> lease(std::uint32_t shard, const LeaseArgs& args) { return lease_later(shard, args).get(); }
-  Answer<ReturnedSlabs> give_back(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint32_t> slabs) {
+  Answer<LeasedSlabs> lease(std::uint32_t shard, const LeaseArgs& args) {
+    return lease_later(shard, args).get();
+  }
+  Answer<ReturnedSlabs> give_back(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+                                  std::vector<std::uint32_t> slabs) {
     return loop(shard).run([=](ShardApi& api) { return api.return_slabs(key, arena, slabs); });
   }
-  Answer<ResumedLeases> resume(std::uint32_t shard, SessionKey key, std::uint32_t arena, std::vector<std::uint32_t> slabs,
-                               std::vector<std::uint32_t> heaps) {
+  Answer<ResumedLeases> resume(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+                               std::vector<std::uint32_t> slabs, std::vector<std::uint32_t> heaps) {
     return loop(shard).run([=](ShardApi& api) { return api.resume(key, arena, slabs, heaps); });
   }
   Answer<std::vector<BlockInfo>> describe(std::uint32_t shard, SessionKey key, std::uint32_t arena,

@@ -84,7 +84,8 @@ TEST_F(DataPath, SizesAreAllOrNothing) {
   AllocateArgs args;
   args.session = key;
   args.arena_id = arena;
-  args.sizes = {100, 40 * kMiB, 100, 23 * kMiB, 200'000};  // fits by its sum, not in whole superslabs
+  args.sizes = {100, 40 * kMiB, 100, 23 * kMiB,
+                200'000};  // fits by its sum, not in whole superslabs
   args.sizes.resize(40, 30'000);
   const auto got = daemon.allocate_later(0, args).get();
   ASSERT_FALSE(got.ok());
@@ -93,7 +94,8 @@ TEST_F(DataPath, SizesAreAllOrNothing) {
   expect_exact(daemon, 0);
 }
 
-// Every size and alignment, in every layout: what a block is charged at its allocation is what its free takes off again.
+// Every size and alignment, in every layout: what a block is charged at its allocation is what its
+// free takes off again.
 TEST(DataPathAccounting, ChargeOfAnAllocationEqualsThatOfItsFree) {
   Daemon daemon(2);
   for (const bool canary : {false, true}) {
@@ -101,7 +103,8 @@ TEST(DataPathAccounting, ChargeOfAnAllocationEqualsThatOfItsFree) {
     const auto arena = daemon.create(name, 64 * kMiB, false, canary);
     ASSERT_TRUE(arena.ok()) << arena.error().message;
     const SessionKey key = daemon.open_attached(name);
-    for (const std::uint64_t size : {1ul, 8ul, 9ul, 511ul, 4096ul, 65'536ul, 131'072ul, 131'073ul, 1'000'000ul, 2'097'152ul, 5'000'000ul}) {
+    for (const std::uint64_t size : {1ul, 8ul, 9ul, 511ul, 4096ul, 65'536ul, 131'072ul, 131'073ul,
+                                     1'000'000ul, 2'097'152ul, 5'000'000ul}) {
       for (const std::uint32_t align : {0u, 16u, 64u, 4096u}) {
         if (canary && align > 16) continue;
         AllocateArgs args;
@@ -119,9 +122,11 @@ TEST(DataPathAccounting, ChargeOfAnAllocationEqualsThatOfItsFree) {
           EXPECT_EQ(info.usable_bytes, got->usable_bytes[0]) << size << " aligned " << align;
           EXPECT_EQ(info.offset_bytes % (align == 0 ? 1 : align), 0u);
         }
-        EXPECT_EQ(daemon.stats(name)->held_bytes, strides) << size << " aligned " << align << (canary ? " canaries" : "");
+        EXPECT_EQ(daemon.stats(name)->held_bytes, strides)
+            << size << " aligned " << align << (canary ? " canaries" : "");
         EXPECT_EQ(daemon.free(1, key, arena->id, refs_of(*got))->done, 3u);
-        EXPECT_EQ(daemon.stats(name)->held_bytes, 0u) << size << " aligned " << align << (canary ? " canaries" : "");
+        EXPECT_EQ(daemon.stats(name)->held_bytes, 0u)
+            << size << " aligned " << align << (canary ? " canaries" : "");
       }
     }
   }
@@ -131,9 +136,9 @@ TEST(DataPathAccounting, ChargeOfAnAllocationEqualsThatOfItsFree) {
 TEST_F(DataPath, ThousandRefsOfWhichThreeAreBadFree997AndNameTheThree) {
   const auto got = daemon.allocate(0, key, arena, 64, 1000);
   auto refs = refs_of(*got);
-  ASSERT_EQ(daemon.free(0, key, arena, {refs[10]})->done, 1u);   // a double free later
-  refs[500] = refs[499];                                          // the same twice in one call: the second is bad
-  refs[900] = 0xdeadbeefdeadbeef;                                 // no ref of this arena
+  ASSERT_EQ(daemon.free(0, key, arena, {refs[10]})->done, 1u);  // a double free later
+  refs[500] = refs[499];           // the same twice in one call: the second is bad
+  refs[900] = 0xdeadbeefdeadbeef;  // no ref of this arena
   const std::uint64_t kept = refs_of(*got)[500], lost = refs_of(*got)[900];
   const auto freed = daemon.free(0, key, arena, refs);
   ASSERT_TRUE(freed.ok());
@@ -142,9 +147,11 @@ TEST_F(DataPath, ThousandRefsOfWhichThreeAreBadFree997AndNameTheThree) {
   EXPECT_EQ(freed->errors[0].index, 10u);
   EXPECT_EQ(freed->errors[1].index, 500u);
   EXPECT_EQ(freed->errors[2].index, 900u);
-  EXPECT_TRUE(freed->errors[0].error == Error::kDoubleFree || freed->errors[0].error == Error::kStaleRef);
+  EXPECT_TRUE(freed->errors[0].error == Error::kDoubleFree ||
+              freed->errors[0].error == Error::kStaleRef);
   EXPECT_EQ(freed->errors[2].error, Error::kForeignRef);
-  EXPECT_NE(freed->errors[2].message.find("0xdeadbeefdeadbeef"), std::string::npos) << freed->errors[2].message;
+  EXPECT_NE(freed->errors[2].message.find("0xdeadbeefdeadbeef"), std::string::npos)
+      << freed->errors[2].message;
   EXPECT_NE(freed->errors[2].message.find(error_advice(Error::kForeignRef)), std::string::npos);
   expect_exact(daemon, 2);
   EXPECT_EQ(daemon.free(1, key, arena, {kept, lost})->done, 2u);
@@ -161,7 +168,8 @@ TEST_F(DataPath, SecondFreeFailsOnTheOwnersShardAndOnAnother) {
     EXPECT_EQ(again->done, 0u);
     ASSERT_EQ(again->errors.size(), 2u);
     for (const RefFailure& e : again->errors) {
-      EXPECT_TRUE(e.error == Error::kDoubleFree || e.error == Error::kStaleRef) << error_name(e.error);
+      EXPECT_TRUE(e.error == Error::kDoubleFree || e.error == Error::kStaleRef)
+          << error_name(e.error);
     }
   }
   expect_exact(daemon, 0);
@@ -174,8 +182,9 @@ TEST_F(DataPath, StaleRefIsRefusedWhenItsBlockHasANewHolder) {
   // The block is somewhere in the magazine: it comes out again.
   const auto many = daemon.allocate(0, key, arena, 64, 2000);
   const auto refs = refs_of(*many);
-  const bool reused = std::any_of(many->blocks.begin(), many->blocks.end(),
-                                  [&](const Block& b) { return b.offset == first->blocks[0].offset; });
+  const bool reused = std::any_of(many->blocks.begin(), many->blocks.end(), [&](const Block& b) {
+    return b.offset == first->blocks[0].offset;
+  });
   ASSERT_TRUE(reused);
   const auto freed = daemon.free(0, key, arena, {stale});
   EXPECT_EQ(freed->done, 0u);
@@ -213,7 +222,8 @@ TEST_F(DataPath, TakeOverMovesTheBlocksToTheNewHolder) {
   EXPECT_EQ(taken->done, 10u);
   for (const SessionFacts& session : daemon.sessions()) {
     EXPECT_EQ(session.attachments[0].held_blocks, session.name == "bob" ? 10u : 0u) << session.name;
-    EXPECT_EQ(session.attachments[0].held_bytes, session.name == "bob" ? 10240u : 0u) << session.name;
+    EXPECT_EQ(session.attachments[0].held_bytes, session.name == "bob" ? 10240u : 0u)
+        << session.name;
   }
   const auto infos = daemon.describe(0, key, arena, refs_of(*got));
   EXPECT_EQ((*infos)[0].holder.session().value, bob.id);
@@ -238,7 +248,8 @@ TEST_F(DataPath, HolderOnlyArenaLetsTheHolderAloneFree) {
   EXPECT_EQ(refused->done, 0u);
   ASSERT_EQ(refused->errors.size(), 2u);
   EXPECT_EQ(refused->errors[0].error, Error::kNotHolder);
-  EXPECT_NE(refused->errors[0].message.find("Acquire"), std::string::npos) << refused->errors[0].message;
+  EXPECT_NE(refused->errors[0].message.find("Acquire"), std::string::npos)
+      << refused->errors[0].message;
   EXPECT_EQ(daemon.acquire(1, bob, strict->id, refs_of(*got))->done, 2u);
   EXPECT_EQ(daemon.free(0, key, strict->id, refs_of(*got))->done, 0u);
   EXPECT_EQ(daemon.free(1, bob, strict->id, refs_of(*got))->done, 2u);
@@ -275,7 +286,8 @@ TEST_F(DataPath, HoldersAreListedBySessionAndTagLargestFirst) {
   args.session = bob;
   args.count = 20;
   const auto bobs = daemon.allocate_later(0, args).get();
-  const auto holders = wait_for<Holders>([&](auto done) { daemon.control().list_holders("a", 2, done); });
+  const auto holders =
+      wait_for<Holders>([&](auto done) { daemon.control().list_holders("a", 2, done); });
   ASSERT_TRUE(holders.ok());
   EXPECT_EQ(holders->total_blocks, 75u);
   EXPECT_EQ(holders->total_bytes, 75u * 1024);
@@ -288,7 +300,8 @@ TEST_F(DataPath, HoldersAreListedBySessionAndTagLargestFirst) {
 
 TEST_F(DataPath, SlabInfoAddsUpToWhatIsHeld) {
   const auto got = daemon.allocate(1, key, arena, 512, 300);
-  const auto rows = wait_for<std::vector<SlabInfoRow>>([&](auto done) { daemon.control().slab_info("a", done); });
+  const auto rows =
+      wait_for<std::vector<SlabInfoRow>>([&](auto done) { daemon.control().slab_info("a", done); });
   ASSERT_TRUE(rows.ok());
   bool found = false;
   for (const SlabInfoRow& row : *rows) {

@@ -5,7 +5,7 @@
 #include <atomic>
 #include <filesystem>
 
-#include "allocator/tunables.h"
+#include "allocator/base/tunables.h"
 #include "tests/core/client_process.h"
 #include "tests/core/daemon.h"
 
@@ -23,7 +23,7 @@ Error start_error(EngineOptions options) {
 
 TEST(EngineStart, BadOptionsAreRefused) {
   EngineOptions options;
-  EXPECT_EQ(start_error(options), Error::kInvalidOption);   // no directory
+  EXPECT_EQ(start_error(options), Error::kInvalidOption);  // no directory
   options.directory = "/proc/nowhere/at/all";
   EXPECT_EQ(start_error(options), Error::kInvalidOption);
   options.directory = std::filesystem::temp_directory_path().string();
@@ -44,7 +44,7 @@ TEST(EngineStart, SecondDaemonInTheSameDirectoryIsRefused) {
   EngineOptions options;
   options.directory = daemon.directory();
   EXPECT_EQ(start_error(options), Error::kInvalidOption);
-  const auto opened = daemon.open();   // and the first goes on
+  const auto opened = daemon.open();  // and the first goes on
   ClientProcess client(opened->handoff_path);
   EXPECT_NE(client.hand_off(opened->handoff_token).find("status=0"), std::string::npos);
 }
@@ -68,8 +68,10 @@ TEST(EngineStart, SocketFileOfADeadDaemonIsReplaced) {
   EXPECT_TRUE(started.ok()) << started.error().message;
 }
 
-Answer<std::vector<TunableFacts>> set(Daemon& daemon, std::vector<std::pair<std::string, std::string>> values) {
-  return wait_for<std::vector<TunableFacts>>([&](auto done) { daemon.control().set_tunables(values, done); });
+Answer<std::vector<TunableFacts>> set(Daemon& daemon,
+                                      std::vector<std::pair<std::string, std::string>> values) {
+  return wait_for<std::vector<TunableFacts>>(
+      [&](auto done) { daemon.control().set_tunables(values, done); });
 }
 std::string value_of(const std::vector<TunableFacts>& facts, const std::string& name) {
   for (const TunableFacts& f : facts)
@@ -79,10 +81,12 @@ std::string value_of(const std::vector<TunableFacts>& facts, const std::string& 
 
 TEST(EngineTunables, AreListedWithDefaultsAndTexts) {
   Daemon daemon(1);
-  const auto facts = wait_for<std::vector<TunableFacts>>([&](auto done) { daemon.control().get_tunables(done); });
+  const auto facts =
+      wait_for<std::vector<TunableFacts>>([&](auto done) { daemon.control().get_tunables(done); });
   ASSERT_TRUE(facts.ok());
-  for (const char* name : {"p0_enable", "p0_no_drain", "p0_log", "guards_private", "idle_drain_ms", "spin_us",
-                           "keepalive_grace_ms", "drain_deadline_ms", "commit_ahead_superslabs", "keep_empty_superslabs"}) {
+  for (const char* name : {"p0_enable", "p0_no_drain", "p0_log", "guards_private", "idle_drain_ms",
+                           "spin_us", "keepalive_grace_ms", "drain_deadline_ms",
+                           "commit_ahead_superslabs", "keep_empty_superslabs"}) {
     EXPECT_NE(value_of(*facts, name), "absent") << name;
   }
   for (const TunableFacts& f : *facts) EXPECT_FALSE(f.description.empty()) << f.name;
@@ -90,7 +94,8 @@ TEST(EngineTunables, AreListedWithDefaultsAndTexts) {
 
 TEST(EngineTunables, ChangeAllOrNone) {
   Daemon daemon(2);
-  const auto changed = set(daemon, {{"idle_drain_ms", "7"}, {"spin_us", "50"}, {"p0_no_drain", "on"}});
+  const auto changed =
+      set(daemon, {{"idle_drain_ms", "7"}, {"spin_us", "50"}, {"p0_no_drain", "on"}});
   ASSERT_TRUE(changed.ok()) << changed.error().message;
   EXPECT_EQ(value_of(*changed, "idle_drain_ms"), "7");
   EXPECT_EQ(daemon.engine().tunables().spin_us, 50u);
@@ -137,13 +142,17 @@ TEST(EngineDrain, RefusesNewSessionsAndArenasTellsStreamsAndEndsWithTheLastSessi
   const auto arena = daemon.create("a", 4 * kMiB);
   const auto opened = daemon.open();
   std::atomic<int> told{0};
-  ASSERT_TRUE(daemon.keep(opened->key, 1, [&](const SessionEvent& e) { told += e.kind == SessionEvent::Kind::kDraining; }).ok());
+  ASSERT_TRUE(
+      daemon
+          .keep(opened->key, 1,
+                [&](const SessionEvent& e) { told += e.kind == SessionEvent::Kind::kDraining; })
+          .ok());
   ASSERT_TRUE(daemon.attach(opened->key, "a").ok());
   const auto got = daemon.allocate(0, opened->key, arena->id, 64);
   std::atomic<int> drained{0};
   daemon.engine().begin_drain([&] { ++drained; });
   EXPECT_TRUE(daemon.control().draining());
-  daemon.engine().begin_drain([&] { drained += 100; });   // a second signal changes nothing
+  daemon.engine().begin_drain([&] { drained += 100; });  // a second signal changes nothing
   EXPECT_EQ(daemon.open().error().error, Error::kDraining);
   EXPECT_EQ(daemon.create("b", kMiB).error().error, Error::kDraining);
   EXPECT_EQ(daemon.attach(opened->key, "a").error().error, Error::kDraining);
@@ -178,12 +187,14 @@ TEST(EngineStop, AnswersWaitersAndRefusesLaterCalls) {
   args.size_bytes = 64;
   args.wait_ms = 600'000;
   auto waiting = daemon.allocate_later(1, args);
-  EXPECT_TRUE(daemon.loop(1).run([](ShardApi&) { return true; }));   // it is parked
+  EXPECT_TRUE(daemon.loop(1).run([](ShardApi&) { return true; }));  // it is parked
   daemon.engine().stop();
   EXPECT_EQ(waiting.get().error().error, Error::kDraining);
   std::atomic<int> refused{0};
-  daemon.control().open_session("late", 0, [&](Answer<OpenedSession> answer) { refused += answer.error().error == Error::kDraining; });
-  daemon.engine().stop();   // idempotent
+  daemon.control().open_session("late", 0, [&](Answer<OpenedSession> answer) {
+    refused += answer.error().error == Error::kDraining;
+  });
+  daemon.engine().stop();  // idempotent
   EXPECT_EQ(refused, 1);
   EXPECT_FALSE(std::filesystem::exists(daemon.engine().handoff_path()));
 }

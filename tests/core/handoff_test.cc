@@ -8,14 +8,16 @@ namespace {
 constexpr std::uint64_t kMiB = 1 << 20;
 
 std::string reason(Error e) { return "reason=" + std::to_string(static_cast<int>(e)) + " "; }
-bool has(const std::string& line, const std::string& part) { return line.find(part) != std::string::npos; }
+bool has(const std::string& line, const std::string& part) {
+  return line.find(part) != std::string::npos;
+}
 
 class HandoffTest : public ::testing::Test {
  protected:
   HandoffTest() : daemon(2, options()) {}
   static EngineOptions options() {
     EngineOptions o;
-    o.tunables = {{"keepalive_grace_ms", "600000"}};   // nothing here ends by its grace
+    o.tunables = {{"keepalive_grace_ms", "600000"}};  // nothing here ends by its grace
     return o;
   }
   void SetUp() override { arena = daemon.create("a", 16 * kMiB)->id; }
@@ -40,12 +42,15 @@ TEST_F(HandoffTest, WriterMapsTheDataFileThatReadersSee) {
   const auto attached = daemon.attach(opened->key, "a", AttachMode::kWriter);
   ClientProcess writer(path());
   const std::string line = writer.hand_off(attached->handoff_token);
-  EXPECT_TRUE(has(line, "status=0 reason=0 fds=1 mode=3 bytes=16777216 arena=" + std::to_string(arena) + " writable=1")) << line;
+  EXPECT_TRUE(has(line, "status=0 reason=0 fds=1 mode=3 bytes=16777216 arena=" +
+                            std::to_string(arena) + " writable=1"))
+      << line;
   EXPECT_TRUE(daemon.sessions()[0].bound);
 
   const SessionKey reading = daemon.open_kept("reader");
   ClientProcess reader(path());
-  const std::string read = reader.hand_off(daemon.attach(reading, "a", AttachMode::kReader)->handoff_token);
+  const std::string read =
+      reader.hand_off(daemon.attach(reading, "a", AttachMode::kReader)->handoff_token);
   EXPECT_TRUE(has(read, "status=0 reason=0 fds=1 mode=2 bytes=16777216")) << read;
   EXPECT_TRUE(has(read, "writable=0")) << read;
 
@@ -61,7 +66,8 @@ TEST_F(HandoffTest, ReaderOfAnotherUserCannotReopenForWriting) {
   const bool two_users = ::geteuid() == 0;
   const SessionKey key = daemon.open_kept();
   ClientProcess reader(path(), two_users ? 65534 : 0);
-  const std::string line = reader.hand_off(daemon.attach(key, "a", AttachMode::kReader)->handoff_token);
+  const std::string line =
+      reader.hand_off(daemon.attach(key, "a", AttachMode::kReader)->handoff_token);
   EXPECT_TRUE(has(line, "status=0")) << line;
   EXPECT_TRUE(has(line, two_users ? "writable=0 reopens=0" : "writable=0")) << line;
   EXPECT_EQ(daemon.sessions()[0].uid, two_users ? 65534u : ::geteuid());
@@ -130,20 +136,25 @@ TEST_F(HandoffTest, CredentialsDecideAsForAFile) {
   ASSERT_TRUE(daemon.create(args).ok());
   const SessionKey key = daemon.open_kept();
   ClientProcess client(path(), uid);
-  const std::string line = client.hand_off(daemon.attach(key, "private", AttachMode::kReader)->handoff_token);
+  const std::string line =
+      client.hand_off(daemon.attach(key, "private", AttachMode::kReader)->handoff_token);
   EXPECT_TRUE(has(line, "status=7 " + reason(Error::kNotPermitted) + "fds=0")) << line;
   EXPECT_TRUE(has(line, "mode 0640")) << line;
-  EXPECT_FALSE(daemon.sessions()[0].bound);   // who may not attach does not become the session's process
-  const std::string write = client.hand_off(daemon.attach(key, "readable", AttachMode::kWriter)->handoff_token);
+  EXPECT_FALSE(
+      daemon.sessions()[0].bound);  // who may not attach does not become the session's process
+  const std::string write =
+      client.hand_off(daemon.attach(key, "readable", AttachMode::kWriter)->handoff_token);
   EXPECT_TRUE(has(write, reason(Error::kNotPermitted))) << write;
-  const std::string read = client.hand_off(daemon.attach(key, "readable", AttachMode::kReader)->handoff_token);
+  const std::string read =
+      client.hand_off(daemon.attach(key, "readable", AttachMode::kReader)->handoff_token);
   EXPECT_TRUE(has(read, "status=0 reason=0 fds=1 mode=2")) << read;
 }
 
 TEST_F(HandoffTest, GarbageIsAnsweredAndHarmsNobody) {
   ClientProcess client(path());
   EXPECT_TRUE(has(client.command("raw " + std::string(64, '4')), reason(Error::kBadToken)));
-  const std::string version = ClientProcess::hex("ARNDHND1") + std::string(32, '0') + "0700000000000000";
+  const std::string version =
+      ClientProcess::hex("ARNDHND1") + std::string(32, '0') + "0700000000000000";
   EXPECT_TRUE(has(client.command("raw " + version), reason(Error::kModeUnavailable)));
   const auto opened = daemon.open();
   EXPECT_TRUE(has(client.hand_off(opened->handoff_token), "status=0"));
@@ -154,7 +165,8 @@ TEST_F(HandoffTest, SilentConnectionIsClosed) {
   EXPECT_EQ(client.command("raw 41"), "closed without an answer");
 }
 
-// ---- death ---------------------------------------------------------------------------------------------------------------
+// ---- death
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST_F(HandoffTest, KilledProcessGivesBackAllThatItsSessionHeld) {
   const auto big = daemon.create("big", 128 * kMiB);
@@ -163,12 +175,13 @@ TEST_F(HandoffTest, KilledProcessGivesBackAllThatItsSessionHeld) {
   const SessionKey other = daemon.open_attached("big", "other");
   ClientProcess client(path());
   ASSERT_TRUE(has(client.hand_off(opened->handoff_token), "status=0"));
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(daemon.allocate(i % 2, opened->key, big->id, 4096, 4096).ok());
+  for (int i = 0; i < 4; ++i)
+    ASSERT_TRUE(daemon.allocate(i % 2, opened->key, big->id, 4096, 4096).ok());
   ASSERT_TRUE(daemon.allocate(0, opened->key, big->id, 8 * kMiB, 2).ok());
   const auto others = daemon.allocate(0, other, big->id, 256, 100);
   EXPECT_EQ(daemon.stats("big")->held_bytes, 64 * kMiB + 16 * kMiB + 25'600);
 
-  client.kill_without_wait();   // a zombie is dead enough
+  client.kill_without_wait();  // a zombie is dead enough
   const std::uint64_t killed = now_ns();
   EXPECT_TRUE(eventually([&] { return daemon.stats("big")->held_bytes == 25'600; }));
   RecordProperty("given_back_ms", static_cast<int>((now_ns() - killed) / kNsPerMs));
@@ -197,8 +210,9 @@ TEST_F(HandoffTest, BoundSessionOutlivesItsKeepaliveStream) {
 }
 
 TEST_F(HandoffTest, ProcessThatDiesBeforeItsHandoffIsLeftToTheGrace) {
-  const auto set = wait_for<std::vector<TunableFacts>>(
-      [&](auto done) { daemon.control().set_tunables({{"keepalive_grace_ms", "50"}}, done); });
+  const auto set = wait_for<std::vector<TunableFacts>>([&](auto done) {
+    daemon.control().set_tunables({{"keepalive_grace_ms", "50"}}, done);
+  });
   ASSERT_TRUE(set.ok());
   const auto opened = daemon.open("early");
   ASSERT_TRUE(daemon.attach(opened->key, "a").ok());
@@ -213,7 +227,8 @@ TEST_F(HandoffTest, CloseOfABoundSessionForgetsTheProcess) {
   ASSERT_TRUE(has(client.hand_off(opened->handoff_token), "status=0"));
   ASSERT_TRUE(daemon.close(opened->key).ok());
   const auto next = daemon.open();
-  ASSERT_TRUE(has(client.hand_off(next->handoff_token), "status=0"));   // the same process, a new session
+  ASSERT_TRUE(
+      has(client.hand_off(next->handoff_token), "status=0"));  // the same process, a new session
   client.kill();
   EXPECT_TRUE(eventually([&] { return daemon.sessions().empty(); }));
   EXPECT_EQ(daemon.stats()->sessions_reaped, 1u);

@@ -1,5 +1,5 @@
 // Inbox: order, wake-ups, and nothing lost between many producers and one consumer.
-#include "server/core/inbox.h"
+#include "server/core/shard/inbox.h"
 
 #include <gtest/gtest.h>
 
@@ -64,7 +64,7 @@ TEST(Inbox, KeepsTheOrderOfEachProducerAndLosesNothing) {
     }
     int seen = 0;
     for (int ran = 0; ran < kProducers * kEach;) {
-      if (waker.woken == seen) {   // runs only when it was woken: a lost wake-up would hang here
+      if (waker.woken == seen) {  // runs only when it was woken: a lost wake-up would hang here
         std::this_thread::yield();
         continue;
       }

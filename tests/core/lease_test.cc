@@ -9,7 +9,9 @@ namespace {
 constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint64_t kUnit = kSlabUnitBytes;
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 // Sessions that never hand off: what the engine does is the same.
 class Leases : public ::testing::Test {
@@ -33,7 +35,8 @@ class Leases : public ::testing::Test {
     const auto answer = daemon.lease(1, args);
     ASSERT_FALSE(answer.ok()) << part;
     EXPECT_EQ(answer.error().error, error) << answer.error().message;
-    EXPECT_TRUE(has(answer.error().message, part)) << part << " is not in: " << answer.error().message;
+    EXPECT_TRUE(has(answer.error().message, part))
+        << part << " is not in: " << answer.error().message;
   }
   std::uint64_t leased_bytes() { return daemon.stats("a")->leased_bytes; }
 
@@ -50,12 +53,14 @@ TEST_F(Leases, WrongRequestsAreRefusedWithWhatIsWrong) {
   a.arena_id = 77;
   expect_refused(a, Error::kUnknownArena, "77");
   const auto other = daemon.open_attached("a", "other", AttachMode::kPeer);
-  for (const std::uint32_t wrong : {0u, 255u, heap + 1, std::uint32_t{*daemon.open_heap(0, other, arena)}, 2048u, 70'000u}) {
+  for (const std::uint32_t wrong :
+       {0u, 255u, heap + 1, std::uint32_t{*daemon.open_heap(0, other, arena)}, 2048u, 70'000u}) {
     a = args();
     a.heap_id = wrong;
     expect_refused(a, Error::kInvalidOption, "OpenHeap");
   }
-  for (const std::uint32_t wrong : {0u, 1025u}) expect_refused(args(wrong), Error::kInvalidCount, "the limit is 1024");
+  for (const std::uint32_t wrong : {0u, 1025u})
+    expect_refused(args(wrong), Error::kInvalidCount, "the limit is 1024");
   a = args();
   a.size_class = 200;
   expect_refused(a, Error::kInvalidOption, "size class 200");
@@ -86,7 +91,7 @@ TEST_F(Leases, OnlyPeersLease) {
 TEST_F(Leases, FewerThanAskedForWhenTheArenaHasNoMoreThenFull) {
   std::set<std::uint32_t> slabs;
   for (auto got = daemon.lease(0, args(500)); got.ok(); got = daemon.lease(0, args(500))) {
-    ASSERT_GT(got->slabs.size(), 0u);   // in one turn of the shard it gets what that turn can commit
+    ASSERT_GT(got->slabs.size(), 0u);  // in one turn of the shard it gets what that turn can commit
     for (const std::uint32_t slab : got->slabs) EXPECT_TRUE(slabs.insert(slab).second);
   }
   EXPECT_EQ(slabs.size(), 128u);
@@ -144,9 +149,10 @@ TEST_F(Leases, ReturnNamesWhatIsNotTheSessions) {
   theirs.session = other;
   theirs.heap_id = *daemon.open_heap(0, other, arena);
   const std::uint32_t foreign = daemon.lease(0, theirs)->slabs[0];
-  ASSERT_TRUE(daemon.allocate(0, other, arena, 64).ok());   // a slab of a shard's
+  ASSERT_TRUE(daemon.allocate(0, other, arena, 64).ok());  // a slab of a shard's
   const auto mine = daemon.lease(0, args(2));
-  std::vector<std::uint32_t> named{mine->slabs[0], foreign, mine->slabs[1], mine->slabs[0], 128, 0xffffffff};
+  std::vector<std::uint32_t> named{mine->slabs[0], foreign, mine->slabs[1],
+                                   mine->slabs[0], 128,     0xffffffff};
   for (std::uint32_t slab = 0; slab < 128; ++slab)
     if (slab != foreign && slab != mine->slabs[0] && slab != mine->slabs[1]) named.push_back(slab);
   const auto answer = daemon.give_back(1, key, arena, named);
@@ -154,7 +160,8 @@ TEST_F(Leases, ReturnNamesWhatIsNotTheSessions) {
   EXPECT_EQ(answer->returned, 2u);
   EXPECT_EQ(answer->refused.size(), named.size() - 2);
   EXPECT_EQ(leased_bytes(), kUnit);
-  EXPECT_EQ(daemon.give_back(0, key, arena, std::vector<std::uint32_t>(16385)).error().error, Error::kInvalidCount);
+  EXPECT_EQ(daemon.give_back(0, key, arena, std::vector<std::uint32_t>(16385)).error().error,
+            Error::kInvalidCount);
   expect_exact(daemon, 1);
 }
 
@@ -169,17 +176,19 @@ TEST_F(Leases, ResumeTakesBackWhatThePeerDoesNotKnow) {
   EXPECT_EQ(answer->taken_back, 2u);
   EXPECT_EQ(answer->unknown, (std::vector<std::uint32_t>{127, 1u << 30}));
   EXPECT_EQ(leased_bytes(), 3 * kUnit);
-  EXPECT_EQ(*daemon.open_heap(0, key, arena), lost_heap);   // nobody's until now
+  EXPECT_EQ(*daemon.open_heap(0, key, arena), lost_heap);  // nobody's until now
   const auto wrong = daemon.resume(0, key, arena, known->slabs, {heap, 999});
   EXPECT_EQ(wrong.error().error, Error::kInvalidOption);
   EXPECT_TRUE(has(wrong.error().message, "heap 999"));
-  EXPECT_EQ(daemon.resume(0, key, arena, std::vector<std::uint32_t>(1048577), {}).error().error, Error::kInvalidCount);
+  EXPECT_EQ(daemon.resume(0, key, arena, std::vector<std::uint32_t>(1048577), {}).error().error,
+            Error::kInvalidCount);
   EXPECT_EQ(leased_bytes(), 3 * kUnit);
 }
 
 TEST_F(Leases, HeapIdsRunOutAndComeBackWithTheSessionsEnd) {
   const SessionKey many = daemon.open_attached("a", "many", AttachMode::kPeer);
-  for (std::uint32_t i = 0; i < 2048 - 256 - 1; ++i) ASSERT_TRUE(daemon.open_heap(i % 2, many, arena).ok()) << i;
+  for (std::uint32_t i = 0; i < 2048 - 256 - 1; ++i)
+    ASSERT_TRUE(daemon.open_heap(i % 2, many, arena).ok()) << i;
   const auto none = daemon.open_heap(0, key, arena);
   ASSERT_FALSE(none.ok());
   EXPECT_EQ(none.error().error, Error::kQuotaDaemon);

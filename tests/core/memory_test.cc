@@ -6,7 +6,8 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1 << 20;
 
-// Idle drains and maintenance stand still as far as they can: what comes back, comes by the rounds under test.
+// Idle drains and maintenance stand still as far as they can: what comes back, comes by the rounds
+// under test.
 EngineOptions quiet_options() {
   EngineOptions options;
   options.tunables = {{"idle_drain_ms", "60000"}, {"commit_ahead_superslabs", "0"}};
@@ -41,8 +42,9 @@ TEST_F(Memory, FullArenaNamesTheLimitTheUsageAndTheBiggestHolders) {
   ASSERT_FALSE(full.ok());
   EXPECT_EQ(full.error().error, Error::kArenaFull);
   const std::string& text = full.error().message;
-  for (const char* part : {"1 block of 1 bytes", "'a'", "8 MiB are held", "capacity of 8 MiB", "'alice' 6 MiB in 96 blocks",
-                           "'bob' 2 MiB in 32 blocks", error_advice(Error::kArenaFull)}) {
+  for (const char* part : {"1 block of 1 bytes", "'a'", "8 MiB are held", "capacity of 8 MiB",
+                           "'alice' 6 MiB in 96 blocks", "'bob' 2 MiB in 32 blocks",
+                           error_advice(Error::kArenaFull)}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " is not in: " << text;
   }
   EXPECT_LT(text.find("'alice'"), text.find("'bob'"));
@@ -54,10 +56,12 @@ TEST_F(Memory, CachedBlocksOfOtherShardsAreTrimmedBeforeAnAllocationFails) {
     for (std::uint64_t size = 8; size <= 8192; size *= 2) {
       const auto got = daemon.allocate(shard, key, arena, size, 16);
       ASSERT_TRUE(got.ok()) << got.error().message;
-      ASSERT_EQ(daemon.free(shard == 0 ? 1 : shard, key, arena, refs_of(*got))->done, 16u);   // shard 0's come back remotely
+      ASSERT_EQ(daemon.free(shard == 0 ? 1 : shard, key, arena, refs_of(*got))->done,
+                16u);  // shard 0's come back remotely
     }
   }
-  const auto rows = wait_for<std::vector<SlabInfoRow>>([&](auto done) { daemon.control().slab_info("a", done); });
+  const auto rows =
+      wait_for<std::vector<SlabInfoRow>>([&](auto done) { daemon.control().slab_info("a", done); });
   std::uint64_t slabs_bytes = 0;
   for (const SlabInfoRow& row : *rows) slabs_bytes += row.usage.slab_bytes;
   ASSERT_GT(slabs_bytes, 0u);
@@ -78,7 +82,7 @@ TEST_F(Memory, WaiterIsServedWhenTheOwnersShardFrees) {
 TEST_F(Memory, WaiterIsServedWhenAnotherShardFreesRemotely) {
   const auto all = daemon.allocate(0, key, arena, 8 * kMiB);
   auto waiting = daemon.allocate_later(1, args(64, 1, 60'000));
-  ASSERT_EQ(daemon.free(2, key, arena, refs_of(*all))->done, 1u);   // owner 0, freer 2, waiter 1
+  ASSERT_EQ(daemon.free(2, key, arena, refs_of(*all))->done, 1u);  // owner 0, freer 2, waiter 1
   EXPECT_TRUE(waiting.get().ok());
 }
 
@@ -124,7 +128,7 @@ TEST_F(Memory, WaitersOfAShardAreServedInOrder) {
   const SessionKey bob = daemon.open_attached("a", "bob");
   ASSERT_EQ(daemon.free(1, bob, arena, {refs[2], refs[3]})->done, 2u);
   ASSERT_TRUE(first.get().ok());
-  ASSERT_TRUE(daemon.close(key).ok());   // 8 MiB come back, and the session's waiters are answered
+  ASSERT_TRUE(daemon.close(key).ok());  // 8 MiB come back, and the session's waiters are answered
   EXPECT_EQ(second.get().error().error, Error::kUnknownSession);
   EXPECT_EQ(third.get().error().error, Error::kUnknownSession);
   expect_exact(daemon, 0);
@@ -133,10 +137,16 @@ TEST_F(Memory, WaitersOfAShardAreServedInOrder) {
 TEST_F(Memory, ManyWaitersOnAllShardsAreAllServedWhenMemoryComesBackPieceByPiece) {
   const auto all = daemon.allocate(0, key, arena, 64 * 1024, 128);
   std::vector<std::future<Answer<AllocatedBlocks>>> waiting;
-  for (int i = 0; i < 30; ++i) waiting.push_back(daemon.allocate_later(i % 3, args(64 * 1024, 4, 60'000)));
+  for (int i = 0; i < 30; ++i)
+    waiting.push_back(daemon.allocate_later(i % 3, args(64 * 1024, 4, 60'000)));
   const auto refs = refs_of(*all);
   for (std::size_t i = 0; i < refs.size(); i += 8) {
-    ASSERT_EQ(daemon.free(i / 8 % 3, key, arena, {refs.begin() + static_cast<long>(i), refs.begin() + static_cast<long>(i) + 8})->done, 8u);
+    ASSERT_EQ(
+        daemon
+            .free(i / 8 % 3, key, arena,
+                  {refs.begin() + static_cast<long>(i), refs.begin() + static_cast<long>(i) + 8})
+            ->done,
+        8u);
   }
   for (auto& w : waiting) EXPECT_TRUE(w.get().ok());
   expect_exact(daemon, 120);

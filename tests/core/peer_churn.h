@@ -1,8 +1,11 @@
-// PeerChurn: a peer that works until it is killed, and one that spoils control memory as a hostile one may.
+// PeerChurn: a peer that works until it is killed, and one that spoils control memory as a hostile
+// one may.
 //
-// Purpose: load and damage for corruption_test.cc and stopped_peer_test.cc, in processes of their own.
-// Invariants: churn gives away some of its blocks under kGivenTag and never touches them again; with `takes`, it takes over what
-//   others have given away and frees it. One taker an arena, so that nobody frees what another holds.
+// Purpose: load and damage for corruption_test.cc and stopped_peer_test.cc, in processes of their
+// own. Invariants: churn gives away some of its blocks under kGivenTag and never touches them
+// again; with `takes`, it takes over what
+//   others have given away and frees it. One taker an arena, so that nobody frees what another
+//   holds.
 // Threads: one. Crash: the test kills the process.
 #pragma once
 
@@ -15,14 +18,16 @@
 #include <random>
 #include <vector>
 
-#include "allocator/heap.h"
+#include "allocator/heap/heap.h"
 
 namespace arenad::server {
 
 constexpr std::uint32_t kGivenTag = 99;
 
-// Works on `heap` until it is killed, or its test is gone. Errors are no matter: its slabs may be full, its arena damaged.
-[[noreturn]] inline void churn_for_ever(Heap& heap, SessionId session, std::uint64_t seed, bool takes) {
+// Works on `heap` until it is killed, or its test is gone. Errors are no matter: its slabs may be
+// full, its arena damaged.
+[[noreturn]] inline void churn_for_ever(Heap& heap, SessionId session, std::uint64_t seed,
+                                        bool takes) {
   const pid_t test = ::getppid();
   std::mt19937_64 random(seed);
   Arena& arena = heap.arena();
@@ -48,12 +53,14 @@ constexpr std::uint32_t kGivenTag = 99;
       // Slots of a group lie side by side: 64 words are looked at from a random place.
       const std::uint64_t from = (r >> 16) % slots / 64 * 64;
       const SlabIndex slab = Slot{from}.slab();
-      if (slab.value < arena.unit_count() && arena.committed({slab.value / kUnitsPerSuperslab}) && arena.shape_of(slab).kind() != SlabKind::kNone) {
+      if (slab.value < arena.unit_count() && arena.committed({slab.value / kUnitsPerSuperslab}) &&
+          arena.shape_of(slab).kind() != SlabKind::kNone) {
         for (std::uint64_t s = from; s < from + 64; ++s) {
           const BlockWord word{arena.word(Slot{s}).load(std::memory_order_acquire)};
           if (!word.is_held() || word.holder().tag() != kGivenTag) continue;
           const Ref ref = Ref::of(word.generation(), arena.id(), Slot{s});
-          if (arena.acquire({ref.value}, {session, 8}).ok()) [[maybe_unused]] const Error e = heap.free(ref);
+          if (arena.acquire({ref.value}, {session, 8}).ok()) [[maybe_unused]]
+            const Error e = heap.free(ref);
         }
       }
     }
@@ -75,9 +82,9 @@ class BitFlipper {
     collect_runs();
     for (std::uint64_t i = 0; i < count; ++i) {
       flip_one();
-      const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(random_() % 20);
-      while (std::chrono::steady_clock::now() < until) {
-      }
+      const auto until =
+          std::chrono::steady_clock::now() + std::chrono::microseconds(random_() % 20);
+      while (std::chrono::steady_clock::now() < until) {}
     }
   }
 
@@ -100,26 +107,31 @@ class BitFlipper {
       case 0: return spoil(&c.header(), sizeof(ArenaHeader));
       case 1: return spoil(&c.sharers(), sizeof(SharerTable));
       case 2: return spoil(&c.session(session), sizeof(SessionEntry));
-      case 3: return spoil(c.touched(session), c.touched_words() * 8);
+      case 3: return spoil(c.touched(session), c.footprint_words() * 8);
       case 4: return spoil(&c.heap(heap), sizeof(HeapEntry));
       case 5: return spoil(c.pending_summary(heap), c.pending_summary_count() * 8);
       case 6: return spoil(c.pending_words(heap), c.pending_word_count() * 8);
-      case 7: return spoil(&c.superslab({slab.value / kUnitsPerSuperslab}), sizeof(SuperslabHeader));
+      case 7:
+        return spoil(&c.superslab({slab.value / kUnitsPerSuperslab}), sizeof(SuperslabHeader));
       case 8: return spoil(&c.superslab({slab.value / kUnitsPerSuperslab}).pending, 4);
       case 9: return spoil(&c.slab(slab).shape, 8);
       case 10: return spoil(&c.slab(slab).carved, 4);
       case 11: return spoil(&c.slab(slab).owner, 4);
       case 12: return spoil(c.slab(slab).returned, sizeof c.slab(slab).returned);
-      case 13: return spoil(&c.returned(slab, kInlineReturnedWords), 8 * (kReturnedWordsPerUnit - kInlineReturnedWords));
+      case 13:
+        return spoil(&c.returned(slab, kInlineReturnedWords),
+                     8 * (kReturnedWordsPerUnit - kInlineReturnedWords));
       default: return spoil(&arena_.word(Slot::of(slab, {below(below(4) != 0 ? 64 : 1024)})), 8);
     }
   }
-  // One bit of what begins there, half the time one of a low bit of a word, where counts and tags are.
+  // One bit of what begins there, half the time one of a low bit of a word, where counts and tags
+  // are.
   template <class T>
   void spoil(T* from, std::uint64_t bytes) {
     const std::uint64_t words = (bytes + 3) / 4;
     auto* const word = reinterpret_cast<std::uint32_t*>(from) + random_() % words;
-    std::atomic_ref<std::uint32_t>(*word).fetch_xor(std::uint32_t{1} << below(below(2) != 0 ? 4 : 32));
+    std::atomic_ref<std::uint32_t>(*word).fetch_xor(std::uint32_t{1}
+                                                    << below(below(2) != 0 ? 4 : 32));
   }
 
   Arena& arena_;

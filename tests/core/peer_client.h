@@ -1,4 +1,5 @@
-// PeerClient: a peer process (core_client) and its session, with leases that the test gets for it from the engine.
+// PeerClient: a peer process (core_client) and its session, with leases that the test gets for it
+// from the engine.
 //
 // Threads: one test thread. Crash: kill() is the peer's death.
 #pragma once
@@ -18,7 +19,8 @@ inline std::map<std::string, std::string> fields_of(const std::string& line) {
   std::map<std::string, std::string> fields;
   std::istringstream words(line);
   for (std::string word; words >> word;)
-    if (const auto at = word.find('='); at != std::string::npos) fields[word.substr(0, at)] = word.substr(at + 1);
+    if (const auto at = word.find('='); at != std::string::npos)
+      fields[word.substr(0, at)] = word.substr(at + 1);
   return fields;
 }
 
@@ -26,13 +28,15 @@ template <class Number>
 std::vector<Number> numbers_of(const std::string& list) {
   std::vector<Number> numbers;
   std::istringstream items(list);
-  for (std::string item; std::getline(items, item, ',');) numbers.push_back(static_cast<Number>(std::stoull(item)));
+  for (std::string item; std::getline(items, item, ',');)
+    numbers.push_back(static_cast<Number>(std::stoull(item)));
   return numbers;
 }
 
 class PeerClient {
  public:
-  PeerClient(Daemon& daemon, const std::string& arena, const std::string& name = "peer", std::uint64_t limit_bytes = 0)
+  PeerClient(Daemon& daemon, const std::string& arena, const std::string& name = "peer",
+             std::uint64_t limit_bytes = 0)
       : daemon(daemon), process(daemon.engine().handoff_path()) {
     const auto opened = daemon.open(name, limit_bytes);
     EXPECT_TRUE(opened.ok()) << opened.error().message;
@@ -44,7 +48,8 @@ class PeerClient {
     const auto opened_heap = daemon.open_heap(0, key, arena_id);
     EXPECT_TRUE(opened_heap.ok()) << opened_heap.error().message;
     heap = *opened_heap;
-    EXPECT_EQ(process.command("peer attach " + std::to_string(key.id) + " " + std::to_string(heap)), "attached");
+    EXPECT_EQ(process.command("peer attach " + std::to_string(key.id) + " " + std::to_string(heap)),
+              "attached");
   }
 
   LeaseArgs lease_args(std::uint64_t size, std::uint32_t count) const {
@@ -57,10 +62,12 @@ class PeerClient {
     return args;
   }
   // Leases so many slabs for blocks of `size` and gives them to the process.
-  std::vector<std::uint32_t> lease(std::uint64_t size, std::uint32_t count, std::uint32_t shard = 0) {
+  std::vector<std::uint32_t> lease(std::uint64_t size, std::uint32_t count,
+                                   std::uint32_t shard = 0) {
     std::vector<std::uint32_t> slabs;
     while (slabs.size() < count) {
-      const auto got = daemon.lease(shard, lease_args(size, std::min<std::uint32_t>(count - slabs.size(), 512)));
+      const auto got =
+          daemon.lease(shard, lease_args(size, std::min<std::uint32_t>(count - slabs.size(), 512)));
       EXPECT_TRUE(got.ok()) << got.error().message;
       if (!got.ok()) break;
       give(size, got->slabs);
@@ -75,7 +82,8 @@ class PeerClient {
   }
   // Refs of the first 64; all of `count` must succeed.
   std::vector<std::uint64_t> allocate(std::uint64_t size, std::uint64_t count) {
-    auto fields = fields_of(process.command("peer allocate " + std::to_string(size) + " " + std::to_string(count)));
+    auto fields = fields_of(
+        process.command("peer allocate " + std::to_string(size) + " " + std::to_string(count)));
     EXPECT_EQ(fields["got"], std::to_string(count)) << fields["error"];
     return numbers_of<std::uint64_t>(fields["refs"]);
   }
@@ -87,7 +95,9 @@ class PeerClient {
   }
   // What the heap has no use for, given back to the daemon.
   Answer<ReturnedSlabs> trim(std::uint32_t shard = 0) {
-    return daemon.give_back(shard, key, arena_id, numbers_of<std::uint32_t>(fields_of(process.command("peer trim"))["slabs"]));
+    return daemon.give_back(
+        shard, key, arena_id,
+        numbers_of<std::uint32_t>(fields_of(process.command("peer trim"))["slabs"]));
   }
 
   Daemon& daemon;

@@ -1,4 +1,5 @@
-// Byte limits of sessions in arenas with peers: leases count whole, and what changed hands in memory is counted anew.
+// Byte limits of sessions in arenas with peers: leases count whole, and what changed hands in
+// memory is counted anew.
 #include "tests/core/peer_client.h"
 
 namespace arenad::server {
@@ -27,12 +28,15 @@ TEST_F(PeerQuota, LeasesCountWholeAndUntilTheyAreReturned) {
   const auto refused = daemon.lease(1, peer.lease_args(64, 1));
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().error, Error::kQuotaSession);
-  EXPECT_NE(refused.error().message.find("1 MiB of its limit of 1 MiB"), std::string::npos) << refused.error().message;
-  // Allocation through the daemon is under the same limit, blocks on its own leases cost nothing more.
+  EXPECT_NE(refused.error().message.find("1 MiB of its limit of 1 MiB"), std::string::npos)
+      << refused.error().message;
+  // Allocation through the daemon is under the same limit, blocks on its own leases cost nothing
+  // more.
   EXPECT_EQ(daemon.allocate(0, peer.key, arena, 64).error().error, Error::kQuotaSession);
   peer.give(64, got->slabs);
   peer.allocate(64, 16 * 1024);
-  EXPECT_EQ(daemon.give_back(1, peer.key, arena, {got->slabs[0]})->returned, 1u);   // with 1024 blocks out: they count still
+  EXPECT_EQ(daemon.give_back(1, peer.key, arena, {got->slabs[0]})->returned,
+            1u);  // with 1024 blocks out: they count still
   EXPECT_EQ(daemon.lease(0, peer.lease_args(64, 1)).error().error, Error::kQuotaSession);
   const auto spare = daemon.close(peer.key);
   EXPECT_EQ(spare->blocks, 16u * 1024);
@@ -42,11 +46,12 @@ TEST_F(PeerQuota, BlocksOnOwnLeasesNeitherCostNorGiveAnything) {
   PeerClient peer(daemon, "a", "peer", 5 * kUnit);
   const SessionKey other = daemon.open_attached("a", "other");
   peer.lease(4096, 4);
-  const auto refs = peer.allocate(4096, 60);   // each third of them is more than a slab
-  ASSERT_EQ(daemon.acquire(0, peer.key, arena, refs)->done, 60u);                                  // of itself
+  const auto refs = peer.allocate(4096, 60);  // each third of them is more than a slab
+  ASSERT_EQ(daemon.acquire(0, peer.key, arena, refs)->done, 60u);  // of itself
   ASSERT_EQ(daemon.free(0, peer.key, arena, {refs.begin(), refs.begin() + 20})->done, 20u);
   ASSERT_EQ(daemon.acquire(1, other, arena, {refs.begin() + 20, refs.begin() + 40})->done, 20u);
-  ASSERT_EQ(daemon.free(1, other, arena, {refs.begin() + 40, refs.end()})->done, 20u);             // for the peer
+  ASSERT_EQ(daemon.free(1, other, arena, {refs.begin() + 40, refs.end()})->done,
+            20u);  // for the peer
   const auto more = daemon.lease(0, peer.lease_args(64, 5));
   ASSERT_TRUE(more.ok());
   EXPECT_EQ(more->slabs.size(), 1u);
@@ -67,10 +72,12 @@ TEST(PeerQuotaLimits, SessionsOwnLimitIsAtMostTheDaemons) {
   options.limits.max_session_bytes = 4 * kUnit;
   Daemon daemon(1, options);
   const auto arena = daemon.create("a", 8 * kMiB);
-  for (const std::uint64_t asked : {std::uint64_t{0}, std::uint64_t{3 * kUnit}, ~std::uint64_t{0}}) {
+  for (const std::uint64_t asked :
+       {std::uint64_t{0}, std::uint64_t{3 * kUnit}, ~std::uint64_t{0}}) {
     const SessionKey key = daemon.open_attached("a", "s", AttachMode::kRemote, asked);
     const std::uint32_t most = asked == 3 * kUnit ? 3 : 4;
-    EXPECT_EQ(daemon.allocate(0, key, arena->id, kUnit, most + 1).error().error, Error::kQuotaSession);
+    EXPECT_EQ(daemon.allocate(0, key, arena->id, kUnit, most + 1).error().error,
+              Error::kQuotaSession);
     EXPECT_TRUE(daemon.allocate(0, key, arena->id, kUnit, most).ok());
     EXPECT_EQ(daemon.allocate(0, key, arena->id, 8).error().error, Error::kQuotaSession);
     ASSERT_TRUE(daemon.close(key).ok());
@@ -100,18 +107,19 @@ TEST_F(PeerQuota, FreesThatThePeerMadeInMemoryAreCountedBeforeTheHolderIsRefused
     EXPECT_EQ(peer.on("free", refs_of(*got)), "done=8");
     ASSERT_TRUE(eventually([&] {
       got = daemon.allocate(i % 2, key, arena, kUnit, 8);
-      return got.ok();   // at once, but for the pause between two counts
+      return got.ok();  // at once, but for the pause between two counts
     })) << got.error().message;
   }
 }
 
-// Nor when it takes over: then the new holder has more than was counted, and the next count shows it.
+// Nor when it takes over: then the new holder has more than was counted, and the next count shows
+// it.
 TEST_F(PeerQuota, TakeOversInMemoryAreCountedToo) {
   PeerClient peer(daemon, "a", "peer", 8 * kUnit);
   const SessionKey key = daemon.open_attached("a", "holder");
   const auto got = daemon.allocate(0, key, arena, kUnit, 6);
   EXPECT_EQ(peer.on("acquire", refs_of(*got)), "done=6");
-  EXPECT_TRUE(daemon.lease(0, peer.lease_args(64, 8)).ok());   // not noticed yet
+  EXPECT_TRUE(daemon.lease(0, peer.lease_args(64, 8)).ok());  // not noticed yet
   EXPECT_EQ(daemon.lease(0, peer.lease_args(64, 1)).error().error, Error::kQuotaSession);
   const auto text = daemon.allocate(0, peer.key, arena, 64).error().message;
   EXPECT_NE(text.find("holds 896 KiB of its limit of 512 KiB"), std::string::npos) << text;
@@ -139,7 +147,7 @@ TEST_F(PeerQuota, ManyRequestsAtTheLimitAreAllAnswered) {
   std::vector<std::future<Answer<AllocatedBlocks>>> allocations;
   for (std::uint32_t i = 0; i < 20; ++i) {
     LeaseArgs args = peer.lease_args(64, 1);
-    args.wait_ms = i % 3 == 0 ? 600'000 : 0;   // waiting is for memory, a limit is no reason to
+    args.wait_ms = i % 3 == 0 ? 600'000 : 0;  // waiting is for memory, a limit is no reason to
     leases.push_back(daemon.lease_later(i % 2, args));
     AllocateArgs allocate;
     allocate.session = peer.key;
@@ -148,7 +156,8 @@ TEST_F(PeerQuota, ManyRequestsAtTheLimitAreAllAnswered) {
     allocations.push_back(daemon.allocate_later(i % 2, allocate));
   }
   for (auto& lease : leases) EXPECT_EQ(lease.get().error().error, Error::kQuotaSession);
-  for (auto& allocation : allocations) EXPECT_EQ(allocation.get().error().error, Error::kQuotaSession);
+  for (auto& allocation : allocations)
+    EXPECT_EQ(allocation.get().error().error, Error::kQuotaSession);
 }
 
 }  // namespace

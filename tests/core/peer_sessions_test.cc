@@ -11,7 +11,7 @@ constexpr std::uint64_t kMiB = 1 << 20;
 
 EngineOptions patient() {
   EngineOptions options;
-  options.tunables = {{"keepalive_grace_ms", "600000"}};   // nothing here ends by its grace
+  options.tunables = {{"keepalive_grace_ms", "600000"}};  // nothing here ends by its grace
   return options;
 }
 
@@ -21,7 +21,8 @@ class PeerSessions : public ::testing::Test {
   // An exact audit in which nothing is held and nothing is leased.
   bool all_home() {
     const auto audit = daemon.audit("a");
-    EXPECT_TRUE(audit.ok() && audit->exact) << (audit->arenas[0].report.findings.empty() ? "" : audit->arenas[0].report.findings[0]);
+    EXPECT_TRUE(audit.ok() && audit->exact)
+        << (audit->arenas[0].report.findings.empty() ? "" : audit->arenas[0].report.findings[0]);
     const VerifyReport& r = audit->arenas[0].report;
     return r.held + r.shared == 0 && r.leased_slabs == 0;
   }
@@ -32,7 +33,8 @@ class PeerSessions : public ::testing::Test {
 TEST_F(PeerSessions, PeerGetsBothFilesAndAHeapOfItsOwn) {
   const SessionKey key = daemon.open_kept();
   ClientProcess process(daemon.engine().handoff_path());
-  auto reply = fields_of(process.hand_off(daemon.attach(key, "a", AttachMode::kPeer)->handoff_token));
+  auto reply =
+      fields_of(process.hand_off(daemon.attach(key, "a", AttachMode::kPeer)->handoff_token));
   EXPECT_EQ(reply["status"], "0");
   EXPECT_EQ(reply["fds"], "2");
   EXPECT_EQ(reply["mode"], "4");
@@ -56,7 +58,7 @@ TEST_F(PeerSessions, AllocatesOnLeasedSlabsAndReturnsThem) {
   // What is out stays out, the rest comes back.
   const auto back = peer.trim();
   ASSERT_TRUE(back.ok());
-  EXPECT_EQ(back->returned, 6u);   // 1000 of 256 a slab: four slabs are in use
+  EXPECT_EQ(back->returned, 6u);  // 1000 of 256 a slab: four slabs are in use
   EXPECT_TRUE(back->refused.empty());
   expect_exact(daemon, 1000);
 }
@@ -91,7 +93,8 @@ TEST_F(PeerSessions, WhatOthersHoldOfADeadPeersSlabsStaysTheirs) {
   const SessionKey remote = daemon.open_attached("a", "remote");
   peer->lease(512, 4);
   const auto refs = peer->allocate(512, 30);
-  const std::vector<std::uint64_t> to_heir(refs.begin(), refs.begin() + 10), to_remote(refs.begin() + 10, refs.begin() + 20);
+  const std::vector<std::uint64_t> to_heir(refs.begin(), refs.begin() + 10),
+      to_remote(refs.begin() + 10, refs.begin() + 20);
   EXPECT_EQ(heir.on("acquire", to_heir), "done=10");
   EXPECT_EQ(daemon.acquire(1, remote, arena, to_remote)->done, 10u);
   peer->process.kill();
@@ -113,7 +116,8 @@ TEST_F(PeerSessions, WhatADeadPeerHeldInOthersSlabsComesBack) {
   EXPECT_EQ(peer->on("acquire", {theirs.begin(), theirs.begin() + 20}), "done=20");
   EXPECT_EQ(peer->on("acquire", {servers.begin(), servers.begin() + 20}), "done=20");
   // Through the daemon, too: then a shard knows.
-  EXPECT_EQ(daemon.acquire(1, peer->key, arena, {theirs.begin() + 20, theirs.begin() + 25})->done, 5u);
+  EXPECT_EQ(daemon.acquire(1, peer->key, arena, {theirs.begin() + 20, theirs.begin() + 25})->done,
+            5u);
   ASSERT_TRUE(daemon.allocate(0, peer->key, arena, 300, 7).ok());
   // And frees whose owners were never told.
   EXPECT_EQ(peer->on("unpublished", {servers.begin() + 20, servers.begin() + 30}), "done=10");
@@ -130,14 +134,16 @@ TEST_F(PeerSessions, AccessIsAskedForAsAWritersIs) {
   args.has_access = true;
   args.access.uid = 4711;
   args.access.gid = 4711;
-  args.access.mode = 0644;   // others may read
+  args.access.mode = 0644;  // others may read
   ASSERT_TRUE(daemon.create(args).ok());
-  const bool root = ::geteuid() == 0;   // who may become somebody else
+  const bool root = ::geteuid() == 0;  // who may become somebody else
   ClientProcess process(daemon.engine().handoff_path(), root ? 65534 : 0);
-  auto reply = fields_of(process.hand_off(daemon.attach(daemon.open_kept(), "mine", AttachMode::kPeer)->handoff_token));
+  auto reply = fields_of(process.hand_off(
+      daemon.attach(daemon.open_kept(), "mine", AttachMode::kPeer)->handoff_token));
   EXPECT_EQ(reply["reason"], std::to_string(static_cast<int>(Error::kNotPermitted)));
   EXPECT_EQ(reply["fds"], "0");
-  reply = fields_of(process.hand_off(daemon.attach(daemon.open_kept(), "mine", AttachMode::kReader)->handoff_token));
+  reply = fields_of(process.hand_off(
+      daemon.attach(daemon.open_kept(), "mine", AttachMode::kReader)->handoff_token));
   EXPECT_EQ(reply["fds"], "1");
 }
 
@@ -152,7 +158,8 @@ TEST_F(PeerSessions, WhatASessionTookOverOfALivingPeersComesBackToThePeer) {
   expect_exact(daemon, 0);
 }
 
-// The arena is deleted while its dead peer's runs are on their way to the shards: they are nobody's business any more.
+// The arena is deleted while its dead peer's runs are on their way to the shards: they are nobody's
+// business any more.
 TEST_F(PeerSessions, ArenaDeletedInTheMiddleOfAnAdoption) {
   for (int i = 0; i < 5; ++i) {
     const std::string name = "short" + std::to_string(i);
@@ -161,7 +168,8 @@ TEST_F(PeerSessions, ArenaDeletedInTheMiddleOfAnAdoption) {
     peer.lease(8, 900);
     peer.allocate(8, 1'000'000);
     peer.process.kill();
-    ASSERT_TRUE(eventually([&] { return daemon.sessions().empty() || daemon.sessions()[0].reaping; }));
+    ASSERT_TRUE(
+        eventually([&] { return daemon.sessions().empty() || daemon.sessions()[0].reaping; }));
     ASSERT_TRUE(daemon.remove(name, true).ok());
     ASSERT_TRUE(eventually([&] { return daemon.sessions().empty(); }));
   }
@@ -176,7 +184,9 @@ TEST_F(PeerSessions, EveryAuditIsExactWhilePeersDie) {
   std::thread auditor([&] {
     while (!over) {
       const auto audit = daemon.audit("a");
-      EXPECT_TRUE(audit->exact) << (audit->arenas[0].report.findings.empty() ? "" : audit->arenas[0].report.findings[0]);
+      EXPECT_TRUE(audit->exact) << (audit->arenas[0].report.findings.empty()
+                                        ? ""
+                                        : audit->arenas[0].report.findings[0]);
       ++audits;
     }
   });
@@ -192,7 +202,7 @@ TEST_F(PeerSessions, EveryAuditIsExactWhilePeersDie) {
     const auto servers = refs_of(*daemon.allocate(i % 2, remote, arena, 512, 20));
     peer->on("acquire", {servers.begin(), servers.begin() + 10});
     peer->on("unpublished", {servers.begin() + 10, servers.end()});
-    peer->on("acquire", last);   // as far as their holder lives still
+    peer->on("acquire", last);  // as far as their holder lives still
     peer->on("share", {refs.begin(), refs.begin() + 5});
     last.assign(refs.begin() + 5, refs.begin() + 20);
   }
@@ -216,14 +226,18 @@ TEST_F(PeerSessions, MillionBlocksAreBackSoon) {
     peer.process.kill_without_wait();
     bool exact = false;
     while (!exact && now_ns() - died < 10'000 * kNsPerMs) {
-      const auto audit = big.audit("big");   // exact at any moment, in the middle of the adoption too
-      EXPECT_TRUE(audit->exact) << (audit->arenas[0].report.findings.empty() ? "" : audit->arenas[0].report.findings[0]);
+      const auto audit =
+          big.audit("big");  // exact at any moment, in the middle of the adoption too
+      EXPECT_TRUE(audit->exact) << (audit->arenas[0].report.findings.empty()
+                                        ? ""
+                                        : audit->arenas[0].report.findings[0]);
       const VerifyReport& r = audit->arenas[0].report;
       exact = r.held == 0 && r.leased_slabs == 0 && r.returning == 0;
     }
     EXPECT_TRUE(exact);
     RecordProperty("ms_" + std::to_string(blocks), static_cast<int>((now_ns() - died) / kNsPerMs));
-    std::printf("%lu blocks: exact %.2f ms after the death\n", blocks, static_cast<double>(now_ns() - died) / 1e6);
+    std::printf("%lu blocks: exact %.2f ms after the death\n", blocks,
+                static_cast<double>(now_ns() - died) / 1e6);
   }
 }
 

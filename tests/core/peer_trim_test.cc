@@ -10,21 +10,28 @@ constexpr std::uint64_t kMiB = 1 << 20;
 
 EngineOptions quiet_options() {
   EngineOptions options;
-  options.tunables = {{"keepalive_grace_ms", "600000"}, {"idle_drain_ms", "60000"}, {"commit_ahead_superslabs", "0"}};
+  options.tunables = {{"keepalive_grace_ms", "600000"},
+                      {"idle_drain_ms", "60000"},
+                      {"commit_ahead_superslabs", "0"}};
   return options;
 }
 
-// A peer's KeepAlive stream: notes what it is asked, and answers on a thread of its own when it is told how.
+// A peer's KeepAlive stream: notes what it is asked, and answers on a thread of its own when it is
+// told how.
 class Stream {
  public:
   using Answerer = std::function<void(const SessionEvent&)>;
-  Stream(PeerClient& peer, std::uint64_t id, Answerer answer = {}) : peer_(peer), id_(id), answer_(std::move(answer)) {
-    EXPECT_TRUE(peer.daemon.keep(peer.key, id, [this](const SessionEvent& event) {
-      if (event.kind != SessionEvent::Kind::kTrim) return;
-      const std::lock_guard lock(mutex_);
-      asked_.push_back(event);
-      if (answer_) answering_.emplace_back([this, event] { answer_(event); });
-    }).ok());
+  Stream(PeerClient& peer, std::uint64_t id, Answerer answer = {})
+      : peer_(peer), id_(id), answer_(std::move(answer)) {
+    EXPECT_TRUE(peer.daemon
+                    .keep(peer.key, id,
+                          [this](const SessionEvent& event) {
+                            if (event.kind != SessionEvent::Kind::kTrim) return;
+                            const std::lock_guard lock(mutex_);
+                            asked_.push_back(event);
+                            if (answer_) answering_.emplace_back([this, event] { answer_(event); });
+                          })
+                    .ok());
   }
   ~Stream() {
     // After this the control thread calls nothing of it.
@@ -35,7 +42,9 @@ class Stream {
     const std::lock_guard lock(mutex_);
     return asked_;
   }
-  void done(const SessionEvent& event) { peer_.daemon.control().keepalive_trimmed(peer_.key, event.round, event.arena_id); }
+  void done(const SessionEvent& event) {
+    peer_.daemon.control().keepalive_trimmed(peer_.key, event.round, event.arena_id);
+  }
 
  private:
   PeerClient& peer_;
@@ -64,7 +73,7 @@ class PeerTrim : public ::testing::Test {
 
 TEST_F(PeerTrim, AllocationIsServedFromWhatAPeerReturns) {
   PeerClient peer(daemon, "a");
-  peer.lease(64, 128);   // all of it
+  peer.lease(64, 128);  // all of it
   const auto refs = peer.allocate(64, 5);
   Stream* stream = nullptr;
   Stream open(peer, 1, [&](const SessionEvent& event) {
@@ -98,7 +107,7 @@ TEST_F(PeerTrim, LeaseIsServedFromWhatAnotherPeerReturns) {
 TEST_F(PeerTrim, StoppedPeerHoldsUpOneRoundAndNoOther) {
   PeerClient peer(daemon, "a");
   peer.lease(64, 128);
-  Stream stream(peer, 1);   // never answers
+  Stream stream(peer, 1);  // never answers
   Answer<AllocatedBlocks> got = Failure{};
   const std::uint64_t first = took_ms([&] { got = daemon.allocate(0, key, arena, 64); });
   EXPECT_EQ(got.error().error, Error::kArenaFull);
@@ -154,11 +163,13 @@ TEST_F(PeerTrim, PeerThatDiesInsteadOfAnsweringLeavesItsMemory) {
 TEST_F(PeerTrim, PeerWhoseStreamIsLostIsNotWaitedFor) {
   PeerClient peer(daemon, "a");
   peer.lease(64, 128);
-  Stream stream(peer, 1, [&](const SessionEvent&) { daemon.control().keepalive_lost(peer.key, 1); });
+  Stream stream(peer, 1,
+                [&](const SessionEvent&) { daemon.control().keepalive_lost(peer.key, 1); });
   Answer<AllocatedBlocks> got = Failure{};
   EXPECT_LT(took_ms([&] { got = daemon.allocate(0, key, arena, 64); }), 195u);
   EXPECT_EQ(got.error().error, Error::kArenaFull);
-  EXPECT_LT(took_ms([&] { got = daemon.allocate(0, key, arena, 64); }), 195u);   // without a stream nobody is asked
+  EXPECT_LT(took_ms([&] { got = daemon.allocate(0, key, arena, 64); }),
+            195u);  // without a stream nobody is asked
   EXPECT_EQ(stream.asked().size(), 1u);
 }
 

@@ -9,9 +9,11 @@ constexpr std::uint64_t kMiB = 1 << 20;
 template <class T>
 void expect_refused(const Answer<T>& answer, Error error, const std::string& particular) {
   ASSERT_FALSE(answer.ok());
-  EXPECT_EQ(answer.error().error, error) << error_name(answer.error().error) << ": " << answer.error().message;
+  EXPECT_EQ(answer.error().error, error)
+      << error_name(answer.error().error) << ": " << answer.error().message;
   EXPECT_NE(answer.error().message.find(particular), std::string::npos) << answer.error().message;
-  EXPECT_NE(answer.error().message.find(error_advice(error)), std::string::npos) << answer.error().message;
+  EXPECT_NE(answer.error().message.find(error_advice(error)), std::string::npos)
+      << answer.error().message;
 }
 
 class Refusals : public ::testing::Test {
@@ -34,45 +36,59 @@ class Refusals : public ::testing::Test {
 };
 
 TEST_F(Refusals, SizeZero) {
-  expect_refused(allocate([](auto& a) { a.size_bytes = 0; }), Error::kInvalidSize, "size is 0 bytes");
+  expect_refused(allocate([](auto& a) { a.size_bytes = 0; }), Error::kInvalidSize,
+                 "size is 0 bytes");
 }
 TEST_F(Refusals, SizeAboveTheCapacityNamesTheLimit) {
-  expect_refused(allocate([](auto& a) { a.size_bytes = 8 * kMiB + 1; }), Error::kInvalidSize, "8388608 bytes");
-  expect_refused(allocate([](auto& a) { a.size_bytes = ~std::uint64_t{0}; }), Error::kInvalidSize, "8388608 bytes");
+  expect_refused(allocate([](auto& a) { a.size_bytes = 8 * kMiB + 1; }), Error::kInvalidSize,
+                 "8388608 bytes");
+  expect_refused(allocate([](auto& a) { a.size_bytes = ~std::uint64_t{0}; }), Error::kInvalidSize,
+                 "8388608 bytes");
 }
 TEST_F(Refusals, CountAboveTheLimitAndCountZero) {
-  expect_refused(allocate([](auto& a) { a.count = kMaxBlocksPerCall + 1; }), Error::kInvalidCount, "16385");
+  expect_refused(allocate([](auto& a) { a.count = kMaxBlocksPerCall + 1; }), Error::kInvalidCount,
+                 "16385");
   expect_refused(allocate([](auto& a) { a.count = 0; }), Error::kInvalidCount, "0 blocks");
 }
 TEST_F(Refusals, MoreBlocksThanTheArenaCouldEverHoldFailAtOnceEvenWhenTheyMayWait) {
-  expect_refused(allocate([](auto& a) { a.size_bytes = kMiB, a.count = 9, a.wait_ms = 60'000; }), Error::kArenaFull,
-                 "more than the capacity");
+  expect_refused(allocate([](auto& a) { a.size_bytes = kMiB, a.count = 9, a.wait_ms = 60'000; }),
+                 Error::kArenaFull, "more than the capacity");
 }
 TEST_F(Refusals, AlignmentThatIsNoPowerOfTwoOrTooLarge) {
   expect_refused(allocate([](auto& a) { a.align_bytes = 24; }), Error::kInvalidAlignment, "24");
   expect_refused(allocate([](auto& a) { a.align_bytes = 8192; }), Error::kInvalidAlignment, "8192");
 }
 TEST_F(Refusals, BadSizesNameTheFirst) {
-  expect_refused(allocate([](auto& a) { a.size_bytes = 0, a.sizes = {1, 2, 0}; }), Error::kInvalidSize, "sizes[2]");
+  expect_refused(allocate([](auto& a) {
+                   a.size_bytes = 0, a.sizes = {1, 2, 0};
+                 }),
+                 Error::kInvalidSize, "sizes[2]");
   expect_refused(allocate([](auto& a) { a.sizes = {1}; }), Error::kInvalidSize, "both");
-  expect_refused(allocate([](auto& a) { a.size_bytes = 0, a.sizes.assign(kMaxBlocksPerCall + 1, 8); }),
-                 Error::kInvalidCount, "16385");
+  expect_refused(
+      allocate([](auto& a) { a.size_bytes = 0, a.sizes.assign(kMaxBlocksPerCall + 1, 8); }),
+      Error::kInvalidCount, "16385");
 }
 TEST_F(Refusals, UnknownArena) {
   expect_refused(allocate([](auto& a) { a.arena_id = 999; }), Error::kUnknownArena, "999");
-  expect_refused(allocate([](auto& a) { a.arena_id = 1'000'000; }), Error::kUnknownArena, "1000000");
+  expect_refused(allocate([](auto& a) { a.arena_id = 1'000'000; }), Error::kUnknownArena,
+                 "1000000");
 }
 TEST_F(Refusals, UnknownSessionOrAnotherSecret) {
   expect_refused(allocate([](auto& a) { a.session.id = 4000; }), Error::kUnknownSession, "4000");
-  expect_refused(allocate([](auto& a) { a.session.secret ^= 1; }), Error::kUnknownSession, "secret");
+  expect_refused(allocate([](auto& a) { a.session.secret ^= 1; }), Error::kUnknownSession,
+                 "secret");
 }
 TEST_F(Refusals, EndedSessionIsUnknownOnEveryShard) {
   ASSERT_TRUE(daemon.close(key).ok());
   for (const std::uint32_t shard : {0u, 1u}) {
-    expect_refused(daemon.allocate(shard, key, arena, 64), Error::kUnknownSession, std::to_string(key.id));
-    expect_refused(daemon.free(shard, key, arena, {1}), Error::kUnknownSession, std::to_string(key.id));
-    expect_refused(daemon.acquire(shard, key, arena, {1}), Error::kUnknownSession, std::to_string(key.id));
-    expect_refused(daemon.describe(shard, key, arena, {1}), Error::kUnknownSession, std::to_string(key.id));
+    expect_refused(daemon.allocate(shard, key, arena, 64), Error::kUnknownSession,
+                   std::to_string(key.id));
+    expect_refused(daemon.free(shard, key, arena, {1}), Error::kUnknownSession,
+                   std::to_string(key.id));
+    expect_refused(daemon.acquire(shard, key, arena, {1}), Error::kUnknownSession,
+                   std::to_string(key.id));
+    expect_refused(daemon.describe(shard, key, arena, {1}), Error::kUnknownSession,
+                   std::to_string(key.id));
   }
   expect_refused(daemon.close(key), Error::kUnknownSession, std::to_string(key.id));
 }
@@ -98,7 +114,8 @@ TEST_F(Refusals, TooManyRefs) {
   expect_refused(daemon.describe(0, key, arena, refs), Error::kInvalidCount, "16385");
 }
 TEST_F(Refusals, NoAttachMode) {
-  expect_refused(daemon.attach(key, "a", AttachMode::kNone), Error::kModeUnavailable, "no attach mode");
+  expect_refused(daemon.attach(key, "a", AttachMode::kNone), Error::kModeUnavailable,
+                 "no attach mode");
 }
 
 TEST(SessionQuota, CountsOverShardsAndArenasAndFollowsTakeOver) {

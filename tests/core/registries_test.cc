@@ -1,12 +1,12 @@
 // The control thread's tables by themselves: ids, tokens, access, names.
 #include <gtest/gtest.h>
 
-#include "server/core/clock.h"
-#include "server/core/id_pool.h"
-#include "server/core/peer_process.h"
-#include "server/core/session_registry.h"
-#include "server/core/text.h"
-#include "server/core/token_table.h"
+#include "server/core/api/clock.h"
+#include "server/core/api/text.h"
+#include "server/core/control/id_pool.h"
+#include "server/core/control/session_registry.h"
+#include "server/core/control/token_table.h"
+#include "server/core/handoff/caller_process.h"
 
 namespace arenad::server {
 namespace {
@@ -30,7 +30,7 @@ TEST(SessionRegistry, EveryIdIsGivenOutOnceBeforeAnyComesBack) {
   for (int i = 1; i <= 65534; ++i) {
     const auto opened = sessions.open("s", 0);
     ASSERT_TRUE(opened.ok());
-    ASSERT_EQ((*opened)->key.id, i);   // never 0 (nobody) nor 65535 (the reaper)
+    ASSERT_EQ((*opened)->key.id, i);  // never 0 (nobody) nor 65535 (the reaper)
     sessions.release((*opened)->key.id);
   }
   EXPECT_EQ((*sessions.open("s", 0))->key.id, 1);
@@ -43,7 +43,8 @@ TEST(SessionRegistry, ReapingSessionAnswersToNoKeyAndItsIdIsTaken) {
   SessionRecord* record = *sessions.open("s", 0);
   const SessionKey key = record->key;
   EXPECT_TRUE(sessions.find(key).ok());
-  EXPECT_EQ(sessions.find(SessionKey{key.id, key.secret + 1}).error().error, Error::kUnknownSession);
+  EXPECT_EQ(sessions.find(SessionKey{key.id, key.secret + 1}).error().error,
+            Error::kUnknownSession);
   record->reaping = true;
   EXPECT_EQ(sessions.find(key).error().error, Error::kUnknownSession);
   EXPECT_EQ(sessions.open("t", 0).error().error, Error::kQuotaDaemon);
@@ -79,7 +80,8 @@ TEST(TokenTable, ForgedTokensAreWorthNothing) {
 
 TEST(TokenTable, NewTokenReplacesTheOldOneOfTheSameSessionAndArena) {
   TokenTable tokens;
-  const std::string old = tokens.issue(7, 3, AttachMode::kWriter, 0), bind = tokens.issue(7, 0, AttachMode::kNone, 0);
+  const std::string old = tokens.issue(7, 3, AttachMode::kWriter, 0),
+                    bind = tokens.issue(7, 0, AttachMode::kNone, 0);
   const std::string other = tokens.issue(8, 3, AttachMode::kWriter, 0);
   const std::string fresh = tokens.issue(7, 3, AttachMode::kReader, 0);
   EXPECT_EQ(tokens.size(), 3u);
@@ -91,8 +93,10 @@ TEST(TokenTable, NewTokenReplacesTheOldOneOfTheSameSessionAndArena) {
 
 TEST(TokenTable, EndOfASessionOrArenaTakesItsTokensAlong) {
   TokenTable tokens;
-  const std::string a = tokens.issue(7, 3, AttachMode::kWriter, 0), b = tokens.issue(7, 4, AttachMode::kWriter, 0);
-  const std::string c = tokens.issue(8, 4, AttachMode::kWriter, 0), d = tokens.issue(8, 3, AttachMode::kWriter, 0);
+  const std::string a = tokens.issue(7, 3, AttachMode::kWriter, 0),
+                    b = tokens.issue(7, 4, AttachMode::kWriter, 0);
+  const std::string c = tokens.issue(8, 4, AttachMode::kWriter, 0),
+                    d = tokens.issue(8, 3, AttachMode::kWriter, 0);
   tokens.drop_session(7);
   tokens.drop_arena(3);
   EXPECT_FALSE(tokens.redeem(a, 0));
@@ -101,8 +105,8 @@ TEST(TokenTable, EndOfASessionOrArenaTakesItsTokensAlong) {
   EXPECT_FALSE(tokens.redeem(d, 0));
 }
 
-PeerProcess peer(std::uint32_t uid, std::uint32_t gid, std::vector<std::uint32_t> groups = {}) {
-  PeerProcess p;
+CallerProcess peer(std::uint32_t uid, std::uint32_t gid, std::vector<std::uint32_t> groups = {}) {
+  CallerProcess p;
   p.uid = uid;
   p.gid = gid;
   p.groups = std::move(groups);
@@ -115,7 +119,7 @@ TEST(MayAccess, DecidesAsForAFile) {
   EXPECT_TRUE(may_access(access, peer(1000, 5), 2));
   EXPECT_TRUE(may_access(access, peer(2, 100), 4));
   EXPECT_FALSE(may_access(access, peer(2, 100), 2));
-  EXPECT_TRUE(may_access(access, peer(2, 3, {7, 100}), 4));   // a supplementary group
+  EXPECT_TRUE(may_access(access, peer(2, 3, {7, 100}), 4));  // a supplementary group
   EXPECT_FALSE(may_access(access, peer(2, 3, {7}), 4));
   EXPECT_TRUE(may_access(access, peer(0, 0), 2));
   // The first class that fits decides, even when a later one would allow.
@@ -125,9 +129,9 @@ TEST(MayAccess, DecidesAsForAFile) {
 
 TEST(ProcessIdentity, SameOnlyWhenKnown) {
   EXPECT_TRUE((ProcessIdentity{5, 0}.same_process({5, 10})));
-  EXPECT_FALSE((ProcessIdentity{5, 10}.same_process({6, 10})));   // a pid that was used again
+  EXPECT_FALSE((ProcessIdentity{5, 10}.same_process({6, 10})));  // a pid that was used again
   EXPECT_TRUE((ProcessIdentity{0, 10}.same_process({0, 10})));
-  EXPECT_FALSE((ProcessIdentity{0, 0}.same_process({0, 0})));     // two strangers
+  EXPECT_FALSE((ProcessIdentity{0, 0}.same_process({0, 0})));  // two strangers
   EXPECT_FALSE((ProcessIdentity{}.known()));
 }
 

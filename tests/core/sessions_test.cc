@@ -1,7 +1,7 @@
 // Sessions: their liveness without a process, and their end.
 #include <atomic>
 
-#include "server/core/text.h"
+#include "server/core/api/text.h"
 #include "tests/core/daemon.h"
 
 namespace arenad::server {
@@ -46,7 +46,12 @@ TEST(Sessions, KeepaliveOutlivesTheGraceAndItsLossEndsTheSession) {
   const auto arena = daemon.create("a", 16 * kMiB);
   const auto opened = daemon.open();
   std::atomic<bool> told_ended{false};
-  ASSERT_TRUE(daemon.keep(opened->key, 1, [&](const SessionEvent& e) { told_ended = told_ended || e.kind == SessionEvent::Kind::kEnded; }).ok());
+  ASSERT_TRUE(daemon
+                  .keep(opened->key, 1,
+                        [&](const SessionEvent& e) {
+                          told_ended = told_ended || e.kind == SessionEvent::Kind::kEnded;
+                        })
+                  .ok());
   ASSERT_TRUE(daemon.attach(opened->key, "a").ok());
   ASSERT_TRUE(daemon.allocate(0, opened->key, arena->id, 1024, 1000).ok());
   ASSERT_TRUE(daemon.allocate(1, opened->key, arena->id, 100'000, 20).ok());
@@ -54,9 +59,9 @@ TEST(Sessions, KeepaliveOutlivesTheGraceAndItsLossEndsTheSession) {
   ASSERT_TRUE(daemon.open("other").ok());
   ASSERT_TRUE(eventually([&] { return daemon.sessions().size() == 1; }));
   EXPECT_TRUE(daemon.sessions()[0].keepalive);
-  daemon.control().keepalive_lost(opened->key, 99);   // no stream of this session
+  daemon.control().keepalive_lost(opened->key, 99);  // no stream of this session
   ASSERT_TRUE(daemon.keep(opened->key, 2).ok());
-  daemon.control().keepalive_lost(opened->key, 1);    // one is left
+  daemon.control().keepalive_lost(opened->key, 1);  // one is left
   EXPECT_EQ(daemon.sessions().size(), 1u);
   EXPECT_FALSE(told_ended);
   daemon.control().keepalive_lost(opened->key, 2);
@@ -69,7 +74,11 @@ TEST(Sessions, StreamOfASessionThatIsClosedIsTold) {
   Daemon daemon(1);
   const auto opened = daemon.open();
   std::atomic<int> ended{0};
-  ASSERT_TRUE(daemon.keep(opened->key, 1, [&](const SessionEvent& e) { ended += e.kind == SessionEvent::Kind::kEnded; }).ok());
+  ASSERT_TRUE(
+      daemon
+          .keep(opened->key, 1,
+                [&](const SessionEvent& e) { ended += e.kind == SessionEvent::Kind::kEnded; })
+          .ok());
   ASSERT_TRUE(daemon.close(opened->key).ok());
   EXPECT_EQ(ended, 1);
   EXPECT_EQ(daemon.keep(opened->key, 2).error().error, Error::kUnknownSession);
@@ -85,7 +94,8 @@ TEST(Sessions, CloseGivesBackWhatTheSessionHoldsAndSaysHowMuch) {
   ASSERT_TRUE(daemon.allocate(0, key, a->id, 256, 100).ok());
   ASSERT_TRUE(daemon.allocate(1, key, a->id, 300'000, 2).ok());
   const auto some = daemon.allocate(2, key, b->id, 1024, 50);
-  ASSERT_EQ(daemon.free(0, key, b->id, {some->blocks[0].ref.value})->done, 1u);   // a remote free on its way
+  ASSERT_EQ(daemon.free(0, key, b->id, {some->blocks[0].ref.value})->done,
+            1u);  // a remote free on its way
   const auto given = daemon.close(key);
   ASSERT_TRUE(given.ok());
   EXPECT_EQ(given->blocks, 151u);
@@ -108,7 +118,8 @@ TEST(Sessions, IdIsNotGivenOutAgainBeforeTheReapingIsOver) {
   auto held_up = go_on.get_future().share();
   daemon.loop(1).shard().post([held_up] { held_up.wait(); });
   std::promise<Answer<GivenBack>> closed;
-  daemon.control().close_session(key, [&](Answer<GivenBack> answer) { closed.set_value(std::move(answer)); });
+  daemon.control().close_session(
+      key, [&](Answer<GivenBack> answer) { closed.set_value(std::move(answer)); });
   EXPECT_EQ(daemon.open().error().error, Error::kQuotaDaemon);
   EXPECT_EQ(daemon.close(key).error().error, Error::kUnknownSession);
   go_on.set_value();
@@ -154,13 +165,17 @@ TEST(Sessions, ListedByIdAPageAtATime) {
   for (int i = 0; i < 5; ++i) daemon.open_kept(concat("s", i));
   std::string token, names;
   do {
-    const auto page = wait_for<Page<SessionFacts>>([&](auto done) { daemon.control().list_sessions(2, token, done); });
+    const auto page = wait_for<Page<SessionFacts>>(
+        [&](auto done) { daemon.control().list_sessions(2, token, done); });
     for (const SessionFacts& session : page->items) names += session.name;
     token = page->next_page_token;
   } while (!token.empty());
   EXPECT_EQ(names, "s0s1s2s3s4");
-  EXPECT_EQ(wait_for<Page<SessionFacts>>([&](auto done) { daemon.control().list_sessions(2, "x", done); }).error().error,
-            Error::kInvalidOption);
+  EXPECT_EQ(
+      wait_for<Page<SessionFacts>>([&](auto done) { daemon.control().list_sessions(2, "x", done); })
+          .error()
+          .error,
+      Error::kInvalidOption);
 }
 
 }  // namespace

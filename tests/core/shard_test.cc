@@ -1,10 +1,10 @@
 // A shard by itself, with a control thread that only notes what it is told.
-#include "server/core/shard.h"
+#include "server/core/shard/shard.h"
 
 #include <gtest/gtest.h>
 
-#include "server/core/clock.h"
-#include "server/core/limits.h"
+#include "server/core/api/clock.h"
+#include "server/core/api/limits.h"
 
 namespace arenad::server {
 namespace {
@@ -15,9 +15,13 @@ struct NotingControl : ControlLink {
   std::vector<std::uint64_t> tickets;
   int returned = 0;
   int kicks = 0;
-  void need_memory(std::uint16_t, std::uint32_t, std::uint64_t ticket) override { tickets.push_back(ticket); }
+  void need_memory(std::uint16_t, std::uint32_t, std::uint64_t ticket) override {
+    tickets.push_back(ticket);
+  }
   std::vector<std::uint64_t> recounts;
-  void need_recount(std::uint16_t, std::uint16_t, std::uint32_t, std::uint64_t ticket) override { recounts.push_back(ticket); }
+  void need_recount(std::uint16_t, std::uint16_t, std::uint32_t, std::uint64_t ticket) override {
+    recounts.push_back(ticket);
+  }
   void memory_returned(std::uint16_t) override { ++returned; }
   void kick_maintenance() override { ++kicks; }
 };
@@ -40,7 +44,8 @@ class ShardAlone : public ::testing::Test {
     }
   }
   // The answer, when the shard has given one.
-  std::shared_ptr<std::optional<Answer<AllocatedBlocks>>> allocate(Shard& shard, std::uint64_t size, std::uint32_t wait_ms = 0) {
+  std::shared_ptr<std::optional<Answer<AllocatedBlocks>>> allocate(Shard& shard, std::uint64_t size,
+                                                                   std::uint32_t wait_ms = 0) {
     AllocateArgs args;
     args.session = key;
     args.arena_id = 9;
@@ -50,7 +55,9 @@ class ShardAlone : public ::testing::Test {
     shard.allocate(args, [answer](Answer<AllocatedBlocks> a) { answer->emplace(std::move(a)); });
     return answer;
   }
-  static std::uint64_t ref(const std::optional<Answer<AllocatedBlocks>>& answer) { return (*answer)->blocks[0].ref.value; }
+  static std::uint64_t ref(const std::optional<Answer<AllocatedBlocks>>& answer) {
+    return (*answer)->blocks[0].ref.value;
+  }
 
   const SessionKey key{5, 12345};
   NotingControl control;
@@ -74,7 +81,7 @@ TEST_F(ShardAlone, RemoteFreesAreAnnouncedAtTheEndOfTheTurn) {
   EXPECT_EQ(zero.facts(9).heap.drained_blocks, 1u);
   EXPECT_EQ(one.facts(9).remote_frees_to[0], 1u);
   EXPECT_GT(control.kicks, 0);
-  EXPECT_EQ(control.returned, 0);   // nobody waits
+  EXPECT_EQ(control.returned, 0);  // nobody waits
 }
 
 TEST_F(ShardAlone, ParkedRequestFailsOnlyAfterTheRoundThatItAskedFor) {
@@ -85,13 +92,13 @@ TEST_F(ShardAlone, ParkedRequestFailsOnlyAfterTheRoundThatItAskedFor) {
   EXPECT_FALSE(first->has_value());
   UsageSummary usage;
   usage.biggest_holders = "session 5 'x' 4 MiB in 1 blocks";
-  one.memory_round(9, 1, usage);
+  one.trim_round(9, 1, usage);
   ASSERT_TRUE(first->has_value());
   EXPECT_EQ((*first)->error().error, Error::kArenaFull);
   EXPECT_NE((*first)->error().message.find(usage.biggest_holders), std::string::npos);
   EXPECT_FALSE(second->has_value());
   ASSERT_EQ(zero.free(key, 9, std::vector{ref(*all)})->done, 1u);
-  one.memory_round(9, 2, usage);
+  one.trim_round(9, 2, usage);
   ASSERT_TRUE(second->has_value());
   EXPECT_TRUE((*second)->ok());
   EXPECT_EQ(state->waiting, 0u);
@@ -106,7 +113,7 @@ TEST_F(ShardAlone, FreeWhileSomebodyWaitsIsToldToTheControlThread) {
   zero.end_turn();
   EXPECT_EQ(control.returned, 1);
   EXPECT_FALSE(waiting->has_value());
-  one.memory_round(9, 0, {});
+  one.trim_round(9, 0, {});
   ASSERT_TRUE(waiting->has_value());
   EXPECT_TRUE((*waiting)->ok());
 }
@@ -116,7 +123,7 @@ TEST_F(ShardAlone, TickComesWhenAWaitIsOver) {
   const std::uint64_t before = now_ns();
   zero.tick(before);
   const auto waiting = allocate(zero, 64, 5);
-  const std::uint64_t next = zero.tick(before);   // earlier than what the tick before said
+  const std::uint64_t next = zero.tick(before);  // earlier than what the tick before said
   EXPECT_LE(next, now_ns() + 5 * kNsPerMs);
   zero.tick(next);
   zero.tick(now_ns() + 5 * kNsPerMs);
@@ -145,7 +152,8 @@ TEST_F(ShardAlone, QuarantinedArenaRefusesAllocationsAndTakesFrees) {
   const auto refused = allocate(zero, 50'000);
   ASSERT_TRUE(refused->has_value());
   EXPECT_EQ((*refused)->error().error, Error::kQuarantined);
-  EXPECT_NE((*refused)->error().message.find("slab 3 has no owner"), std::string::npos) << (*refused)->error().message;
+  EXPECT_NE((*refused)->error().message.find("slab 3 has no owner"), std::string::npos)
+      << (*refused)->error().message;
   EXPECT_EQ(zero.free(key, 9, std::vector{block})->done, 1u);
 }
 
@@ -182,10 +190,12 @@ TEST_F(ShardAlone, CallbackOfAServedWaiterMayAllocateAgain) {
 TEST_F(ShardAlone, AdoptionGoesStepByStepThroughTheInbox) {
   const RunRequest run{SlabKind::kSlab, 0, 1, kMaxBlocksPerSlab};
   std::vector<SlabIndex> runs;
-  for (int i = 0; i < 20; ++i) runs.push_back(*state->arena->grant({20}, RunOwner::leased_to({77}), run, {0}));
+  for (int i = 0; i < 20; ++i)
+    runs.push_back(*state->arena->grant({20}, RunOwner::leased_to({77}), run, {0}));
   for (const SlabIndex slab : runs) {
     state->arena->control().slab(slab).carved.store(100);
-    for (std::uint32_t b = 0; b < 100; ++b) state->arena->word(Slot::of(slab, {b})).store(BlockWord::held(0, {{77}, 0}));
+    for (std::uint32_t b = 0; b < 100; ++b)
+      state->arena->word(Slot::of(slab, {b})).store(BlockWord::held(0, {{77}, 0}));
   }
   ReapResult result;
   bool over = false;
@@ -201,7 +211,7 @@ TEST_F(ShardAlone, AdoptionGoesStepByStepThroughTheInbox) {
     EXPECT_EQ(between, 1);
     ASSERT_LT(steps, 100);
   }
-  EXPECT_EQ(steps, 3);   // 8 slabs of 8192 blocks at a time
+  EXPECT_EQ(steps, 3);  // 8 slabs of 8192 blocks at a time
   EXPECT_EQ(result.blocks, 2000u);
   EXPECT_EQ(result.adopted_slabs, 20u);
   EXPECT_EQ(state->arena->units().taken_units(), 0u);
@@ -210,10 +220,11 @@ TEST_F(ShardAlone, AdoptionGoesStepByStepThroughTheInbox) {
 TEST_F(ShardAlone, AdoptionForAnArenaThatWasDeletedLeavesTheNextOneAlone) {
   const RunRequest run{SlabKind::kSlab, 0, 1, kMaxBlocksPerSlab};
   std::vector<SlabIndex> runs;
-  for (int i = 0; i < 20; ++i) runs.push_back(*state->arena->grant({20}, RunOwner::leased_to({77}), run, {0}));
+  for (int i = 0; i < 20; ++i)
+    runs.push_back(*state->arena->grant({20}, RunOwner::leased_to({77}), run, {0}));
   bool over = false;
   zero.adopt(state, {77}, runs, [&](const ReapResult& result) {
-    EXPECT_EQ(result.adopted_slabs, 8u);   // what the first step did
+    EXPECT_EQ(result.adopted_slabs, 8u);  // what the first step did
     over = true;
   });
   zero.remove_arena(9);
@@ -221,7 +232,8 @@ TEST_F(ShardAlone, AdoptionForAnArenaThatWasDeletedLeavesTheNextOneAlone) {
   options.id = {9};
   options.capacity_bytes = 4 * kMiB;
   const auto next = std::make_shared<ArenaState>(std::move(*Arena::create(options)));
-  for (int i = 0; i < 20; ++i) ASSERT_TRUE(next->arena->grant({20}, RunOwner::leased_to({77}), run, {0}).ok());
+  for (int i = 0; i < 20; ++i)
+    ASSERT_TRUE(next->arena->grant({20}, RunOwner::leased_to({77}), run, {0}).ok());
   zero.add_arena(next);
   zero.run_inbox();
   EXPECT_TRUE(over);

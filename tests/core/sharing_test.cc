@@ -18,10 +18,13 @@ class Sharing : public ::testing::Test {
     o.tunables = {{"keepalive_grace_ms", "600000"}};
     return o;
   }
-  std::vector<std::uint64_t> allocate(SessionKey key, std::uint32_t count, std::uint32_t shard = 0) {
+  std::vector<std::uint64_t> allocate(SessionKey key, std::uint32_t count,
+                                      std::uint32_t shard = 0) {
     return refs_of(*daemon.allocate(shard, key, arena, 1024, count));
   }
-  BlockInfo::State state(std::uint64_t ref) { return (*daemon.describe(0, alice, arena, {ref}))[0].state; }
+  BlockInfo::State state(std::uint64_t ref) {
+    return (*daemon.describe(0, alice, arena, {ref}))[0].state;
+  }
   static Error first_error(const Answer<PerRefAnswer>& answer) {
     return answer.ok() && !answer->errors.empty() ? answer->errors[0].error : Error::kNone;
   }
@@ -34,7 +37,7 @@ TEST_F(Sharing, LastOneOutFreesTheBlock) {
   const auto refs = allocate(alice, 3);
   EXPECT_EQ(daemon.share(0, alice, arena, refs)->done, 3u);
   EXPECT_EQ(daemon.share(1, bob, arena, refs)->done, 3u);
-  EXPECT_EQ(daemon.share(1, bob, arena, refs)->done, 3u);   // again is nothing
+  EXPECT_EQ(daemon.share(1, bob, arena, refs)->done, 3u);  // again is nothing
   EXPECT_EQ(daemon.release(0, alice, arena, refs)->done, 3u);
   EXPECT_EQ(state(refs[0]), BlockInfo::State::kShared);
   EXPECT_EQ(first_error(daemon.release(0, alice, arena, {refs[0]})), Error::kNotHolder);
@@ -58,8 +61,10 @@ TEST_F(Sharing, HolderMustShareFirstAndNobodyFreesWhatIsShared) {
   EXPECT_EQ(first_error(daemon.release(0, bob, arena, refs)), Error::kNotHolder);
   EXPECT_EQ(first_error(daemon.share(0, alice, arena, {0x1234})), Error::kForeignRef);
   EXPECT_EQ(first_error(daemon.release(0, alice, arena, {0x1234})), Error::kForeignRef);
-  EXPECT_EQ(daemon.share(0, alice, arena, std::vector<std::uint64_t>(16385)).error().error, Error::kInvalidCount);
-  EXPECT_EQ(daemon.release(0, alice, arena, std::vector<std::uint64_t>(16385)).error().error, Error::kInvalidCount);
+  EXPECT_EQ(daemon.share(0, alice, arena, std::vector<std::uint64_t>(16385)).error().error,
+            Error::kInvalidCount);
+  EXPECT_EQ(daemon.release(0, alice, arena, std::vector<std::uint64_t>(16385)).error().error,
+            Error::kInvalidCount);
   const SessionKey reader = daemon.open_attached("a", "reader", AttachMode::kReader);
   EXPECT_EQ(daemon.share(0, reader, arena, refs).error().error, Error::kReadOnly);
   EXPECT_EQ(daemon.release(0, reader, arena, refs).error().error, Error::kReadOnly);
@@ -101,7 +106,8 @@ TEST_F(Sharing, EachSharerIsChargedAndEachBlockIsHeldOnce) {
   EXPECT_EQ(daemon.release(1, small, arena, {refs[0]})->done, 1u);
   EXPECT_EQ(daemon.share(1, small, arena, {refs[5]})->done, 1u);
   EXPECT_EQ(daemon.arena("a")->held_blocks, 6u);
-  const auto holders = wait_for<Holders>([&](auto done) { daemon.control().list_holders("a", 0, done); });
+  const auto holders =
+      wait_for<Holders>([&](auto done) { daemon.control().list_holders("a", 0, done); });
   ASSERT_EQ(holders->rows.size(), 2u);
   EXPECT_EQ(holders->rows[0].session_name, "alice");
   EXPECT_EQ(holders->rows[0].blocks, 6u);
@@ -122,7 +128,7 @@ TEST_F(Sharing, PeersAndTheDaemonShareTheSameBlocks) {
   EXPECT_EQ(peer->on("release", theirs), "done=10");
   EXPECT_EQ(daemon.release(0, alice, arena, servers)->done, 10u);
   expect_exact(daemon, 20);
-  peer->process.kill();   // its own slab lives on: alice shares what is in it
+  peer->process.kill();  // its own slab lives on: alice shares what is in it
   ASSERT_TRUE(eventually([&] { return daemon.sessions().size() == 2; }));
   EXPECT_EQ(daemon.arena("a")->held_blocks, 10u);
   expect_exact(daemon, 10);

@@ -1,5 +1,5 @@
 // The files of arenas that outlive their daemon, in every state that a daemon may leave them in.
-#include "server/core/state_directory.h"
+#include "server/core/state/state_directory.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -29,7 +29,8 @@ namespace fs = std::filesystem;
 class StateDirectoryTest : public testing::Test {
  protected:
   Answer<StateDirectory> open(const std::string& data = "") {
-    return StateDirectory::open(shm.path(), data, [this](const std::string& line) { log += line + "\n"; });
+    return StateDirectory::open(shm.path(), data,
+                                [this](const std::string& line) { log += line + "\n"; });
   }
   // What the next daemon finds, by name.
   std::map<std::string, ArenaId> find() {
@@ -42,8 +43,10 @@ class StateDirectoryTest : public testing::Test {
     for (StateDirectory::Found& f : *found) {
       const std::string name = fs::path(f.files.ledger_path).stem();
       auto arena = Arena::open(f.files, std::move(f.ledger), false);
-      if (arena.ok()) names[name] = (*arena)->id();
-      else state->quarantine(name, arena.error().message);
+      if (arena.ok())
+        names[name] = (*arena)->id();
+      else
+        state->quarantine(name, arena.error().message);
     }
     refused = state->refused("pool");
     return names;
@@ -74,7 +77,8 @@ class StateDirectoryTest : public testing::Test {
   std::vector<std::string> files() const {
     std::vector<std::string> names;
     for (const auto& entry : fs::recursive_directory_iterator(shm.path()))
-      if (entry.is_regular_file() && entry.path().filename() != "lock") names.push_back(fs::relative(entry.path(), shm.path()));
+      if (entry.is_regular_file() && entry.path().filename() != "lock")
+        names.push_back(fs::relative(entry.path(), shm.path()));
     std::sort(names.begin(), names.end());
     return names;
   }
@@ -98,13 +102,15 @@ TEST_F(StateDirectoryTest, RefusesWhatOthersCanReachAndSaysWhatToDo) {
   ASSERT_EQ(::chmod(shm.path().c_str(), 0750), 0);
   auto opened = open();
   ASSERT_FALSE(opened.ok());
-  EXPECT_NE(opened.error().message.find("run 'chmod 0700 " + shm.path() + "'"), std::string::npos) << opened.error().message;
+  EXPECT_NE(opened.error().message.find("run 'chmod 0700 " + shm.path() + "'"), std::string::npos)
+      << opened.error().message;
   ASSERT_EQ(::chmod(shm.path().c_str(), 0700), 0);
   if (::geteuid() == 0) {  // only root can give a directory away
     ASSERT_EQ(::chown(shm.path().c_str(), 12345, 12345), 0);
     opened = open();
     ASSERT_FALSE(opened.ok());
-    EXPECT_NE(opened.error().message.find("belongs to user 12345"), std::string::npos) << opened.error().message;
+    EXPECT_NE(opened.error().message.find("belongs to user 12345"), std::string::npos)
+        << opened.error().message;
     ASSERT_EQ(::chown(shm.path().c_str(), 0, 0), 0);
   }
   std::ofstream(path("file")) << "x";
@@ -115,7 +121,8 @@ TEST_F(StateDirectoryTest, RefusesWhatOthersCanReachAndSaysWhatToDo) {
 TEST_F(StateDirectoryTest, SaysWhenItIsNotInMemory) {
   const fs::path disk = fs::current_path() / ("state-" + std::to_string(::getpid()));
   std::string said;
-  const bool made = StateDirectory::open(disk, "", [&said](const std::string& line) { said += line; }).ok();
+  const bool made =
+      StateDirectory::open(disk, "", [&said](const std::string& line) { said += line; }).ok();
   struct statfs where;
   const bool memory = ::statfs(disk.c_str(), &where) == 0 && where.f_type == 0x01021994;
   fs::remove_all(disk);
@@ -128,7 +135,9 @@ TEST_F(StateDirectoryTest, IsOneDaemonsAtATime) {
   ASSERT_TRUE(first.ok());
   const auto second = open();
   ASSERT_FALSE(second.ok());
-  EXPECT_NE(second.error().message.find("another arenad (process " + std::to_string(::getpid()) + ")"), std::string::npos)
+  EXPECT_NE(
+      second.error().message.find("another arenad (process " + std::to_string(::getpid()) + ")"),
+      std::string::npos)
       << second.error().message;
   EXPECT_NE(second.error().message.find("--state-dir"), std::string::npos);
 }
@@ -136,7 +145,8 @@ TEST_F(StateDirectoryTest, IsOneDaemonsAtATime) {
 TEST_F(StateDirectoryTest, FindsWhatWasMadeWithItsAccess) {
   make("pool", 7);
   make("sessions", 8);
-  EXPECT_EQ(files(), (Names{"pool.control", "pool.data", "pool.ledger", "sessions.control", "sessions.data", "sessions.ledger"}));
+  EXPECT_EQ(files(), (Names{"pool.control", "pool.data", "pool.ledger", "sessions.control",
+                            "sessions.data", "sessions.ledger"}));
   EXPECT_EQ(find(), (std::map<std::string, ArenaId>{{"pool", {7}}, {"sessions", {8}}}));
   EXPECT_EQ(log, "");
   Ledger ledger;
@@ -206,7 +216,9 @@ TEST_F(StateDirectoryTest, HalfMadeAndHalfRemovedArenasAreRemoved) {
       for (const std::string& file : missing) fs::remove(path(file));
       EXPECT_TRUE(find().empty());
       EXPECT_EQ(files(), Names{});
-      EXPECT_NE(log.find(life == LedgerHeader::kCreating ? "was being made" : "was being deleted"), std::string::npos) << log;
+      EXPECT_NE(log.find(life == LedgerHeader::kCreating ? "was being made" : "was being deleted"),
+                std::string::npos)
+          << log;
     }
   }
 }
@@ -232,15 +244,39 @@ TEST_F(StateDirectoryTest, AnotherLayoutVersionIsLeftAloneAndItsNameStaysTaken) 
 
 TEST_F(StateDirectoryTest, DamagedLedgersAreMovedAwayNeverDeleted) {
   const std::vector<std::pair<const char*, std::function<void()>>> damages = {
-      {"magic", [this] { Ledger l; header("pool", l)->magic ^= 1; }},
-      {"capacity", [this] { Ledger l; header("pool", l)->max_heaps ^= 1; }},
-      {"access", [this] { Ledger l; header("pool", l)->access_mode = 0777; }},
-      {"life", [this] { Ledger l; header("pool", l)->life.store(0x55); }},
-      {"name", [this] { for (const char* e : {"ledger", "control", "data"}) fs::rename(path(std::string("pool.") + e), path(std::string("p.") + e)); }},
+      {"magic",
+       [this] {
+         Ledger l;
+         header("pool", l)->magic ^= 1;
+       }},
+      {"capacity",
+       [this] {
+         Ledger l;
+         header("pool", l)->max_heaps ^= 1;
+       }},
+      {"access",
+       [this] {
+         Ledger l;
+         header("pool", l)->access_mode = 0777;
+       }},
+      {"life",
+       [this] {
+         Ledger l;
+         header("pool", l)->life.store(0x55);
+       }},
+      {"name",
+       [this] {
+         for (const char* e : {"ledger", "control", "data"})
+           fs::rename(path(std::string("pool.") + e), path(std::string("p.") + e));
+       }},
       {"cut short", [this] { fs::resize_file(path("pool.ledger"), 100); }},
       {"cut", [this] { fs::resize_file(path("pool.ledger"), 8192); }},
       {"longer", [this] { fs::resize_file(path("pool.ledger"), 1 << 20); }},
-      {"not a file", [this] { fs::remove(path("pool.ledger")); fs::create_symlink("pool.data", path("pool.ledger")); }},
+      {"not a file",
+       [this] {
+         fs::remove(path("pool.ledger"));
+         fs::create_symlink("pool.data", path("pool.ledger"));
+       }},
   };
   int n = 0;
   for (const auto& [what, damage] : damages) {
@@ -248,8 +284,10 @@ TEST_F(StateDirectoryTest, DamagedLedgersAreMovedAwayNeverDeleted) {
     damage();
     EXPECT_TRUE(find().empty()) << what;
     EXPECT_NE(log.find("is damaged"), std::string::npos) << what;
-    const std::string folder = std::string(what) == "name" ? "quarantine/p.1" : "quarantine/pool." + std::to_string(++n);
-    const auto inside = std::distance(fs::directory_iterator(path(folder)), fs::directory_iterator());
+    const std::string folder =
+        std::string(what) == "name" ? "quarantine/p.1" : "quarantine/pool." + std::to_string(++n);
+    const auto inside =
+        std::distance(fs::directory_iterator(path(folder)), fs::directory_iterator());
     EXPECT_EQ(inside, 3) << what << "\n" << log;
     EXPECT_NE(log.find(folder), std::string::npos) << log;
     EXPECT_FALSE(fs::exists(path("pool.data"))) << what;
@@ -270,9 +308,11 @@ TEST_F(StateDirectoryTest, SecondArenaWithAnIdIsMovedAway) {
   EXPECT_NE(log.find("it has the id of arena 'first'"), std::string::npos) << log;
 }
 
-// ---- killed between any two system calls ----------------------------------------------------------------------------------
+// ---- killed between any two system calls
+// ----------------------------------------------------------------------------------
 
-// Runs state_victim and kills it at the entry of its nth system call. False when it was done before.
+// Runs state_victim and kills it at the entry of its nth system call. False when it was done
+// before.
 bool killed_at(int nth, const std::string& verb, const std::string& directory) {
   // Traced from its first instruction: a leak check at its end cannot work then.
   char environment[] = "ASAN_OPTIONS=detect_leaks=0";
@@ -280,7 +320,8 @@ bool killed_at(int nth, const std::string& verb, const std::string& directory) {
   if (pid == 0) {
     ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
     char* const arguments[] = {const_cast<char*>(STATE_VICTIM), const_cast<char*>(verb.c_str()),
-                               const_cast<char*>(directory.c_str()), const_cast<char*>("pool"), nullptr};
+                               const_cast<char*>(directory.c_str()), const_cast<char*>("pool"),
+                               nullptr};
     char* const variables[] = {environment, nullptr};
     ::execve(STATE_VICTIM, arguments, variables);
     ::_exit(127);
@@ -291,10 +332,9 @@ bool killed_at(int nth, const std::string& verb, const std::string& directory) {
     ::waitpid(pid, &status, 0);
     return WIFSTOPPED(status);
   };
-  ::waitpid(pid, &status, 0);   // at its exec
+  ::waitpid(pid, &status, 0);  // at its exec
   ::ptrace(PTRACE_SETOPTIONS, pid, nullptr, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD);
-  while (WIFSTOPPED(status) && WSTOPSIG(status) != SIGSTOP && run_to(PTRACE_CONT)) {
-  }
+  while (WIFSTOPPED(status) && WSTOPSIG(status) != SIGSTOP && run_to(PTRACE_CONT)) {}
   bool done = false;
   for (int calls = 0; WIFSTOPPED(status);) {
     if (!run_to(PTRACE_SYSCALL)) break;
@@ -346,7 +386,8 @@ TEST_F(StateDirectoryTest, FilesWhoseMoverIsKilledAnywhereAreAllInOnePlace) {
     int folders = 0;
     for (const auto& folder : fs::directory_iterator(path("quarantine"))) {
       const auto inside = std::distance(fs::directory_iterator(folder), fs::directory_iterator());
-      EXPECT_TRUE(inside == 3 || inside == 0) << folder.path();   // 0: made for files that were never moved
+      EXPECT_TRUE(inside == 3 || inside == 0)
+          << folder.path();  // 0: made for files that were never moved
       folders += inside == 3;
     }
     return folders == 1;
@@ -356,7 +397,8 @@ TEST_F(StateDirectoryTest, FilesWhoseMoverIsKilledAnywhereAreAllInOnePlace) {
     const bool begun = !fs::exists(path("pool.data"));
     EXPECT_EQ(find().size(), begun ? 0u : 1u) << "killed at call " << n << "\n" << log;
     EXPECT_TRUE(!begun || all_in_one_place()) << "killed at call " << n << "\n" << log;
-    for (const auto& entry : fs::directory_iterator(shm.path())) fs::remove_all(entry.path());   // each time the same calls
+    for (const auto& entry : fs::directory_iterator(shm.path()))
+      fs::remove_all(entry.path());  // each time the same calls
   }
   EXPECT_TRUE(all_in_one_place());
   EXPECT_GE(n, 5) << "it moves three files";

@@ -1,5 +1,6 @@
-// state_victim: makes or removes an arena's files, or moves them away, one system call after the other, for a test that kills it in
-// between. It stops itself (SIGSTOP) right before it begins and calls getppid when it is done.
+// state_victim: makes or removes an arena's files, or moves them away, one system call after the
+// other, for a test that kills it in between. It stops itself (SIGSTOP) right before it begins and
+// calls getppid when it is done.
 //
 //   state_victim create|remove|quarantine DIRECTORY NAME
 #include <signal.h>
@@ -7,7 +8,7 @@
 
 #include <string>
 
-#include "server/core/state_directory.h"
+#include "server/core/state/state_directory.h"
 
 using namespace arenad;
 using namespace arenad::server;
@@ -31,8 +32,10 @@ int main(int argc, char** argv) {
   auto arena = state->create(options, {});
   if (!arena.ok()) return 4;
   ::raise(SIGSTOP);
-  if (verb == "remove") state->remove(**arena);
-  else state->quarantine(name, "a test says so");
+  if (verb == "remove")
+    state->remove(**arena);
+  else
+    state->quarantine(name, "a test says so");
   ::getppid();
   return 0;
 }

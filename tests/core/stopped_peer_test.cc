@@ -1,4 +1,5 @@
-// A peer that is stopped (SIGSTOP) in the middle of its work: nobody waits for it, and what it frees after it went on arrives.
+// A peer that is stopped (SIGSTOP) in the middle of its work: nobody waits for it, and what it
+// frees after it went on arrives.
 //
 // ARENAD_STOPPED_SECONDS says for how long (CI: 2; the long run: 10).
 #include <signal.h>
@@ -10,7 +11,8 @@ namespace arenad::server {
 namespace {
 
 constexpr std::uint64_t kMiB = 1 << 20;
-constexpr std::uint64_t kLongestMs = 1000;   // of any call of the others; all but the memory rounds take far less
+constexpr std::uint64_t kLongestMs =
+    1000;  // of any call of the others; all but the memory rounds take far less
 
 std::uint64_t stopped_ns() {
   const char* given = std::getenv("ARENAD_STOPPED_SECONDS");
@@ -25,7 +27,7 @@ EngineOptions patient() {
 
 void stop(const PeerClient& peer) {
   ASSERT_EQ(::kill(peer.process.pid(), SIGSTOP), 0);
-  siginfo_t info{};   // until it has stopped
+  siginfo_t info{};  // until it has stopped
   ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(peer.process.pid()), &info, WSTOPPED), 0);
 }
 
@@ -53,9 +55,12 @@ TEST_F(StoppedPeer, HoldsNobodyUpAndItsRemoteFreesArriveWhenItGoesOn) {
   const auto of_sleeper = sleeper.allocate(256, 64);
   const auto of_other = other.allocate(256, 64);
   const auto of_shard = refs_of(*daemon.allocate(0, remote, arena, 256, 64));
-  // Half of its remote frees it has not published when it stops; the other half it is told to make while it is stopped.
-  const std::vector<std::uint64_t> half_other(of_other.begin(), of_other.begin() + 32), rest_other(of_other.begin() + 32, of_other.end());
-  const std::vector<std::uint64_t> half_shard(of_shard.begin(), of_shard.begin() + 32), rest_shard(of_shard.begin() + 32, of_shard.end());
+  // Half of its remote frees it has not published when it stops; the other half it is told to make
+  // while it is stopped.
+  const std::vector<std::uint64_t> half_other(of_other.begin(), of_other.begin() + 32),
+      rest_other(of_other.begin() + 32, of_other.end());
+  const std::vector<std::uint64_t> half_shard(of_shard.begin(), of_shard.begin() + 32),
+      rest_shard(of_shard.begin() + 32, of_shard.end());
   EXPECT_EQ(sleeper.on("unpublished", half_other), "done=32");
   EXPECT_EQ(sleeper.on("unpublished", half_shard), "done=32");
   stop(sleeper);
@@ -67,9 +72,12 @@ TEST_F(StoppedPeer, HoldsNobodyUpAndItsRemoteFreesArriveWhenItGoesOn) {
   const std::uint64_t until = now_ns() + stopped_ns();
   std::uint64_t turns = 0, rounds = 0;
   // Its blocks are freed remotely, by a peer and by a shard, while it is stopped.
-  within(kLongestMs, "a peer's free of its blocks", [&] { EXPECT_EQ(other.on("free", {of_sleeper.begin(), of_sleeper.begin() + 32}), "done=32"); });
+  within(kLongestMs, "a peer's free of its blocks", [&] {
+    EXPECT_EQ(other.on("free", {of_sleeper.begin(), of_sleeper.begin() + 32}), "done=32");
+  });
   within(kLongestMs, "a shard's free of its blocks", [&] {
-    EXPECT_EQ(daemon.free(1, sleeper.key, arena, {of_sleeper.begin() + 32, of_sleeper.end()})->done, 32u);
+    EXPECT_EQ(daemon.free(1, sleeper.key, arena, {of_sleeper.begin() + 32, of_sleeper.end()})->done,
+              32u);
   });
   while (now_ns() < until && !HasFailure()) {
     ++turns;
@@ -86,11 +94,14 @@ TEST_F(StoppedPeer, HoldsNobodyUpAndItsRemoteFreesArriveWhenItGoesOn) {
     if (turns % 50 != 1) continue;
     ++rounds;
     // More than there is: the memory round asks the sleeper and goes on without it.
-    within(kLongestMs, "a memory round", [&] { EXPECT_EQ(daemon.allocate(0, remote, arena, 15 * kMiB).error().error, Error::kArenaFull); });
+    within(kLongestMs, "a memory round", [&] {
+      EXPECT_EQ(daemon.allocate(0, remote, arena, 15 * kMiB).error().error, Error::kArenaFull);
+    });
   }
   EXPECT_GT(turns, 5u);
-  std::printf("turns of the others=%llu, memory rounds=%llu, longest call=%llu ms\n", static_cast<unsigned long long>(turns),
-              static_cast<unsigned long long>(rounds), static_cast<unsigned long long>(longest_ms));
+  std::printf("turns of the others=%llu, memory rounds=%llu, longest call=%llu ms\n",
+              static_cast<unsigned long long>(turns), static_cast<unsigned long long>(rounds),
+              static_cast<unsigned long long>(longest_ms));
 
   ASSERT_EQ(::kill(sleeper.process.pid(), SIGCONT), 0);
   EXPECT_EQ(sleeper.process.receive(), "done=64");
@@ -104,7 +115,8 @@ TEST_F(StoppedPeer, HoldsNobodyUpAndItsRemoteFreesArriveWhenItGoesOn) {
   expect_exact(daemon, 0);
   EXPECT_EQ(other.trim()->returned, 16u);
   EXPECT_EQ(sleeper.trim()->returned, 16u);
-  within(kLongestMs, "all of the memory", [&] { EXPECT_TRUE(daemon.allocate(0, remote, arena, 15 * kMiB).ok()); });
+  within(kLongestMs, "all of the memory",
+         [&] { EXPECT_TRUE(daemon.allocate(0, remote, arena, 15 * kMiB).ok()); });
 }
 
 }  // namespace

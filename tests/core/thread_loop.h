@@ -12,9 +12,9 @@
 #include <memory>
 #include <thread>
 
-#include "server/core/clock.h"
-#include "server/core/engine.h"
-#include "server/core/event_waker.h"
+#include "server/core/api/clock.h"
+#include "server/core/control/engine.h"
+#include "server/core/control/event_waker.h"
 
 namespace arenad::server {
 
@@ -48,7 +48,10 @@ class ThreadLoop {
     std::uint64_t next = 0;
     while (!stop_.load(std::memory_order_acquire)) {
       const std::uint64_t now = now_ns();
-      const int wait_ms = next <= now ? 0 : static_cast<int>(std::min<std::uint64_t>((next - now) / kNsPerMs + 1, 1000));
+      const int wait_ms =
+          next <= now
+              ? 0
+              : static_cast<int>(std::min<std::uint64_t>((next - now) / kNsPerMs + 1, 1000));
       pollfd ready{waker_.fd(), POLLIN, 0};
       ::poll(&ready, 1, wait_ms);
       waker_.clear();

@@ -1,5 +1,6 @@
-// Every crash point, in every role that passes it, at its first, a middle and a random hit: the process kills itself there, the
-// others go on, and in the end nothing is lost, nothing is doubled, and everything comes home.
+// Every crash point, in every role that passes it, at its first, a middle and a random hit: the
+// process kills itself there, the others go on, and in the end nothing is lost, nothing is doubled,
+// and everything comes home.
 #include <dirent.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -18,7 +19,7 @@
 #include <regex>
 #include <set>
 
-#include "allocator/heap.h"
+#include "allocator/heap/heap.h"
 #include "tests/crash/world.h"
 
 namespace arenad::crash {
@@ -40,7 +41,7 @@ std::uint32_t seed_of_run() {
 
 struct Scenario {
   Arming arming;
-  bool restart = false;   // the daemon is killed in the middle, and peer 0 with it
+  bool restart = false;  // the daemon is killed in the middle, and peer 0 with it
   std::uint32_t seed = 1;
 };
 
@@ -51,7 +52,8 @@ class Director {
     char pattern[] = "/dev/shm/arenad-crash-XXXXXX";
     directory_ = ::mkdtemp(pattern);
     stage_.files = {directory_ + "/a.data", directory_ + "/a.control", directory_ + "/a.ledger"};
-    stage_.board = static_cast<Board*>(::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    stage_.board = static_cast<Board*>(
+        ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     for (Wire& w : stage_.peers) w = wire();
     stage_.director = wire();
   }
@@ -81,7 +83,7 @@ class Director {
       if (!restarted && least >= operations / 2) {
         restarted = true;
         kill_peer(0);
-        ::kill(daemon_, SIGKILL);   // unless it killed itself in a grant already
+        ::kill(daemon_, SIGKILL);  // unless it killed itself in a grant already
         continue;
       }
       if (least >= operations) break;
@@ -94,10 +96,14 @@ class Director {
     for (bool home = false; !home;) {
       look_for_deaths();
       bool all_published = true;
-      for (std::uint32_t i = 0; i < kPeers; ++i) all_published = all_published && (peers_[i] <= 0 || stage_.board->published[i] != 0);
-      if (!tell(Message::kTrim) || !tell(Message::kVerify) || !exact("when all had published")) return trouble_;
+      for (std::uint32_t i = 0; i < kPeers; ++i)
+        all_published = all_published && (peers_[i] <= 0 || stage_.board->published[i] != 0);
+      if (!tell(Message::kTrim) || !tell(Message::kVerify) || !exact("when all had published"))
+        return trouble_;
       home = all_published && stage_.board->returning == 0;
-      if (!home && Clock::now() > deadline) return "lost: " + std::to_string(stage_.board->returning) + " blocks are RETURNING and nobody is told of them";
+      if (!home && Clock::now() > deadline)
+        return "lost: " + std::to_string(stage_.board->returning) +
+               " blocks are RETURNING and nobody is told of them";
       if (!home) ::usleep(300);
     }
     stage_.board->stop = 2;
@@ -110,10 +116,13 @@ class Director {
       if (!tell(Message::kTrim)) return trouble_;
     if (!tell(Message::kVerify) || !exact("at the end")) return trouble_;
     if (stage_.board->left_blocks != 0 || stage_.board->left_units != 0)
-      return "lost: " + std::to_string(stage_.board->left_blocks) + " blocks and " + std::to_string(stage_.board->left_units) +
+      return "lost: " + std::to_string(stage_.board->left_blocks) + " blocks and " +
+             std::to_string(stage_.board->left_units) +
              " units are out although everybody is gone\n" + stage_.board->findings;
-    if (stage_.board->broken_stamps != 0) return "doubled: " + std::to_string(stage_.board->broken_stamps) + " stamps of another";
-    if (!scenario_.arming.point.empty() && !killed_itself_) return "the process came to its end without passing the point that often";
+    if (stage_.board->broken_stamps != 0)
+      return "doubled: " + std::to_string(stage_.board->broken_stamps) + " stamps of another";
+    if (!scenario_.arming.point.empty() && !killed_itself_)
+      return "the process came to its end without passing the point that often";
     return trouble_;
   }
   const Hits& hits() const { return stage_.board->hits; }
@@ -132,7 +141,8 @@ class Director {
       const bool again = daemon_starts_++ != 0;
       Arming arming = scenario_.arming;
       if (killed_itself_) arming = {};
-      if (!again && scenario_.restart) arming = {kDaemon, "prepare.shape", 40};   // granted, and not begun
+      if (!again && scenario_.restart)
+        arming = {kDaemon, "prepare.shape", 40};  // granted, and not begun
       std::fflush(nullptr);
       daemon_ = ::fork();
       if (daemon_ == 0) {
@@ -144,12 +154,15 @@ class Director {
       const bool up = ::read(ready[0], &byte, 1) == 1;
       ::close(ready[0]);
       if (up) return;
-      int status = 0;   // it died in its recovery (or, armed, in creating the arena)
+      int status = 0;  // it died in its recovery (or, armed, in creating the arena)
       ::waitpid(daemon_, &status, 0);
       daemon_ = 0;
       if (!note_death(status, again ? kRecovery : kDaemon)) return;
-      if (!again) {   // before there was anything: a new start finds a half-made arena and makes another
-        for (const auto& file : {stage_.files.data_path, stage_.files.control_path, stage_.files.ledger_path}) ::unlink(file.c_str());
+      if (!again) {  // before there was anything: a new start finds a half-made arena and makes
+                     // another
+        for (const auto& file :
+             {stage_.files.data_path, stage_.files.control_path, stage_.files.ledger_path})
+          ::unlink(file.c_str());
         daemon_starts_ = 0;
       }
     }
@@ -158,7 +171,8 @@ class Director {
   void start_peer(std::uint32_t i) {
     std::fflush(nullptr);
     peers_[i] = ::fork();
-    if (peers_[i] == 0) run_peer(stage_, i, scenario_.seed * 100 + i, operations_a_peer(), scenario_.arming);
+    if (peers_[i] == 0)
+      run_peer(stage_, i, scenario_.seed * 100 + i, operations_a_peer(), scenario_.arming);
   }
 
   // False, and trouble, when it did not die of SIGKILL.
@@ -184,7 +198,7 @@ class Director {
     ::kill(peers_[i], SIGKILL);
     ::waitpid(peers_[i], nullptr, 0);
     peers_[i] = 0;
-    dead_.push_back(session_of(i));   // the daemon hears of it at its restart
+    dead_.push_back(session_of(i));  // the daemon hears of it at its restart
   }
 
   void look_for_deaths() {
@@ -194,8 +208,10 @@ class Director {
     }
     for (std::uint32_t i = 0; i < kPeers; ++i)
       if (peers_[i] > 0 && ::waitpid(peers_[i], &status, WNOHANG) == peers_[i]) {
-        if (note_death(status, kPeer0 + i)) bury(i);
-        else peers_[i] = 0;
+        if (note_death(status, kPeer0 + i))
+          bury(i);
+        else
+          peers_[i] = 0;
       }
   }
 
@@ -210,7 +226,8 @@ class Director {
       Message answer = m;
       if (ask(stage_.director.asker, answer, 50, 1)) return true;
       int status = 0;
-      if (daemon_ > 0 && ::waitpid(daemon_, &status, WNOHANG) == daemon_ && note_death(status, daemon_starts_ > 1 ? kRecovery : kDaemon))
+      if (daemon_ > 0 && ::waitpid(daemon_, &status, WNOHANG) == daemon_ &&
+          note_death(status, daemon_starts_ > 1 ? kRecovery : kDaemon))
         start_daemon();
     }
     if (trouble_.empty()) trouble_ = "the daemon does not answer";
@@ -219,7 +236,8 @@ class Director {
 
   bool exact(const char* when) {
     if (stage_.board->mismatches == 0) return true;
-    trouble_ = std::string(when) + ": " + std::to_string(stage_.board->mismatches.load()) + " mismatches\n" + stage_.board->findings;
+    trouble_ = std::string(when) + ": " + std::to_string(stage_.board->mismatches.load()) +
+               " mismatches\n" + stage_.board->findings;
     return false;
   }
 
@@ -238,18 +256,20 @@ std::set<std::string> points_in_the_source() {
   std::set<std::string> names;
   const std::regex pattern("CRASH_POINT\\(\"([a-z_.]+)\"\\)");
   for (const char* folder : {"allocator", "client", "server"})
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(std::string(ARENAD_SOURCE_DIR "/") + folder)) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(
+             std::string(ARENAD_SOURCE_DIR "/") + folder)) {
       const std::string path = entry.path().string();
       if (!path.ends_with(".h") && !path.ends_with(".cc")) continue;
       if (path.ends_with("crash_point.h")) continue;
       std::ifstream in(path);
       const std::string text((std::istreambuf_iterator<char>(in)), {});
-      for (std::sregex_iterator i(text.begin(), text.end(), pattern), end; i != end; ++i) names.insert((*i)[1]);
+      for (std::sregex_iterator i(text.begin(), text.end(), pattern), end; i != end; ++i)
+        names.insert((*i)[1]);
     }
   return names;
 }
 
-using Counts = std::map<std::pair<std::uint32_t, std::string>, std::uint64_t>;   // by role and point
+using Counts = std::map<std::pair<std::uint32_t, std::string>, std::uint64_t>;  // by role and point
 
 void add(const Hits& hits, Counts& counts) {
   for (const Hits::Point& p : hits.points)
@@ -259,8 +279,8 @@ void add(const Hits& hits, Counts& counts) {
 
 TEST(CrashPoints, EveryOneIsPassedAndSurvived) {
   const std::uint32_t seed = seed_of_run();
-  std::printf("seed %u (ARENAD_CRASH_SEED), %llu operations a peer (ARENAD_CRASH_OPERATIONS)\n", seed,
-              static_cast<unsigned long long>(operations_a_peer()));
+  std::printf("seed %u (ARENAD_CRASH_SEED), %llu operations a peer (ARENAD_CRASH_OPERATIONS)\n",
+              seed, static_cast<unsigned long long>(operations_a_peer()));
   // Who passes what, and how often, when nobody is killed but by the scenario itself.
   Counts plain, restarted;
   std::set<std::string> passed = kOnlyAfterDamage, never;
@@ -292,7 +312,8 @@ TEST(CrashPoints, EveryOneIsPassedAndSurvived) {
       random = random * 1664525 + 1013904223;
       at.insert(random % n + 1);
       for (const std::uint64_t nth : at) {
-        // Processes race: a point may be passed less often than in the count. The first hit is there to be had, sooner or later.
+        // Processes race: a point may be passed less often than in the count. The first hit is
+        // there to be had, sooner or later.
         std::string outcome;
         for (int attempt = 0; attempt < (nth == 1 ? 40 : 1); ++attempt) {
           Director director({{role, point, nth}, restart, seed + runs});
@@ -304,15 +325,20 @@ TEST(CrashPoints, EveryOneIsPassedAndSurvived) {
           ++late;
           continue;
         }
-        EXPECT_EQ(outcome, "") << role_name(role) << " killed at hit " << nth << " of " << point << ", seed " << seed + runs - 1;
+        EXPECT_EQ(outcome, "") << role_name(role) << " killed at hit " << nth << " of " << point
+                               << ", seed " << seed + runs - 1;
       }
     }
   }
-  std::printf("crash points: %zu, all passed; %u runs with a kill, %u of them ended before their hit came\n", passed.size(), runs, late);
+  std::printf(
+      "crash points: %zu, all passed; %u runs with a kill, %u of them ended before their hit "
+      "came\n",
+      passed.size(), runs, late);
   EXPECT_LT(late, runs / 3);
 }
 
-// The one store that only a damaged control file leads to: a slab whose header denies blocks that are out.
+// The one store that only a damaged control file leads to: a slab whose header denies blocks that
+// are out.
 TEST(CrashPoints, DamagedCarvedIsAdoptedAllTheSame) {
   char pattern[] = "/dev/shm/arenad-crash-XXXXXX";
   const std::string directory = ::mkdtemp(pattern);
@@ -363,7 +389,8 @@ TEST(CrashPoints, DamagedCarvedIsAdoptedAllTheSame) {
 int main(int argc, char** argv) {
   // Before anything passes a point, so that all processes number them alike.
   static auto* const hits = static_cast<arenad::crash::Hits*>(
-      ::mmap(nullptr, sizeof(arenad::crash::Hits), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+      ::mmap(nullptr, sizeof(arenad::crash::Hits), PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   arenad::crash::count_in(hits, arenad::crash::kDirector);
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();

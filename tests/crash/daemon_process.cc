@@ -1,4 +1,5 @@
-// The daemon of a crash test: two heaps of its own, leases, the ends of sessions, and what it does after its own death.
+// The daemon of a crash test: two heaps of its own, leases, the ends of sessions, and what it does
+// after its own death.
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -6,7 +7,7 @@
 #include <cstring>
 #include <memory>
 
-#include "allocator/heap.h"
+#include "allocator/heap/heap.h"
 #include "tests/crash/world.h"
 
 namespace arenad::crash {
@@ -16,10 +17,13 @@ constexpr SessionId kServer{kReaperSession};
 
 class Daemon {
  public:
-  Daemon(const Stage& stage, bool again, const std::vector<std::uint16_t>& dead) : stage_(stage), restarted_(again) {
-    if (again) open(dead);
-    else create();
-    for (TouchedSet& t : touched_) t = TouchedSet(arena_->unit_count());
+  Daemon(const Stage& stage, bool again, const std::vector<std::uint16_t>& dead)
+      : stage_(stage), restarted_(again) {
+    if (again)
+      open(dead);
+    else
+      create();
+    for (Footprint& t : touched_) t = Footprint(arena_->unit_count());
   }
 
   void serve() {
@@ -50,7 +54,8 @@ class Daemon {
     for (std::uint32_t i = 0; i < kPeers; ++i) {
       arena_->mark_session({session_of(i)}, SessionEntry::kLive);
       arena_->ledger().set_attach_mode({session_of(i)}, 4);
-      if (arena_->ledger().claim_heap({heap_of(i)}, {session_of(i)}).value != heap_of(i)) ::_exit(4);
+      if (arena_->ledger().claim_heap({heap_of(i)}, {session_of(i)}).value != heap_of(i))
+        ::_exit(4);
       arena_->enlist_heap({heap_of(i)}, {session_of(i)});
     }
   }
@@ -69,16 +74,18 @@ class Daemon {
     });
     ReapResult result;
     for (const SlabIndex first : orphans) heap(first.value).adopt(first, kNoSession, result);
-    // A session whose end the dead daemon had begun is ended again: its leases may be adopted by now, its words may not.
+    // A session whose end the dead daemon had begun is ended again: its leases may be adopted by
+    // now, its words may not.
     for (const std::uint16_t session : dead) end_session({session}, nullptr);
   }
 
   void make_heaps() {
-    for (std::uint16_t i = 0; i < 2; ++i) heaps_[i] = std::make_unique<Heap>(*arena_, HeapId{i}, kServer);
+    for (std::uint16_t i = 0; i < 2; ++i)
+      heaps_[i] = std::make_unique<Heap>(*arena_, HeapId{i}, kServer);
   }
   Heap& heap(std::uint32_t i) { return *heaps_[i % 2]; }
 
-  void end_session(SessionId dead, const TouchedSet* touched) {
+  void end_session(SessionId dead, const Footprint* touched) {
     std::vector<SlabIndex> runs;
     arena_->for_each_run([&](SlabIndex first, RunRecord run) {
       if (run.owner() == RunOwner::leased_to(dead)) runs.push_back(first);
@@ -96,16 +103,20 @@ class Daemon {
       auto& mail = stage_.board->mail[(turn * 20 + static_cast<std::uint64_t>(i)) % kMailboxes];
       if (stage_.board->stop.load() != 0 || mail.load() != 0) continue;
       const std::uint32_t peer = static_cast<std::uint32_t>(i) % kPeers;
-      if (arena_->ledger().attach_mode({session_of(peer)}) == 0) continue;   // nobody acts for the dead
-      const auto block = heap(static_cast<std::uint32_t>(turn)).allocate(i % 7 == 0 ? 200'000 : 256, {{session_of(peer)}, 1});
+      if (arena_->ledger().attach_mode({session_of(peer)}) == 0)
+        continue;  // nobody acts for the dead
+      const auto block = heap(static_cast<std::uint32_t>(turn))
+                             .allocate(i % 7 == 0 ? 200'000 : 256, {{session_of(peer)}, 1});
       std::uint64_t none = 0;
       if (!block.ok()) continue;
       touched_[peer].add(block->ref.slot().slab());
-      if (!mail.compare_exchange_strong(none, block->ref.value)) heap(0).free_checked({block->ref.value}, kServer, kNoSession);
+      if (!mail.compare_exchange_strong(none, block->ref.value))
+        heap(0).free_checked({block->ref.value}, kServer, kNoSession);
     }
     // Frees of what a peer allocated.
     auto& mail = stage_.board->mail[turn * 31 % kMailboxes];
-    if (const std::uint64_t ref = mail.exchange(0); ref != 0) heap(static_cast<std::uint32_t>(turn)).free_checked({ref}, kServer, kNoSession);
+    if (const std::uint64_t ref = mail.exchange(0); ref != 0)
+      heap(static_cast<std::uint32_t>(turn)).free_checked({ref}, kServer, kNoSession);
     for (auto& h : heaps_) {
       h->publish();
       h->drain();
@@ -122,7 +133,7 @@ class Daemon {
     if (::recv(socket, &m, sizeof m, MSG_DONTWAIT) != sizeof m) return;
     switch (m.kind) {
       case Message::kLease: {
-        if (arena_->ledger().attach_mode({m.session}) == 0) return;   // asked before its death
+        if (arena_->ledger().attach_mode({m.session}) == 0) return;  // asked before its death
         const auto run = arena_->grant({m.heap}, RunOwner::leased_to({m.session}), m.run, {0});
         m.error = run.ok() ? 0 : static_cast<std::uint32_t>(run.error());
         if (run.ok()) m.slab = run->value;
@@ -130,14 +141,19 @@ class Daemon {
       }
       case Message::kReturn: {
         ReapResult result;
-        if (!arena_->ledger().pass_run({m.slab}, RunOwner::leased_to({m.session}), RunOwner::heap({0}))) break;
-        if (arena_->run_is_free({m.slab})) arena_->reclaim({m.slab});
-        else heap(0).adopt({m.slab}, kNoSession, result);
+        if (!arena_->ledger().pass_run({m.slab}, RunOwner::leased_to({m.session}),
+                                       RunOwner::heap({0})))
+          break;
+        if (arena_->run_is_free({m.slab}))
+          arena_->reclaim({m.slab});
+        else
+          heap(0).adopt({m.slab}, kNoSession, result);
         break;
       }
       case Message::kEndSession: {
-        // What the session touched by its own account, and what was allocated for it here; after a restart nobody knows that.
-        TouchedSet touched = arena_->touched_by({m.session});
+        // What the session touched by its own account, and what was allocated for it here; after a
+        // restart nobody knows that.
+        Footprint touched = arena_->footprint_of({m.session});
         touched.merge(touched_[m.session - session_of(0)]);
         end_session({m.session}, restarted_ ? nullptr : &touched);
         break;
@@ -157,7 +173,8 @@ class Daemon {
   void verify() {
     VerifyReport r;
     for (auto& h : heaps_) h->verify(r);
-    verify_leases(*arena_, [this](std::uint16_t s) { return arena_->ledger().attach_mode({s}) != 0; }, r);
+    verify_leases(
+        *arena_, [this](std::uint16_t s) { return arena_->ledger().attach_mode({s}) != 0; }, r);
     verify_arena(*arena_, r);
     Board& b = *stage_.board;
     b.mismatches = r.mismatches;
@@ -172,14 +189,15 @@ class Daemon {
 
   const Stage& stage_;
   const bool restarted_;
-  TouchedSet touched_[kPeers];
+  Footprint touched_[kPeers];
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Heap> heaps_[2];
 };
 
 }  // namespace
 
-void run_daemon(const Stage& stage, bool again, const std::vector<std::uint16_t>& dead, const Arming& arming, int ready) {
+void run_daemon(const Stage& stage, bool again, const std::vector<std::uint16_t>& dead,
+                const Arming& arming, int ready) {
   const std::uint32_t role = again ? kRecovery : kDaemon;
   count_in(&stage.board->hits, role);
   if (arming.role == role) arm(arming.point.c_str(), arming.nth);

@@ -1,12 +1,13 @@
-// A peer of a crash test: allocates, frees its own and others' blocks, takes over, shares, releases, hands on through the board,
-// and looks at every block's stamp when it gets it and when it gives it up.
+// A peer of a crash test: allocates, frees its own and others' blocks, takes over, shares,
+// releases, hands on through the board, and looks at every block's stamp when it gets it and when
+// it gives it up.
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <memory>
 
-#include "allocator/heap.h"
+#include "allocator/heap/heap.h"
 #include "tests/crash/world.h"
 
 namespace arenad::crash {
@@ -54,7 +55,10 @@ class LeasedByMessage final : public SlabSource {
 class PeerLife {
  public:
   PeerLife(const Stage& stage, std::uint32_t peer, std::uint32_t seed)
-      : board_(*stage.board), me_{session_of(peer)}, leases_(stage.peers[peer].asker, me_), random_(seed) {
+      : board_(*stage.board),
+        me_{session_of(peer)},
+        leases_(stage.peers[peer].asker, me_),
+        random_(seed) {
     auto view = Arena::attach(::open(stage.files.data_path.c_str(), O_RDWR | O_CLOEXEC),
                               ::open(stage.files.control_path.c_str(), O_RDWR | O_CLOEXEC), me_);
     if (!view.ok()) ::_exit(3);
@@ -131,11 +135,14 @@ class PeerLife {
     std::memcpy(arena_->data() + block->offset, &block->ref.value, 8);
     mine_.push_back(block->ref);
   }
-  // The stamp is written by whoever allocated the block, so it is another's ref only when two have the block at once. Blocks of
-  // the daemon carry none: it maps no data, and whoever takes one over stamps it.
+  // The stamp is written by whoever allocated the block, so it is another's ref only when two have
+  // the block at once. Blocks of the daemon carry none: it maps no data, and whoever takes one over
+  // stamps it.
   void give_up(Ref ref) {
-    if (std::uint64_t* const s = stamp(ref); s != nullptr && *s != ref.value && *s != 0 && same_block(*s, ref.value)) {
-      // An older generation's stamp is a block that its allocator never stamped (the daemon's); a newer one is doubled.
+    if (std::uint64_t* const s = stamp(ref);
+        s != nullptr && *s != ref.value && *s != 0 && same_block(*s, ref.value)) {
+      // An older generation's stamp is a block that its allocator never stamped (the daemon's); a
+      // newer one is doubled.
       if (generation_after(*s, ref.value)) ++board_.broken_stamps;
     }
     [[maybe_unused]] const Error e = heap_->free(ref);
@@ -143,12 +150,15 @@ class PeerLife {
   void take_over(Ref ref) {
     if (!arena_->acquire({ref.value}, {me_, 2}).ok()) return;
     if (std::uint64_t* const s = stamp(ref); s != nullptr) {
-      if (*s != 0 && same_block(*s, ref.value) && generation_after(*s, ref.value)) ++board_.broken_stamps;
+      if (*s != 0 && same_block(*s, ref.value) && generation_after(*s, ref.value))
+        ++board_.broken_stamps;
       *s = ref.value;
     }
     mine_.push_back(ref);
   }
-  static bool same_block(std::uint64_t a, std::uint64_t b) { return (a & Ref::kBlockMask) == (b & Ref::kBlockMask); }
+  static bool same_block(std::uint64_t a, std::uint64_t b) {
+    return (a & Ref::kBlockMask) == (b & Ref::kBlockMask);
+  }
   static bool generation_after(std::uint64_t a, std::uint64_t b) {
     return ((Ref{a}.generation() - Ref{b}.generation()) & 0x3fff) - 1u < 0x1fff;
   }
@@ -164,13 +174,14 @@ class PeerLife {
 
 }  // namespace
 
-void run_peer(const Stage& stage, std::uint32_t peer, std::uint32_t seed, std::uint64_t operations, const Arming& arming) {
+void run_peer(const Stage& stage, std::uint32_t peer, std::uint32_t seed, std::uint64_t operations,
+              const Arming& arming) {
   count_in(&stage.board->hits, kPeer0 + peer);
   if (arming.role == kPeer0 + peer) arm(arming.point.c_str(), arming.nth);
   PeerLife life(stage, peer, seed);
   while (stage.board->stop.load() == 0) {
     if (stage.board->operations[peer].load(std::memory_order_relaxed) >= operations) {
-      ::usleep(200);   // done: lives on, and holds what it holds, until the director has judged
+      ::usleep(200);  // done: lives on, and holds what it holds, until the director has judged
       continue;
     }
     life.one();

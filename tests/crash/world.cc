@@ -24,9 +24,10 @@ bool ask(int socket, Message& message, int timeout_ms, int attempts) {
     if (::send(socket, &asked, sizeof asked, MSG_NOSIGNAL) != sizeof asked) return false;
     for (;;) {
       pollfd ready{socket, POLLIN, 0};
-      if (::poll(&ready, 1, timeout_ms) <= 0) break;   // the daemon died with the question: ask the next one
+      if (::poll(&ready, 1, timeout_ms) <= 0)
+        break;  // the daemon died with the question: ask the next one
       if (::recv(socket, &message, sizeof message, 0) != sizeof message) return false;
-      if (message.sequence == asked.sequence) return true;   // else the answer to an earlier attempt
+      if (message.sequence == asked.sequence) return true;  // else the answer to an earlier attempt
     }
   }
   return false;

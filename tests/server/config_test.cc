@@ -1,8 +1,8 @@
 // Where a value comes from, which source wins, and what is refused.
 #include <gtest/gtest.h>
 
-#include "server/rpc/config.h"
-#include "server/rpc/config_keys.h"
+#include "server/rpc/config/config.h"
+#include "server/rpc/config/config_keys.h"
 #include "tests/server/daemon_process.h"
 
 namespace arenad::server {
@@ -45,13 +45,16 @@ TEST(Config, DefaultsAreGood) {
   EXPECT_EQ(config.shards, 0u);
   EXPECT_EQ(config.listen, "");
   EXPECT_EQ(config.limits.max_sessions, 4096u);
-  EXPECT_TRUE(config.tunables.empty()) << "what nobody set stays as the allocator and the engine have it";
+  EXPECT_TRUE(config.tunables.empty())
+      << "what nobody set stays as the allocator and the engine have it";
 }
 
 TEST(Config, FlagsWinOverVariablesAndTheseOverTheFile) {
   const TemporaryDirectory directory;
-  const std::string file = directory.file("arenad.toml", "shards = 3\nmax_arenas = 33\nidle_drain_ms = 333\n");
-  const Config config = good({{"--config", file, "--shards", "1"}, {"ARENAD_SHARDS=2", "ARENAD_MAX_ARENAS=22"}});
+  const std::string file =
+      directory.file("arenad.toml", "shards = 3\nmax_arenas = 33\nidle_drain_ms = 333\n");
+  const Config config =
+      good({{"--config", file, "--shards", "1"}, {"ARENAD_SHARDS=2", "ARENAD_MAX_ARENAS=22"}});
   EXPECT_EQ(config.shards, 1u);
   EXPECT_EQ(config.limits.max_arenas, 22u);
   EXPECT_EQ(tunable(config, "idle_drain_ms"), "333");
@@ -64,7 +67,8 @@ TEST(Config, FileIsFoundByVariable) {
 }
 
 TEST(Config, SizesHaveUnits) {
-  EXPECT_EQ(good({{"--max-arena-bytes", "2GiB"}, {}}).limits.max_arena_bytes, std::uint64_t{2} << 30);
+  EXPECT_EQ(good({{"--max-arena-bytes", "2GiB"}, {}}).limits.max_arena_bytes,
+            std::uint64_t{2} << 30);
   EXPECT_EQ(good({{"--max-session-bytes", "512K"}, {}}).limits.max_session_bytes, 512u << 10);
   EXPECT_EQ(good({{"--max-session-bytes", "1000"}, {}}).limits.max_session_bytes, 1000u);
 }
@@ -74,7 +78,8 @@ TEST(Config, ArenasComeFromEverySource) {
   const std::string file = directory.file("arenad.toml", "arena = [\"a:1GiB\", \"b:2MiB\"]\n");
   const auto sizes = [](const Config& config) {
     std::string text;
-    for (const auto& arena : config.arenas) text += arena.name + "=" + std::to_string(arena.capacity_bytes >> 20) + " ";
+    for (const auto& arena : config.arenas)
+      text += arena.name + "=" + std::to_string(arena.capacity_bytes >> 20) + " ";
     return text;
   };
   EXPECT_EQ(sizes(good({{"--config", file}, {}})), "a=1024 b=2 ");
@@ -87,12 +92,14 @@ TEST(Config, UnknownKeyNamesTheNearest) {
   const std::string file = directory.file("arenad.toml", "shards = 2\nidle_drian_ms = 5\n");
   const std::string message = refusal({{"--config", file}, {}});
   EXPECT_NE(message.find("line 2"), std::string::npos) << message;
-  EXPECT_NE(message.find("'idle_drian_ms' (did you mean 'idle_drain_ms'?)"), std::string::npos) << message;
+  EXPECT_NE(message.find("'idle_drian_ms' (did you mean 'idle_drain_ms'?)"), std::string::npos)
+      << message;
 }
 
 TEST(Config, UnknownVariableNamesTheNearest) {
   const std::string message = refusal({{}, {"ARENAD_SHARD=2"}});
-  EXPECT_NE(message.find("ARENAD_SHARD (did you mean 'ARENAD_SHARDS'?)"), std::string::npos) << message;
+  EXPECT_NE(message.find("ARENAD_SHARD (did you mean 'ARENAD_SHARDS'?)"), std::string::npos)
+      << message;
 }
 
 TEST(Config, VariablesOfClientsAndOfOthersAreLeftAlone) {
@@ -102,13 +109,17 @@ TEST(Config, VariablesOfClientsAndOfOthersAreLeftAlone) {
 TEST(Config, WrongValuesNameSourceKeyAndWhatItTakes) {
   const TemporaryDirectory directory;
   const std::string file = directory.file("arenad.toml", "shards = \"many\"\n");
-  EXPECT_NE(refusal({{"--config", file}, {}}).find("line 1: 'many' is not what 'shards' takes"), std::string::npos);
+  EXPECT_NE(refusal({{"--config", file}, {}}).find("line 1: 'many' is not what 'shards' takes"),
+            std::string::npos);
   EXPECT_NE(refusal({{"--shards", "2000"}, {}}).find("flag --shards"), std::string::npos);
-  EXPECT_NE(refusal({{}, {"ARENAD_SPIN_US=soon"}}).find("variable ARENAD_SPIN_US"), std::string::npos);
+  EXPECT_NE(refusal({{}, {"ARENAD_SPIN_US=soon"}}).find("variable ARENAD_SPIN_US"),
+            std::string::npos);
   EXPECT_NE(refusal({{"--arena", "no-capacity"}, {}}).find("NAME:CAPACITY"), std::string::npos);
   EXPECT_NE(refusal({{"--log-level", "loud"}, {}}).find("trace, debug"), std::string::npos);
-  EXPECT_NE(refusal({{"--config", directory.path() + "/none"}, {}}).find("cannot read"), std::string::npos);
-  EXPECT_NE(refusal({{"--config", directory.file("bad.toml", "= 3\n")}, {}}).find("not TOML"), std::string::npos);
+  EXPECT_NE(refusal({{"--config", directory.path() + "/none"}, {}}).find("cannot read"),
+            std::string::npos);
+  EXPECT_NE(refusal({{"--config", directory.file("bad.toml", "= 3\n")}, {}}).find("not TOML"),
+            std::string::npos);
 }
 
 TEST(Config, TcpThatOthersReachNeedsToBeAskedForByName) {
@@ -121,13 +132,15 @@ TEST(Config, TcpThatOthersReachNeedsToBeAskedForByName) {
 TEST(Config, PredecessorsVariablesWinOverTheFile) {
   const TemporaryDirectory directory;
   const std::string file = directory.file("arenad.toml", "p0_enable = true\np0_log = false\n");
-  const Config config = good({{"--config", file}, {"HAKMEM_TINY_P0_ENABLE=0", "HAKMEM_TINY_P0_LOG="}});
+  const Config config =
+      good({{"--config", file}, {"HAKMEM_TINY_P0_ENABLE=0", "HAKMEM_TINY_P0_LOG="}});
   EXPECT_EQ(tunable(config, "p0_enable"), "0");
   EXPECT_EQ(tunable(config, "p0_log"), "1") << "set and not 0 is on";
 }
 
 TEST(Config, WhatIsPrintedCanBeReadBack) {
-  const std::vector<std::string> flags = {"--shards", "2", "--arena", "a:1GiB", "--max-total-bytes", "8GiB", "--idle-drain-ms", "7"};
+  const std::vector<std::string> flags = {"--shards",          "2",    "--arena",         "a:1GiB",
+                                          "--max-total-bytes", "8GiB", "--idle-drain-ms", "7"};
   const Config first = good({flags, {}});
   const TemporaryDirectory directory;
   const Config second = good({{"--config", directory.file("arenad.toml", first.as_toml)}, {}});

@@ -28,7 +28,8 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return out;
 }
 
-pid_t spawn(std::vector<std::string> flags, std::vector<std::string> environment, const std::string& output) {
+pid_t spawn(std::vector<std::string> flags, std::vector<std::string> environment,
+            const std::string& output) {
   flags.insert(flags.begin(), ARENAD_PROGRAM);
   auto argv = pointers(flags), envp = pointers(environment);
   const pid_t parent = ::getpid();
@@ -92,7 +93,7 @@ DaemonProcess::DaemonProcess(std::vector<std::string> flags, std::vector<std::st
   pidfd_ = static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0));
   const auto healthy = [this] {
     if (!running()) throw std::runtime_error("arenad ended while starting:\n" + log());
-    if (log().find(" ready: ") == std::string::npos) return false;   // HTTP is up too
+    if (log().find(" ready: ") == std::string::npos) return false;  // HTTP is up too
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(2));
     grpc::health::v1::HealthCheckResponse response;
@@ -100,7 +101,8 @@ DaemonProcess::DaemonProcess(std::vector<std::string> flags, std::vector<std::st
     return stub->Check(&context, {}, &response).ok() &&
            response.status() == grpc::health::v1::HealthCheckResponse::SERVING;
   };
-  if (!eventually(healthy, std::chrono::seconds(20))) throw std::runtime_error("arenad is not healthy:\n" + log());
+  if (!eventually(healthy, std::chrono::seconds(20)))
+    throw std::runtime_error("arenad is not healthy:\n" + log());
 }
 
 DaemonProcess::~DaemonProcess() {

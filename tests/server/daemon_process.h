@@ -1,14 +1,15 @@
 // DaemonProcess: arenad as a child process of a test, on a socket directory of its own.
 //
-// Invariants: healthy when the constructor returns; no process and no file stays behind the destructor.
-// Threads: one. Crash: a test that dies leaves its daemon to the kernel (PR_SET_PDEATHSIG).
+// Invariants: healthy when the constructor returns; no process and no file stays behind the
+// destructor. Threads: one. Crash: a test that dies leaves its daemon to the kernel
+// (PR_SET_PDEATHSIG).
 #pragma once
 
+#include <sys/types.h>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
-#include <sys/types.h>
 #include <vector>
 
 namespace grpc {
@@ -18,12 +19,13 @@ class Channel;
 namespace arenad::server {
 
 // Asks until `condition` holds or the deadline is over; true when it held.
-bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds within = std::chrono::seconds(10));
+bool eventually(const std::function<bool()>& condition,
+                std::chrono::milliseconds within = std::chrono::seconds(10));
 
 // How a program that was run to its end ended.
 struct Ended {
-  int code = -1;        // exit code; 128 + signal
-  std::string output;   // stdout and stderr
+  int code = -1;       // exit code; 128 + signal
+  std::string output;  // stdout and stderr
 };
 // Runs arenad and waits for its end. `environment` is NAME=value, beside nothing else.
 Ended run_arenad(std::vector<std::string> flags, std::vector<std::string> environment = {});
@@ -44,13 +46,16 @@ class TemporaryDirectory {
 
 class DaemonProcess {
  public:
-  explicit DaemonProcess(std::vector<std::string> flags = {}, std::vector<std::string> environment = {});
+  explicit DaemonProcess(std::vector<std::string> flags = {},
+                         std::vector<std::string> environment = {});
   ~DaemonProcess();
   DaemonProcess(const DaemonProcess&) = delete;
   DaemonProcess& operator=(const DaemonProcess&) = delete;
 
   std::string socket_dir() const { return directory_.path() + "/sockets"; }
-  std::string target(const std::string& socket = "arenad.sock") const { return "unix:" + socket_dir() + "/" + socket; }
+  std::string target(const std::string& socket = "arenad.sock") const {
+    return "unix:" + socket_dir() + "/" + socket;
+  }
   // A connection of its own each time.
   std::shared_ptr<grpc::Channel> connect(const std::string& socket = "arenad.sock") const;
   std::string log() const;

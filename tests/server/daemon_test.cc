@@ -10,10 +10,10 @@
 #include <filesystem>
 #include <set>
 
+#include "google/protobuf/descriptor.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpc/reflection/v1/reflection.grpc.pb.h"
 #include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
-#include "google/protobuf/descriptor.pb.h"
 #include "tests/server/daemon_process.h"
 #include "tests/server/remote_session.h"
 
@@ -35,16 +35,19 @@ std::string http_get(const std::string& address, const std::string& path) {
   std::string answer;
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) {
     const std::string request = "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(request.size())) {
+    if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) ==
+        static_cast<ssize_t>(request.size())) {
       char buffer[4096];
-      for (ssize_t got; (got = ::recv(fd, buffer, sizeof buffer, 0)) > 0;) answer.append(buffer, static_cast<std::size_t>(got));
+      for (ssize_t got; (got = ::recv(fd, buffer, sizeof buffer, 0)) > 0;)
+        answer.append(buffer, static_cast<std::size_t>(got));
     }
   }
   ::close(fd);
   return answer;
 }
 
-::grpc::Status check(const std::shared_ptr<::grpc::Channel>& channel, const std::string& service, HealthCheckResponse* response) {
+::grpc::Status check(const std::shared_ptr<::grpc::Channel>& channel, const std::string& service,
+                     HealthCheckResponse* response) {
   ::grpc::ClientContext context;
   HealthCheckRequest request;
   request.set_service(service);
@@ -54,13 +57,16 @@ std::string http_get(const std::string& address, const std::string& path) {
 TEST(Daemon, HealthKnowsEveryServiceOnEveryAddress) {
   DaemonProcess daemon({"--shards", "2"});
   for (const char* socket : {"arenad.sock", "shard-0.sock", "shard-1.sock"}) {
-    for (const char* service : {"", "arenad.v1.Arenas", "arenad.v1.Sessions", "arenad.v1.Blocks", "arenad.v1.Admin"}) {
+    for (const char* service :
+         {"", "arenad.v1.Arenas", "arenad.v1.Sessions", "arenad.v1.Blocks", "arenad.v1.Admin"}) {
       HealthCheckResponse response;
-      ASSERT_TRUE(check(daemon.connect(socket), service, &response).ok()) << socket << " " << service;
+      ASSERT_TRUE(check(daemon.connect(socket), service, &response).ok())
+          << socket << " " << service;
       EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
     }
     HealthCheckResponse response;
-    EXPECT_EQ(check(daemon.connect(socket), "arenad.v1.Nothing", &response).error_code(), ::grpc::StatusCode::NOT_FOUND);
+    EXPECT_EQ(check(daemon.connect(socket), "arenad.v1.Nothing", &response).error_code(),
+              ::grpc::StatusCode::NOT_FOUND);
   }
 }
 
@@ -79,7 +85,8 @@ void expect_reflection(Stub& stub) {
   Response response = ask(request);
   EXPECT_EQ(response.valid_host(), "h");
   std::set<std::string> services;
-  for (const auto& service : response.list_services_response().service()) services.insert(service.name());
+  for (const auto& service : response.list_services_response().service())
+    services.insert(service.name());
   EXPECT_EQ(services.size(), 8u);
   EXPECT_TRUE(services.contains("arenad.v1.Blocks"));
 
@@ -91,7 +98,8 @@ void expect_reflection(Stub& stub) {
     ASSERT_TRUE(file.ParseFromString(bytes));
     files.insert(file.name());
   }
-  EXPECT_EQ(files, (std::set<std::string>{"arenad/v1/arenas.proto", "arenad/v1/common.proto", "arenad/v1/sessions.proto"}))
+  EXPECT_EQ(files, (std::set<std::string>{"arenad/v1/arenas.proto", "arenad/v1/common.proto",
+                                          "arenad/v1/sessions.proto"}))
       << "the file and what it imports";
 
   request.set_file_by_filename("arenad/v1/common.proto");
@@ -109,9 +117,11 @@ TEST(Daemon, ReflectionTellsServicesAndFilesInBothVersions) {
   namespace alpha = ::grpc::reflection::v1alpha;
   namespace v1 = ::grpc::reflection::v1;
   alpha::ServerReflection::Stub old_stub(daemon.connect());
-  expect_reflection<alpha::ServerReflection::Stub, alpha::ServerReflectionRequest, alpha::ServerReflectionResponse>(old_stub);
+  expect_reflection<alpha::ServerReflection::Stub, alpha::ServerReflectionRequest,
+                    alpha::ServerReflectionResponse>(old_stub);
   v1::ServerReflection::Stub stub(daemon.connect());
-  expect_reflection<v1::ServerReflection::Stub, v1::ServerReflectionRequest, v1::ServerReflectionResponse>(stub);
+  expect_reflection<v1::ServerReflection::Stub, v1::ServerReflectionRequest,
+                    v1::ServerReflectionResponse>(stub);
 }
 
 TEST(Daemon, ArenasOfTheConfigExistWhenItIsReady) {
@@ -142,7 +152,8 @@ TEST(Daemon, ConfigurationIsCheckedAndPrintedWithoutStarting) {
   EXPECT_NE(wrong.output.find("variable ARENAD_SHARDS"), std::string::npos) << wrong.output;
   const Ended printed = run_arenad({"--print-config"}, {"ARENAD_SHARDS=4"});
   EXPECT_EQ(printed.code, 0);
-  EXPECT_NE(printed.output.find("shards = 4  # variable ARENAD_SHARDS"), std::string::npos) << printed.output;
+  EXPECT_NE(printed.output.find("shards = 4  # variable ARENAD_SHARDS"), std::string::npos)
+      << printed.output;
   EXPECT_EQ(run_arenad({"--version"}).output.substr(0, 7), "arenad ");
   EXPECT_NE(run_arenad({"--help"}).output.find("--idle-drain-ms"), std::string::npos);
   const Ended unknown = run_arenad({"--shrads", "2"});
@@ -157,15 +168,19 @@ TEST(Daemon, ServesTcpOnLoopbackWhenAskedTo) {
   ASSERT_NE(at, std::string::npos) << log;
   const std::string target = "127.0.0.1:" + std::to_string(std::stoi(log.substr(at + mark.size())));
   HealthCheckResponse response;
-  EXPECT_TRUE(check(::grpc::CreateChannel(target, ::grpc::InsecureChannelCredentials()), "", &response).ok());
+  EXPECT_TRUE(
+      check(::grpc::CreateChannel(target, ::grpc::InsecureChannelCredentials()), "", &response)
+          .ok());
 }
 
 TEST(Daemon, AddressThatCannotBeListenedOnIsAnErrorThatNamesIt) {
   DaemonProcess daemon({"--shards", "1", "--listen", "127.0.0.1:0"});
   const std::string log = daemon.log(), mark = "serving on 127.0.0.1:";
-  const std::string busy = "127.0.0.1:" + std::to_string(std::stoi(log.substr(log.find(mark) + mark.size())));
+  const std::string busy =
+      "127.0.0.1:" + std::to_string(std::stoi(log.substr(log.find(mark) + mark.size())));
   TemporaryDirectory other;
-  const Ended ended = run_arenad({"--socket-dir", other.path(), "--shards", "3", "--http", "off", "--listen", busy});
+  const Ended ended = run_arenad(
+      {"--socket-dir", other.path(), "--shards", "3", "--http", "off", "--listen", busy});
   EXPECT_EQ(ended.code, 1);
   EXPECT_NE(ended.output.find("cannot listen on"), std::string::npos) << ended.output;
   EXPECT_NE(ended.output.find(busy), std::string::npos) << ended.output;
@@ -181,9 +196,12 @@ TEST(Daemon, ProbesAndMetricsAnswerOverHttp) {
   EXPECT_NE(http_get(address, "/readyz").find("200 OK"), std::string::npos);
   EXPECT_NE(http_get(address, "/nothing").find("404"), std::string::npos);
   const std::string metrics = http_get(address, "/metrics?x=y");
-  EXPECT_NE(metrics.find("arenad_heap_allocs_total{shard=\"1\"} 10\n"), std::string::npos) << metrics;
-  EXPECT_NE(metrics.find("arenad_heap_p0_counter_mismatch_total{shard=\"1\"} 0\n"), std::string::npos);
-  EXPECT_NE(metrics.find("arenad_remote_frees_between_total{from=\"0\",to=\"1\"} 0\n"), std::string::npos);
+  EXPECT_NE(metrics.find("arenad_heap_allocs_total{shard=\"1\"} 10\n"), std::string::npos)
+      << metrics;
+  EXPECT_NE(metrics.find("arenad_heap_p0_counter_mismatch_total{shard=\"1\"} 0\n"),
+            std::string::npos);
+  EXPECT_NE(metrics.find("arenad_remote_frees_between_total{from=\"0\",to=\"1\"} 0\n"),
+            std::string::npos);
   EXPECT_NE(metrics.find("arenad_arena_held_blocks{arena=\"pool\"} 10\n"), std::string::npos);
   EXPECT_NE(metrics.find("arenad_sessions 1\n"), std::string::npos);
 }
@@ -202,7 +220,8 @@ TEST(Daemon, DrainsOnSigtermAndTellsEverybody) {
   const auto channel = daemon.connect();
   RemoteSession session(channel, "pool");
   ::grpc::ClientContext watch_context;
-  auto watch = Health::NewStub(daemon.connect("shard-1.sock"))->Watch(&watch_context, HealthCheckRequest());
+  auto watch =
+      Health::NewStub(daemon.connect("shard-1.sock"))->Watch(&watch_context, HealthCheckRequest());
   HealthCheckResponse seen;
   ASSERT_TRUE(watch->Read(&seen));
   EXPECT_EQ(seen.status(), HealthCheckResponse::SERVING);

@@ -21,7 +21,8 @@ class Exchange : public testing::Test {
   Exchange() { context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30)); }
   std::unique_ptr<Stream> open() { return session_.stubs.blocks.Exchange(&context_); }
 
-  v1::ExchangeRequest allocate(std::uint64_t id, std::uint64_t size, std::uint32_t count = 1, std::uint32_t wait_ms = 0) const {
+  v1::ExchangeRequest allocate(std::uint64_t id, std::uint64_t size, std::uint32_t count = 1,
+                               std::uint32_t wait_ms = 0) const {
     v1::ExchangeRequest request;
     request.set_id(id);
     *request.mutable_allocate() = session_.allocate_request(size, count, wait_ms);
@@ -53,7 +54,7 @@ TEST_F(Exchange, AnswersComeInTheOrderOfTheRequestsThoughAnEarlierOneWaits) {
   ASSERT_TRUE(session_.allocate(session_.allocate_request(60 * kMiB), &big).ok());
   const auto stream = open();
   ASSERT_TRUE(stream->Write(allocate(1, 256)));
-  ASSERT_TRUE(stream->Write(allocate(2, 60 * kMiB, 1, 20000)));   // waits
+  ASSERT_TRUE(stream->Write(allocate(2, 60 * kMiB, 1, 20000)));  // waits
   ASSERT_TRUE(stream->Write(allocate(3, 256, 7)));
   v1::ExchangeRequest describe;
   describe.set_id(4);
@@ -65,7 +66,8 @@ TEST_F(Exchange, AnswersComeInTheOrderOfTheRequestsThoughAnEarlierOneWaits) {
   ASSERT_TRUE(stream->Read(&answer));
   EXPECT_EQ(answer.id(), 1u);
 
-  // The ones behind the waiting one are done, though their answers are held back; and the shard serves others.
+  // The ones behind the waiting one are done, though their answers are held back; and the shard
+  // serves others.
   EXPECT_TRUE(eventually([&] { return held_blocks() == 1 + 1 + 7; }));
   v1::FreeResponse freed;
   ASSERT_TRUE(session_.free(session_.free_request(big.refs()), &freed).ok());
@@ -75,8 +77,13 @@ TEST_F(Exchange, AnswersComeInTheOrderOfTheRequestsThoughAnEarlierOneWaits) {
     ASSERT_TRUE(stream->Read(&answer));
     EXPECT_EQ(answer.id(), id);
     EXPECT_FALSE(answer.has_error()) << answer.error().message();
-    if (id == 3) { EXPECT_EQ(answer.allocate().refs_size(), 7); }
-    if (id == 4) { EXPECT_EQ(answer.describe().blocks(0).state(), v1::BLOCK_STATE_HELD) << "it was looked at before the free"; }
+    if (id == 3) {
+      EXPECT_EQ(answer.allocate().refs_size(), 7);
+    }
+    if (id == 4) {
+      EXPECT_EQ(answer.describe().blocks(0).state(), v1::BLOCK_STATE_HELD)
+          << "it was looked at before the free";
+    }
   }
   stream->WritesDone();
   EXPECT_FALSE(stream->Read(&answer));
@@ -103,7 +110,7 @@ TEST_F(Exchange, WaitThatExpiresIsAnsweredInItsPlace) {
 }
 
 TEST_F(Exchange, ManyRequestsInFlightAreAllAnsweredOnceAndInOrder) {
-  constexpr std::uint64_t kRequests = 20000;   // many times what one stream may have unanswered
+  constexpr std::uint64_t kRequests = 20000;  // many times what one stream may have unanswered
   const auto stream = open();
   std::thread writer([&] {
     for (std::uint64_t id = 1; id <= kRequests; ++id)
@@ -124,17 +131,21 @@ TEST_F(Exchange, ManyRequestsInFlightAreAllAnsweredOnceAndInOrder) {
   std::sort(refs.begin(), refs.end());
   EXPECT_EQ(std::unique(refs.begin(), refs.end()), refs.end());
   v1::FreeResponse freed;
-  ASSERT_TRUE(session_.free(session_.free_request(std::vector(refs.begin(), refs.begin() + 16384)), &freed).ok());
+  ASSERT_TRUE(
+      session_.free(session_.free_request(std::vector(refs.begin(), refs.begin() + 16384)), &freed)
+          .ok());
   EXPECT_EQ(freed.freed(), 16384u);
 }
 
 TEST_F(Exchange, FirstAnswersOfManyRequestsSentTogetherArrive) {
-  // All of them are ready when the first answer is written: the first write must not wait for a later one.
+  // All of them are ready when the first answer is written: the first write must not wait for a
+  // later one.
   for (int round = 0; round < 20; ++round) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
     const auto stream = session_.stubs.blocks.Exchange(&context);
-    for (std::uint64_t id = 1; id <= 8; ++id) ASSERT_TRUE(stream->Write(allocate(id, 64), grpc::WriteOptions().set_buffer_hint()));
+    for (std::uint64_t id = 1; id <= 8; ++id)
+      ASSERT_TRUE(stream->Write(allocate(id, 64), grpc::WriteOptions().set_buffer_hint()));
     ASSERT_TRUE(stream->Write(allocate(9, 64)));
     v1::ExchangeResponse answer;
     for (std::uint64_t id = 1; id <= 9; ++id) {
@@ -151,7 +162,8 @@ TEST_F(Exchange, LargeAndSmallAnswersInOneRunAllArrive) {
   const auto stream = open();
   std::vector<std::uint32_t> counts;
   for (int i = 0; i < 3; ++i)
-    for (const std::uint32_t count : {1, 8000, 1, 3900, 1, 4100, 16000, 1, 1}) counts.push_back(count);
+    for (const std::uint32_t count : {1, 8000, 1, 3900, 1, 4100, 16000, 1, 1})
+      counts.push_back(count);
   std::thread writer([&] {
     for (std::size_t i = 0; i < counts.size(); ++i) stream->Write(allocate(i + 1, 8, counts[i]));
     stream->WritesDone();

@@ -1,4 +1,5 @@
-// Limits of the daemon and life of sessions, as the wire shows them. The other refusals: tests/e2e/test_errors.py.
+// Limits of the daemon and life of sessions, as the wire shows them. The other refusals:
+// tests/e2e/test_errors.py.
 #include <gtest/gtest.h>
 
 #include "tests/server/daemon_process.h"
@@ -16,14 +17,18 @@ void expect_refused(const grpc::Status& status, grpc::StatusCode code, const std
 }
 
 TEST(Limits, NumberOfArenasAndTheirBytes) {
-  DaemonProcess daemon({"--shards", "1", "--max-arenas", "2", "--max-arena-bytes", "64MiB", "--max-total-bytes", "96MiB"});
+  DaemonProcess daemon({"--shards", "1", "--max-arenas", "2", "--max-arena-bytes", "64MiB",
+                        "--max-total-bytes", "96MiB"});
   Stubs stubs(daemon.connect());
   v1::Arena arena;
-  expect_refused(stubs.create_arena("a", 65 * kMiB, &arena), grpc::StatusCode::INVALID_ARGUMENT, "INVALID_CAPACITY");
+  expect_refused(stubs.create_arena("a", 65 * kMiB, &arena), grpc::StatusCode::INVALID_ARGUMENT,
+                 "INVALID_CAPACITY");
   ASSERT_TRUE(stubs.create_arena("a", 64 * kMiB, &arena).ok());
-  expect_refused(stubs.create_arena("b", 64 * kMiB, &arena), grpc::StatusCode::RESOURCE_EXHAUSTED, "QUOTA_DAEMON");
+  expect_refused(stubs.create_arena("b", 64 * kMiB, &arena), grpc::StatusCode::RESOURCE_EXHAUSTED,
+                 "QUOTA_DAEMON");
   ASSERT_TRUE(stubs.create_arena("b", 32 * kMiB, &arena).ok());
-  expect_refused(stubs.create_arena("c", 2 * kMiB, &arena), grpc::StatusCode::RESOURCE_EXHAUSTED, "QUOTA_DAEMON");
+  expect_refused(stubs.create_arena("c", 2 * kMiB, &arena), grpc::StatusCode::RESOURCE_EXHAUSTED,
+                 "QUOTA_DAEMON");
 }
 
 TEST(Limits, NumberOfSessions) {
@@ -31,10 +36,12 @@ TEST(Limits, NumberOfSessions) {
   v1::OpenSessionResponse opened;
   {
     RemoteSession session(daemon.connect(), "pool");
-    expect_refused(session.stubs.open(&opened), grpc::StatusCode::RESOURCE_EXHAUSTED, "QUOTA_DAEMON");
+    expect_refused(session.stubs.open(&opened), grpc::StatusCode::RESOURCE_EXHAUSTED,
+                   "QUOTA_DAEMON");
   }
   Stubs stubs(daemon.connect());
-  EXPECT_TRUE(eventually([&] { return stubs.open(&opened).ok(); })) << "the session's place is free when its stream has ended";
+  EXPECT_TRUE(eventually([&] { return stubs.open(&opened).ok(); }))
+      << "the session's place is free when its stream has ended";
 }
 
 TEST(Limits, BytesOfOneSession) {
@@ -42,7 +49,8 @@ TEST(Limits, BytesOfOneSession) {
   RemoteSession session(daemon.connect(), "pool"), other(daemon.connect(), "pool");
   v1::AllocateResponse blocks;
   ASSERT_TRUE(session.allocate(session.allocate_request(4096, 200), &blocks).ok());
-  expect_refused(session.allocate(session.allocate_request(4096, 200), &blocks), grpc::StatusCode::RESOURCE_EXHAUSTED, "QUOTA_SESSION");
+  expect_refused(session.allocate(session.allocate_request(4096, 200), &blocks),
+                 grpc::StatusCode::RESOURCE_EXHAUSTED, "QUOTA_SESSION");
   EXPECT_TRUE(other.allocate(other.allocate_request(4096, 200), &blocks).ok());
 }
 
@@ -73,7 +81,7 @@ TEST(Sessions, KeepAliveOfAnUnknownSessionIsRefused) {
   grpc::ClientContext context;
   auto stream = stubs.sessions.KeepAlive(&context);
   v1::KeepAliveRequest request;
-  request.mutable_session()->set_id(70000);   // does not even fit a session id
+  request.mutable_session()->set_id(70000);  // does not even fit a session id
   request.mutable_session()->set_secret(1);
   ASSERT_TRUE(stream->Write(request));
   v1::KeepAliveEvent event;
@@ -102,14 +110,18 @@ TEST(Sessions, CallsOfAClientThatIsGoneLeaveNothingHeld) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
     v1::AllocateResponse late;
-    EXPECT_EQ(session.stubs.blocks.Allocate(&context, session.allocate_request(14 * kMiB, 1, 20000), &late).error_code(),
+    EXPECT_EQ(session.stubs.blocks
+                  .Allocate(&context, session.allocate_request(14 * kMiB, 1, 20000), &late)
+                  .error_code(),
               grpc::StatusCode::DEADLINE_EXCEEDED);
   }
   v1::FreeResponse freed;
   ASSERT_TRUE(session.free(session.free_request(big.refs()), &freed).ok());
-  // The call that nobody waits for any more is served, cannot be answered, and gives its block back.
+  // The call that nobody waits for any more is served, cannot be answered, and gives its block
+  // back.
   v1::AllocateResponse again;
-  EXPECT_TRUE(eventually([&] { return session.allocate(session.allocate_request(14 * kMiB), &again).ok(); }));
+  EXPECT_TRUE(eventually(
+      [&] { return session.allocate(session.allocate_request(14 * kMiB), &again).ok(); }));
 }
 
 }  // namespace

@@ -7,10 +7,10 @@
 
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
-#include "server/rpc/cpus.h"
+#include "server/rpc/config/cpus.h"
+#include "server/rpc/loop/turn_end.h"
 #include "server/rpc/metrics.h"
-#include "server/rpc/status.h"
-#include "server/rpc/turn_end.h"
+#include "server/rpc/services/status.h"
 #include "tests/server/daemon_process.h"
 
 namespace arenad::server {
@@ -42,7 +42,9 @@ class Cgroup : public testing::Test {
     std::filesystem::create_directories(directory_.path() + group);
     std::ofstream(directory_.path() + group + "/cpu.max") << cpu_max << "\n";
   }
-  unsigned cpus(const std::string& group) { return cgroup_cpus("0::" + group + "\n", directory_.path()); }
+  unsigned cpus(const std::string& group) {
+    return cgroup_cpus("0::" + group + "\n", directory_.path());
+  }
   TemporaryDirectory directory_;
 };
 
@@ -86,7 +88,8 @@ TEST(Metrics, EverySampleHasItsFamilyAndEveryPairOfShardsItsSample) {
   arena.name = "pool";
   arena.held_bytes = 4096;
   const std::string text = metrics_text(stats, {arena});
-  EXPECT_NE(text.find("arenad_remote_frees_between_total{from=\"2\",to=\"1\"} 21\n"), std::string::npos);
+  EXPECT_NE(text.find("arenad_remote_frees_between_total{from=\"2\",to=\"1\"} 21\n"),
+            std::string::npos);
   EXPECT_EQ(text.find("{from=\"1\",to=\"1\"}"), std::string::npos);
   EXPECT_NE(text.find("arenad_heap_p0_counter_ok_total{shard=\"0\"} 7\n"), std::string::npos);
   EXPECT_NE(text.find("arenad_heap_p0_counter_mismatch_total{shard=\"2\"} 0\n"), std::string::npos);

@@ -1,5 +1,5 @@
-// Peers as the wire shows them: Heaps, sharing, trims on the KeepAlive stream, a session's own limit. The handoff of a peer's two
-// descriptors and its death are tested in tests/core.
+// Peers as the wire shows them: Heaps, sharing, trims on the KeepAlive stream, a session's own
+// limit. The handoff of a peer's two descriptors and its death are tested in tests/core.
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -30,11 +30,12 @@ class PeerWire : public testing::Test {
     *request.mutable_session() = peer_.key;
     request.set_arena_id(peer_.arena_id);
     request.set_heap_id(heap_);
-    request.set_size_class(4);   // slabs of one unit
+    request.set_size_class(4);  // slabs of one unit
     request.set_count(count);
     return request;
   }
-  grpc::Status lease(const v1::LeaseSlabsRequest& request, v1::LeaseSlabsResponse* leased, std::chrono::milliseconds within = std::chrono::seconds(20)) {
+  grpc::Status lease(const v1::LeaseSlabsRequest& request, v1::LeaseSlabsResponse* leased,
+                     std::chrono::milliseconds within = std::chrono::seconds(20)) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + within);
     return peer_.stubs.heaps.LeaseSlabs(&context, request, leased);
@@ -53,7 +54,8 @@ class PeerWire : public testing::Test {
   v1::Stats stats() {
     grpc::ClientContext context;
     v1::Stats stats;
-    RemoteSession::must(peer_.stubs.admin.GetStats(&context, v1::GetStatsRequest(), &stats), "GetStats");
+    RemoteSession::must(peer_.stubs.admin.GetStats(&context, v1::GetStatsRequest(), &stats),
+                        "GetStats");
     return stats;
   }
 
@@ -68,7 +70,7 @@ TEST_F(PeerWire, LeasesAndReturns) {
   v1::LeaseSlabsResponse leased, one;
   ASSERT_TRUE(lease(lease_request(10), &leased).ok());
   EXPECT_EQ(leased.slabs_size(), 10);
-  ASSERT_TRUE(lease(lease_request(0), &one).ok());   // the default
+  ASSERT_TRUE(lease(lease_request(0), &one).ok());  // the default
   EXPECT_EQ(one.slabs_size(), 1);
   EXPECT_EQ(stats().leased_slabs(), 11u);
   EXPECT_EQ(stats().leased_bytes(), 11u * 65536);
@@ -76,14 +78,17 @@ TEST_F(PeerWire, LeasesAndReturns) {
 
   grpc::ClientContext context;
   v1::GetSlabInfoResponse info;
-  RemoteSession::must(peer_.stubs.admin.GetSlabInfo(&context, v1::GetSlabInfoRequest(), &info), "GetSlabInfo");
+  RemoteSession::must(peer_.stubs.admin.GetSlabInfo(&context, v1::GetSlabInfoRequest(), &info),
+                      "GetSlabInfo");
   ASSERT_EQ(info.rows_size(), 1);
   EXPECT_TRUE(info.rows(0).peers());
   EXPECT_EQ(info.rows(0).total_slabs(), 11u);
 
   grpc::ClientContext list_context;
   v1::ListSessionsResponse sessions;
-  RemoteSession::must(peer_.stubs.sessions.ListSessions(&list_context, v1::ListSessionsRequest(), &sessions), "ListSessions");
+  RemoteSession::must(
+      peer_.stubs.sessions.ListSessions(&list_context, v1::ListSessionsRequest(), &sessions),
+      "ListSessions");
   EXPECT_EQ(sessions.sessions(0).attachments(0).mode(), v1::ATTACH_MODE_PEER);
   EXPECT_EQ(sessions.sessions(0).attachments(0).leased_bytes(), 11u * 65536);
 
@@ -109,7 +114,7 @@ TEST_F(PeerWire, RefusalsCarryTheirReason) {
   while (lease(request, &leased).ok()) EXPECT_GT(leased.slabs_size(), 0);
   const grpc::Status over = lease(request, &leased);
   EXPECT_EQ(over.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_EQ(reason_of(over), "QUOTA_SESSION") << over.error_message();   // 6 of the 8 MiB
+  EXPECT_EQ(reason_of(over), "QUOTA_SESSION") << over.error_message();  // 6 of the 8 MiB
   EXPECT_EQ(stats().leased_bytes(), 6 * kMiB);
   grpc::ClientContext context;
   v1::OpenHeapRequest open;
@@ -149,17 +154,20 @@ TEST_F(PeerWire, LeaseWhoseCallerHasGoneIsTakenBack) {
   auto request = lease_request(4);
   request.set_wait_ms(20'000);
   v1::LeaseSlabsResponse leased;
-  EXPECT_EQ(lease(request, &leased, std::chrono::milliseconds(100)).error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(lease(request, &leased, std::chrono::milliseconds(100)).error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
   v1::FreeResponse freed;
   ASSERT_TRUE(remote_.free(remote_.free_request(all.refs()), &freed).ok());
   // Granted in the turn of the free, undeliverable, taken back: all of the arena is there again.
-  EXPECT_TRUE(eventually([&] { return remote_.allocate(remote_.allocate_request(8 * kMiB), &all).ok(); }));
+  EXPECT_TRUE(
+      eventually([&] { return remote_.allocate(remote_.allocate_request(8 * kMiB), &all).ok(); }));
 }
 
 TEST_F(PeerWire, PeerIsAskedToTrimOnItsStreamAndItsAnswerServesTheOther) {
   v1::LeaseSlabsResponse leased;
   std::vector<std::uint32_t> slabs;
-  while (lease(lease_request(200), &leased).ok()) slabs.insert(slabs.end(), leased.slabs().begin(), leased.slabs().end());
+  while (lease(lease_request(200), &leased).ok())
+    slabs.insert(slabs.end(), leased.slabs().begin(), leased.slabs().end());
   ASSERT_EQ(slabs.size(), 96u);
   std::thread answering([&] {
     v1::KeepAliveEvent event;
@@ -178,7 +186,8 @@ TEST_F(PeerWire, PeerIsAskedToTrimOnItsStreamAndItsAnswerServesTheOther) {
   const auto before = std::chrono::steady_clock::now();
   const grpc::Status served = remote_.allocate(remote_.allocate_request(4 * kMiB), &got);
   EXPECT_TRUE(served.ok()) << served.error_message();
-  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::milliseconds(195)) << "the answer was not heard";
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::milliseconds(195))
+      << "the answer was not heard";
   answering.join();
 }
 

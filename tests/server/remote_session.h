@@ -1,4 +1,5 @@
-// RemoteSession: a session of a test, kept by its KeepAlive stream; stubs of all services beside it.
+// RemoteSession: a session of a test, kept by its KeepAlive stream; stubs of all services beside
+// it.
 //
 // Threads: one at a time. Crash: the daemon ends the session.
 #pragma once
@@ -23,7 +24,9 @@ namespace arenad::server {
 inline std::string reason_of(const grpc::Status& status) {
   google::rpc::Status details;
   google::rpc::ErrorInfo info;
-  if (!details.ParseFromString(status.error_details()) || details.details_size() != 1 || !details.details(0).UnpackTo(&info)) return "";
+  if (!details.ParseFromString(status.error_details()) || details.details_size() != 1 ||
+      !details.details(0).UnpackTo(&info))
+    return "";
   return info.reason();
 }
 
@@ -31,7 +34,8 @@ struct Stubs {
   explicit Stubs(const std::shared_ptr<grpc::Channel>& channel)
       : arenas(channel), sessions(channel), blocks(channel), heaps(channel), admin(channel) {}
 
-  grpc::Status create_arena(const std::string& name, std::uint64_t capacity_bytes, v1::Arena* arena) {
+  grpc::Status create_arena(const std::string& name, std::uint64_t capacity_bytes,
+                            v1::Arena* arena) {
     grpc::ClientContext context;
     v1::CreateArenaRequest request;
     request.set_name(name);
@@ -72,7 +76,8 @@ class RemoteSession {
     v1::KeepAliveRequest alive;
     *alive.mutable_session() = key;
     v1::KeepAliveEvent event;
-    if (!stream_->Write(alive) || !stream_->Read(&event)) throw std::runtime_error("KeepAlive was refused");
+    if (!stream_->Write(alive) || !stream_->Read(&event))
+      throw std::runtime_error("KeepAlive was refused");
     grpc::ClientContext context;
     v1::AttachArenaRequest attach;
     *attach.mutable_session() = key;
@@ -89,7 +94,8 @@ class RemoteSession {
   RemoteSession(const RemoteSession&) = delete;
   RemoteSession& operator=(const RemoteSession&) = delete;
 
-  v1::AllocateRequest allocate_request(std::uint64_t size_bytes, std::uint32_t count = 1, std::uint32_t wait_ms = 0) const {
+  v1::AllocateRequest allocate_request(std::uint64_t size_bytes, std::uint32_t count = 1,
+                                       std::uint32_t wait_ms = 0) const {
     v1::AllocateRequest request;
     *request.mutable_session() = key;
     request.set_arena_id(arena_id);

@@ -20,8 +20,10 @@ void Board::found(std::atomic<std::uint64_t>& kind, const std::string& what) {
 }
 
 Board& make_board() {
-  void* mapped = ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (mapped == MAP_FAILED) throw LoadError(std::string("memory for the chaos peers' board: ") + std::strerror(errno));
+  void* mapped =
+      ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED)
+    throw LoadError(std::string("memory for the chaos peers' board: ") + std::strerror(errno));
   return *static_cast<Board*>(mapped);
 }
 

@@ -22,22 +22,28 @@
 namespace arenad::load::chaos {
 namespace {
 
-constexpr const char* kMemoryFiles = "/dev/shm";   // a tmpfs, as a state directory must be
+constexpr const char* kMemoryFiles = "/dev/shm";  // a tmpfs, as a state directory must be
 constexpr auto kStopsWithin = std::chrono::seconds(20);
 constexpr std::streamoff kLogTail = 4000;
 
 std::string private_directory(const std::string& parent) {
-  std::string pattern = parent + "/arenad-chaos-XXXXXX";   // short: a socket's path has at most 107 characters
-  if (::mkdtemp(pattern.data()) == nullptr) throw LoadError("cannot make a directory in " + parent + ": " + std::strerror(errno));
+  std::string pattern =
+      parent + "/arenad-chaos-XXXXXX";  // short: a socket's path has at most 107 characters
+  if (::mkdtemp(pattern.data()) == nullptr)
+    throw LoadError("cannot make a directory in " + parent + ": " + std::strerror(errno));
   return pattern;
 }
 
 }  // namespace
 
-ChaosDaemon::ChaosDaemon(std::string program, std::string arena, std::uint64_t capacity_bytes, bool survives)
+ChaosDaemon::ChaosDaemon(std::string program, std::string arena, std::uint64_t capacity_bytes,
+                         bool survives)
     : program_(std::move(program)), arena_(std::move(arena)), capacity_bytes_(capacity_bytes) {
-  if (program_.empty()) program_ = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "arenad";
-  if (::access(program_.c_str(), X_OK) != 0) throw LoadError(program_ + " cannot be started: " + std::strerror(errno) + "; name one with --arenad");
+  if (program_.empty())
+    program_ = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "arenad";
+  if (::access(program_.c_str(), X_OK) != 0)
+    throw LoadError(program_ + " cannot be started: " + std::strerror(errno) +
+                    "; name one with --arenad");
   const char* temporary = std::getenv("TMPDIR");
   directory_ = private_directory(temporary != nullptr && *temporary != 0 ? temporary : "/tmp");
   sockets_ = directory_ + "/s";
@@ -52,8 +58,17 @@ ChaosDaemon::~ChaosDaemon() {
 }
 
 void ChaosDaemon::start() {
-  std::vector<std::string> words{program_, "--socket-dir", sockets_, "--shards", "2", "--http", "off", "--drain-deadline-ms", "1000",
-                                 "--arena", arena_ + ":" + std::to_string(capacity_bytes_)};
+  std::vector<std::string> words{program_,
+                                 "--socket-dir",
+                                 sockets_,
+                                 "--shards",
+                                 "2",
+                                 "--http",
+                                 "off",
+                                 "--drain-deadline-ms",
+                                 "1000",
+                                 "--arena",
+                                 arena_ + ":" + std::to_string(capacity_bytes_)};
   if (!state_.empty()) words.insert(words.end(), {"--state-dir", state_});
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -66,7 +81,7 @@ void ChaosDaemon::start() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   if (::getppid() != parent || out < 0 || ::dup2(out, 1) < 0 || ::dup2(out, 2) < 0) ::_exit(127);
-  ::signal(SIGINT, SIG_IGN);   // the terminal's ^C ends the run in order
+  ::signal(SIGINT, SIG_IGN);  // the terminal's ^C ends the run in order
   ::execv(argv[0], argv.data());
   ::_exit(127);
 }

@@ -1,7 +1,9 @@
-// ChaosDaemon: the arenad that a chaos run starts, kills and restarts. It needs no gRPC, so that peers can be forked beside it.
+// ChaosDaemon: the arenad that a chaos run starts, kills and restarts. It needs no gRPC, so that
+// peers can be forked beside it.
 //
-// Invariants: sockets (and, with a state directory, the arenas) lie in private directories that go with this object.
-// Threads: the driver's. Crash: the daemon dies with this process (PR_SET_PDEATHSIG); the directories stay.
+// Invariants: sockets (and, with a state directory, the arenas) lie in private directories that go
+// with this object. Threads: the driver's. Crash: the daemon dies with this process
+// (PR_SET_PDEATHSIG); the directories stay.
 #pragma once
 
 #include <sys/types.h>

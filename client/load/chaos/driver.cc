@@ -22,7 +22,7 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 constexpr std::uint32_t kMostBetweenKillsUs = 8000;
-constexpr std::uint32_t kMostDownUs = 150'000;         // a killed daemon stays away so long
+constexpr std::uint32_t kMostDownUs = 150'000;  // a killed daemon stays away so long
 constexpr std::uint32_t kDaemonKillOneIn = 20;
 constexpr auto kDaemonServesWithin = std::chrono::seconds(20);
 constexpr auto kEndWithin = std::chrono::seconds(40);
@@ -30,7 +30,11 @@ constexpr auto kEndWithin = std::chrono::seconds(40);
 }  // namespace
 
 Driver::Driver(const Options& options, Board& board, ChaosDaemon& daemon)
-    : options_(options), board_(board), daemon_(daemon), random_(options.seed), places_(options.chaos.peers) {}
+    : options_(options),
+      board_(board),
+      daemon_(daemon),
+      random_(options.seed),
+      places_(options.chaos.peers) {}
 
 Driver::~Driver() {
   for (const Place& p : places_)
@@ -42,13 +46,15 @@ Driver::~Driver() {
 
 std::uint64_t Driver::operations() const {
   std::uint64_t n = 0;
-  for (std::size_t i = 0; i < places_.size(); ++i) n += board_.seats[i].operations.load(std::memory_order_relaxed);
+  for (std::size_t i = 0; i < places_.size(); ++i)
+    n += board_.seats[i].operations.load(std::memory_order_relaxed);
   return n;
 }
 
 std::uint32_t Driver::attached() const {
   std::uint32_t n = 0;
-  for (std::size_t i = 0; i < places_.size(); ++i) n += board_.seats[i].attached.load(std::memory_order_relaxed);
+  for (std::size_t i = 0; i < places_.size(); ++i)
+    n += board_.seats[i].attached.load(std::memory_order_relaxed);
   return n;
 }
 
@@ -58,7 +64,13 @@ void Driver::seat(std::uint32_t i) {
   for (Post& post : seat.posts) post.ref.store(0, std::memory_order_release);
   seat.session.store(0);
   place = {.operations_at_start = seat.operations.load()};
-  const PeerPlace at{daemon_.sockets(), options_.arena, i, static_cast<std::uint32_t>(places_.size()), ++lives_, random_.next(), options_.chaos.plant};
+  const PeerPlace at{daemon_.sockets(),
+                     options_.arena,
+                     i,
+                     static_cast<std::uint32_t>(places_.size()),
+                     ++lives_,
+                     random_.next(),
+                     options_.chaos.plant};
   const pid_t parent = ::getpid();
   std::fflush(nullptr);
   place.pid = ::fork();
@@ -74,20 +86,23 @@ void Driver::end_of(std::uint32_t i, int status, bool killed) {
   places_[i].pid = -1;
   if (killed) return;
   if (WIFSIGNALED(status))
-    board_.found(board_.damaged, "the peer in seat " + std::to_string(i) + " was ended by signal " + std::to_string(WTERMSIG(status)));
+    board_.found(board_.damaged, "the peer in seat " + std::to_string(i) + " was ended by signal " +
+                                     std::to_string(WTERMSIG(status)));
 }
 
 // Who ended by itself has said why on the board, or did crash; its seat is taken by another.
 void Driver::look_after_children() {
   for (std::uint32_t i = 0; i < places_.size(); ++i) {
     int status = 0;
-    if (places_[i].pid <= 0 || ::waitpid(places_[i].pid, &status, WNOHANG) != places_[i].pid) continue;
+    if (places_[i].pid <= 0 || ::waitpid(places_[i].pid, &status, WNOHANG) != places_[i].pid)
+      continue;
     end_of(i, status, false);
     seat(i);
   }
   if (daemon_.started() && !daemon_.runs()) {
     board_.found(board_.damaged, "the daemon ended by itself");
-    std::printf("the daemon ended by itself; the end of its log:\n%s\n", daemon_.log_tail().c_str());
+    std::printf("the daemon ended by itself; the end of its log:\n%s\n",
+                daemon_.log_tail().c_str());
     daemon_down_until_ = Clock::now();
   }
   if (!daemon_.started() && Clock::now() >= daemon_down_until_) {
@@ -98,7 +113,8 @@ void Driver::look_after_children() {
 }
 
 bool Driver::works(std::uint32_t i) const {
-  return places_[i].pid > 0 && board_.seats[i].operations.load(std::memory_order_relaxed) > places_[i].operations_at_start;
+  return places_[i].pid > 0 && board_.seats[i].operations.load(std::memory_order_relaxed) >
+                                   places_[i].operations_at_start;
 }
 
 bool Driver::kill_a_peer() {
@@ -139,10 +155,14 @@ void Driver::show(bool last) {
   const auto now = Clock::now();
   if (options_.quiet || (!last && now - shown_ < milliseconds(1000))) return;
   const double since = std::max(std::chrono::duration<double>(now - shown_).count(), 1e-3);
-  std::printf("chaos %4.0f s  %llu kills, %llu of the daemon  %.0f kills/s  %llu operations  %llu findings\n", seconds(),
-              static_cast<unsigned long long>(kills_), static_cast<unsigned long long>(daemon_kills_),
-              static_cast<double>(kills_ - shown_kills_) / since, static_cast<unsigned long long>(operations()),
-              static_cast<unsigned long long>(board_.doubled.load() + board_.damaged.load()));
+  std::printf(
+      "chaos %4.0f s  %llu kills, %llu of the daemon  %.0f kills/s  %llu operations  %llu "
+      "findings\n",
+      seconds(), static_cast<unsigned long long>(kills_),
+      static_cast<unsigned long long>(daemon_kills_),
+      static_cast<double>(kills_ - shown_kills_) / since,
+      static_cast<unsigned long long>(operations()),
+      static_cast<unsigned long long>(board_.doubled.load() + board_.damaged.load()));
   std::fflush(stdout);
   shown_ = now;
   shown_kills_ = kills_;
@@ -152,17 +172,21 @@ void Driver::run() {
   daemon_.start();
   for (std::uint32_t i = 0; i < places_.size(); ++i) seat(i);
   const ChaosOptions& wanted = options_.chaos;
-  while (kills_ < wanted.kills && !interrupted() && (wanted.seconds == 0 || seconds() < wanted.seconds)) {
+  while (kills_ < wanted.kills && !interrupted() &&
+         (wanted.seconds == 0 || seconds() < wanted.seconds)) {
     look_after_children();
     show(false);
-    if (daemon_.started() && attached() == attached_at_start_ && Clock::now() - daemon_up_ > kDaemonServesWithin) {
+    if (daemon_.started() && attached() == attached_at_start_ &&
+        Clock::now() - daemon_up_ > kDaemonServesWithin) {
       board_.found(board_.damaged, "no peer could attach within 20 s of the daemon's start");
       std::printf("the end of the daemon's log:\n%s\n", daemon_.log_tail().c_str());
       return;
     }
     std::this_thread::sleep_for(microseconds(random_.below(kMostBetweenKillsUs)));
-    if (wanted.kill_daemon && random_.below(kDaemonKillOneIn) == 0) kill_the_daemon();
-    else if (kill_a_peer()) stop_and_continue();
+    if (wanted.kill_daemon && random_.below(kDaemonKillOneIn) == 0)
+      kill_the_daemon();
+    else if (kill_a_peer())
+      stop_and_continue();
   }
   show(true);
 }
@@ -181,7 +205,8 @@ void Driver::settle() {
       if (Clock::now() > deadline) {
         ::kill(p.pid, SIGKILL);
         ::waitpid(p.pid, &status, 0);
-        board_.found(board_.damaged, "the peer in seat " + std::to_string(i) + " did not end within 40 s");
+        board_.found(board_.damaged,
+                     "the peer in seat " + std::to_string(i) + " did not end within 40 s");
         killed = true;
         break;
       }

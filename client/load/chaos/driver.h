@@ -1,8 +1,10 @@
-// Driver: the peers of a chaos run as child processes, and who of them (or the daemon) is killed next.
+// Driver: the peers of a chaos run as child processes, and who of them (or the daemon) is killed
+// next.
 //
-// Invariants: a kill counts only when the victim had worked: a peer that had done something since it attached, a daemon that had served
-//   an attach since it started. A dead peer's posts are emptied at once: nobody is to take over what lies there when its block has lived
-//   on for 16,384 generations.
+// Invariants: a kill counts only when the victim had worked: a peer that had done something since
+// it attached, a daemon that had served
+//   an attach since it started. A dead peer's posts are emptied at once: nobody is to take over
+//   what lies there when its block has lived on for 16,384 generations.
 // Threads: one. Crash: children die with it (PR_SET_PDEATHSIG).
 #pragma once
 
@@ -25,8 +27,8 @@ class Driver {
   Driver(const Options& options, Board& board, ChaosDaemon& daemon);
   ~Driver();
 
-  void run();      // until the kills are done, the time is up, or ^C
-  void settle();   // survivors stop and close; nobody is left
+  void run();     // until the kills are done, the time is up, or ^C
+  void settle();  // survivors stop and close; nobody is left
 
   std::uint64_t kills() const { return kills_; }
   std::uint64_t daemon_kills() const { return daemon_kills_; }
@@ -58,8 +60,9 @@ class Driver {
   std::vector<Place> places_;
   std::uint64_t kills_ = 0, daemon_kills_ = 0, shown_kills_ = 0;
   std::uint32_t lives_ = 0;
-  std::uint32_t attached_at_start_ = 0;   // of the daemon
-  Clock::time_point begin_ = Clock::now(), shown_ = begin_, daemon_down_until_ = begin_, daemon_up_ = begin_;
+  std::uint32_t attached_at_start_ = 0;  // of the daemon
+  Clock::time_point begin_ = Clock::now(), shown_ = begin_, daemon_down_until_ = begin_,
+                    daemon_up_ = begin_;
 };
 
 }  // namespace arenad::load::chaos

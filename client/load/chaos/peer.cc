@@ -22,7 +22,7 @@ struct Held {
   Ref ref;
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
-  std::uint64_t who = 0;   // as stamped
+  std::uint64_t who = 0;  // as stamped
   bool shared = false;
 };
 
@@ -34,12 +34,17 @@ std::string hex(std::uint64_t value) {
 
 class Peer {
  public:
-  Peer(const PeerPlace& place, Board& board) : place_(place), board_(board), seat_(board.seats[place.seat]), random_(place.seed) {
-    // A daemon that is killed in the middle of this is there again soon; a session that was not bound yet may end with it.
+  Peer(const PeerPlace& place, Board& board)
+      : place_(place), board_(board), seat_(board.seats[place.seat]), random_(place.seed) {
+    // A daemon that is killed in the middle of this is there again soon; a session that was not
+    // bound yet may end with it.
     const auto deadline = std::chrono::steady_clock::now() + kAttachWithin;
     for (client::Status status = attach(); !status.ok(); status = attach()) {
-      const bool may_be = board.daemon_dies.load() != 0 && (status.code == client::Code::kUnavailable || status.reason == Error::kUnknownSession);
-      if (!may_be || std::chrono::steady_clock::now() > deadline) throw LoadError("it could not attach: " + status.text());
+      const bool may_be =
+          board.daemon_dies.load() != 0 &&
+          (status.code == client::Code::kUnavailable || status.reason == Error::kUnknownSession);
+      if (!may_be || std::chrono::steady_clock::now() > deadline)
+        throw LoadError("it could not attach: " + status.text());
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
     seat_.session.store(session_.id());
@@ -52,24 +57,36 @@ class Peer {
     const std::uint32_t allocates = hands_on ? 38 : 45, frees = hands_on ? 12 : 40;
     for (std::uint32_t turn = 1; board_.stop.load(std::memory_order_relaxed) == 0; ++turn) {
       const std::uint32_t dice = random_.below(100);
-      if (dice < allocates) allocate();
-      else if (dice < allocates + frees) free_one();
-      else if (const std::uint32_t rest = random_.below(10); rest < 4) give();
-      else if (rest < 8) take();
-      else if (rest < 9) share();
-      else if (!held_.empty()) look(held_[random_.below(static_cast<std::uint32_t>(held_.size()))], "while it was held");
-      seat_.operations.store(seat_.operations.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      if (dice < allocates)
+        allocate();
+      else if (dice < allocates + frees)
+        free_one();
+      else if (const std::uint32_t rest = random_.below(10); rest < 4)
+        give();
+      else if (rest < 8)
+        take();
+      else if (rest < 9)
+        share();
+      else if (!held_.empty())
+        look(held_[random_.below(static_cast<std::uint32_t>(held_.size()))], "while it was held");
+      seat_.operations.store(seat_.operations.load(std::memory_order_relaxed) + 1,
+                             std::memory_order_relaxed);
       if (turn % kFlushEvery == 0) arena_.flush();
     }
   }
 
   // Frees half of what it holds and lets the session give back the rest.
   void end() {
-    if (!held_.empty() && place_.plant == "double") Stamp::of(held_[0].who ^ 1u << Stamp::kSequenceShift, held_[0].ref.value).write(at(held_[0]), held_[0].bytes);
-    if (!held_.empty() && place_.plant == "damage") at(held_[0])[held_[0].bytes - 1] ^= std::byte{1};
+    if (!held_.empty() && place_.plant == "double")
+      Stamp::of(held_[0].who ^ 1u << Stamp::kSequenceShift, held_[0].ref.value)
+          .write(at(held_[0]), held_[0].bytes);
+    if (!held_.empty() && place_.plant == "damage")
+      at(held_[0])[held_[0].bytes - 1] ^= std::byte{1};
     for (std::size_t i = 0; i < held_.size(); ++i) {
-      if (i % 2 == 0) finish(held_[i]);
-      else look(held_[i], "at the end");
+      if (i % 2 == 0)
+        finish(held_[i]);
+      else
+        look(held_[i], "at the end");
     }
     arena_.flush();
     if (const auto closed = session_.close(); !closed.ok())
@@ -78,7 +95,8 @@ class Peer {
 
  private:
   client::Status attach() {
-    auto client = client::Client::connect(place_.socket, {.wait_ready_ms = 20'000, .call_timeout_ms = 20'000});
+    auto client = client::Client::connect(place_.socket,
+                                          {.wait_ready_ms = 20'000, .call_timeout_ms = 20'000});
     if (!client.ok()) return client.error();
     auto session = client::Session::open(*client, {.name = "chaos-" + std::to_string(place_.seat)});
     if (!session.ok()) return session.error();
@@ -93,14 +111,17 @@ class Peer {
     const std::uint32_t dice = random_.below(1000);
     if (dice < 900) return Stamp::kMinBytes + random_.below(1024);
     if (dice < 990) return 1024 + random_.below(15 * 1024);
-    return dice < 998 ? 16 * 1024 + random_.below(48 * 1024) : 64 * 1024 + random_.below(200 * 1024);   // the last are spans
+    return dice < 998 ? 16 * 1024 + random_.below(48 * 1024)
+                      : 64 * 1024 + random_.below(200 * 1024);  // the last are spans
   }
   std::string who_am_i() const {
-    return "seat " + std::to_string(place_.seat) + ", session " + std::to_string(session_.id()) + ": ";
+    return "seat " + std::to_string(place_.seat) + ", session " + std::to_string(session_.id()) +
+           ": ";
   }
   std::uint64_t next_who() {
     const std::uint64_t sequence = std::uint64_t{place_.life} << 24 | (++sequence_ & 0xffffff);
-    return std::uint64_t{session_.id()} << Stamp::kSessionShift | (sequence << Stamp::kSequenceShift & ~(~std::uint64_t{0} << Stamp::kSessionShift));
+    return std::uint64_t{session_.id()} << Stamp::kSessionShift |
+           (sequence << Stamp::kSequenceShift & ~(~std::uint64_t{0} << Stamp::kSessionShift));
   }
   std::byte* at(const Held& h) const { return arena_.writable_data().data() + h.offset; }
   void write_stamp(const Held& h) { Stamp::of(h.who, h.ref.value).write(at(h), h.bytes); }
@@ -111,16 +132,21 @@ class Peer {
     const Stamp expected = Stamp::of(h.who, h.ref.value);
     if (found == expected && (block == nullptr || found.has_tail(block, h.bytes))) return;
     const bool doubled = found != expected && found.is_somebodys();
-    board_.found(doubled ? board_.doubled : board_.damaged,
-                 who_am_i() + "block " + hex(h.ref.value) + " at " + std::to_string(h.offset) + " (" + std::to_string(h.bytes) + " B) " + when +
-                     (found == expected ? std::string(": its end was overwritten")
-                                        : ": stamped by session " + std::to_string(found.session()) + ", sequence " + std::to_string(found.sequence()) +
-                                              ", ref " + hex(found.ref) + (doubled ? "" : " (no stamp at all)")) +
-                     "; expected session " + std::to_string(expected.session()) + ", sequence " + std::to_string(expected.sequence()));
+    board_.found(
+        doubled ? board_.doubled : board_.damaged,
+        who_am_i() + "block " + hex(h.ref.value) + " at " + std::to_string(h.offset) + " (" +
+            std::to_string(h.bytes) + " B) " + when +
+            (found == expected ? std::string(": its end was overwritten")
+                               : ": stamped by session " + std::to_string(found.session()) +
+                                     ", sequence " + std::to_string(found.sequence()) + ", ref " +
+                                     hex(found.ref) + (doubled ? "" : " (no stamp at all)")) +
+            "; expected session " + std::to_string(expected.session()) + ", sequence " +
+            std::to_string(expected.sequence()));
   }
 
   void refused(const char* what, const Held& h, Error error) {
-    board_.found(board_.doubled, who_am_i() + what + " of its own block " + hex(h.ref.value) + " was refused: " + error_name(error));
+    board_.found(board_.doubled, who_am_i() + what + " of its own block " + hex(h.ref.value) +
+                                     " was refused: " + error_name(error));
   }
 
   void allocate() {
@@ -128,9 +154,13 @@ class Peer {
     const auto got = arena_.try_allocate(size(), 7);
     if (!got.ok()) {
       // While the daemon is away an allocation that needs a lease may fail.
-      if (board_.daemon_dies.load() != 0 && (got.error() == Error::kDraining || got.error() == Error::kWaitExpired)) return;
-      board_.found(board_.damaged, who_am_i() + "an allocation was refused: " + error_name(got.error()));
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));   // one finding says it; not thousands a second
+      if (board_.daemon_dies.load() != 0 &&
+          (got.error() == Error::kDraining || got.error() == Error::kWaitExpired))
+        return;
+      board_.found(board_.damaged,
+                   who_am_i() + "an allocation was refused: " + error_name(got.error()));
+      std::this_thread::sleep_for(
+          std::chrono::milliseconds(50));  // one finding says it; not thousands a second
       return;
     }
     held_.push_back({got->ref, got->offset_bytes, got->usable_bytes, next_who(), false});
@@ -141,12 +171,15 @@ class Peer {
   void finish(const Held& h) {
     look(h, "at its free");
     if (!h.shared) {
-      if (const Error error = arena_.try_free(h.ref); error != Error::kNone) refused("a free", h, error);
+      if (const Error error = arena_.try_free(h.ref); error != Error::kNone)
+        refused("a free", h, error);
       return;
     }
     const auto released = arena_.release({&h.ref, 1});
-    if (!released.ok()) board_.found(board_.damaged, who_am_i() + "release: " + released.error().text());
-    else if (!released->all()) refused("a release", h, released->errors.front().status.reason);
+    if (!released.ok())
+      board_.found(board_.damaged, who_am_i() + "release: " + released.error().text());
+    else if (!released->all())
+      refused("a release", h, released->errors.front().status.reason);
   }
   Held pick() {
     std::swap(held_[random_.below(static_cast<std::uint32_t>(held_.size()))], held_.back());
@@ -166,8 +199,8 @@ class Peer {
     const Held h = pick();
     look(h, "before it was handed on");
     post.who.store(h.who | (h.shared ? Post::kShared : 0), std::memory_order_relaxed);
-    post.ref.store(h.ref.value, std::memory_order_release);   // pairs with the acquire in take
-    if (h.shared) held_.push_back(h);   // its own share stays
+    post.ref.store(h.ref.value, std::memory_order_release);  // pairs with the acquire in take
+    if (h.shared) held_.push_back(h);                        // its own share stays
   }
 
   void take() {
@@ -194,7 +227,8 @@ class Peer {
     write_stamp(h);
     held_.push_back(h);
   }
-  // A remote free without a take-over. What the stamp shows counts only when the giver held the block before and after the look.
+  // A remote free without a take-over. What the stamp shows counts only when the giver held the
+  // block before and after the look.
   void free_directly(Ref ref, std::uint64_t who) {
     const Held h = described(ref, who);
     if (holder(ref) != Stamp::of(who, 0).session()) return;
@@ -206,7 +240,7 @@ class Peer {
   void join(Ref ref, std::uint64_t who) {
     const auto got = arena_.share({&ref, 1});
     if (!got.ok() || !got->all()) return;
-    for (const Held& mine : held_)   // posted by itself, or joined twice: one share all the same
+    for (const Held& mine : held_)  // posted by itself, or joined twice: one share all the same
       if (mine.ref == ref) return;
     Held h = described(ref, who);
     h.shared = true;
@@ -219,11 +253,15 @@ class Peer {
     if (h.shared) return;
     const auto got = arena_.share({&h.ref, 1});
     if (!got.ok()) return;
-    if (got->all()) h.shared = true;
-    else if (const Error error = got->errors.front().status.reason; error != Error::kSharersFull) refused("a share", h, error);
+    if (got->all())
+      h.shared = true;
+    else if (const Error error = got->errors.front().status.reason; error != Error::kSharersFull)
+      refused("a share", h, error);
   }
 
-  client::BlockInfo describe(Ref ref) { return or_throw(arena_.describe({&ref, 1}), "describe").at(0); }
+  client::BlockInfo describe(Ref ref) {
+    return or_throw(arena_.describe({&ref, 1}), "describe").at(0);
+  }
   Held described(Ref ref, std::uint64_t who) {
     const client::BlockInfo info = describe(ref);
     return {ref, info.offset_bytes, info.usable_bytes, who, false};
@@ -253,7 +291,9 @@ int run_peer(const PeerPlace& place, Board& board) {
     peer.end();
     return 0;
   } catch (const std::exception& e) {
-    board.found(board.damaged, "seat " + std::to_string(place.seat) + ", session " + std::to_string(board.seats[place.seat].session.load()) + ": " + e.what());
+    board.found(board.damaged, "seat " + std::to_string(place.seat) + ", session " +
+                                   std::to_string(board.seats[place.seat].session.load()) + ": " +
+                                   e.what());
     return 1;
   }
 }

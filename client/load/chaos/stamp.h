@@ -1,8 +1,11 @@
-// Stamp: who holds a block, written into it. Two holders of one block overwrite each other's, so that it is seen.
+// Stamp: who holds a block, written into it. Two holders of one block overwrite each other's, so
+// that it is seen.
 //
-// Invariants: a stamp's `check` is made of the rest; so a stamp that is not the expected one is either another holder's (check right)
+// Invariants: a stamp's `check` is made of the rest; so a stamp that is not the expected one is
+// either another holder's (check right)
 //   or damage. The block's last 8 bytes repeat `check`. Blocks have at least kMinBytes.
-// Threads: pure values; the block is its holder's. Crash: a stamp outlives its holder until the next one's.
+// Threads: pure values; the block is its holder's. Crash: a stamp outlives its holder until the
+// next one's.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +15,7 @@
 namespace arenad::load::chaos {
 
 struct Stamp {
-  std::uint64_t who = 0;   // session 16 | sequence 40 | 0 8
+  std::uint64_t who = 0;  // session 16 | sequence 40 | 0 8
   std::uint64_t ref = 0;
   std::uint64_t check = 0;
 
@@ -28,7 +31,9 @@ struct Stamp {
   }
   bool is_somebodys() const { return check == check_of(who, ref) && ref != 0; }
   std::uint32_t session() const { return static_cast<std::uint32_t>(who >> kSessionShift); }
-  std::uint64_t sequence() const { return (who >> kSequenceShift) & ((std::uint64_t{1} << 40) - 1); }
+  std::uint64_t sequence() const {
+    return (who >> kSequenceShift) & ((std::uint64_t{1} << 40) - 1);
+  }
 
   void write(std::byte* block, std::uint64_t bytes) const {
     std::memcpy(block, this, sizeof *this);

@@ -1,8 +1,11 @@
 // batch and shuffled: allocate 1000 blocks, free them all, again.
 //
-// Purpose: Batch frees last in, first out; Shuffled in a random order (another of eight permutations each time, so that
-//   no predictor learns it). This is where refill and flush of magazines, and cache lines of metadata, show.
-// Invariants: nothing is held between calls of run(). Threads: the context's. Crash: up to `count` blocks are held.
+// Purpose: Batch frees last in, first out; Shuffled in a random order (another of eight
+// permutations each time, so that
+//   no predictor learns it). This is where refill and flush of magazines, and cache lines of
+//   metadata, show.
+// Invariants: nothing is held between calls of run(). Threads: the context's. Crash: up to `count`
+// blocks are held.
 #pragma once
 
 #include <array>
@@ -21,12 +24,14 @@ inline constexpr std::uint32_t kBatchBlocks = 1000;
 template <AllocatorContext C>
 class Batch {
  public:
-  explicit Batch(C& context, std::uint32_t count = kBatchBlocks, std::size_t block_bytes = kBlockBytes)
+  explicit Batch(C& context, std::uint32_t count = kBatchBlocks,
+                 std::size_t block_bytes = kBlockBytes)
       : context_(context), block_bytes_(opaque(block_bytes)), handles_(count) {}
 
-  // Performs whole batches until at least `operations` blocks were allocated and freed. Returns how many.
+  // Performs whole batches until at least `operations` blocks were allocated and freed. Returns how
+  // many.
   std::uint64_t run(std::uint64_t operations) {
-    C& context = context_;   // local copies: see Pair
+    C& context = context_;  // local copies: see Pair
     const std::size_t block_bytes = block_bytes_;
     const std::span handles(handles_);
     std::uint64_t done = 0;
@@ -59,7 +64,7 @@ class Shuffled {
 
   // As Batch::run.
   std::uint64_t run(std::uint64_t operations) {
-    C& context = context_;   // local copies: see Pair
+    C& context = context_;  // local copies: see Pair
     const std::size_t block_bytes = block_bytes_;
     const std::span handles(handles_);
     std::uint64_t done = 0;

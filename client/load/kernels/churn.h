@@ -1,4 +1,5 @@
-// churn: 10,000 live blocks of 16..1024 B; each operation frees a random one and allocates another of a random size.
+// churn: 10,000 live blocks of 16..1024 B; each operation frees a random one and allocates another
+// of a random size.
 //
 // Purpose: mixed sizes over a working set that does not fit the inner caches.
 // Invariants: from construction to finish() exactly `live` blocks are held.
@@ -20,20 +21,23 @@ inline constexpr std::uint32_t kChurnMaxBytes = 1024;
 
 // Frees a random block of `handles` and puts one of a random size in its place.
 template <AllocatorContext C>
-inline void replace_random(C& context, typename C::Handle* handles, std::uint32_t count, Random& random) {
+inline void replace_random(C& context, typename C::Handle* handles, std::uint32_t count,
+                           Random& random) {
   const std::uint64_t bits = random.next();
   const std::uint32_t victim = Random::below(static_cast<std::uint32_t>(bits >> 32), count);
-  const std::uint32_t bytes =
-      kChurnMinBytes + Random::below(static_cast<std::uint32_t>(bits), kChurnMaxBytes - kChurnMinBytes + 1);
+  const std::uint32_t bytes = kChurnMinBytes + Random::below(static_cast<std::uint32_t>(bits),
+                                                             kChurnMaxBytes - kChurnMinBytes + 1);
   context.free(handles[victim]);
   handles[victim] = context.allocate(bytes);
 }
 
 // Fills `handles` with blocks of random sizes.
 template <AllocatorContext C>
-inline void fill_random(C& context, typename C::Handle* handles, std::uint32_t count, Random& random) {
+inline void fill_random(C& context, typename C::Handle* handles, std::uint32_t count,
+                        Random& random) {
   for (std::uint32_t i = 0; i < count; ++i)
-    handles[i] = context.allocate(kChurnMinBytes + random.below(kChurnMaxBytes - kChurnMinBytes + 1));
+    handles[i] =
+        context.allocate(kChurnMinBytes + random.below(kChurnMaxBytes - kChurnMinBytes + 1));
 }
 
 template <AllocatorContext C>
@@ -45,7 +49,7 @@ class Churn {
   }
 
   std::uint64_t run(std::uint64_t operations) {
-    C& context = context_;   // local copies: see Pair
+    C& context = context_;  // local copies: see Pair
     Random random = random_;
     typename C::Handle* const handles = handles_.data();
     const auto count = static_cast<std::uint32_t>(handles_.size());

@@ -1,15 +1,16 @@
 // Cores: which ones this process may use, pinning, and how far apart two of them are.
 //
-// Purpose: multi-core figures mean nothing without the time that a cache line takes between the two cores, and a virtual
+// Purpose: multi-core figures mean nothing without the time that a cache line takes between the two
+// cores, and a virtual
 //   machine's cores move. So it is measured beside every such figure.
 // Threads: any. Crash: private.
 #pragma once
 
+#include <sched.h>
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <sched.h>
 #include <thread>
 #include <vector>
 
@@ -38,20 +39,20 @@ inline bool pin_to_core(int core) {
 // Above this a pair of cores is called far: they share no cache, or the host has moved them apart.
 inline constexpr double kFarNs = 100;
 
-// Nanoseconds that a cache line takes one way between two cores, spinning: the median of `rounds` rounds of ping-pong,
-// about a millisecond each. 0 when both are the same core.
+// Nanoseconds that a cache line takes one way between two cores, spinning: the median of `rounds`
+// rounds of ping-pong, about a millisecond each. 0 when both are the same core.
 inline double one_way_ns(int core_a, int core_b, int rounds = 9) {
   if (core_a == core_b) return 0;
   constexpr std::uint64_t kTripsPerRound = 2000;
   struct alignas(128) Line {
-    std::atomic<std::uint64_t> value{0};  // ping stores odd, pong answers even; each acquires the other's release
+    std::atomic<std::uint64_t> value{
+        0};  // ping stores odd, pong answers even; each acquires the other's release
   } line;
   const std::uint64_t last = 2 * kTripsPerRound * static_cast<std::uint64_t>(rounds);
   std::thread pong([&] {
     pin_to_core(core_b);
     for (std::uint64_t n = 1; n < last; n += 2) {
-      while (line.value.load(std::memory_order_acquire) != n) {
-      }
+      while (line.value.load(std::memory_order_acquire) != n) {}
       line.value.store(n + 1, std::memory_order_release);
     }
   });
@@ -63,10 +64,10 @@ inline double one_way_ns(int core_a, int core_b, int rounds = 9) {
       const auto begin = std::chrono::steady_clock::now();
       for (std::uint64_t i = 0; i < kTripsPerRound; ++i, n += 2) {
         line.value.store(n, std::memory_order_release);
-        while (line.value.load(std::memory_order_acquire) != n + 1) {
-        }
+        while (line.value.load(std::memory_order_acquire) != n + 1) {}
       }
-      const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
+      const std::chrono::duration<double, std::nano> took =
+          std::chrono::steady_clock::now() - begin;
       times.push_back(took.count() / static_cast<double>(2 * kTripsPerRound));
     }
   });

@@ -1,11 +1,15 @@
-// larson: a server's threads, each with a set of live blocks of mixed sizes that it inherits from another now and then.
+// larson: a server's threads, each with a set of live blocks of mixed sizes that it inherits from
+// another now and then.
 //
-// Purpose: every thread replaces random blocks of its set (16..1024 B, kLarsonSlots of them); after kLarsonRound
-//   operations it leaves the set in a mailbox and takes the one that lies there, so that about a tenth of all frees are of
-//   another thread's blocks.
-// Invariants: there is one set more than threads; each is owned by one thread or lies in the mailbox. Sets are known by
+// Purpose: every thread replaces random blocks of its set (16..1024 B, kLarsonSlots of them); after
+// kLarsonRound
+//   operations it leaves the set in a mailbox and takes the one that lies there, so that about a
+//   tenth of all frees are of another thread's blocks.
+// Invariants: there is one set more than threads; each is owned by one thread or lies in the
+// mailbox. Sets are known by
 //   number, not by address, so Larson may lie in shared memory.
-// Threads: prepare() and finish() by one thread while no body runs; run() by each thread. The mailbox is one atomic
+// Threads: prepare() and finish() by one thread while no body runs; run() by each thread. The
+// mailbox is one atomic
 //   exchange (acq_rel): what the giver wrote pairs with what the taker reads.
 // Crash: the blocks of a set stay held by who allocated them.
 #pragma once
@@ -30,7 +34,8 @@ struct Larson {
   template <AllocatorContext C>
   void prepare(C& context, std::uint32_t threads, std::uint64_t seed) {
     Random random(seed);
-    for (std::uint32_t set = 0; set <= threads; ++set) fill_random(context, sets[set], kLarsonSlots, random);
+    for (std::uint32_t set = 0; set <= threads; ++set)
+      fill_random(context, sets[set], kLarsonSlots, random);
     for (std::uint32_t thread = 0; thread < threads; ++thread) owned[thread] = thread;
     mailbox.store(threads, std::memory_order_release);
     context.flush();
@@ -38,11 +43,13 @@ struct Larson {
 
   // The body of thread `thread`, until stop is requested.
   template <AllocatorContext C>
-  void run(C& context, std::uint32_t thread, std::uint64_t seed, Progress& progress, const Stop& stop) {
+  void run(C& context, std::uint32_t thread, std::uint64_t seed, Progress& progress,
+           const Stop& stop) {
     Random random(seed);
     while (!stop.is_requested()) {
       Handle* handles = sets[owned[thread]];
-      for (std::uint32_t i = 0; i < kLarsonRound; ++i) replace_random(context, handles, kLarsonSlots, random);
+      for (std::uint32_t i = 0; i < kLarsonRound; ++i)
+        replace_random(context, handles, kLarsonSlots, random);
       context.flush();
       progress.add(kLarsonRound);
       owned[thread] = mailbox.exchange(owned[thread], std::memory_order_acq_rel);

@@ -1,23 +1,25 @@
 // Measure: nanoseconds per operation of a kernel.
 //
-// Purpose: times whole rounds of at least 10 ms, so that reading the clock costs nothing, and gives the median round, so
-//   that a round in which the machine did something else does not count. One thread is timed by its processor time, which
-//   goes on only while it runs: another process on its core then costs it caches, but no time. Several threads are timed by
-//   the wall, because they wait for one another; there, windows in which one of them did not run all the time are set aside.
+// Purpose: times whole rounds of at least 10 ms, so that reading the clock costs nothing, and gives
+// the median round, so
+//   that a round in which the machine did something else does not count. One thread is timed by its
+//   processor time, which goes on only while it runs: another process on its core then costs it
+//   caches, but no time. Several threads are timed by the wall, because they wait for one another;
+//   there, windows in which one of them did not run all the time are set aside.
 // Threads: measure_here on the kernel's thread; measure_threads from outside.
 // Crash: private.
 #pragma once
 
+#include <pthread.h>
+#include <time.h>
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <exception>
 #include <functional>
 #include <mutex>
-#include <pthread.h>
 #include <span>
 #include <thread>
-#include <time.h>
 #include <vector>
 
 #include "client/load/kernels/cores.h"
@@ -29,8 +31,9 @@ struct MeasureFor {
   std::chrono::milliseconds warm_up{50};
   std::chrono::milliseconds total{200};
   std::chrono::milliseconds round{10};  // at least
-  // Of several threads: they never sleep. Then windows are a fifth of a round, and those in which one of them did not run are
-  // set aside; while few are left the measurement goes on, up to four times the total.
+  // Of several threads: they never sleep. Then windows are a fifth of a round, and those in which
+  // one of them did not run are set aside; while few are left the measurement goes on, up to four
+  // times the total.
   bool threads_spin = true;
 };
 
@@ -86,8 +89,9 @@ double measure_here(Kernel& kernel, const MeasureFor& times = {}) {
   return median(std::move(rounds));
 }
 
-// The median window's wall time per operation of some threads or processes that run already. `operations()` is the sum of all they
-// did, `ran()` the processor time of each; ends early when `stop` is requested.
+// The median window's wall time per operation of some threads or processes that run already.
+// `operations()` is the sum of all they did, `ran()` the processor time of each; ends early when
+// `stop` is requested.
 template <class Operations, class Ran>
 double median_window(Operations operations, Ran ran, const Stop& stop, const MeasureFor& times) {
   using Clock = std::chrono::steady_clock;
@@ -131,9 +135,11 @@ struct ThreadBody {
   std::function<void()> run;
 };
 
-// Starts the bodies, watches the sum of `progress` and returns the median window's wall time per operation of all threads
-// together. Requests `stop` at the end and joins. Throws what the first failed body threw.
-inline double measure_threads(std::span<const ThreadBody> bodies, std::span<const Progress> progress, Stop& stop,
+// Starts the bodies, watches the sum of `progress` and returns the median window's wall time per
+// operation of all threads together. Requests `stop` at the end and joins. Throws what the first
+// failed body threw.
+inline double measure_threads(std::span<const ThreadBody> bodies,
+                              std::span<const Progress> progress, Stop& stop,
                               const MeasureFor& times = {}) {
   std::mutex failure_mutex;  // bodies fail rarely; the measured loops never touch it
   std::exception_ptr failure;
@@ -156,7 +162,8 @@ inline double measure_threads(std::span<const ThreadBody> bodies, std::span<cons
     for (const Progress& p : progress) sum += p.get();
     return sum;
   };
-  const double ns = median_window(operations, [&] { return thread_times(threads); }, stop, times);
+  const double ns = median_window(
+      operations, [&] { return thread_times(threads); }, stop, times);
   stop.request();
   for (std::thread& thread : threads) thread.join();
   if (failure) std::rethrow_exception(failure);

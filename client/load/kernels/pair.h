@@ -1,6 +1,7 @@
 // pair: allocate one block, free it, again. The latency of the fast path and nothing else.
 //
-// Invariants: nothing is held between calls of run(). Threads: the context's. Crash: at most one block is held.
+// Invariants: nothing is held between calls of run(). Threads: the context's. Crash: at most one
+// block is held.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,7 @@ class Pair {
 
   // Performs `operations` allocations, each freed at once. Returns how many it did.
   std::uint64_t run(std::uint64_t operations) {
-    C& context = context_;   // a local copy: members would be loaded again after each operation
+    C& context = context_;  // a local copy: members would be loaded again after each operation
     const std::size_t block_bytes = block_bytes_;
     for (std::uint64_t i = 0; i < operations; ++i) context.free(context.allocate(block_bytes));
     return operations;

@@ -1,9 +1,11 @@
 // PeerContext: an arena that this process is a peer of as an AllocatorContext.
 //
-// Purpose: allocates and frees through try_allocate and try_free, a peer's fastest way: the calling thread's own heap, no call.
+// Purpose: allocates and frees through try_allocate and try_free, a peer's fastest way: the calling
+// thread's own heap, no call.
 //   The handle is the 64-bit ref. The first byte is written through the mapping.
 // Invariants: the handle is attached as peer and outlives the context.
-// Threads: the heap is that of whoever calls, so one context may even be used by several. Crash: the daemon adopts the heap and
+// Threads: the heap is that of whoever calls, so one context may even be used by several. Crash:
+// the daemon adopts the heap and
 //   gives back what the session held.
 #pragma once
 
@@ -12,7 +14,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "client/lib/arena_handle.h"
+#include "arenad/arena_handle.h"
 #include "client/load/kernels/context.h"
 
 namespace arenad::load {
@@ -21,28 +23,32 @@ class PeerContext {
  public:
   using Handle = std::uint64_t;
 
-  explicit PeerContext(const client::ArenaHandle& arena) : arena_(arena), data_(arena.writable_data().data()) {}
+  explicit PeerContext(const client::ArenaHandle& arena)
+      : arena_(arena), data_(arena.writable_data().data()) {}
 
   Handle allocate(std::size_t bytes) {
     const auto block = arena_.try_allocate(bytes);
-    if (!block.ok()) [[unlikely]] refused("allocate", block.error());
+    if (!block.ok()) [[unlikely]]
+      refused("allocate", block.error());
     touch(data_ + block->offset_bytes);
     return block->ref.value;
   }
 
   void free(Handle handle) {
     const Error error = arena_.try_free(Ref{handle});
-    if (error != Error::kNone) [[unlikely]] refused("free", error);
+    if (error != Error::kNone) [[unlikely]]
+      refused("free", error);
   }
 
   void flush() { arena_.flush(); }
 
  private:
   [[noreturn, gnu::noinline, gnu::cold]] static void refused(const char* call, Error error) {
-    throw std::runtime_error(std::string(call) + " was refused: " + error_name(error) + ". " + error_advice(error));
+    throw std::runtime_error(std::string(call) + " was refused: " + error_name(error) + ". " +
+                             error_advice(error));
   }
 
-  const client::ArenaHandle arena_;   // a copy: at hand where the loop is
+  const client::ArenaHandle arena_;  // a copy: at hand where the loop is
   std::byte* data_;
 };
 

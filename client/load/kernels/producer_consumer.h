@@ -1,10 +1,11 @@
 // producer -> consumer: one thread allocates, the other frees; every free is remote.
 //
 // Purpose: the two bodies. An operation is counted by the consumer, at the free.
-// Invariants: after both bodies have returned nothing is held. The consumer flushes every kFlushEvery frees, and when
+// Invariants: after both bodies have returned nothing is held. The consumer flushes every
+// kFlushEvery frees, and when
 //   nothing came for kIdlePolls polls, which is what a program that goes idle would do.
-// Threads: one for each body, each with its own context; or two processes with ring, progress and stop in shared memory.
-// Crash: blocks in the ring stay held by the producer.
+// Threads: one for each body, each with its own context; or two processes with ring, progress and
+// stop in shared memory. Crash: blocks in the ring stay held by the producer.
 #pragma once
 
 #include <cstddef>

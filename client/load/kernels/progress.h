@@ -1,4 +1,5 @@
-// Progress and Stop: how a thread of a workload says how far it is, and learns that it is time to end.
+// Progress and Stop: how a thread of a workload says how far it is, and learns that it is time to
+// end.
 //
 // Invariants: operations only grows and has one writer, its thread.
 // Threads: as said at each. Crash: plain numbers; they may lie in shared memory.

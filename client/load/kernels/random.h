@@ -1,7 +1,8 @@
-// Random: a generator cheap enough to stand inside a measured loop (xorshift64*, about a nanosecond).
+// Random: a generator cheap enough to stand inside a measured loop (xorshift64*, about a
+// nanosecond).
 //
-// Invariants: the same seed gives the same sequence; a seed of 0 is replaced, because xorshift would stay there.
-// Threads: one owner. Crash: private.
+// Invariants: the same seed gives the same sequence; a seed of 0 is replaced, because xorshift
+// would stay there. Threads: one owner. Crash: private.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +27,9 @@ class Random {
   static std::uint32_t below(std::uint32_t random_bits, std::uint32_t bound) {
     return static_cast<std::uint32_t>((std::uint64_t{random_bits} * bound) >> 32);
   }
-  std::uint32_t below(std::uint32_t bound) { return below(static_cast<std::uint32_t>(next() >> 32), bound); }
+  std::uint32_t below(std::uint32_t bound) {
+    return below(static_cast<std::uint32_t>(next() >> 32), bound);
+  }
 
   // 0 .. count-1 in random order.
   std::vector<std::uint32_t> permutation(std::uint32_t count) {

@@ -1,20 +1,26 @@
 // SpscRing: hands handles from one thread or process to one other.
 //
-// Purpose: the way between producer and consumer, cheap enough (about 5 ns an item) that the allocators are what is
+// Purpose: the way between producer and consumer, cheap enough (about 5 ns an item) that the
+// allocators are what is
 //   measured. It has no pointers, so it may lie in shared memory at any address.
-// Invariants: tail - head <= kCapacity; slots [head, tail) are full. Each index has one writer. RingProducer and
-//   RingConsumer remember the other side's index and look again only when it no longer suffices. Items are sent in groups
-//   of kGroup, whole cache lines: with an index store an item the ring alone takes 20 ns an item between far cores.
-// Threads: one RingProducer and one RingConsumer at a time. tail is stored with release by the producer and pairs with the
-//   consumer's acquire load; head is stored with release by the consumer and pairs with the producer's acquire load;
-//   closed is stored with release after the last tail and pairs with finished()'s acquire load.
-// Crash: a producer that dies between slot and tail has sent nothing; one that dies before close() leaves it open.
+// Invariants: tail - head <= kCapacity; slots [head, tail) are full. Each index has one writer.
+// RingProducer and
+//   RingConsumer remember the other side's index and look again only when it no longer suffices.
+//   Items are sent in groups of kGroup, whole cache lines: with an index store an item the ring
+//   alone takes 20 ns an item between far cores.
+// Threads: one RingProducer and one RingConsumer at a time. tail is stored with release by the
+// producer and pairs with the
+//   consumer's acquire load; head is stored with release by the consumer and pairs with the
+//   producer's acquire load; closed is stored with release after the last tail and pairs with
+//   finished()'s acquire load.
+// Crash: a producer that dies between slot and tail has sent nothing; one that dies before close()
+// leaves it open.
 #pragma once
 
+#include <sched.h>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <sched.h>
 #include <type_traits>
 
 namespace arenad::load {
@@ -23,8 +29,10 @@ namespace arenad::load {
 class Backoff {
  public:
   void wait() {
-    if (++spins_ % 1024 == 0) sched_yield();
-    else __builtin_ia32_pause();
+    if (++spins_ % 1024 == 0)
+      sched_yield();
+    else
+      __builtin_ia32_pause();
   }
   std::uint32_t spins() const { return spins_; }
   void reset() { spins_ = 0; }
@@ -50,7 +58,8 @@ struct SpscRing {
 template <class Ring>
 class RingProducer {
  public:
-  explicit RingProducer(Ring& ring) : ring_(ring), tail_(ring.tail.load(std::memory_order_relaxed)) {}
+  explicit RingProducer(Ring& ring)
+      : ring_(ring), tail_(ring.tail.load(std::memory_order_relaxed)) {}
 
   // False when the ring is full; everything before is sent then.
   template <class T>
@@ -85,9 +94,11 @@ class RingProducer {
 template <class Ring>
 class RingConsumer {
  public:
-  explicit RingConsumer(Ring& ring) : ring_(ring), head_(ring.head.load(std::memory_order_relaxed)), tail_(head_) {}
+  explicit RingConsumer(Ring& ring)
+      : ring_(ring), head_(ring.head.load(std::memory_order_relaxed)), tail_(head_) {}
 
-  // Calls f(value) for up to `limit` items. Returns how many there were. The slots are given back once, at the end.
+  // Calls f(value) for up to `limit` items. Returns how many there were. The slots are given back
+  // once, at the end.
   template <class F>
   std::size_t consume(std::size_t limit, F&& f) {
     if (head_ == tail_) {
@@ -103,7 +114,8 @@ class RingConsumer {
 
   // True when the ring is empty for good.
   bool finished() const {
-    return ring_.closed.load(std::memory_order_acquire) && ring_.tail.load(std::memory_order_acquire) == head_;
+    return ring_.closed.load(std::memory_order_acquire) &&
+           ring_.tail.load(std::memory_order_acquire) == head_;
   }
 
  private:

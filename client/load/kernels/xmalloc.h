@@ -1,8 +1,10 @@
 // xmalloc: every thread allocates, and frees what another one allocated.
 //
-// Purpose: the body of one thread in a ring of them: blocks go to the next, and come from the one before. With two
+// Purpose: the body of one thread in a ring of them: blocks go to the next, and come from the one
+// before. With two
 //   threads each frees the other's. An operation is counted at the free.
-// Invariants: no thread waits for another while it holds up a third: a full way out only means that it frees first. After
+// Invariants: no thread waits for another while it holds up a third: a full way out only means that
+// it frees first. After
 //   all bodies have returned nothing is held.
 // Threads: one context each; or processes with rings, progress and stop in shared memory.
 // Crash: blocks in the rings stay held by who allocated them.
@@ -20,8 +22,8 @@ namespace arenad::load {
 inline constexpr std::size_t kXmallocBatch = 64;
 
 template <AllocatorContext C, class Ring>
-void exchange_blocks(C& context, Ring& to_next, Ring& from_previous, Progress& progress, const Stop& stop,
-                     std::size_t block_bytes = kBlockBytes) {
+void exchange_blocks(C& context, Ring& to_next, Ring& from_previous, Progress& progress,
+                     const Stop& stop, std::size_t block_bytes = kBlockBytes) {
   RingProducer<Ring> out(to_next);
   RingConsumer<Ring> in(from_previous);
   Backoff backoff;
@@ -41,8 +43,10 @@ void exchange_blocks(C& context, Ring& to_next, Ring& from_previous, Progress& p
       pushed = out.try_push(handle);
       if (!pushed) context.free(handle);
     }
-    if (free_some() || pushed) backoff.reset();
-    else backoff.wait();
+    if (free_some() || pushed)
+      backoff.reset();
+    else
+      backoff.wait();
   }
   out.close();
   while (!in.finished())

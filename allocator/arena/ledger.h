@@ -1,0 +1,149 @@
+// Ledger: the daemon's own record of an arena: what it is, who owns each run of units and each
+// heap, who is attached how.
+//
+// Purpose: what the daemon must not believe from control memory, which peers write, and what it
+// needs to find an arena again
+//   after its own death.
+// Invariants: never mapped by anybody else. A run's record stands at its first unit; every unit of
+// a run that is not its first
+//   has record 0. A run is recorded before its header is written and until after its header was
+//   cleared.
+// Threads: any, atomics; a run's record is changed only by who claimed its units, or who adopts it.
+// Crash: anonymous memory vanishes. A ledger file keeps what was stored (plain stores to a shared
+// mapping survive SIGKILL);
+//   recovery completes or takes back whatever stood in between (Arena::open).
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "allocator/base/error.h"
+#include "allocator/format/control_layout.h"
+#include "allocator/format/ids.h"
+
+namespace arenad {
+
+inline constexpr std::uint64_t kLedgerMagic = 0x3152474c44415241;  // "ARADLGR1"
+inline constexpr std::uint32_t kMaxNameBytes = 64;
+
+// What an arena is. Written once, before `life` turns to kLive.
+struct LedgerHeader {
+  enum Life : std::uint32_t { kCreating = 0x11, kLive = 0x22, kDeleting = 0x33 };
+  std::uint64_t magic;
+  std::uint32_t version;  // kLayoutVersion
+  std::uint32_t arena_id;
+  std::uint64_t capacity_bytes;
+  std::uint32_t header_bytes;
+  std::uint32_t canary_bytes;
+  std::uint32_t stride_align;
+  std::uint32_t max_heaps;
+  std::uint32_t holder_only;
+  std::uint32_t access_uid;
+  std::uint32_t access_gid;
+  std::uint32_t access_mode;
+  char name[kMaxNameBytes + 1];
+  std::uint64_t checksum;  // of all above
+  std::atomic<std::uint32_t> life;
+};
+
+// Who owns a run: a heap of the daemon, or the session of a peer.
+struct RunOwner {
+  bool session = false;
+  std::uint16_t id = 0;  // HeapId, or SessionId
+  static constexpr RunOwner heap(HeapId h) { return {false, h.value}; }
+  static constexpr RunOwner leased_to(SessionId s) { return {true, s.value}; }
+  friend constexpr bool operator==(RunOwner, RunOwner) = default;
+};
+
+struct RunRecord {
+  std::uint64_t bits = 0;  // 0: no run starts here
+  static constexpr RunRecord of(SlabKind kind, std::uint8_t cls, std::uint32_t units,
+                                RunOwner owner) {
+    return {std::uint64_t{static_cast<std::uint8_t>(kind)} | std::uint64_t{cls} << 8 |
+            std::uint64_t{owner.id} << 16 | std::uint64_t{units} << 32 |
+            std::uint64_t{owner.session} << 63};
+  }
+  constexpr explicit operator bool() const { return bits != 0; }
+  constexpr SlabKind kind() const { return static_cast<SlabKind>(bits & 0xff); }
+  constexpr std::uint8_t cls() const { return static_cast<std::uint8_t>(bits >> 8); }
+  constexpr std::uint32_t units() const {
+    return static_cast<std::uint32_t>(bits >> 32) & 0x7fffffff;
+  }
+  constexpr RunOwner owner() const {
+    return {(bits >> 63) != 0, static_cast<std::uint16_t>(bits >> 16)};
+  }
+};
+
+class Ledger {
+ public:
+  Ledger() = default;
+  Ledger(Ledger&& o) noexcept { swap(o); }
+  Ledger& operator=(Ledger&& o) noexcept {
+    swap(o);
+    return *this;
+  }
+  ~Ledger();
+
+  // Anonymous memory. Errors: kMachineFull.
+  static Result<Ledger, Failure> create(std::uint64_t capacity_bytes, std::uint32_t max_heaps);
+  // A new file, committed whole, mode 0600; fails when it exists. Errors: kMachineFull,
+  // kInvalidOption (the system's words).
+  static Result<Ledger, Failure> create_file(const std::string& path, std::uint64_t capacity_bytes,
+                                             std::uint32_t max_heaps);
+  // A file that is there, of the size that its header asks for. Errors: kInvalidOption: no ledger,
+  // or cut short; the header must still be checked (see state/restart).
+  static Result<Ledger, Failure> open_file(const std::string& path);
+
+  static std::uint64_t file_bytes(std::uint64_t capacity_bytes, std::uint32_t max_heaps);
+  static std::uint64_t checksum_of(const LedgerHeader& header);
+
+  LedgerHeader& header() const { return *reinterpret_cast<LedgerHeader*>(base_); }
+  const std::byte* base() const { return base_; }
+  std::uint64_t bytes() const { return bytes_; }
+  std::uint32_t unit_count() const { return units_; }
+  std::uint32_t max_heaps() const { return max_heaps_; }
+
+  RunRecord run(SlabIndex first) const {
+    return {runs_[first.value].load(std::memory_order_acquire)};
+  }
+  void set_run(SlabIndex first, RunRecord record) {
+    runs_[first.value].store(record.bits, std::memory_order_release);
+  }
+  // Makes `to` the owner of the run that starts there, if it is `from`'s still. False when it is
+  // not.
+  bool pass_run(SlabIndex first, RunOwner from, RunOwner to);
+
+  // A heap id in [first, max_heaps) for the session; kNoHeap when there is none left. Lock-free.
+  HeapId claim_heap(HeapId first, SessionId session);
+  // The session that owns the heap id; kNoSession when nobody does. Shards' ids are never claimed
+  // here.
+  SessionId heap_owner(HeapId id) const {
+    return {static_cast<std::uint16_t>(heaps_[id.value].load(std::memory_order_acquire))};
+  }
+  void release_heap(HeapId id) { heaps_[id.value].store(0, std::memory_order_release); }
+
+  // By session: an AttachMode as the daemon numbers them; 0: not attached.
+  std::uint8_t attach_mode(SessionId s) const {
+    return attached_[s.value].load(std::memory_order_relaxed);
+  }
+  void set_attach_mode(SessionId s, std::uint8_t mode) {
+    attached_[s.value].store(mode, std::memory_order_relaxed);
+  }
+
+ private:
+  void lay_out(std::uint64_t capacity_bytes, std::uint32_t max_heaps);
+  static Result<Ledger, Failure> map(int fd, std::uint64_t capacity_bytes, std::uint32_t max_heaps);
+  void swap(Ledger& o) noexcept;
+
+  std::byte* base_ = nullptr;
+  std::uint64_t bytes_ = 0;
+  std::uint32_t units_ = 0;
+  std::uint32_t max_heaps_ = 0;
+  std::atomic<std::uint32_t>* heaps_ = nullptr;
+  std::atomic<std::uint8_t>* attached_ = nullptr;
+  std::atomic<std::uint64_t>* runs_ = nullptr;
+};
+
+}  // namespace arenad

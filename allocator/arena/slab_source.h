@@ -1,0 +1,37 @@
+// SlabSource: where a heap gets runs of 64 KiB units from, and gives them back to.
+//
+// Purpose: a heap of the daemon or of an embedder takes them from the arena; a heap of a peer from
+// what its session leased. Invariants: a run that take() answered is the caller's alone until
+// give_back: its header names `heap`, its control memory is
+//   committed, nothing was carved, and no returned bit of an earlier life is left.
+// Threads: any heap's, at once. take() may block where it must ask somebody else (a peer's lease).
+// Crash: the run stays with whoever it was granted to; recovery finds it in the ledger.
+#pragma once
+
+#include <cstdint>
+
+#include "allocator/base/error.h"
+#include "allocator/format/control_layout.h"
+#include "allocator/format/ids.h"
+
+namespace arenad {
+
+// What a run is to become.
+struct RunRequest {
+  SlabKind kind = SlabKind::kSlab;
+  std::uint8_t cls = 0;        // kSpanClass for a span
+  std::uint32_t units = 0;     // 1..32, or whole superslabs
+  std::uint32_t capacity = 0;  // blocks; 1 for a span
+};
+
+class SlabSource {
+ public:
+  virtual ~SlabSource() = default;
+  // Errors: kArenaFull, kMachineFull, kQuarantined; of a peer also kQuotaSession, kUnknownSession,
+  // kDraining, kWaitExpired.
+  virtual Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex hint) = 0;
+  // Nothing of the run is out any more.
+  virtual void give_back(HeapId heap, SlabIndex first, std::uint32_t units) = 0;
+};
+
+}  // namespace arenad

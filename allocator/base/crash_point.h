@@ -1,0 +1,49 @@
+// CRASH_POINT("name"): a place in front of a store to shared memory at which a test kills the
+// process.
+//
+// Purpose: with the CMake option ARENAD_CRASH_POINTS, tests/crash arms one point in one process,
+// which then kills itself
+//   (SIGKILL) when it comes there for the nth time, and counts how often each point is passed. In
+//   all other builds it is nothing.
+// Threads: any. Crash: that is its purpose.
+#pragma once
+
+#if ARENAD_CRASH_POINTS
+
+#include <atomic>
+#include <cstdint>
+
+namespace arenad::crash {
+
+inline constexpr std::uint32_t kMaxPoints = 128;
+inline constexpr std::uint32_t kMaxRoles = 8;
+
+// Lies in memory that all processes of a test share. A zeroed one is empty.
+struct Hits {
+  struct Point {
+    std::atomic<std::uint64_t> name_hash;
+    char name[40];
+    std::atomic<std::uint64_t> by_role[kMaxRoles];
+  };
+  Point points[kMaxPoints];
+};
+
+// From here on this process counts in `hits` under `role`.
+void count_in(Hits* hits, std::uint32_t role);
+// This process dies at the `nth` hit (from 1) of that point from now on.
+void arm(const char* name, std::uint64_t nth);
+
+std::uint32_t index_of(const char* name);
+void hit(std::uint32_t index);
+
+}  // namespace arenad::crash
+
+#define CRASH_POINT(name)                                                           \
+  do {                                                                              \
+    static const std::uint32_t crash_point_index = ::arenad::crash::index_of(name); \
+    ::arenad::crash::hit(crash_point_index);                                        \
+  } while (false)
+
+#else
+#define CRASH_POINT(name) static_cast<void>(0)
+#endif

@@ -1,0 +1,68 @@
+#include "allocator/base/error.h"
+
+namespace arenad {
+namespace {
+
+struct Row {
+  const char* name;
+  int code;
+  const char* advice;
+};
+
+// Canonical codes: 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 6 ALREADY_EXISTS, 7
+// PERMISSION_DENIED, 8 RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE, 16
+// UNAUTHENTICATED.
+constexpr Row kRows[] = {
+    {"OK", 0, ""},
+    {"INVALID_SIZE", 3, "ask for at least 1 byte and at most the arena's capacity"},
+    {"INVALID_ALIGNMENT", 3,
+     "use 0 or a power of two up to 4096 that the arena's layout allows (with canaries: up to 16)"},
+    {"INVALID_COUNT", 3, "split the call: at most 16384 blocks each, and at least one"},
+    {"INVALID_NAME", 3, "use 1 to 64 characters of A-Z a-z 0-9 . _ -"},
+    {"INVALID_CAPACITY", 3, "give a capacity of at least 1 byte and at most the daemon's limit"},
+    {"INVALID_OPTION", 3, "see GetTunables for names, units and ranges"},
+    {"UNKNOWN_ARENA", 5, "create it first, or look its name up with ListArenas"},
+    {"UNKNOWN_SESSION", 16,
+     "open a session; one that has ended, with its process or its KeepAlive stream, stays ended"},
+    {"ARENA_EXISTS", 6, "choose another name, or use the arena that is there"},
+    {"ARENA_FULL", 8, "free blocks, ask for less, or wait with wait_ms"},
+    {"MACHINE_FULL", 8, "free memory on this host: the kernel would not commit more"},
+    {"QUOTA_SESSION", 8, "free some of what this session holds, or raise its limit"},
+    {"QUOTA_DAEMON", 8, "close sessions or delete arenas, or raise the daemon's limit"},
+    {"DOUBLE_FREE", 9, "drop the ref: the block is free already, or on its way back"},
+    {"STALE_REF", 9, "drop the ref: its block was freed and its generation is over"},
+    {"FOREIGN_REF", 3, "send refs only to the arena that they come from"},
+    {"NOT_HOLDER", 7,
+     "take the block over first (Acquire), have its holder share it (Share), or release your share "
+     "of it (Release)"},
+    {"NOT_ATTACHED", 9, "attach the session to the arena first (AttachArena)"},
+    {"READ_ONLY", 7,
+     "attach as writer, remote or peer to allocate and free, as peer to lease slabs"},
+    {"BAD_TOKEN", 16,
+     "get a new token from OpenSession or AttachArena: tokens work once and expire"},
+    {"NOT_PERMITTED", 7, "the arena's owner, group and mode do not allow this; ask its owner"},
+    {"ARENA_BUSY", 9, "close the sessions that are attached, or delete with force"},
+    {"QUARANTINED", 9,
+     "the arena's control memory is inconsistent: free what you hold and use another arena"},
+    {"DRAINING", 14, "the daemon is stopping: connect again when it is back"},
+    {"WAIT_EXPIRED", 4, "no memory came free in time: wait longer, or ask for less"},
+    {"MODE_UNAVAILABLE", 9, "attach as remote, reader or writer"},
+    {"INTERNAL", 13, "this is a bug in arenad: report the message"},
+    {"SHARERS_FULL", 8,
+     "48 sessions share blocks of this arena already: take blocks over instead, or end one of "
+     "them"},
+    {"FORKED", 9, "this process is a fork of the one that attached: open a session of its own"},
+};
+
+const Row& row(Error e) {
+  const auto i = static_cast<std::size_t>(e);
+  return i < std::size(kRows) ? kRows[i] : kRows[static_cast<std::size_t>(Error::kInternal)];
+}
+
+}  // namespace
+
+const char* error_name(Error e) { return row(e).name; }
+int error_code(Error e) { return row(e).code; }
+const char* error_advice(Error e) { return row(e).advice; }
+
+}  // namespace arenad

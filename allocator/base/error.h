@@ -1,0 +1,87 @@
+// Errors as values for the whole project.
+//
+// Purpose: one enum of everything that can be refused, each with the canonical gRPC code it maps
+// to, and Result<T>. Invariants: the numbers equal arenad.v1.Reason (the server asserts it), so a
+// reason is the same word everywhere. Threads: pure values. Crash: nothing is shared.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace arenad {
+
+enum class Error : std::uint8_t {
+  kNone = 0,
+  kInvalidSize = 1,
+  kInvalidAlignment = 2,
+  kInvalidCount = 3,
+  kInvalidName = 4,
+  kInvalidCapacity = 5,
+  kInvalidOption = 6,
+  kUnknownArena = 7,
+  kUnknownSession = 8,
+  kArenaExists = 9,
+  kArenaFull = 10,
+  kMachineFull = 11,
+  kQuotaSession = 12,
+  kQuotaDaemon = 13,
+  kDoubleFree = 14,
+  kStaleRef = 15,
+  kForeignRef = 16,
+  kNotHolder = 17,
+  kNotAttached = 18,
+  kReadOnly = 19,
+  kBadToken = 20,
+  kNotPermitted = 21,
+  kArenaBusy = 22,
+  kQuarantined = 23,
+  kDraining = 24,
+  kWaitExpired = 25,
+  kModeUnavailable = 26,
+  kInternal = 27,
+  kSharersFull = 28,
+  kForked = 29,
+};
+inline constexpr Error kLastError = Error::kForked;
+
+// The reason's name without prefix, e.g. "DOUBLE_FREE"; what ErrorInfo.reason carries.
+const char* error_name(Error e);
+
+// The canonical gRPC status code (google.rpc.Code) that `e` maps to; 0 for kNone.
+int error_code(Error e);
+
+// One sentence that says what the caller should do. Callers put their particulars in front of it.
+const char* error_advice(Error e);
+
+// An error with its particulars, for calls off the fast path.
+struct Failure {
+  Error error = Error::kNone;
+  std::string message;
+};
+
+// A value or an error. E is Error on the fast path (two plain fields, so it stays in registers),
+// Failure where a message is worth an allocation. T must be default constructible.
+template <class T, class E = Error>
+class [[nodiscard]] Result {
+ public:
+  constexpr Result(T value) : value_(std::move(value)), ok_(true) {}   // NOLINT: implicit by design
+  constexpr Result(E error) : error_(std::move(error)), ok_(false) {}  // NOLINT: implicit by design
+
+  constexpr bool ok() const { return ok_; }
+  constexpr explicit operator bool() const { return ok_; }
+  constexpr T& value() { return value_; }
+  constexpr const T& value() const { return value_; }
+  constexpr T& operator*() { return value_; }
+  constexpr const T& operator*() const { return value_; }
+  constexpr T* operator->() { return &value_; }
+  constexpr const T* operator->() const { return &value_; }
+  constexpr const E& error() const { return error_; }
+
+ private:
+  T value_{};
+  E error_{};
+  bool ok_;
+};
+
+}  // namespace arenad

@@ -1,0 +1,35 @@
+// Where the allocator's few lines go. No file or network I/O of its own: a sink that the embedder
+// sets.
+//
+// Threads: log_line and the limiter by any; set_log_sink before heaps work. Crash: nothing is
+// shared.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+namespace arenad {
+
+using LogSink = void (*)(std::string_view line);
+
+// Default: one write(2) of the line to standard error. nullptr restores it.
+void set_log_sink(LogSink sink);
+void log_line(std::string_view line);
+
+// At most `per_second` true answers a second; suppressed() tells and resets how many were refused
+// since the last true.
+class RateLimit {
+ public:
+  explicit RateLimit(std::uint32_t per_second) : per_second_(per_second) {}
+  bool allow();
+  std::uint64_t suppressed() { return suppressed_.exchange(0, std::memory_order_relaxed); }
+
+ private:
+  const std::uint32_t per_second_;
+  std::atomic<std::uint64_t> second_{0};
+  std::atomic<std::uint32_t> used_{0};
+  std::atomic<std::uint64_t> suppressed_{0};
+};
+
+}  // namespace arenad

@@ -1,0 +1,32 @@
+// Run-time toggles of the allocator, under the predecessor's names (SEED.md).
+//
+//   HAKMEM_TINY_P0_ENABLE    batch refill on when unset or not "0"
+//   HAKMEM_TINY_P0_DISABLE   kill switch: set and not "0" wins over everything, SetTunables
+//   included HAKMEM_TINY_P0_NO_DRAIN  refill skips the remote drain (the idle drain or a failing
+//   heap takes the blocks then) HAKMEM_TINY_P0_LOG       a line per refill, rate limited
+//   ARENAD_GUARDS_PRIVATE    guards for private state, which abort with the line; off by default
+//
+// Threads: atomics, relaxed: a change is seen by each heap's next refill. Crash: nothing is shared.
+#pragma once
+
+#include <atomic>
+
+namespace arenad {
+
+struct Tunables {
+  std::atomic<bool> p0_enable{true};
+  std::atomic<bool> p0_no_drain{false};
+  std::atomic<bool> p0_log{false};
+  std::atomic<bool> guards_private{false};
+  bool p0_disable = false;  // fixed at start
+
+  bool p0_active() const { return !p0_disable && p0_enable.load(std::memory_order_relaxed); }
+  void load_environment();  // what the constructor of the one instance does; tests call it again
+};
+
+Tunables& tunables();
+
+// True when this build refills in batches (CMake option HAKMEM_TINY_P0_BATCH_REFILL).
+bool p0_batch_refill_built();
+
+}  // namespace arenad

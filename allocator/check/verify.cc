@@ -1,0 +1,258 @@
+#include "allocator/check/verify.h"
+
+#include <algorithm>
+#include <bit>
+#include <unordered_map>
+
+#include "allocator/arena/arena.h"
+#include "allocator/heap/heap.h"
+
+namespace arenad {
+
+void VerifyReport::mismatch(std::string finding) {
+  ++mismatches;
+  if (findings.size() < kMaxFindings) findings.push_back(std::move(finding));
+}
+
+VerifyReport& VerifyReport::operator+=(const VerifyReport& o) {
+  slabs += o.slabs;
+  leased_slabs += o.leased_slabs;
+  units += o.units;
+  capacity_blocks += o.capacity_blocks;
+  held += o.held;
+  shared += o.shared;
+  returning += o.returning;
+  cached += o.cached;
+  free += o.free;
+  uncarved += o.uncarved;
+  held_bytes += o.held_bytes;
+  counted_out += o.counted_out;
+  mismatches += o.mismatches;
+  for (const auto& f : o.findings)
+    if (findings.size() < kMaxFindings) findings.push_back(f);
+  return *this;
+}
+
+// One heap's slabs: words against private state against control headers.
+class HeapVerifier {
+ public:
+  HeapVerifier(const Heap& heap, VerifyReport& report) : heap_(heap), report_(report) {}
+
+  void run() {
+    collect_magazines();
+    heap_.for_each_slab([this](const SlabState& s) { slab(s); });
+    for (const auto& [slab, blocks] : cached_)
+      if (heap_.slabs_[slab] == nullptr)
+        finding("magazine holds blocks of slab " + std::to_string(slab) +
+                ", which is not this heap's");
+    if (active_ != heap_.active_blocks_)
+      finding("active blocks: slabs say " + std::to_string(active_) + ", the heap counts " +
+              std::to_string(heap_.active_blocks_));
+    const HeapCounters c = heap_.counters();
+    report_.counted_out += static_cast<std::int64_t>(c.allocs + c.adopted_blocks) -
+                           static_cast<std::int64_t>(c.local_frees) -
+                           static_cast<std::int64_t>(c.drained_blocks);
+    if (c.p0_counter_mismatch != 0)
+      finding("[P0_COUNTER_MISMATCH] " + std::to_string(c.p0_counter_mismatch) + " refills");
+  }
+
+ private:
+  void finding(const std::string& what) {
+    report_.mismatch("heap " + std::to_string(heap_.id_.value) + ": " + what);
+  }
+
+  void collect_magazines() {
+    for (const Magazine& m : heap_.magazines_) {
+      m.for_each([this](std::uint64_t entry) {
+        const Slot slot{entry & Ref::kSlotMask};
+        auto& bits = cached_[slot.slab().value];
+        bits.resize(kMaxBlocksPerSlab / 64);
+        std::uint64_t& word = bits[slot.block().value / 64];
+        const std::uint64_t bit = std::uint64_t{1} << (slot.block().value % 64);
+        if ((word & bit) != 0)
+          finding("block " + std::to_string(slot.block().value) + " of slab " +
+                  std::to_string(slot.slab().value) + " is twice in magazines");
+        word |= bit;
+      });
+    }
+  }
+
+  void slab(const SlabState& s) {
+    const std::string name = "slab " + std::to_string(s.slab.value) + ": ";
+    const bool span = s.cls == kSpanClass;
+    const SlabHeader& h = heap_.arena_.control().slab(s.slab);
+    const SlabShape shape{h.shape.load(std::memory_order_acquire)};
+    const RunRecord run = heap_.arena_.attached() ? RunRecord{} : heap_.arena_.ledger().run(s.slab);
+    if (!heap_.arena_.attached() &&
+        run.bits != RunRecord::of(span ? SlabKind::kSpan : SlabKind::kSlab, s.cls, s.units,
+                                  RunOwner::heap(heap_.id_))
+                        .bits)
+      finding(name + "the ledger says otherwise");
+    if (shape.bits !=
+        SlabShape::of(span ? SlabKind::kSpan : SlabKind::kSlab, s.cls, s.units, s.capacity).bits)
+      finding(name + "header shape differs from the owner's");
+    if (h.carved.load(std::memory_order_relaxed) != s.carved)
+      finding(name + "header carved differs from the owner's");
+    if (h.owner.load(std::memory_order_relaxed) != heap_.id_.value)
+      finding(name + "header names another owner");
+
+    const auto in_magazine = cached_.find(s.slab.value);
+    std::uint64_t held = 0, shared = 0, returning = 0, cached = 0, free = 0, uncarved = 0;
+    std::uint32_t free_bits = 0;
+    for (std::uint32_t b = 0; b < s.capacity; ++b) {
+      const BlockWord w{heap_.words_[Slot::of(s.slab, {b}).value].load(std::memory_order_acquire)};
+      const bool is_cached =
+          in_magazine != cached_.end() && (in_magazine->second[b / 64] >> (b % 64) & 1) != 0;
+      const bool is_free = (s.free_bits[b / 64] >> (b % 64) & 1) != 0;
+      free_bits += is_free;
+      if (b >= s.carved) {
+        ++uncarved;
+        if (!w.is_free() || is_cached || is_free)
+          finding(name + "uncarved block " + std::to_string(b) + " is in use");
+        continue;
+      }
+      switch (w.tag()) {
+        case BlockTag::kHeld: ++held; break;
+        case BlockTag::kShared: ++shared; break;
+        case BlockTag::kReturning: ++returning; break;
+        case BlockTag::kFree:
+          if (!w.is_free()) finding(name + "block " + std::to_string(b) + " is FREE with a holder");
+          if (is_cached == is_free)
+            finding(name + "block " + std::to_string(b) +
+                    (is_free ? " is both cached and free" : " is FREE but nowhere (lost)"));
+          cached += is_cached;
+          free += is_free && !is_cached;
+          break;
+      }
+      if (w.tag() != BlockTag::kFree && (is_cached || is_free))
+        finding(name + "block " + std::to_string(b) +
+                " is out and in the heap's hands at once (doubled)");
+    }
+    if (free_bits != s.free_count) finding(name + "free bitmap and its count differ");
+    if (held + shared + returning + cached + free + uncarved != s.capacity)
+      finding(name + "conservation does not hold");
+    if (!span) active_ += s.out();
+    const std::uint64_t stride =
+        span ? s.units * kSlabUnitBytes : heap_.geometry_.size_class(s.cls).stride_bytes;
+    ++report_.slabs;
+    report_.units += s.units;
+    report_.capacity_blocks += s.capacity;
+    report_.held += held;
+    report_.shared += shared;
+    report_.returning += returning;
+    report_.cached += cached;
+    report_.free += free;
+    report_.uncarved += uncarved;
+    report_.held_bytes += (held + shared) * stride;
+  }
+
+  const Heap& heap_;
+  VerifyReport& report_;
+  std::unordered_map<std::uint32_t, std::vector<std::uint64_t>> cached_;
+  std::uint64_t active_ = 0;
+};
+
+void Heap::verify(VerifyReport& report) const { HeapVerifier(*this, report).run(); }
+
+void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t session)>& attached,
+                   VerifyReport& report) {
+  const std::uint32_t max_heaps = arena.options().max_heaps;
+  const auto claimed = [&arena] {
+    std::uint64_t bits = 0;
+    for (std::uint32_t i = 0; i < kMaxSharers; ++i)
+      if (arena.control().sharers().sessions[i].load(std::memory_order_acquire) != 0)
+        bits |= std::uint64_t{1} << i;
+    return bits;
+  };
+  std::uint64_t sharers = claimed();
+  arena.for_each_run([&](SlabIndex first, RunRecord run) {
+    if (!run.owner().session) return;
+    const std::string name = "leased slab " + std::to_string(first.value) + ": ";
+    const SessionId session{run.owner().id};
+    if (!attached(session.value))
+      report.mismatch(name + "its session " + std::to_string(session.value) + " is not attached");
+    const SlabHeader& h = arena.control().slab(first);
+    const SlabShape shape = arena.shape_of(first);
+    const std::uint64_t header_shape = h.shape.load(std::memory_order_acquire);
+    if (header_shape != shape.bits && header_shape != 0)
+      report.mismatch(name + "header shape differs from the lease");
+    const std::uint32_t owner = h.owner.load(std::memory_order_relaxed);
+    if (header_shape != 0 &&
+        (owner >= max_heaps ||
+         arena.ledger().heap_owner({static_cast<std::uint16_t>(owner)}) != session))
+      report.mismatch(name + "header names heap " + std::to_string(owner) +
+                      ", which is not of session " + std::to_string(session.value));
+    std::uint32_t carved = h.carved.load(std::memory_order_acquire);
+    if (carved > shape.capacity()) report.mismatch(name + "more blocks are carved than it has");
+    carved = std::min(carved, shape.capacity());
+    const std::uint64_t stride = run.kind() == SlabKind::kSpan
+                                     ? run.units() * kSlabUnitBytes
+                                     : arena.geometry().size_class(run.cls()).stride_bytes;
+    std::uint64_t held = 0, shared = 0, returning = 0;
+    for (std::uint32_t b = 0; b < shape.capacity(); ++b) {
+      const BlockWord w{arena.word(Slot::of(first, {b})).load(std::memory_order_acquire)};
+      if (b >= carved) {
+        if (!w.is_free() &&
+            b >= h.carved.load(
+                     std::memory_order_acquire))  // carved and given out since we looked: fine
+          report.mismatch(name + "uncarved block " + std::to_string(b) + " is in use");
+        continue;
+      }
+      const std::uint16_t holder = w.holder().session().value;
+      switch (w.tag()) {
+        case BlockTag::kHeld:
+          ++held;
+          if (!attached(holder))
+            report.mismatch(name + "block " + std::to_string(b) + " is held by session " +
+                            std::to_string(holder) + ", which is not attached (lost)");
+          break;
+        case BlockTag::kShared:
+          ++shared;
+          if ((w.sharers() & ~sharers) != 0)
+            sharers =
+                claimed();  // a peer may have claimed its bit since we looked, before it shared
+          if ((w.sharers() & ~sharers) != 0 || w.sharers() == 0)
+            report.mismatch(name + "block " + std::to_string(b) +
+                            " is shared by nobody who is attached (lost)");
+          break;
+        case BlockTag::kReturning: ++returning; break;
+        case BlockTag::kFree:
+          if (!w.is_free())
+            report.mismatch(name + "block " + std::to_string(b) + " is FREE with a holder");
+          break;
+      }
+    }
+    ++report.slabs;
+    ++report.leased_slabs;
+    report.units += run.units();
+    report.capacity_blocks += shape.capacity();
+    report.held += held;
+    report.shared += shared;
+    report.returning += returning;
+    report.cached += carved - std::min<std::uint64_t>(carved, held + shared + returning);
+    report.uncarved += shape.capacity() - carved;
+    report.held_bytes += (held + shared) * stride;
+    report.counted_out += static_cast<std::int64_t>(held + shared + returning);
+  });
+}
+
+void verify_arena(const Arena& arena, VerifyReport& report) {
+  const std::uint64_t taken = arena.units().taken_units();
+  if (taken != report.units)
+    report.mismatch("arena: " + std::to_string(taken) + " units are taken, the heaps' slabs have " +
+                    std::to_string(report.units));
+  const auto out = static_cast<std::int64_t>(report.held + report.shared + report.returning);
+  if (out != report.counted_out)
+    report.mismatch("arena: " + std::to_string(out) + " blocks are out by their words, " +
+                    std::to_string(report.counted_out) + " by the counters");
+  if (arena.quarantined()) report.mismatch("arena: quarantined: " + arena.quarantine_reason());
+}
+
+VerifyReport verify(const Arena& arena, std::span<const Heap* const> heaps) {
+  VerifyReport report;
+  for (const Heap* h : heaps) h->verify(report);
+  verify_arena(arena, report);
+  return report;
+}
+
+}  // namespace arenad

@@ -1,0 +1,79 @@
+#include "allocator/format/geometry.h"
+
+#include <algorithm>
+
+namespace arenad {
+namespace {
+
+constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) {
+  return (n + to - 1) / to * to;
+}
+
+// A slab takes one 64 KiB unit where that wastes little, more where blocks are large: at least
+// eight blocks, or the largest run, and the tail that no block fits in at most an eighth.
+std::uint32_t units_for(std::uint32_t stride) {
+  for (std::uint32_t units = 1; units < kUnitsPerSuperslab; units *= 2) {
+    const std::uint64_t bytes = units * kSlabUnitBytes;
+    if (bytes / stride >= 8 && bytes % stride * 8 <= bytes) return units;
+  }
+  return kUnitsPerSuperslab;
+}
+
+}  // namespace
+
+Geometry::Geometry(Layout layout) : layout_(layout) {
+  std::uint32_t n = 0;
+  const auto sizes = default_usable_sizes(&n);
+  build({sizes.begin(), sizes.begin() + n});
+}
+
+Geometry::Geometry(Layout layout, const std::vector<std::uint32_t>& usable_sizes)
+    : layout_(layout) {
+  build(usable_sizes);
+}
+
+void Geometry::build(const std::vector<std::uint32_t>& usable_sizes) {
+  count_ = static_cast<std::uint32_t>(std::min<std::size_t>(usable_sizes.size(), kMaxClasses));
+  for (std::uint32_t c = 0; c < count_; ++c) {
+    SizeClass& sc = classes_[c];
+    sc.usable_bytes = usable_sizes[c];
+    const std::uint32_t bare = layout_.header_bytes + sc.usable_bytes + layout_.canary_bytes;
+    const std::uint32_t unit = bare < layout_.stride_align ? 8 : layout_.stride_align;
+    sc.stride_bytes =
+        static_cast<std::uint32_t>(round_up(bare, std::min(unit, layout_.stride_align)));
+    sc.slab_units = units_for(sc.stride_bytes);
+    sc.capacity = static_cast<std::uint32_t>(sc.slab_units * kSlabUnitBytes / sc.stride_bytes);
+    sc.reciprocal = Reciprocal::of(sc.stride_bytes);
+    std::uint32_t align = std::uint32_t{1} << std::countr_zero(sc.stride_bytes);
+    if (layout_.header_bytes != 0)
+      align = std::min(align, std::uint32_t{1} << std::countr_zero(layout_.header_bytes));
+    sc.align_bytes = std::min(align, kMaxAlignBytes);
+  }
+  // For each bucket the class of its largest size, so that no size of the bucket is served too
+  // small.
+  std::uint64_t next = 1;
+  for (std::uint32_t c = 0; c < count_; ++c)
+    for (; next <= classes_[c].usable_bytes; next += 1)
+      class_by_bucket_[bucket(next)] = static_cast<std::uint8_t>(c);
+}
+
+Result<std::uint32_t> Geometry::class_of(std::uint64_t size, std::uint32_t align) const {
+  if (size == 0) return Error::kInvalidSize;
+  if ((align & (align - 1)) != 0 || align > kMaxAlignBytes) return Error::kInvalidAlignment;
+  if (align > 16 && (layout_.header_bytes != 0 || layout_.stride_align < 16))
+    return Error::kInvalidAlignment;
+  if (align > 1 && layout_.header_bytes % std::min<std::uint32_t>(align, 16) != 0)
+    return Error::kInvalidAlignment;
+  if (size > largest_class_bytes()) return std::uint32_t{kSpanClass};
+  for (std::uint32_t c = class_of(size); c < count_; ++c)
+    if (classes_[c].align_bytes >= align) return c;
+  return std::uint32_t{kSpanClass};
+}
+
+std::uint64_t Geometry::span_units(std::uint64_t size) const {
+  const std::uint64_t bytes = layout_.header_bytes + size + layout_.canary_bytes;
+  const std::uint64_t units = (bytes + kSlabUnitBytes - 1) / kSlabUnitBytes;
+  return units <= kUnitsPerSuperslab ? units : round_up(units, kUnitsPerSuperslab);
+}
+
+}  // namespace arenad

@@ -1,0 +1,122 @@
+// Geometry: size classes, strides, capacities and offsets.
+//
+// Purpose: everything that follows from an arena's Layout and nothing else. Stride is its own
+// quantity:
+//   stride >= header + usable + canary;  capacity = floor(slab_bytes / stride);
+//   a block is valid when offset_from_slab_base % stride == 0 && offset / stride < carved.
+//   Absolute addresses are never tested against stride (SEED.md tells why).
+// Invariants: class_of(size) is the smallest class with usable >= size; division by stride is exact
+// for every offset in a
+//   slab (Reciprocal, checked by test for all strides).
+// Threads: immutable after construction. Crash: nothing is shared.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+#include "allocator/base/error.h"
+#include "allocator/format/ids.h"
+
+namespace arenad {
+
+inline constexpr std::uint32_t kMaxClasses = 64;
+inline constexpr std::uint8_t kSpanClass = 255;
+inline constexpr std::uint32_t kMaxAlignBytes = 4096;
+inline constexpr std::uint64_t kLargestClassBytes = 128 * 1024;
+
+// What stands around each payload. The default has nothing in the data file but payload.
+struct Layout {
+  std::uint32_t header_bytes = 0;
+  std::uint32_t canary_bytes = 0;   // behind the payload
+  std::uint32_t stride_align = 16;  // strides are rounded up to this (8-byte blocks: to 8)
+  static constexpr Layout plain() { return {}; }
+  static constexpr Layout headered() {
+    return {1, 0, 1};
+  }  // 512 B -> stride 513, as the predecessor had
+  static constexpr Layout canaried() { return {16, 8, 16}; }
+  friend constexpr bool operator==(const Layout&, const Layout&) = default;
+};
+
+// Exact n / d for n < 2^22 and 8 <= d <= 2^22 by one multiplication.
+struct Reciprocal {
+  std::uint64_t multiplier = 0;
+  static constexpr Reciprocal of(std::uint32_t d) {
+    return {((std::uint64_t{1} << 42) + d - 1) / d};
+  }
+  constexpr std::uint32_t divide(std::uint32_t n) const {
+    return static_cast<std::uint32_t>((n * multiplier) >> 42);
+  }
+};
+
+struct SizeClass {
+  std::uint32_t usable_bytes = 0;
+  std::uint32_t stride_bytes = 0;
+  std::uint32_t slab_units = 0;   // 64 KiB units a slab of this class takes: a power of two, 1..32
+  std::uint32_t capacity = 0;     // blocks per slab
+  std::uint32_t align_bytes = 0;  // every payload of the class is aligned to this
+  Reciprocal reciprocal;
+};
+
+// Usable sizes of the default classes: 8, 16, then steps of 16 to 64, then four steps per doubling
+// to 128 KiB.
+constexpr std::array<std::uint32_t, kMaxClasses> default_usable_sizes(std::uint32_t* count) {
+  std::array<std::uint32_t, kMaxClasses> sizes{};
+  std::uint32_t n = 0;
+  sizes[n++] = 8;
+  for (std::uint32_t s = 16; s <= 64; s += 16) sizes[n++] = s;
+  for (std::uint32_t base = 64; base < kLargestClassBytes; base *= 2)
+    for (std::uint32_t step = 1; step <= 4; ++step) sizes[n++] = base + step * (base / 4);
+  *count = n;
+  return sizes;
+}
+
+class Geometry {
+ public:
+  explicit Geometry(Layout layout = Layout::plain());
+  // With classes of the caller's own, ascending usable sizes; for tests of the predecessor's table.
+  Geometry(Layout layout, const std::vector<std::uint32_t>& usable_sizes);
+
+  const Layout& layout() const { return layout_; }
+  std::uint32_t class_count() const { return count_; }
+  const SizeClass& size_class(std::uint32_t cls) const { return classes_[cls]; }
+  std::uint64_t largest_class_bytes() const { return classes_[count_ - 1].usable_bytes; }
+
+  // Smallest class with usable_bytes >= size; size is 1..largest_class_bytes().
+  std::uint32_t class_of(std::uint64_t size) const { return class_by_bucket_[bucket(size)]; }
+
+  static std::uint32_t bucket(std::uint64_t size) {
+    if (size <= 1024) [[likely]]
+      return static_cast<std::uint32_t>((size + 7) >> 3);
+    const std::uint64_t s = size - 1;
+    const int shift = std::bit_width(s) - 4;
+    return 129 + static_cast<std::uint32_t>((shift << 3) + ((s >> shift) & 7));
+  }
+
+  // Class for `size` at `align`, or kSpanClass when only a span can serve it. align: 0 or a power
+  // of two up to 4096.
+  Result<std::uint32_t> class_of(std::uint64_t size, std::uint32_t align) const;
+
+  // Offset of a block's payload from the start of the data file.
+  std::uint64_t payload_offset(std::uint32_t cls, Slot slot) const {
+    return slot.slab().value * kSlabUnitBytes +
+           std::uint64_t{slot.block().value} * classes_[cls].stride_bytes + layout_.header_bytes;
+  }
+
+  // Units of 64 KiB that a span of `size` payload bytes takes (header and canary included); whole
+  // superslabs beyond one.
+  std::uint64_t span_units(std::uint64_t size) const;
+
+ private:
+  static constexpr std::uint32_t kBuckets =
+      256;  // in steps of 8 B to 1 KiB, then eight steps per doubling
+  void build(const std::vector<std::uint32_t>& usable_sizes);
+
+  Layout layout_;
+  std::uint32_t count_ = 0;
+  std::array<SizeClass, kMaxClasses> classes_{};
+  std::array<std::uint8_t, kBuckets> class_by_bucket_{};
+};
+
+}  // namespace arenad

@@ -1,0 +1,92 @@
+// Strong types for ids that could be mixed up, and the 64-bit ref.
+//
+// Purpose: SessionId, HeapId, SlabIndex, BlockIndex, SuperslabIndex, Slot, Ref, UntrustedRef.
+// Invariants: a Ref has been validated against its arena's bounds; what came from the wire or from
+// shared memory is an
+//   UntrustedRef until Arena::validate accepted it.
+// Threads: pure values. Crash: nothing is shared.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+
+namespace arenad {
+
+inline constexpr std::uint64_t kSlabUnitBytes = 64 * 1024;
+inline constexpr std::uint64_t kSuperslabBytes = 2 * 1024 * 1024;
+inline constexpr std::uint32_t kUnitsPerSuperslab = kSuperslabBytes / kSlabUnitBytes;  // 32
+inline constexpr std::uint32_t kMaxBlocksPerSlab = 8192;  // 64 KiB of 8-byte blocks
+
+template <class Tag, class Rep>
+struct StrongId {
+  Rep value{};
+  friend constexpr auto operator<=>(StrongId, StrongId) = default;
+};
+
+using SessionId = StrongId<struct SessionTag, std::uint16_t>;  // 0 is nobody; 65535 is the reaper
+using HeapId = StrongId<struct HeapTag, std::uint16_t>;        // 65535 is nobody
+using ArenaId = StrongId<struct ArenaTag, std::uint16_t>;      // 1..1023
+using SlabIndex = StrongId<struct SlabTag,
+                           std::uint32_t>;  // 64 KiB unit of the data file in which the slab starts
+using BlockIndex = StrongId<struct BlockIndexTag, std::uint32_t>;  // 0..8191 in its slab
+using SuperslabIndex = StrongId<struct SuperslabTag, std::uint32_t>;
+
+inline constexpr SessionId kNoSession{0};
+inline constexpr SessionId kReaperSession{65535};
+inline constexpr HeapId kNoHeap{65535};
+inline constexpr std::uint16_t kMaxArenaId = 1023;
+
+// The number of a block's word in the control file's word section, 40 bits.
+//
+// Words lie interleaved so that pages of control memory fill densely whatever the class: within a
+// group of eight slab units (512 KiB of data) page k holds words 64k..64k+63 of each of the eight.
+// So the bits of a slot are
+//     39..16 slab / 8 | 15..9 block / 64 | 8..6 slab % 8 | 5..0 block % 64
+// and the word's address is `words + slot`: no arithmetic at all between a ref and its truth.
+struct Slot {
+  std::uint64_t value{};
+
+  static constexpr Slot of(SlabIndex slab, BlockIndex block) {
+    const std::uint64_t s = slab.value, b = block.value;
+    return {(s >> 3) << 16 | (b >> 6) << 9 | (s & 7) << 6 | (b & 63)};
+  }
+  constexpr SlabIndex slab() const {
+    return {static_cast<std::uint32_t>((value >> 16) << 3 | ((value >> 6) & 7))};
+  }
+  constexpr BlockIndex block() const {
+    return {static_cast<std::uint32_t>(((value >> 9) & 127) << 6 | (value & 63))};
+  }
+  friend constexpr auto operator<=>(Slot, Slot) = default;
+};
+
+// 64-bit portable handle of one allocation of a block: 63..50 generation | 49..40 arena | 39..0
+// slot.
+struct Ref {
+  static constexpr int kGenerationShift = 50;
+  static constexpr int kArenaShift = 40;
+  static constexpr std::uint64_t kSlotMask = (std::uint64_t{1} << kArenaShift) - 1;
+  static constexpr std::uint64_t kBlockMask =
+      (std::uint64_t{1} << kGenerationShift) - 1;  // arena and slot
+
+  std::uint64_t value{};
+
+  static constexpr Ref of(std::uint16_t generation, ArenaId arena, Slot slot) {
+    return {std::uint64_t{generation} << kGenerationShift |
+            std::uint64_t{arena.value} << kArenaShift | slot.value};
+  }
+  constexpr std::uint16_t generation() const {
+    return static_cast<std::uint16_t>(value >> kGenerationShift);
+  }
+  constexpr ArenaId arena() const {
+    return {static_cast<std::uint16_t>((value >> kArenaShift) & kMaxArenaId)};
+  }
+  constexpr Slot slot() const { return {value & kSlotMask}; }
+  friend constexpr auto operator<=>(Ref, Ref) = default;
+};
+
+// The same 64 bits before anybody looked at them.
+struct UntrustedRef {
+  std::uint64_t value{};
+};
+
+}  // namespace arenad

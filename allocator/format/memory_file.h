@@ -1,0 +1,64 @@
+// MemoryFile: one memory file, sealed memfd or file of a directory, and this process's mapping of
+// it.
+//
+// Purpose: create, size, seal (SHRINK|GROW|SEAL, memfds), map, commit (fallocate) and give back
+// (punch holes). Invariants: the size never changes after create. Mappings are MADV_DONTFORK;
+// descriptors CLOEXEC. Threads: commit and give_back by any thread; create and destruction by one.
+// Crash: a memfd vanishes with its last descriptor and mapping; a file stays, with what was stored
+// in it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "allocator/base/error.h"
+
+namespace arenad {
+
+class MemoryFile {
+ public:
+  MemoryFile() = default;
+  MemoryFile(MemoryFile&& o) noexcept { swap(o); }
+  MemoryFile& operator=(MemoryFile&& o) noexcept {
+    swap(o);
+    return *this;
+  }
+  ~MemoryFile();
+
+  // A memfd of `bytes` (a multiple of the page size), mode 0600; mapped read-write when `map`.
+  // Errors: kMachineFull with the system's words.
+  static Result<MemoryFile, Failure> create(const std::string& name, std::uint64_t bytes, bool map);
+  // The same as a new file; kInvalidOption when it exists or cannot be made there.
+  static Result<MemoryFile, Failure> create_at(const std::string& path, std::uint64_t bytes,
+                                               bool map);
+  // A file that is there. Errors: kInvalidOption (not there, or not of that size), kMachineFull.
+  static Result<MemoryFile, Failure> open(const std::string& path, std::uint64_t bytes, bool map);
+  // A descriptor that somebody sent; taken over at once, mapped read-write by map_whole.
+  static MemoryFile hold(int fd);
+  // Errors: kInvalidOption (the file does not have that size), kMachineFull.
+  Failure map_whole(std::uint64_t bytes);
+
+  int fd() const { return fd_; }
+  std::byte* base() const { return base_; }
+  std::uint64_t bytes() const { return bytes_; }
+
+  // Backs the range with memory now, so that touching it later cannot fail. Errors: kMachineFull.
+  Error commit(std::uint64_t offset, std::uint64_t length) const;
+  // Gives the range's memory back; it reads as zeros afterwards.
+  void give_back(std::uint64_t offset, std::uint64_t length) const;
+
+ private:
+  Error map();
+  void swap(MemoryFile& o) noexcept {
+    std::swap(fd_, o.fd_);
+    std::swap(base_, o.base_);
+    std::swap(bytes_, o.bytes_);
+  }
+  int fd_ = -1;
+  std::byte* base_ = nullptr;
+  std::uint64_t bytes_ = 0;
+};
+
+}  // namespace arenad

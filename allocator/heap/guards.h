@@ -1,0 +1,66 @@
+// Guards: is this a block of that slab? Checked on offsets, at carve and at splice (SEED.md tells
+// why on offsets).
+//
+// Purpose: the fail-fast checks and their lines, under the predecessor's tags: [TRC_GUARD]
+// [BATCH_CARVE] [LINEAR_CARVE]
+//   [SPLICE_TO_SLL] [SPLICE_CORRUPT].
+// Invariants: (address - base) % stride == 0 and (address - base) / stride < carved <= capacity ==
+// floor(slab_bytes /
+//   stride). An absolute address is never tested against the stride.
+// Threads: pure functions. Crash: nothing is shared.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "allocator/format/geometry.h"
+
+namespace arenad {
+
+// A slab as the guards see it. Addresses and base may be absolute or offsets, as long as both are
+// the same.
+struct SlabView {
+  std::uint32_t cls = 0;
+  std::uint32_t slab = 0;
+  std::uint64_t base = 0;
+  std::uint64_t slab_bytes = kSlabUnitBytes;
+  std::uint32_t stride = 0;
+  std::uint32_t capacity = 0;
+  std::uint32_t carved = 0;
+  std::uint32_t used = 0;
+};
+
+enum class GuardVerdict : std::uint8_t {
+  kOk,
+  kMisaligned,    // offset % stride != 0
+  kBeyondCarved,  // offset / stride >= carved
+  kOtherSlab,     // below the base, or past the slab's end
+  kTwiceInBatch,
+  kBadCapacity,     // not floor(slab_bytes / stride)
+  kBeyondCapacity,  // a carve that would pass the capacity
+  kWordNotFree,     // the block's word says that somebody has it
+};
+
+const char* verdict_name(GuardVerdict v);
+
+GuardVerdict check_slab(const SlabView& slab);
+GuardVerdict check_block(const SlabView& slab, std::uint64_t address);
+// Carving blocks carved .. carved + batch - 1.
+GuardVerdict check_carve(const SlabView& slab, std::uint32_t batch);
+// A batch on its way into a magazine; `offender` gets the address that was refused.
+GuardVerdict check_splice(const SlabView& slab, std::span<const std::uint64_t> addresses,
+                          std::uint64_t* offender);
+
+std::string batch_carve_line(const SlabView& slab, std::uint32_t batch);
+std::string linear_carve_line(const SlabView& slab, std::uint32_t batch);
+std::string splice_line(const SlabView& slab, std::uint64_t head, std::uint64_t tail,
+                        std::uint32_t count);
+std::string splice_corrupt_line(const SlabView& slab, std::uint64_t address, GuardVerdict v);
+std::string guard_mode_line();
+
+// Prints the guard's lines and aborts: for private state, where going on would spread the damage.
+[[noreturn]] void guard_abort(const SlabView& slab, const std::string& what, std::uint64_t address,
+                              GuardVerdict v);
+
+}  // namespace arenad

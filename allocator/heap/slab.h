@@ -1,0 +1,85 @@
+// SlabState: what a heap knows privately about one of its slabs.
+//
+// Invariants: free_count == popcount(free_bits); bits only below carved; a free block's word is
+// FREE and the block is in no
+//   magazine. carved - free_count blocks are out of the slab: held, shared, returning or cached.
+// Threads: private to the owning heap's thread. Crash: a hint; recovery rebuilds it from the words.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <memory>
+
+#include "allocator/format/ids.h"
+
+namespace arenad {
+
+struct SlabState {
+  SlabIndex slab;
+  std::uint8_t cls = 0;  // kSpanClass: one block, `units` 64 KiB units
+  std::uint32_t units = 0;
+  std::uint32_t capacity = 0;
+  std::uint32_t carved = 0;
+  std::uint32_t free_count = 0;
+  std::uint32_t first_free_word = 0;  // no bit is set in a word below this one
+  bool listed = false;                // in its class's list of slabs with something to give
+  SlabState* prev = nullptr;
+  SlabState* next = nullptr;
+  std::unique_ptr<std::uint64_t[]> free_bits;
+
+  std::uint32_t word_count() const { return (capacity + 63) / 64; }
+  std::uint32_t out() const { return carved - free_count; }
+  bool has_any() const { return free_count != 0 || carved < capacity; }
+
+  // False when the block was in the free bitmap already.
+  bool put_free(BlockIndex block) {
+    std::uint64_t& word = free_bits[block.value / 64];
+    const std::uint64_t bit = std::uint64_t{1} << (block.value % 64);
+    if ((word & bit) != 0) return false;
+    word |= bit;
+    ++free_count;
+    if (block.value / 64 < first_free_word) first_free_word = block.value / 64;
+    return true;
+  }
+
+  // Takes up to 64 free blocks of one bitmap word, at most `most`; returns bits and where their
+  // word starts.
+  std::uint64_t take_free(std::uint32_t most, std::uint32_t* first_block) {
+    while (free_bits[first_free_word] == 0) ++first_free_word;
+    std::uint64_t& word = free_bits[first_free_word];
+    std::uint64_t taken = word;
+    if (static_cast<std::uint32_t>(std::popcount(taken)) > most) {
+      std::uint64_t rest = taken;
+      for (std::uint32_t i = 0; i < most; ++i) rest &= rest - 1;
+      taken &= ~rest;
+    }
+    word &= ~taken;
+    free_count -= static_cast<std::uint32_t>(std::popcount(taken));
+    *first_block = first_free_word * 64;
+    return taken;
+  }
+};
+
+// Intrusive list of a class's slabs with something to give, the most recently used first.
+class SlabList {
+ public:
+  SlabState* front() const { return head_; }
+  void push_front(SlabState* s) {
+    s->prev = nullptr;
+    s->next = head_;
+    if (head_ != nullptr) head_->prev = s;
+    head_ = s;
+    s->listed = true;
+  }
+  void remove(SlabState* s) {
+    (s->prev != nullptr ? s->prev->next : head_) = s->next;
+    if (s->next != nullptr) s->next->prev = s->prev;
+    s->prev = s->next = nullptr;
+    s->listed = false;
+  }
+
+ private:
+  SlabState* head_ = nullptr;
+};
+
+}  // namespace arenad

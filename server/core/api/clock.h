@@ -1,0 +1,20 @@
+// The engine's one clock.
+//
+// Purpose: monotonic nanoseconds, the unit of every deadline inside the engine and of
+// ShardApi::tick. Threads: any. Crash: nothing is shared.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace arenad::server {
+
+inline constexpr std::uint64_t kNsPerMs = 1'000'000;
+
+inline std::uint64_t now_ns() {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                        std::chrono::steady_clock::now().time_since_epoch())
+                                        .count());
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,68 @@
+// ArenaRegistry: the arenas that there are, by name and by id.
+//
+// Purpose: creates arenas within the daemon's limits and finds them.
+// Invariants: names are unique; ids are unique and come back only when release_id says that no
+// shard knows the old arena. Threads: the control thread. Crash: private; memfd arenas die with the
+// daemon, those in a state directory are restored by the
+//   next.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "server/core/api/api.h"
+#include "server/core/api/limits.h"
+#include "server/core/control/id_pool.h"
+#include "server/core/shard/shared_state.h"
+#include "server/core/state/state_directory.h"
+
+namespace arenad::server {
+
+struct ArenaRecord {
+  std::shared_ptr<ArenaState> state;
+  ArenaAccess access;
+  bool canary = false;
+  std::set<std::uint16_t> sessions;  // attached
+  // Given back by the reaper: shards count allocations and frees, this is the rest of what is not
+  // held any more.
+  GivenBack reaped;
+
+  const std::string& name() const { return state->arena->options().name; }
+  std::uint16_t id() const { return state->arena->id().value; }
+};
+
+class ArenaRegistry {
+ public:
+  // `state`: where arenas' files lie, if they have any.
+  ArenaRegistry(const Limits& limits, StateDirectory& state)
+      : limits_(limits), state_(state), ids_(1, kMaxArenaId) {}
+
+  // Errors: kInvalidName, kInvalidCapacity, kInvalidOption, kArenaExists, kQuotaDaemon,
+  // kMachineFull.
+  Answer<ArenaRecord*> create(const CreateArenaArgs& args);
+  // One that a daemon before has left; no other has its name or id. Comes before the first create.
+  void restore(std::unique_ptr<Arena> arena);
+  ArenaRecord* find(const std::string& name);
+  ArenaRecord* find(std::uint16_t id);
+  // Takes it out, with its files; the id rests until release_id.
+  ArenaRecord remove(const std::string& name);
+  void release_id(std::uint16_t id) { ids_.put_back(id); }
+
+  std::map<std::string, ArenaRecord>& all() { return by_name_; }
+  std::uint64_t capacity_bytes() const { return capacity_bytes_; }
+
+ private:
+  ArenaRecord* add(std::unique_ptr<Arena> arena, const ArenaAccess& access);
+
+  const Limits limits_;
+  StateDirectory& state_;
+  IdPool ids_;
+  std::map<std::string, ArenaRecord> by_name_;  // in order of name, as ListArenas gives them
+  std::map<std::uint16_t, ArenaRecord*> by_id_;
+  std::uint64_t capacity_bytes_ = 0;  // of all
+};
+
+}  // namespace arenad::server

@@ -1,0 +1,71 @@
+// Census: who holds what in an arena, counted from the words on a thread of its own.
+//
+// Purpose: where peers work, blocks change hands without a call, so nobody's counters say who holds
+// what; the words do. Reading
+//   all words of a gigabyte takes tens of milliseconds, which neither a shard nor the control
+//   thread should spend.
+// Invariants: a count begins after it was asked for. Requests that come while one runs share the
+// next one. Nothing is believed
+//   of control memory but the words themselves and, within a run's bounds, how far it was carved.
+// Threads: count, start and stop by the control thread's owner; `done` runs on the census thread.
+// Crash: reads only.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "allocator/heap/counters.h"
+#include "server/core/shard/shard_tables.h"
+#include "server/core/shard/shared_state.h"
+
+namespace arenad::server {
+
+struct ArenaCensus {
+  HeldShare held;  // held and shared blocks, each once
+  std::map<std::uint64_t, HeldShare>
+      by_holder;  // (session << 32 | tag); a shared block counts for each sharer, with tag 0
+  std::map<std::uint16_t, HeldShare> leases;  // by session: runs, and bytes of them
+  std::map<std::uint16_t, std::int64_t>
+      elsewhere;  // by session: bytes held in runs that are not leased to it
+  std::vector<ClassUsage>
+      leased;  // of all leased runs; a FREE block of them is `cached`, in the peer's hands
+
+  HeldShare lease_sum() const;
+  std::map<std::uint16_t, HeldShare> by_session() const;
+};
+
+ArenaCensus take_census(const Arena& arena);
+
+// By arena id.
+using CensusResult = std::map<std::uint16_t, std::shared_ptr<const ArenaCensus>>;
+
+class Census {
+ public:
+  using Done = std::function<void(CensusResult)>;
+  ~Census() { stop(); }
+  void start();
+  // Answers what is asked already, then ends. Idempotent.
+  void stop();
+  void count(std::vector<std::shared_ptr<ArenaState>> arenas, Done done);
+
+ private:
+  struct Request {
+    std::vector<std::shared_ptr<ArenaState>> arenas;
+    Done done;
+  };
+  void run();
+
+  std::mutex mutex_;  // of the two below; taken by control and census thread only
+  std::condition_variable asked_;
+  std::vector<Request> requests_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace arenad::server

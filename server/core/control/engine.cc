@@ -1,0 +1,89 @@
+#include "server/core/control/engine.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "server/core/api/random.h"
+#include "server/core/api/text.h"
+#include "server/core/control/control.h"
+#include "server/core/control/tunable_registry.h"
+#include "server/core/shard/shard.h"
+
+namespace arenad::server {
+namespace {
+
+Failure check_options(const EngineOptions& options) {
+  const auto bad = [](std::string message) {
+    return Failure{Error::kInvalidOption, std::move(message)};
+  };
+  if (options.shards == 0 || options.shards > kMaxShards) {
+    return bad(concat(options.shards, " shards: give 1 to ", kMaxShards));
+  }
+  if (options.directory.empty()) return bad("no socket directory: give one");
+  const Limits& limits = options.limits;
+  if (limits.max_sessions == 0 || limits.max_sessions > 65534) {
+    return bad(concat("limit of ", limits.max_sessions, " sessions: give 1 to 65534"));
+  }
+  if (limits.max_arenas == 0 || limits.max_arenas > kMaxArenaId) {
+    return bad(concat("limit of ", limits.max_arenas, " arenas: give 1 to ", kMaxArenaId));
+  }
+  if (limits.max_arena_bytes == 0 || limits.max_arena_bytes > kMaxArenaBytes) {
+    return bad(
+        concat("limit of ", limits.max_arena_bytes, " bytes an arena: give 1 to ", kMaxArenaBytes));
+  }
+  if (::mkdir(options.directory.c_str(), 0755) != 0 && errno != EEXIST) {
+    return bad(concat("socket directory ", options.directory, ": ", std::strerror(errno),
+                      ": make it, or choose another"));
+  }
+  return {};
+}
+
+}  // namespace
+
+Engine::Engine(EngineOptions options, StateDirectory state)
+    : shared_(options.limits.max_session_bytes),
+      handoff_path_(options.directory + "/handoff.sock") {
+  for (std::uint32_t i = 0; i < options.shards; ++i)
+    shards_.push_back(std::make_unique<Shard>(i, options.shards, shared_));
+  control_ = std::make_unique<Control>(shards_, shared_, options.limits, handoff_path_,
+                                       std::move(state), std::move(options.log));
+  shared_.control = control_.get();
+}
+
+Engine::~Engine() { stop(); }
+
+Answer<std::unique_ptr<Engine>> Engine::start(EngineOptions options) {
+  if (Failure failure = check_options(options); failure.error != Error::kNone) return failure;
+  if (!random_works())
+    return refuse(Error::kInternal,
+                  "getrandom does not work: is it forbidden by a seccomp filter?");
+  const auto tunables = options.tunables;
+  if (!options.log) options.log = [](const std::string&) {};
+  StateDirectory state;
+  if (!options.state_directory.empty()) {
+    auto opened =
+        StateDirectory::open(options.state_directory, options.data_directory, options.log);
+    if (!opened.ok()) return opened.error();
+    state = std::move(*opened);
+  } else if (!options.data_directory.empty()) {
+    return refuse(Error::kInvalidOption, "a data directory without a state directory");
+  }
+  std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(state)));
+  if (auto set = TunableRegistry(engine->shared_.tunables).set(tunables); !set.ok())
+    return set.error();
+  if (auto started = engine->control_->start(); !started.ok()) return started.error();
+  return engine;
+}
+
+ShardApi& Engine::shard(std::uint32_t index) { return *shards_[index]; }
+ControlApi& Engine::control() { return *control_; }
+void Engine::set_waker(std::uint32_t index, Waker* waker) { shards_[index]->set_waker(waker); }
+std::uint64_t Engine::uptime_ms() const { return control_->uptime_ms(); }
+void Engine::begin_drain(std::function<void()> drained) {
+  control_->begin_drain(std::move(drained));
+}
+void Engine::stop() { control_->stop(); }
+
+}  // namespace arenad::server

@@ -1,0 +1,88 @@
+// Engine: the whole daemon but gRPC. Owns the shards, the control thread and the maintenance
+// thread.
+//
+// Purpose: one object to start and to stop. The threads of the shards belong to the caller (the
+// gRPC loops, or a test's):
+//   each calls run_inbox, end_turn and tick of its shard.
+// Invariants: order of life: start(), set_waker() for each shard, shard loops run; begin_drain()
+// when asked to; stop() while
+//   the loops still run, because the control thread waits for their last answers; then the loops
+//   end, then the wakers, then the engine.
+// Threads: start, set_waker, stop and destruction by one; begin_drain, shard and control by any.
+// Crash: memfd arenas vanish with the daemon, those of a state directory are found again by the
+// next. The socket file stays and is
+//   replaced by the next daemon.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/core/api/api.h"
+#include "server/core/api/limits.h"
+#include "server/core/shard/shared_state.h"
+
+namespace arenad::server {
+
+class Control;
+class Shard;
+class StateDirectory;
+
+inline constexpr std::uint32_t kMaxShards = kFirstPeerHeap.value;  // one heap id each
+
+struct EngineOptions {
+  std::uint32_t shards = 1;
+  std::string directory;        // of the sockets; made with mode 0755 when it is not there
+  std::string state_directory;  // of arenas that outlive the daemon; empty: arenas are memfds
+  std::string data_directory;   // of their payload, when it is to lie elsewhere (hugetlbfs)
+  Limits limits;
+  std::vector<std::pair<std::string, std::string>> tunables;  // by the names of GetTunables
+  // What an operator should know, one line each; on the control or maintenance thread. May be
+  // empty.
+  std::function<void(const std::string&)> log;
+};
+
+class Engine {
+ public:
+  // With a state directory, what a daemon before has left is served again when this returns:
+  // arenas, sessions, blocks; what belonged to the dead is given back. Errors: kInvalidOption
+  // (options, directories, another daemon there), kInternal (no random numbers), kMachineFull,
+  // kModeUnavailable (the state of another version).
+  static Answer<std::unique_ptr<Engine>> start(EngineOptions options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  std::uint32_t shard_count() const { return static_cast<std::uint32_t>(shards_.size()); }
+  ShardApi& shard(std::uint32_t index);
+  ControlApi& control();
+  // The waker must stay valid until stop() has returned, the shard's loop has ended and nullptr was
+  // set here.
+  void set_waker(std::uint32_t index, Waker* waker);
+  const ServerTunables& tunables() const {
+    return shared_.tunables;
+  }  // atomics: spin_us is the loop's
+  const std::string& handoff_path() const { return handoff_path_; }
+  std::uint64_t uptime_ms() const;
+
+  // No new sessions and arenas from here on; KeepAlive streams are told. `drained` runs once, on
+  // the control thread, when the last session is closed or drain_deadline_ms is over; it must not
+  // call stop() itself. Later calls do nothing.
+  void begin_drain(std::function<void()> drained);
+  // Fails what is parked, refuses every later call with kDraining, ends the engine's own threads.
+  // The shards' loops must still run. Idempotent.
+  void stop();
+
+ private:
+  Engine(EngineOptions options, StateDirectory state);
+
+  SharedState shared_;
+  const std::string handoff_path_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::unique_ptr<Control> control_;
+};
+
+}  // namespace arenad::server

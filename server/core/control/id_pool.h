@@ -1,0 +1,41 @@
+// IdPool: small numbers that are given out again as late as possible.
+//
+// Purpose: ids of sessions and arenas. An id that comes back soon would let an old ref or an old
+// message meet a new owner. Invariants: an id is in the pool or in use; never used ones go first,
+// then the one that rests longest. reserve comes before
+//   the first take.
+// Threads: one. Crash: private.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <set>
+
+namespace arenad::server {
+
+class IdPool {
+ public:
+  IdPool(std::uint16_t first, std::uint16_t last) : next_(first), last_(last) {}
+  std::optional<std::uint16_t> take() {
+    while (next_ <= last_) {
+      const auto id = static_cast<std::uint16_t>(next_++);
+      if (reserved_.erase(id) == 0) return id;
+    }
+    if (resting_.empty()) return std::nullopt;
+    const std::uint16_t id = resting_.front();
+    resting_.pop_front();
+    return id;
+  }
+  // In use from the beginning on.
+  void reserve(std::uint16_t id) { reserved_.insert(id); }
+  void put_back(std::uint16_t id) { resting_.push_back(id); }
+
+ private:
+  std::uint32_t next_;
+  const std::uint32_t last_;
+  std::deque<std::uint16_t> resting_;
+  std::set<std::uint16_t> reserved_;  // of those that next_ has not come to
+};
+
+}  // namespace arenad::server

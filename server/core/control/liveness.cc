@@ -1,0 +1,104 @@
+#include "server/core/control/liveness.h"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <map>
+
+namespace arenad::server {
+namespace asio = boost::asio;
+namespace {
+constexpr auto kAskEvery = std::chrono::milliseconds(250);
+}
+
+struct Liveness::Impl {
+  struct Watch {
+    explicit Watch(asio::io_context& io) : grace(io), question(io), process(io) {}
+    asio::steady_timer grace;
+    asio::steady_timer question;
+    asio::posix::stream_descriptor process;
+  };
+
+  // A handler that was ready when its watch was forgotten still runs: it must not find another
+  // session's.
+  bool current(std::uint16_t session, const std::shared_ptr<Watch>& watch) const {
+    const auto found = watches.find(session);
+    return found != watches.end() && found->second == watch;
+  }
+  const std::shared_ptr<Watch>& of(std::uint16_t session) {
+    auto& watch = watches[session];
+    if (watch == nullptr) watch = std::make_shared<Watch>(io);
+    return watch;
+  }
+
+  asio::io_context& io;
+  OnLoss on_loss;
+  std::map<std::uint16_t, std::shared_ptr<Watch>> watches;
+};
+
+Liveness::Liveness(asio::io_context& io, OnLoss on_loss)
+    : impl_(new Impl{io, std::move(on_loss), {}}) {}
+Liveness::~Liveness() { forget_all(); }
+
+void Liveness::start_grace(std::uint16_t session, std::uint64_t grace_ms) {
+  const auto watch = impl_->of(session);
+  watch->grace.expires_after(std::chrono::milliseconds(grace_ms));
+  watch->grace.async_wait(
+      [impl = impl_.get(), session, watch](const boost::system::error_code& stopped) {
+        // stop_grace may have come when this handler was ready already: it moves the expiry away.
+        if (stopped || !impl->current(session, watch)) return;
+        if (watch->grace.expiry() > std::chrono::steady_clock::now()) return;
+        impl->on_loss(session, Loss::kGraceOver);
+      });
+}
+
+void Liveness::stop_grace(std::uint16_t session) {
+  const auto found = impl_->watches.find(session);
+  if (found != impl_->watches.end())
+    found->second->grace.expires_at(asio::steady_timer::time_point::max());
+}
+
+void Liveness::watch(std::uint16_t session, UniqueFd pidfd) {
+  stop_grace(session);
+  const auto watch = impl_->of(session);
+  watch->question.expires_at(asio::steady_timer::time_point::max());
+  watch->process.assign(pidfd.release());
+  watch->process.async_wait(
+      asio::posix::descriptor_base::wait_read,
+      [impl = impl_.get(), session, watch](const boost::system::error_code& stopped) {
+        if (stopped || !impl->current(session, watch)) return;
+        impl->on_loss(session, Loss::kProcessDied);
+      });
+}
+
+void Liveness::watch_by(std::uint16_t session, std::function<bool()> gone) {
+  stop_grace(session);
+  const auto watch = impl_->of(session);
+  watch->question.expires_after(kAskEvery);
+  watch->question.async_wait([this, session, watch, gone = std::move(gone)](
+                                 const boost::system::error_code& stopped) mutable {
+    // As with the grace: watch() may have come when this handler was ready already.
+    if (stopped || !impl_->current(session, watch) ||
+        watch->question.expiry() > std::chrono::steady_clock::now())
+      return;
+    if (gone()) return impl_->on_loss(session, Loss::kProcessDied);
+    watch_by(session, std::move(gone));
+  });
+}
+
+void Liveness::forget(std::uint16_t session) {
+  const auto found = impl_->watches.find(session);
+  if (found == impl_->watches.end()) return;
+  found->second->grace.cancel();
+  found->second->question.cancel();
+  boost::system::error_code ignored;
+  found->second->process.close(ignored);
+  impl_->watches.erase(found);
+}
+
+void Liveness::forget_all() {
+  while (!impl_->watches.empty()) forget(impl_->watches.begin()->first);
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,64 @@
+// Maintenance: the one thread that commits memory ahead of need and gives idle memory back.
+//
+// Purpose: a commit of 2 MiB takes half a millisecond, which neither a shard nor the control thread
+// should spend. Invariants: between pause() and resume() no arena is touched from here. A kick is
+// one relaxed load while one is pending. Threads: kick by any thread without a lock; set_arenas,
+// bury, pause and resume by the control thread. Crash: private; a commit that did not happen is
+// made by the heap that needs it.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "server/core/api/unique_fd.h"
+#include "server/core/shard/shared_state.h"
+
+namespace arenad::server {
+
+class Maintenance {
+ public:
+  Maintenance(const ServerTunables& tunables, std::function<void(std::string)> log);
+  ~Maintenance();
+
+  void start();
+  void stop();  // joins
+  void set_arenas(std::vector<std::shared_ptr<ArenaState>> arenas);
+  // Lets go of a deleted arena here: unmapping gigabytes takes a while.
+  void bury(std::shared_ptr<ArenaState> arena);
+  // Slabs were taken: look soon.
+  void kick() {
+    if (kicked_.load(std::memory_order_relaxed)) return;
+    kick_slow();
+  }
+  // Waits until the thread touches no arena, and keeps it so. Counts: as many resumes as pauses.
+  void pause();
+  void resume();
+
+ private:
+  void kick_slow();
+  void run(std::stop_token stop);
+  void work(bool give_back);
+  bool step(const std::function<void()>& piece);
+
+  const ServerTunables& tunables_;
+  const std::function<void(std::string)> log_;
+  UniqueFd event_;                   // eventfd: kicks and stop; a shard must not take a mutex
+  std::atomic<bool> kicked_{false};  // set by kick, cleared by the thread before it works
+  std::mutex mutex_;  // arenas_, paused_, working_: control and maintenance thread only
+  std::condition_variable changed_;
+  std::vector<std::shared_ptr<ArenaState>> arenas_;
+  std::vector<std::shared_ptr<ArenaState>> graves_;
+  int paused_ = 0;
+  bool working_ = false;
+  bool short_of_memory_ = false;  // said once, until a commit works again
+  std::jthread thread_;
+};
+
+}  // namespace arenad::server

@@ -1,0 +1,63 @@
+// SessionRegistry: the sessions that there are.
+//
+// Purpose: ids, secrets, names, attachments and liveness facts of each session.
+// Invariants: an id is given out again only after release_id, which the control thread calls when
+// the reaping is complete;
+//   it then rests as long as possible. A session that is reaping answers to nobody's key.
+// Threads: the control thread. Crash: private; sessions end with the daemon, unless a SessionStore
+// keeps them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "server/core/api/api.h"
+#include "server/core/api/limits.h"
+#include "server/core/control/id_pool.h"
+#include "server/core/handoff/caller_process.h"
+#include "server/core/state/session_store.h"
+
+namespace arenad::server {
+
+struct SessionRecord {
+  SessionKey key;
+  std::string name;
+  std::uint64_t opened_ns = 0;
+  bool reaping = false;
+  bool bound = false;    // a handoff bound it to the process below
+  bool watched = false;  // and its pidfd is at hand; not when a restart could not find the process
+  ProcessIdentity process;
+  std::int32_t pid = 0;
+  std::uint32_t uid = 0;
+  std::map<std::uint64_t, OnSessionEvent> keepalives;  // by stream id
+  std::map<std::uint16_t, AttachMode> attached;        // by arena id
+  bool slow_to_trim = false;  // owes an answer to a request to trim: not asked again before it came
+};
+
+class SessionRegistry {
+ public:
+  explicit SessionRegistry(const Limits& limits) : limit_(limits.max_sessions), ids_(1, 65534) {}
+
+  // Errors: kInvalidName, kQuotaDaemon.
+  Answer<SessionRecord*> open(const std::string& name, std::uint64_t now);
+  // One that a daemon before has left. Comes before the first open.
+  SessionRecord& restore(const KeptSession& kept);
+  // The living session that the key proves. Errors: kUnknownSession.
+  Answer<SessionRecord*> find(SessionKey key);
+  SessionRecord* find(std::uint16_t id);  // reaping ones too
+  // The session is gone; its id rests.
+  void release(std::uint16_t id);
+
+  // Its name, or "(ended)".
+  std::string name_of(std::uint16_t id) const;
+  std::map<std::uint16_t, SessionRecord>& all() { return sessions_; }
+
+ private:
+  const std::uint32_t limit_;
+  IdPool ids_;
+  std::map<std::uint16_t, SessionRecord> sessions_;  // in order of id, as ListSessions gives them
+};
+
+}  // namespace arenad::server

@@ -1,0 +1,65 @@
+// Standstill: a moment in which no shard works, for an exact audit.
+//
+// Purpose: every shard arrives, then verifies its own heaps in parallel with the others, and none
+// goes on before all are
+//   done and the last one has checked what peers have leased, and the arenas as a whole.
+// Invariants: nobody changes an arena between the last arrival and the release: the shards stand in
+// take_part, the
+//   maintenance thread is paused and the control thread puts reaps off (see control.h). Peers do go
+//   on: their slabs are checked as far as that can be said while they work (verify_leases). Shards
+//   that do not all arrive within the deadline leave again without a report; after the last arrival
+//   there is no leaving early.
+// Threads: take_part by each shard once; results by the control thread after all shards have
+// answered. Crash: private memory; reads arenas only.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "allocator/check/verify.h"
+#include "server/core/shard/shared_state.h"
+
+namespace arenad::server {
+
+struct QuietArena {
+  std::shared_ptr<ArenaState> state;
+  std::set<std::uint16_t>
+      attached;  // sessions, those that are being reaped too: who may hold blocks of leased slabs
+};
+
+class Standstill {
+ public:
+  using VerifyHeap = std::function<void(std::uint16_t arena_id, VerifyReport& report)>;
+
+  Standstill(std::uint32_t shards, std::vector<QuietArena> arenas, std::uint64_t arrive_within_ms);
+
+  void take_part(std::uint32_t shard, const VerifyHeap& verify_heap);
+
+  bool complete() const { return released_.load(std::memory_order_acquire); }
+  const std::vector<QuietArena>& arenas() const { return arenas_; }
+  VerifyReport& report(std::size_t arena) { return sums_[arena]; }  // by position in arenas()
+  std::uint64_t quiet_ns() const { return quiet_ns_; }
+
+ private:
+  static constexpr std::uint32_t kAbandoned = std::uint32_t{1} << 31;
+  bool arrive();
+
+  const std::uint32_t shards_;
+  const std::vector<QuietArena> arenas_;
+  const std::uint64_t arrive_within_ns_;
+  std::vector<std::vector<VerifyReport>> by_shard_;
+  std::vector<VerifyReport> sums_;
+  // How many arrived; kAbandoned once somebody gave up. Release by each arrival, acquire by who
+  // waits for the last one: what every shard did before is seen by all.
+  std::atomic<std::uint32_t> arrived_{0};
+  std::atomic<std::uint32_t> verified_{0};  // pairs with itself: the last one sees all reports
+  std::atomic<bool> released_{false};       // release by the last one, acquire by the others
+  std::atomic<std::uint64_t> quiet_since_{0};
+  std::uint64_t quiet_ns_ = 0;
+};
+
+}  // namespace arenad::server

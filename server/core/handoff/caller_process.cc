@@ -1,0 +1,87 @@
+#include "server/core/handoff/caller_process.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "server/core/api/text.h"
+
+namespace arenad::server {
+namespace {
+
+constexpr int kSoPeerPidfd = 77;          // newer than Debian 12's headers
+constexpr long kPidfsMagic = 0x50494446;  // the same
+
+std::vector<std::uint32_t> peer_groups(int socket) {
+  std::vector<gid_t> groups(64);
+  socklen_t bytes = groups.size() * sizeof(gid_t);
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes) != 0) {
+    if (errno != ERANGE) return {};
+    groups.resize(bytes / sizeof(gid_t));  // the kernel said how many
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes) != 0) return {};
+  }
+  groups.resize(bytes / sizeof(gid_t));
+  return {groups.begin(), groups.end()};
+}
+
+}  // namespace
+
+std::uint64_t pidfs_inode(int pidfd) {
+  struct statfs fs;
+  struct stat st;
+  if (::fstatfs(pidfd, &fs) != 0 || fs.f_type != kPidfsMagic || ::fstat(pidfd, &st) != 0) return 0;
+  return st.st_ino;
+}
+
+Answer<CallerProcess> peer_process(int socket) {
+  CallerProcess peer;
+  ucred cred{};
+  socklen_t bytes = sizeof cred;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) != 0) {
+    return refuse(Error::kNotPermitted, "SO_PEERCRED: ", std::strerror(errno));
+  }
+  peer.pid = cred.pid;
+  peer.uid = cred.uid;
+  peer.gid = cred.gid;
+  peer.groups = peer_groups(socket);
+
+  int fd = -1;
+  bytes = sizeof fd;
+  if (::getsockopt(socket, SOL_SOCKET, kSoPeerPidfd, &fd, &bytes) == 0) {
+    peer.pidfd = UniqueFd(fd);
+  } else if (errno != ENOPROTOOPT) {
+    return Failure{Error::kNotPermitted, concat("SO_PEERPIDFD: ", std::strerror(errno),
+                                                ": the process that connected is gone")};
+  } else if (peer.pid > 0) {
+    peer.pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));
+    if (!peer.pidfd) {
+      return Failure{Error::kNotPermitted,
+                     concat("pidfd_open of process ", peer.pid, ": ", std::strerror(errno))};
+    }
+  } else {
+    return Failure{Error::kNotPermitted,
+                   "this kernel cannot name a process of another PID namespace: run Linux 6.5 or "
+                   "later, or share the PID "
+                   "namespace with the daemon"};
+  }
+  peer.identity = {pidfs_inode(peer.pidfd.get()), peer.pid};
+  return peer;
+}
+
+bool may_access(const ArenaAccess& access, const CallerProcess& peer, std::uint32_t want) {
+  if (peer.uid == 0) return true;
+  if (peer.uid == access.uid) return (access.mode >> 6 & want) == want;
+  if (peer.gid == access.gid ||
+      std::find(peer.groups.begin(), peer.groups.end(), access.gid) != peer.groups.end()) {
+    return (access.mode >> 3 & want) == want;
+  }
+  return (access.mode & want) == want;
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,52 @@
+// CallerProcess: who is at the other end of a handoff connection.
+//
+// Purpose: credentials (SO_PEERCRED, SO_PEERGROUPS) and a pidfd of the process that connected,
+// taken from the kernel and
+//   never from what the client says; and whether two of them are the same process.
+// Invariants: the pidfd is the peer's own: SO_PEERPIDFD (kernel 6.5 and later, works across PID
+// namespaces), else
+//   pidfd_open of SO_PEERCRED's pid where that is visible.
+// Threads: values of one thread. Crash: descriptors close with the daemon.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "server/core/api/api.h"
+#include "server/core/api/unique_fd.h"
+
+namespace arenad::server {
+
+// Tells processes apart while one of them is known to live: the pidfd's inode on pidfs (kernel 6.9
+// and later), else the pid in the daemon's namespace.
+struct ProcessIdentity {
+  std::uint64_t pidfs_inode = 0;
+  std::int32_t pid = 0;
+  bool known() const { return pidfs_inode != 0 || pid > 0; }
+  bool same_process(const ProcessIdentity& o) const {
+    if (pidfs_inode != 0 || o.pidfs_inode != 0) return pidfs_inode == o.pidfs_inode;
+    return pid > 0 && pid == o.pid;
+  }
+};
+
+struct CallerProcess {
+  UniqueFd pidfd;
+  ProcessIdentity identity;
+  std::int32_t pid = 0;  // in the daemon's PID namespace; 0 when not visible from there
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::vector<std::uint32_t> groups;  // supplementary
+};
+
+// The pidfd's inode on pidfs, different for each process since boot; 0 when the kernel is too old.
+std::uint64_t pidfs_inode(int pidfd);
+
+// Errors: kNotPermitted when the kernel gives no pidfd of the peer (too old and another PID
+// namespace), or it is gone.
+Answer<CallerProcess> peer_process(int socket);
+
+// As open(2) would decide for a file with this owner, group and mode. `want` is 4 (read) or 2
+// (write).
+bool may_access(const ArenaAccess& access, const CallerProcess& peer, std::uint32_t want);
+
+}  // namespace arenad::server

@@ -1,0 +1,182 @@
+#include "server/core/handoff/handoff.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstring>
+
+#include "server/core/api/text.h"
+#include "server/core/handoff/handoff_frames.h"
+
+namespace arenad::server {
+namespace asio = boost::asio;
+using UnixSocket = asio::local::stream_protocol::socket;
+
+namespace {
+
+constexpr auto kRequestWithin = std::chrono::seconds(2);
+constexpr auto kAcceptPause = std::chrono::milliseconds(50);  // when there are no descriptors left
+constexpr int kMaxConnections = 128;
+
+// Header, text and descriptors in one message, so that the descriptors ride on the first byte. A
+// fresh socket's buffer takes it whole; a client that has gone already gets nothing, and that is
+// its own affair.
+void send_reply(int socket, const HandoffGrant& grant) {
+  HandoffReply reply{};
+  std::memcpy(reply.magic, kHandoffMagic, sizeof reply.magic);
+  reply.status = static_cast<std::uint32_t>(error_code(grant.failure.error));
+  reply.reason = static_cast<std::uint32_t>(grant.failure.error);
+  const int fds[2] = {grant.data.get(), grant.control.get()};
+  reply.fd_count = grant.control ? 2 : grant.data ? 1 : 0;
+  reply.mode = static_cast<std::uint32_t>(grant.mode);
+  reply.data_bytes = grant.data_bytes;
+  reply.control_bytes = grant.control_bytes;
+  reply.arena_id = grant.arena_id;
+  reply.message_bytes = static_cast<std::uint32_t>(grant.failure.message.size());
+
+  iovec parts[2] = {
+      {&reply, sizeof reply},
+      {const_cast<char*>(grant.failure.message.data()), grant.failure.message.size()}};
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = 2;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof fds)> control{};
+  if (reply.fd_count != 0) {
+    const std::size_t bytes = reply.fd_count * sizeof(int);
+    message.msg_control = control.data();
+    message.msg_controllen = CMSG_SPACE(bytes);
+    cmsghdr* rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(bytes);
+    std::memcpy(CMSG_DATA(rights), fds, bytes);
+  }
+  [[maybe_unused]] const auto sent = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+}  // namespace
+
+struct Handoff::Acceptor {
+  explicit Acceptor(asio::io_context& io) : io(io), socket(io), pause(io) {}
+  asio::io_context& io;
+  asio::local::stream_protocol::acceptor socket;
+  asio::steady_timer pause;
+  std::shared_ptr<int> connections =
+      std::make_shared<int>(0);  // outlives the acceptor in the connections' hands
+};
+
+class Handoff::Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(UnixSocket socket, HandoffHost& host, std::shared_ptr<int> connections)
+      : socket_(std::move(socket)),
+        timer_(socket_.get_executor()),
+        host_(host),
+        connections_(std::move(connections)) {
+    ++*connections_;
+  }
+  ~Connection() { --*connections_; }
+
+  void run() {
+    const auto self = shared_from_this();
+    timer_.expires_after(kRequestWithin);
+    timer_.async_wait([self](const boost::system::error_code& error) {
+      if (error) return;
+      boost::system::error_code ignored;
+      self->socket_.close(ignored);
+    });
+    asio::async_read(socket_, asio::buffer(&request_, sizeof request_),
+                     [self](const boost::system::error_code& error, std::size_t) {
+                       self->timer_.cancel();
+                       if (!error) self->answer();
+                     });
+  }
+
+ private:
+  void answer() {
+    HandoffGrant grant;
+    if (std::memcmp(request_.magic, kHandoffMagic, sizeof request_.magic) != 0) {
+      grant.failure = {Error::kBadToken,
+                       "this is arenad's handoff socket, and that was no handoff request"};
+    } else if (request_.version != kHandoffVersion) {
+      grant.failure = {Error::kModeUnavailable,
+                       concat("handoff version ", request_.version,
+                              " is not offered: use a client of version ", kHandoffVersion)};
+    } else {
+      grant = host_.redeem({reinterpret_cast<const char*>(request_.token), sizeof request_.token},
+                           peer_process(socket_.native_handle()));
+    }
+    send_reply(socket_.native_handle(), grant);
+    boost::system::error_code ignored;
+    socket_.close(ignored);
+  }
+
+  UnixSocket socket_;
+  asio::steady_timer timer_;
+  HandoffHost& host_;
+  std::shared_ptr<int> connections_;
+  HandoffRequest request_{};
+};
+
+Handoff::Handoff(asio::io_context& io, std::string path, HandoffHost& host)
+    : path_(std::move(path)), host_(host), acceptor_(std::make_unique<Acceptor>(io)) {}
+
+Handoff::~Handoff() { close(); }
+
+Answer<Nothing> Handoff::open() {
+  const auto failed = [this](const std::string& what) {
+    return Failure{Error::kInvalidOption,
+                   concat("handoff socket ", path_, ": ", what, ": choose another directory")};
+  };
+  sockaddr_un probe{};
+  if (path_.size() >= sizeof probe.sun_path)
+    return failed("the path is longer than a Unix socket's may be");
+  const asio::local::stream_protocol::endpoint endpoint(path_);
+  boost::system::error_code error;
+  {
+    UnixSocket other(acceptor_->io);
+    if (!other.connect(endpoint, error)) return failed("another daemon answers there");
+  }
+  ::unlink(path_.c_str());  // a dead daemon's
+  auto& socket = acceptor_->socket;
+  if (socket.open(endpoint.protocol(), error) || socket.bind(endpoint, error) ||
+      socket.listen(kMaxConnections, error)) {
+    return failed(error.message());
+  }
+  // Anyone may knock; what he gets is decided by the arena's owner, group and mode.
+  if (::chmod(path_.c_str(), 0666) != 0) return failed(std::strerror(errno));
+  accept_next();
+  return Nothing{};
+}
+
+void Handoff::close() {
+  if (!acceptor_->socket.is_open()) return;
+  boost::system::error_code ignored;
+  acceptor_->socket.close(ignored);
+  acceptor_->pause.cancel();
+  ::unlink(path_.c_str());
+}
+
+void Handoff::accept_next() {
+  acceptor_->socket.async_accept([this](const boost::system::error_code& error, UnixSocket socket) {
+    if (error == asio::error::operation_aborted) return;  // closed: `this` may be gone
+    if (error) {  // no descriptors left: let connections end before the next try
+      acceptor_->pause.expires_after(kAcceptPause);
+      acceptor_->pause.async_wait([this](const boost::system::error_code& stopped) {
+        if (!stopped) accept_next();
+      });
+      return;
+    }
+    if (*acceptor_->connections < kMaxConnections) {
+      std::make_shared<Connection>(std::move(socket), host_, acceptor_->connections)->run();
+    }
+    accept_next();
+  });
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,66 @@
+// Handoff: the AF_UNIX socket on which a client turns its one-time token into descriptors.
+//
+// Purpose: accepts, reads one request, asks the host what the token is worth, answers with the
+// descriptors (SCM_RIGHTS) or
+//   with an error that says what to do, and closes.
+// Invariants: one request a connection; a connection that sends nothing for 2 s is closed; at most
+// 128 at once. What the
+//   client sends is copied once and checked; who it is comes from the kernel (peer_process.h).
+// Threads: the control thread, on its io_context.
+// Crash: the socket file stays behind; the next daemon replaces it once nobody answers on it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "server/core/api/api.h"
+#include "server/core/api/unique_fd.h"
+#include "server/core/handoff/caller_process.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace arenad::server {
+
+// What a token was worth.
+struct HandoffGrant {
+  Failure failure;   // error kNone when granted
+  UniqueFd data;     // none when the token only binds
+  UniqueFd control;  // for a peer
+  AttachMode mode = AttachMode::kNone;
+  std::uint64_t data_bytes = 0;
+  std::uint64_t control_bytes = 0;
+  std::uint16_t arena_id = 0;
+};
+
+class HandoffHost {
+ public:
+  virtual ~HandoffHost() = default;
+  virtual HandoffGrant redeem(std::string_view token, Answer<CallerProcess> peer) = 0;
+};
+
+class Handoff {
+ public:
+  Handoff(boost::asio::io_context& io, std::string path, HandoffHost& host);
+  ~Handoff();
+
+  // Binds and listens, mode 0666. Errors: kInvalidOption when the path cannot be used or another
+  // daemon answers on it.
+  Answer<Nothing> open();
+  void close();  // stops accepting and removes the socket file
+  const std::string& path() const { return path_; }
+
+ private:
+  class Connection;
+  struct Acceptor;
+  void accept_next();
+
+  const std::string path_;
+  HandoffHost& host_;
+  std::unique_ptr<Acceptor> acceptor_;
+};
+
+}  // namespace arenad::server

@@ -1,0 +1,41 @@
+#include "server/core/state/file_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "server/core/api/text.h"
+
+namespace arenad::server {
+
+Answer<FileLock> FileLock::take(const std::string& path, const std::string& what,
+                                const std::string& flag) {
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (!fd) {
+    return Failure{Error::kInvalidOption,
+                   concat("cannot open ", path, ": ", std::strerror(errno),
+                          ": the daemon must be able to write in its ", what)};
+  }
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    char pid[24] = {};
+    const auto got = ::pread(fd.get(), pid, sizeof pid - 1, 0);
+    return Failure{
+        Error::kInvalidOption,
+        concat("another arenad",
+               got > 0 ? concat(" (process ", std::strtol(pid, nullptr, 10), ")") : std::string(),
+               " uses the ", what, " already: stop it, or choose another directory with ", flag)};
+  }
+  const std::string pid = std::to_string(::getpid()) + "\n";
+  // For the message above only: a number that could not be written (hugetlbfs takes none) is no
+  // reason not to start.
+  if (::ftruncate(fd.get(), 0) == 0) [[maybe_unused]]
+    const auto written = ::pwrite(fd.get(), pid.data(), pid.size(), 0);
+  return FileLock(std::move(fd));
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,61 @@
+// SessionStore: the table of sessions that outlives its daemon.
+//
+// Purpose: one fixed record a session id, in a file of the state directory: what a later daemon
+// needs to know the session by its key
+//   again, and to tell whether its process lives.
+// Invariants: a record is made valid by its last store and invalid by its first; what is in it has
+// a checksum. Its pages are committed
+//   before they are written, so no store raises SIGBUS. Without a file nothing is kept, and every
+//   call does nothing.
+// Threads: the control thread.
+// Crash: plain stores to a shared mapping survive SIGKILL. A record half written is not valid; a
+// binding half written has not
+//   happened, and the process has not got its answer yet.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "allocator/format/memory_file.h"
+#include "server/core/api/api.h"
+#include "server/core/state/process_mark.h"
+
+namespace arenad::server {
+
+struct KeptSession {
+  SessionKey key;
+  std::string name;
+  std::uint64_t limit_bytes = 0;  // as OpenSession asked for
+  std::uint64_t opened_ns = 0;
+  std::uint32_t uid = 0;  // of the process it is bound to
+  std::uint32_t gid = 0;
+  bool ending = false;  // closed, or its process was seen dead: nobody acts for it any more
+  bool bound = false;
+  ProcessMark process;   // when bound
+  bool damaged = false;  // there was a session, what was written of it is lost
+};
+
+class SessionStore {
+ public:
+  SessionStore() = default;
+  // Makes it when it is not there. Errors: kInvalidOption (the file is damaged: not of that size or
+  // form), kModeUnavailable (another version's), kMachineFull.
+  static Answer<SessionStore> open(const std::string& path);
+  bool is_open() const { return file_.base() != nullptr; }
+
+  std::map<std::uint16_t, KeptSession> all() const;
+
+  // Errors: kMachineFull.
+  Answer<Nothing> put(const KeptSession& session);  // not bound yet
+  void bind(std::uint16_t id, const ProcessMark& process, std::uint32_t uid, std::uint32_t gid);
+  void mark_ending(std::uint16_t id);
+  void clear(std::uint16_t id);
+
+ private:
+  struct Record;
+  Record& record(std::uint16_t id) const;
+  MemoryFile file_;
+};
+
+}  // namespace arenad::server

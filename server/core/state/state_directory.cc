@@ -1,0 +1,280 @@
+#include "server/core/state/state_directory.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "server/core/api/text.h"
+#include "server/core/api/unique_fd.h"
+
+namespace arenad::server {
+namespace {
+
+constexpr std::string_view kLedger = ".ledger", kControl = ".control", kData = ".data";
+
+bool exists(const std::string& path) {
+  struct stat st;
+  return ::lstat(path.c_str(), &st) == 0;
+}
+
+// Names of what lies in a directory with one of the endings, without the ending.
+std::set<std::string> names_in(const std::string& directory,
+                               std::initializer_list<std::string_view> endings) {
+  std::set<std::string> names;
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(directory.c_str()), ::closedir);
+  while (const dirent* entry = dir ? ::readdir(dir.get()) : nullptr) {
+    const std::string_view file = entry->d_name;
+    for (const std::string_view ending : endings)
+      if (file.size() > ending.size() && file.ends_with(ending))
+        names.emplace(file.substr(0, file.size() - ending.size()));
+  }
+  return names;
+}
+
+// Made when it is not there; 0700 and the daemon's own.
+Failure check_directory(const std::string& directory, const char* what,
+                        const StateDirectory::Log& log) {
+  const auto bad = [&](const auto&... why) {
+    return Failure{Error::kInvalidOption, concat(what, " ", directory, why...)};
+  };
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+    return bad(" cannot be made: ", std::strerror(errno),
+               ": make it with mode 0700, or choose another");
+  }
+  const UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  struct stat st;
+  struct statfs fs;
+  if (!fd || ::fstat(fd.get(), &st) != 0 || ::fstatfs(fd.get(), &fs) != 0)
+    return bad(": ", std::strerror(errno));
+  if (st.st_uid != ::geteuid()) {
+    return bad(" belongs to user ", st.st_uid, ", arenad runs as user ", ::geteuid(),
+               ": run 'chown ", ::geteuid(), " ", directory, "', or choose another");
+  }
+  if ((st.st_mode & 07777) != 0700) {
+    char mode[8];
+    std::snprintf(mode, sizeof mode, "0%03o", static_cast<unsigned>(st.st_mode & 07777));
+    return bad(" has mode ", mode, ", others could reach the arenas in it: run 'chmod 0700 ",
+               directory, "'");
+  }
+  if (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC && fs.f_type != RAMFS_MAGIC) {
+    log(concat(what, " ", directory,
+               " is neither on tmpfs nor on hugetlbfs: arenas will be as slow as its disk"));
+  }
+  return {};
+}
+
+}  // namespace
+
+Answer<StateDirectory> StateDirectory::open(const std::string& directory,
+                                            const std::string& data_directory, Log log) {
+  StateDirectory state;
+  state.directory_ = directory;
+  state.data_directory_ = data_directory.empty() ? directory : data_directory;
+  state.log_ = std::move(log);
+  if (Failure f = check_directory(directory, "state directory", state.log_);
+      f.error != Error::kNone)
+    return f;
+  auto lock =
+      FileLock::take(directory + "/lock", concat("state directory ", directory), "--state-dir");
+  if (!lock.ok()) return lock.error();
+  state.lock_ = std::move(*lock);
+  if (state.data_directory_ != directory) {
+    if (Failure f = check_directory(data_directory, "data directory", state.log_);
+        f.error != Error::kNone)
+      return f;
+    auto data_lock = FileLock::take(data_directory + "/lock",
+                                    concat("data directory ", data_directory), "--data-dir");
+    if (!data_lock.ok()) return data_lock.error();
+    state.data_lock_ = std::move(*data_lock);
+  }
+  return state;
+}
+
+ArenaFiles StateDirectory::files_of(const std::string& name) const {
+  return {concat(data_directory_, "/", name, kData), concat(directory_, "/", name, kControl),
+          concat(directory_, "/", name, kLedger)};
+}
+
+std::string StateDirectory::refused(const std::string& name) const {
+  const auto found = refused_.find(name);
+  return found == refused_.end() ? std::string() : found->second;
+}
+
+// ---- what there is
+// -------------------------------------------------------------------------------------------------------
+
+StateDirectory::Finding StateDirectory::examine(const std::string& name, std::string& why) {
+  const ArenaFiles files = files_of(name);
+  LedgerHeader header{};
+  const UniqueFd fd(::open(files.ledger_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const auto got = fd ? ::pread(fd.get(), static_cast<void*>(&header), sizeof header, 0) : -1;
+  if (got < 0) {
+    why = concat("its ledger cannot be read: ", std::strerror(errno));
+    return Finding::kDamaged;
+  }
+  if (header.magic == 0 && !exists(files.control_path) && !exists(files.data_path)) {
+    // The other files are made after the ledger's header was written, whose last word is the magic:
+    // this one's never was.
+    remove_files(files);
+    log_(concat("arena '", name, "' was being made when its daemon died: removed"));
+    return Finding::kGone;
+  }
+  if (got != sizeof header || header.magic != kLedgerMagic) {
+    why = "its ledger does not begin as one";
+    return Finding::kDamaged;
+  }
+  if (header.version != kLayoutVersion) {
+    why = concat("its files have layout version ", header.version, ", this arenad knows ",
+                 kLayoutVersion, ": run the arenad that made it, or remove ", name,
+                 ".ledger, .control and .data");
+    return Finding::kRefused;
+  }
+  const std::uint32_t life = header.life.load(std::memory_order_relaxed);
+  if (life == LedgerHeader::kCreating || life == LedgerHeader::kDeleting) {
+    remove_files(files);
+    log_(concat("arena '", name, "' was being ",
+                life == LedgerHeader::kCreating ? "made" : "deleted",
+                " when its daemon died: removed"));
+    return Finding::kGone;
+  }
+  if (life != LedgerHeader::kLive || header.checksum != Ledger::checksum_of(header)) {
+    why = "its ledger's header is damaged";
+  } else if (std::string_view(header.name, ::strnlen(header.name, kMaxNameBytes)) != name) {
+    why = concat("its ledger is another arena's, '",
+                 std::string(header.name, ::strnlen(header.name, kMaxNameBytes)), "'");
+  }
+  return why.empty() ? Finding::kSound : Finding::kDamaged;
+}
+
+Answer<std::vector<StateDirectory::Found>> StateDirectory::scan() {
+  std::vector<Found> found;
+  std::map<std::uint32_t, std::string> by_id;
+  for (const std::string& name : names_in(directory_, {kLedger})) {
+    std::string why;
+    switch (examine(name, why)) {
+      case Finding::kGone: continue;
+      case Finding::kRefused:
+        log_(concat("arena '", name, "' is left alone: ", why));
+        refused_[name] = why;
+        continue;
+      case Finding::kDamaged: quarantine(name, why); continue;
+      case Finding::kSound: break;
+    }
+    auto ledger = Ledger::open_file(files_of(name).ledger_path);
+    if (!ledger.ok()) {
+      if (ledger.error().error == Error::kMachineFull) return ledger.error();
+      quarantine(name, ledger.error().message);
+      continue;
+    }
+    const auto [first, only] = by_id.emplace(ledger->header().arena_id, name);
+    if (!only) {
+      quarantine(name, concat("it has the id of arena '", first->second, "'"));
+      continue;
+    }
+    found.push_back({files_of(name), std::move(*ledger)});
+  }
+  std::set<std::string> orphans = names_in(directory_, {kControl, kData});
+  orphans.merge(names_in(data_directory_, {kData}));
+  for (const std::string& name : orphans)
+    if (!exists(files_of(name).ledger_path)) quarantine(name, "there is no ledger for it");
+  return found;
+}
+
+// ---- quarantine
+// ----------------------------------------------------------------------------------------------------------
+
+// To the first quarantine/NAME.<n> that has none of the files. Who is killed half way has left it
+// so that the rest follows.
+std::string StateDirectory::move_away(const std::string& name,
+                                      const std::vector<std::string>& paths) {
+  const auto file_of = [](const std::string& path) { return path.substr(path.rfind('/') + 1); };
+  const auto place_of = [](const std::string& path, const std::string& folder) {
+    return concat(path.substr(0, path.rfind('/')), "/quarantine/", folder);
+  };
+  std::vector<std::string> there;
+  for (const std::string& path : paths)
+    if (exists(path)) there.push_back(path);
+  std::string folder;
+  for (int n = 1;; ++n) {
+    folder = concat(name, ".", n);
+    if (std::none_of(there.begin(), there.end(), [&](const std::string& p) {
+          return exists(place_of(p, folder) + "/" + file_of(p));
+        }))
+      break;
+  }
+  std::string problem;
+  for (const std::string& path : there) {
+    const std::string place = place_of(path, folder);
+    ::mkdir(place.substr(0, place.rfind('/')).c_str(), 0700);
+    ::mkdir(place.c_str(), 0700);
+    if (::rename(path.c_str(), concat(place, "/", file_of(path)).c_str()) != 0)
+      problem = concat(path, ": ", std::strerror(errno));
+  }
+  if (!problem.empty())
+    return concat("its files could not be moved to quarantine/", folder, " (", problem, ")");
+  return concat("its files are in ", directory_, "/quarantine/", folder);
+}
+
+void StateDirectory::quarantine(const std::string& name, const std::string& why) {
+  const ArenaFiles files = files_of(name);
+  const std::string outcome =
+      move_away(name, {files.data_path, files.control_path, files.ledger_path});
+  log_(concat("arena '", name, "' is damaged, ", why, ": ", outcome, ", nothing was deleted"));
+  // What could not be moved must not be taken for an arena's place.
+  if (exists(files.data_path) || exists(files.control_path) || exists(files.ledger_path))
+    refused_[name] = outcome;
+}
+
+void StateDirectory::quarantine_sessions(const std::string& why) {
+  log_(concat("the table of sessions is damaged, ", why, ": ",
+              move_away("sessions", {sessions_path()}), ", nothing was deleted"));
+}
+
+// ---- made and removed
+// ----------------------------------------------------------------------------------------------------
+
+Arena::Made StateDirectory::create(const ArenaOptions& options, const ArenaAccess& access) {
+  if (!is_open()) return Arena::create(options);
+  const ArenaFiles files = files_of(options.name);
+  for (const std::string& path : {files.ledger_path, files.control_path, files.data_path})
+    if (exists(path))
+      return Failure{Error::kInvalidOption,
+                     concat("the file ", path, " is in the way: move it elsewhere")};
+  auto made = Arena::create(options, &files);
+  if (!made.ok()) {
+    remove_files(files);
+    return made;
+  }
+  LedgerHeader& header = (*made)->ledger().header();
+  header.access_uid = access.uid;
+  header.access_gid = access.gid;
+  header.access_mode = access.mode;
+  (*made)->finish_creation();
+  return made;
+}
+
+void StateDirectory::remove(Arena& arena) {
+  if (!is_open()) return;
+  arena.ledger().header().life.store(LedgerHeader::kDeleting, std::memory_order_release);
+  remove_files(files_of(arena.options().name));
+}
+
+// The ledger last: as long as it is there, it says what becomes of the others.
+void StateDirectory::remove_files(const ArenaFiles& files) {
+  for (const std::string& path : {files.data_path, files.control_path, files.ledger_path})
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+      log_(concat("cannot remove ", path, ": ", std::strerror(errno)));
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,204 @@
+#include "server/rpc/loop/shard_loop.h"
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/completion_queue.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string_view>
+#include <thread>
+
+#include "server/core/api/clock.h"
+#include "server/rpc/loop/event.h"
+#include "server/rpc/loop/turn_end.h"
+
+namespace arenad::server {
+namespace {
+
+// Events after which a turn ends though more are ready: gathered frees and deferred answers must
+// not wait for ever.
+constexpr std::uint32_t kMostEventsInTurn = 128;
+// The longest sleep; it bounds what a missed timer could cost.
+constexpr std::uint64_t kLongestWaitNs = 1'000'000'000;
+// Heaps.Resume may name a million slabs.
+constexpr int kMaxRequestBytes = 8 << 20;
+constexpr std::string_view kUnixScheme = "unix:";
+
+gpr_timespec never_wait() { return gpr_inf_past(GPR_CLOCK_MONOTONIC); }
+
+gpr_timespec wait_ns(std::uint64_t ns) {
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                      gpr_time_from_nanos(static_cast<std::int64_t>(ns), GPR_TIMESPAN));
+}
+
+void pin_to(int cpu) {
+  if (cpu < 0) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<std::size_t>(cpu), &set);
+  // A cpu that went away since it was chosen: unpinned works too.
+  pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+}  // namespace
+
+struct ShardLoop::Impl final {
+  explicit Impl(ShardLoop& owner) : woken(owner) {}
+
+  // A wake-up arrived. An Alarm's completion comes even when the Alarm is long over, so it never
+  // gets lost.
+  class Woken final : public Event {
+   public:
+    explicit Woken(ShardLoop& owner) : owner_(owner) {}
+    void complete(bool) override;
+
+   private:
+    ShardLoop& owner_;
+  };
+
+  TurnEnd turn_end;
+  std::unique_ptr<grpc::ServerCompletionQueue> queue;
+  std::unique_ptr<ServeContext>
+      context;  // before the services: their streams reach into it until they are gone
+  std::vector<std::unique_ptr<RpcService>> services;
+  std::unique_ptr<grpc::Server> server;
+  grpc::Alarm alarm;
+  Woken woken;
+  // 0 -> 1 by whoever sets the alarm, 1 -> 0 by the loop when its completion has come: one alarm
+  // under way at a time.
+  std::atomic<bool> alarm_set{false};
+  std::atomic<bool> leaving{
+      false};  // set by stop() before a wake-up; the loop looks after every wait
+  std::thread thread;
+};
+
+void ShardLoop::Impl::Woken::complete(bool) {
+  // Before the inbox is looked at: what is pushed from here on sets the alarm again. Pairs with the
+  // exchange in wake().
+  owner_.impl_->alarm_set.exchange(false, std::memory_order_seq_cst);
+  owner_.shard_.run_inbox();
+}
+
+ShardLoop::ShardLoop(ShardApi& shard, const std::atomic<std::uint64_t>& spin_us,
+                     ShardLoopOptions options)
+    : shard_(shard),
+      spin_us_(spin_us),
+      addresses_(std::move(options.addresses)),
+      cpu_(options.cpu),
+      impl_(std::make_unique<Impl>(*this)) {}
+
+ShardLoop::~ShardLoop() { stop(0); }
+
+Answer<Nothing> ShardLoop::start(std::vector<std::unique_ptr<RpcService>> services) {
+  grpc::ServerBuilder builder;
+  std::vector<int> ports(addresses_.size(), 0);
+  for (std::size_t i = 0; i < addresses_.size(); ++i) {
+    builder.AddListeningPort(addresses_[i], grpc::InsecureServerCredentials(), &ports[i]);
+  }
+  // Two daemons on one TCP port would share its connections; and a Unix socket has no bandwidth to
+  // probe.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+  for (const auto& service : services) builder.RegisterService(&service->service());
+  impl_->queue = builder.AddCompletionQueue();
+  impl_->services = std::move(services);
+  impl_->server = builder.BuildAndStart();
+  if (impl_->server == nullptr) {
+    impl_->queue->Shutdown();
+    impl_->queue.reset();
+    std::string list;
+    for (const std::string& address : addresses_) list += " " + address;
+    return Failure{Error::kInvalidOption, "cannot listen on" + list +
+                                              ": see whether the directory may be written, the "
+                                              "path is below 108 characters and the port is free"};
+  }
+  for (std::size_t i = 0; i < addresses_.size(); ++i) {
+    if (std::string& address = addresses_[i]; address.starts_with(kUnixScheme)) {
+      // Whoever may enter the directory may call; what he may do is said by sessions and by each
+      // arena's access.
+      ::chmod(address.c_str() + kUnixScheme.size(), 0666);
+    } else if (address.ends_with(":0")) {
+      address.replace(address.size() - 1, 1, std::to_string(ports[i]));
+    }
+  }
+  impl_->context =
+      std::make_unique<ServeContext>(ServeContext{*impl_->queue, impl_->turn_end, shard_});
+  impl_->thread = std::thread([this] { run(); });
+  return Nothing{};
+}
+
+void ShardLoop::wake() {
+  if (impl_->alarm_set.exchange(true, std::memory_order_seq_cst))
+    return;  // pairs with the exchange in Woken::complete
+  impl_->alarm.Set(impl_->queue.get(), never_wait(), static_cast<Event*>(&impl_->woken));
+}
+
+void ShardLoop::announce_drain() {
+  shard_.post([this] {
+    for (const auto& service : impl_->services) service->draining();
+  });
+}
+
+void ShardLoop::stop(std::uint64_t grace_ms) {
+  if (!impl_->thread.joinable()) return;
+  impl_->server->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(grace_ms));
+  // What was cancelled has its events in the queue, and whoever got them would start operations (an
+  // answer, a last status) that a queue which is shut down does not take, nor an alarm: gRPC
+  // aborts. So the loop leaves first, and the rest is dropped.
+  impl_->leaving.store(true, std::memory_order_seq_cst);
+  wake();
+  impl_->thread.join();
+  void* tag = nullptr;
+  bool ok = false;
+  // The flag is kept from here on, so no wake-up sets an alarm again; one that is under way is
+  // waited for.
+  if (impl_->alarm_set.exchange(true, std::memory_order_seq_cst)) {
+    while (tag != static_cast<Event*>(&impl_->woken)) impl_->queue->Next(&tag, &ok);
+  }
+  impl_->queue->Shutdown();
+  while (impl_->queue->Next(&tag, &ok)) {}
+  impl_->server.reset();
+}
+
+void ShardLoop::run() {
+  pin_to(cpu_);
+  pthread_setname_np(pthread_self(), ("shard-" + std::to_string(shard_.index())).c_str());
+  grpc::ServerCompletionQueue& queue = *impl_->queue;
+  for (const auto& service : impl_->services) service->serve(*impl_->context);
+
+  using Next = grpc::CompletionQueue::NextStatus;
+  void* tag = nullptr;
+  bool ok = false;
+  std::uint64_t now = now_ns();
+  std::uint64_t timer = shard_.tick(now);
+  std::uint64_t spin_until = 0;
+  for (;;) {
+    gpr_timespec deadline = never_wait();
+    // A timer that is due, or a spin: only look at the queue.
+    if (timer > now && now >= spin_until) deadline = wait_ns(std::min(timer - now, kLongestWaitNs));
+    Next next = queue.AsyncNext(&tag, &ok, deadline);
+    std::uint32_t events = 0;
+    for (; next == Next::GOT_EVENT; next = queue.AsyncNext(&tag, &ok, never_wait())) {
+      static_cast<Event*>(tag)->complete(ok);
+      if (++events == kMostEventsInTurn) break;
+    }
+    if (impl_->leaving.load(std::memory_order_relaxed)) return;
+    now = now_ns();
+    timer =
+        shard_.tick(now);  // answers waits that are over, so it stands before the end of the turn
+    if (impl_->turn_end.run() || events != 0) shard_.end_turn();
+    if (events != 0) {
+      shard_.count_turn();
+      spin_until = now + spin_us_.load(std::memory_order_relaxed) * 1000;
+    }
+  }
+}
+
+}  // namespace arenad::server

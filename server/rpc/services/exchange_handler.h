@@ -1,0 +1,117 @@
+// Exchange: a stream of the Blocks calls in batches.
+//
+// Purpose: reads requests as they come, runs each at once, answers in the order of the requests. A
+// request that waits for
+//   memory holds back the answers behind it, not the work: those requests run meanwhile.
+// Invariants: one read and one write under way at most; answers go out in the order in which
+// requests came in; at most
+//   kMostUnanswered requests are unanswered, then the stream is not read until the client takes
+//   answers. Answers are put off to the end of the turn and all but the last of a run are only
+//   buffered, so requests that arrive together are answered in one system call.
+// Threads: the shard's own. Crash: nothing is shared.
+#pragma once
+
+#include <google/protobuf/arena.h>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/async_stream.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "server/core/api/api.h"
+#include "server/rpc/loop/event.h"
+#include "server/rpc/loop/turn_end.h"
+#include "server/rpc/services/rpc_service.h"
+
+namespace arenad::v1 {
+class ExchangeRequest;
+class ExchangeResponse;
+}  // namespace arenad::v1
+
+namespace arenad::server {
+
+class ExchangeHandlers;
+
+class ExchangeHandler final : public TurnEnd::Task {
+ public:
+  explicit ExchangeHandler(ExchangeHandlers& owner);
+  ~ExchangeHandler();
+  void ask();
+
+ private:
+  static constexpr std::size_t kMostUnanswered = 1024;
+  static constexpr std::size_t kInlineBytes = 4096;
+
+  // One answer's place in the order.
+  struct Slot {
+    std::uint64_t id = 0;
+    bool ready = false;
+    grpc::ByteBuffer bytes;  // the serialised ExchangeResponse
+    // Blocks that the answer hands out, to be taken back when it cannot be delivered.
+    SessionKey session;
+    std::uint32_t arena_id = 0;
+    std::vector<Block> blocks;
+  };
+
+  void on_asked(bool ok);
+  void on_read(bool ok);
+  void on_written(bool ok);
+  void on_finished(bool ok);
+  void turn_ends() override { write_next(); }
+
+  void read();
+  void serve(const v1::ExchangeRequest& request);
+  void answer(std::uint64_t sequence, v1::ExchangeResponse& response);
+  void answer_allocate(std::uint64_t sequence, Answer<AllocatedBlocks> answered);
+  void write_next();
+  void give_up();
+  void finish_if_done();
+  Slot& slot(std::uint64_t sequence) { return slots_[sequence - first_]; }
+
+  ExchangeHandlers& owner_;
+  char first_block_[kInlineBytes];
+  google::protobuf::Arena arena_;  // of the request being served and its answer
+  std::optional<grpc::ServerContext> context_;
+  std::optional<grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> stream_;
+  grpc::ByteBuffer incoming_;
+  std::deque<Slot> slots_;  // unanswered requests; the front one is first_ in the count of requests
+  std::uint64_t first_ = 0;
+  SessionKey default_session_;
+  bool any_request_ = false;  // default_session_ is set
+  bool any_written_ = false;
+  bool reading_ = false, writing_ = false;
+  bool no_more_requests_ = false;  // the client is done, or gone
+  bool broken_ = false;            // answers do not get through any more
+  bool malformed_ = false;         // the client sent what is no request
+  Step<ExchangeHandler, &ExchangeHandler::on_asked> asked_{*this};
+  Step<ExchangeHandler, &ExchangeHandler::on_read> read_{*this};
+  Step<ExchangeHandler, &ExchangeHandler::on_written> written_{*this};
+  Step<ExchangeHandler, &ExchangeHandler::on_finished> finished_{*this};
+};
+
+// All Exchange streams of one shard.
+class ExchangeHandlers {
+ public:
+  // The generated service's RequestExchange.
+  using Ask = std::function<void(grpc::ServerContext*,
+                                 grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>*,
+                                 grpc::ServerCompletionQueue*, void* tag)>;
+  ExchangeHandlers(ServeContext& context, Ask ask);
+
+ private:
+  friend ExchangeHandler;
+  void ask_another();
+  void ended(ExchangeHandler& stream) { idle_.push_back(&stream); }
+
+  ServeContext& context_;
+  const Ask ask_;
+  std::vector<std::unique_ptr<ExchangeHandler>> streams_;
+  std::vector<ExchangeHandler*> idle_;
+};
+
+}  // namespace arenad::server

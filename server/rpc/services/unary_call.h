@@ -1,0 +1,182 @@
+// UnaryMethod: serves one unary gRPC method on one shard with call objects that are used again and
+// again.
+//
+// Purpose: keeps calls asked for at the completion queue, hands each that arrives to the handler,
+// sends what the handler
+//   finishes it with, and recycles the call. Messages live in a protobuf arena inside the call
+//   object, so a call of ordinary size allocates nothing here.
+// Invariants: the handler finishes each call exactly once, inside the handler or later on the
+// shard's thread. At least one
+//   call is asked for at any time until the server shuts down. Call objects live as long as the
+//   method.
+// Threads: the shard's own. Crash: nothing is shared.
+#pragma once
+
+#include <google/protobuf/arena.h>
+#include <grpcpp/completion_queue.h>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/async_unary_call.h>
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "server/core/api/api.h"
+#include "server/rpc/loop/event.h"
+#include "server/rpc/services/rpc_service.h"
+#include "server/rpc/services/status.h"
+
+namespace arenad::server {
+
+template <class Request, class Response>
+class UnaryMethod;
+
+template <class Request, class Response>
+class UnaryCall final : public Event {
+ public:
+  using Method = UnaryMethod<Request, Response>;
+
+  const Request& request() const { return *request_; }
+  Response& response() { return *response_; }
+  ShardApi& shard() const { return method_.shard(); }
+
+  void finish() { send(grpc::Status::OK); }
+  void finish(const Failure& failure) { send(status_from(failure)); }
+  void finish(const grpc::Status& status) { send(status); }
+
+ private:
+  friend Method;
+  enum class State : std::uint8_t { kIdle, kAsked, kServed, kFinishing };
+  static constexpr std::size_t kInlineBytes = 4096;
+
+  explicit UnaryCall(Method& method) : method_(method), arena_(arena_options(first_block_)) {}
+
+  static google::protobuf::ArenaOptions arena_options(char* block) {
+    google::protobuf::ArenaOptions options;
+    options.initial_block = block;
+    options.initial_block_size = kInlineBytes;
+    return options;
+  }
+
+  void ask() {
+    arena_.Reset();
+    request_ = google::protobuf::Arena::CreateMessage<Request>(&arena_);
+    response_ = google::protobuf::Arena::CreateMessage<Response>(&arena_);
+    context_.emplace();
+    writer_.emplace(&*context_);
+    state_ = State::kAsked;
+    method_.ask_(&*context_, request_, &*writer_, &method_.queue(), static_cast<Event*>(this));
+  }
+
+  void send(const grpc::Status& status) {
+    ok_ = status.ok();
+    state_ = State::kFinishing;
+    if (ok_)
+      writer_->Finish(*response_, status, static_cast<Event*>(this));
+    else
+      writer_->FinishWithError(status, static_cast<Event*>(this));
+  }
+
+  void complete(bool ok) override {
+    if (state_ == State::kAsked) {
+      state_ = ok ? State::kServed : State::kIdle;
+      method_.arrived(*this, ok);
+      return;
+    }
+    state_ = State::kIdle;
+    if (!ok && ok_ && method_.undelivered_) method_.undelivered_(*this);
+    method_.done(*this);
+  }
+
+  Method& method_;
+  Request* request_ = nullptr;
+  Response* response_ = nullptr;
+  State state_ = State::kIdle;
+  bool ok_ = false;  // the status it was finished with
+  std::optional<grpc::ServerContext> context_;
+  std::optional<grpc::ServerAsyncResponseWriter<Response>> writer_;
+  alignas(16) char first_block_[kInlineBytes];
+  google::protobuf::Arena arena_;  // behind its block
+};
+
+template <class Request, class Response>
+class UnaryMethod {
+ public:
+  using Call = UnaryCall<Request, Response>;
+  using Handler = std::function<void(Call&)>;
+  // The generated service's Request<Method>.
+  using Ask =
+      std::function<void(grpc::ServerContext*, Request*, grpc::ServerAsyncResponseWriter<Response>*,
+                         grpc::ServerCompletionQueue*, void* tag)>;
+
+  UnaryMethod(Ask ask, Handler handler) : ask_(std::move(ask)), handler_(std::move(handler)) {}
+  UnaryMethod(const UnaryMethod&) = delete;
+  UnaryMethod& operator=(const UnaryMethod&) = delete;
+
+  // Called when an answer of OK could not be sent: whatever it gave to the caller must be taken
+  // back.
+  void on_undelivered(Handler handler) { undelivered_ = std::move(handler); }
+
+  // Keeps up to `asked` calls asked for: as many as may arrive in one turn without an allocation.
+  void serve(ServeContext& context, std::size_t asked) {
+    context_ = &context;
+    most_asked_ = asked;
+    while (asked_ < most_asked_) ask_another();
+  }
+
+  ShardApi& shard() const { return context_->shard; }
+
+ private:
+  friend Call;
+  grpc::ServerCompletionQueue& queue() const { return context_->queue; }
+
+  void ask_another() {
+    Call* call = nullptr;
+    if (idle_.empty()) {
+      calls_.push_back(std::unique_ptr<Call>(new Call(*this)));
+      call = calls_.back().get();
+    } else {
+      call = idle_.back();
+      idle_.pop_back();
+    }
+    ++asked_;
+    call->ask();
+  }
+
+  void arrived(Call& call, bool ok) {
+    --asked_;
+    if (!ok) {  // the server shuts down: ask for no more
+      idle_.push_back(&call);
+      return;
+    }
+    shard().count_call();
+    handler_(call);
+    if (asked_ == 0) ask_another();
+  }
+
+  void done(Call& call) {
+    idle_.push_back(&call);
+    if (asked_ < most_asked_) ask_another();
+  }
+
+  const Ask ask_;
+  const Handler handler_;
+  Handler undelivered_;
+  ServeContext* context_ = nullptr;
+  std::size_t most_asked_ = 1;
+  std::size_t asked_ = 0;
+  std::vector<std::unique_ptr<Call>> calls_;
+  std::vector<Call*> idle_;
+};
+
+// A control call's answer, brought from the control thread back to the shard that asked.
+template <class T, class F>
+Done<T> on_shard(ShardApi& shard, F f) {
+  return [&shard, f = std::move(f)](Answer<T> answer) {
+    shard.post([f, answer = std::move(answer)]() mutable { f(std::move(answer)); });
+  };
+}
+
+}  // namespace arenad::server
