@@ -33,10 +33,10 @@ Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::Clie
                                                                     const Request&, Response*),
                           const Request& request, Response& response, Patience patience,
                           std::uint32_t extra_ms, Account account) {
-  const bool lease thread = patience == Patience::kLeaseThread;
+  const bool is_lease_thread = patience == Patience::kLeaseThread;
   const auto now = DaemonGate::Clock::now();
   const auto deadline =
-      lease thread
+      is_lease_thread
           ? now
           : now + std::chrono::milliseconds(std::uint64_t{client_->call_timeout_ms()} + extra_ms);
   for (;;) {
@@ -44,7 +44,7 @@ Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::Clie
     response.Clear();
     const Status status = client_->call_within(
         client_->heaps(shard_), method, request, response,
-        lease thread ? kLeaseThreadCallMs : client_->call_timeout_ms() + extra_ms);
+        is_lease_thread ? kLeaseThreadCallMs : client_->call_timeout_ms() + extra_ms);
     if (status.ok()) account();
     // An end that is not the daemon's word: it may have leased what this answer would have named.
     const bool unanswered = !status.ok() && status.reason == Error::kNone;
