@@ -1,38 +1,73 @@
-// Counters of one heap: monotonic, written by the owner thread alone.
+// Counters of one heap, from one table.
 //
-// Purpose: the third of the three counts that Audit compares (allocs - frees), and what operators
-// see. Threads: the heap's owner thread reads and writes; others ask it (a shard answers a
-// message). Crash: private memory; recovery does not need them.
+// Purpose: HeapCounters is what operators see of a heap. Audit compares its allocs - frees with two
+// other counts. ARENAD_HEAP_COUNTERS is the only list of the counters. The struct, its addition,
+// the wire, the metrics, the JSON and the client's struct are made from this table. A test compares
+// the table with the message arenad.v1.HeapCounters.
+// Invariants: a counter only grows while its heap lives.
+// Threads: only the heap's owner thread reads and writes its counters. A shard answers a message to
+// tell others. Crash: the counters are private memory. Recovery does not need them.
+//
+// This header includes nothing of arenad, so that public headers can include it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace arenad {
 
-struct HeapCounters {
-  std::uint64_t allocs = 0;          // blocks handed out
-  std::uint64_t local_frees = 0;     // blocks of this heap freed by this heap
-  std::uint64_t remote_frees = 0;    // blocks of other heaps freed by this heap
-  std::uint64_t refills = 0;         // magazine refills
-  std::uint64_t drains = 0;          // slabs drained
-  std::uint64_t drained_blocks = 0;  // blocks of this heap that others freed, taken back
-  std::uint64_t adopted_slabs = 0;   // runs of heaps that work no more, taken over
-  std::uint64_t adopted_blocks = 0;  // blocks of them that others hold or are returning
-  std::uint64_t splices = 0;         // batches from a slab's free bitmap into a magazine
-  std::uint64_t spliced_blocks = 0;
-  std::uint64_t carves = 0;  // batches of never-used blocks into a magazine
-  std::uint64_t carved_blocks = 0;
-  std::uint64_t flushed_blocks = 0;  // from a magazine back into free bitmaps
-  std::uint64_t new_slabs = 0;
-  std::uint64_t released_slabs = 0;       // empty slabs given back to the arena
-  std::uint64_t spans = 0;                // span allocations
-  std::uint64_t p0_counter_ok = 0;        // refills whose delta agreed
-  std::uint64_t p0_counter_mismatch = 0;  // and did not: a bug
-  std::uint64_t guard_trips = 0;          // values from shared memory that were refused
-  std::uint64_t canary_damaged = 0;       // frees that found a damaged canary
+// X(name, help). The order is the order in which programs print the counters. A new counter is one
+// row here and one field of arenad.v1.HeapCounters (proto/arenad/v1/admin.proto).
+#define ARENAD_HEAP_COUNTERS(X)                                                         \
+  X(allocs, "blocks handed out")                                                        \
+  X(local_frees, "blocks freed by the heap that owns them")                             \
+  X(remote_frees, "blocks of other heaps freed here")                                   \
+  X(refills, "magazine refills")                                                        \
+  X(drains, "slabs drained of remotely freed blocks")                                   \
+  X(drained_blocks, "remotely freed blocks taken back")                                 \
+  X(adopted_slabs, "slabs and spans of ended peers taken over")                         \
+  X(adopted_blocks, "blocks of adopted slabs that others hold or are returning")        \
+  X(splices, "batches of free blocks moved into a magazine")                            \
+  X(spliced_blocks, "free blocks moved into a magazine")                                \
+  X(carves, "batches of never-used blocks moved into a magazine")                       \
+  X(carved_blocks, "never-used blocks moved into a magazine")                           \
+  X(flushed_blocks, "blocks moved from a magazine back into their slabs")               \
+  X(new_slabs, "slabs taken from the arena")                                            \
+  X(released_slabs, "empty slabs given back to the arena")                              \
+  X(spans, "span allocations")                                                          \
+  X(p0_counter_ok, "refills whose counters agreed")                                     \
+  X(p0_counter_mismatch, "refills whose counters did not agree; each of them is a bug") \
+  X(guard_trips, "values from shared memory that were refused")                         \
+  X(canary_damaged, "frees that found a damaged canary")
 
-  HeapCounters& operator+=(const HeapCounters& o);
+struct HeapCounters {
+#define ARENAD_FIELD(name, help) std::uint64_t name = 0;
+  ARENAD_HEAP_COUNTERS(ARENAD_FIELD)
+#undef ARENAD_FIELD
+
+  constexpr HeapCounters& operator+=(const HeapCounters& other);
+  friend constexpr bool operator==(const HeapCounters&, const HeapCounters&) = default;
 };
+
+// One row of the table. `help` is one line without a full stop.
+struct HeapCounterRow {
+  const char* name;
+  const char* help;
+  std::uint64_t HeapCounters::*value;
+};
+
+// All counters, to iterate over: for (const HeapCounterRow& row : kHeapCounterRows) ...
+inline constexpr auto kHeapCounterRows = std::to_array<HeapCounterRow>({
+#define ARENAD_ROW(name, help) {#name, help, &HeapCounters::name},
+    ARENAD_HEAP_COUNTERS(ARENAD_ROW)
+#undef ARENAD_ROW
+});
+static_assert(kHeapCounterRows.size() * sizeof(std::uint64_t) == sizeof(HeapCounters));
+
+constexpr HeapCounters& HeapCounters::operator+=(const HeapCounters& other) {
+  for (const HeapCounterRow& row : kHeapCounterRows) this->*row.value += other.*row.value;
+  return *this;
+}
 
 // One size class in one heap, at this moment: the columns of /proc/slabinfo.
 struct ClassUsage {

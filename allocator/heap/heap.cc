@@ -143,28 +143,4 @@ void Heap::for_each_block_out(
   });
 }
 
-HeapCounters& HeapCounters::operator+=(const HeapCounters& o) {
-  allocs += o.allocs;
-  local_frees += o.local_frees;
-  remote_frees += o.remote_frees;
-  refills += o.refills;
-  drains += o.drains;
-  drained_blocks += o.drained_blocks;
-  adopted_slabs += o.adopted_slabs;
-  adopted_blocks += o.adopted_blocks;
-  splices += o.splices;
-  spliced_blocks += o.spliced_blocks;
-  carves += o.carves;
-  carved_blocks += o.carved_blocks;
-  flushed_blocks += o.flushed_blocks;
-  new_slabs += o.new_slabs;
-  released_slabs += o.released_slabs;
-  spans += o.spans;
-  p0_counter_ok += o.p0_counter_ok;
-  p0_counter_mismatch += o.p0_counter_mismatch;
-  guard_trips += o.guard_trips;
-  canary_damaged += o.canary_damaged;
-  return *this;
-}
-
 }  // namespace arenad
