@@ -32,11 +32,11 @@ Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
                   " arenas, which is its limit");
   }
   // Restored arenas may be more than a limit that was lowered since.
-  if (capacity_bytes_ > limits_.max_total_bytes ||
-      rounded > limits_.max_total_bytes - capacity_bytes_) {
+  const std::uint64_t most = limits_.max_total_bytes == 0 ? kNoBound : limits_.max_total_bytes;
+  if (capacity_bytes_ > most || rounded > most - capacity_bytes_) {
     return refuse(Error::kQuotaDaemon, "the capacities of all arenas are ",
                   bytes_text(capacity_bytes_), ", with ", bytes_text(rounded),
-                  " more they would be over the limit of ", bytes_text(limits_.max_total_bytes));
+                  " more they would be over the limit of ", bytes_text(most));
   }
   const auto id = ids_.take();
   if (!id) return refuse(Error::kQuotaDaemon, "all ", kMaxArenaId, " arena ids are in use");

@@ -22,17 +22,8 @@ Failure check_options(const EngineOptions& options) {
     return bad(concat(options.shards, " shards: give 1 to ", kMaxShards));
   }
   if (options.directory.empty()) return bad("no socket directory: give one");
-  const Limits& limits = options.limits;
-  if (limits.max_sessions == 0 || limits.max_sessions > 65534) {
-    return bad(concat("limit of ", limits.max_sessions, " sessions: give 1 to 65534"));
-  }
-  if (limits.max_arenas == 0 || limits.max_arenas > kMaxArenaId) {
-    return bad(concat("limit of ", limits.max_arenas, " arenas: give 1 to ", kMaxArenaId));
-  }
-  if (limits.max_arena_bytes == 0 || limits.max_arena_bytes > kMaxArenaBytes) {
-    return bad(
-        concat("limit of ", limits.max_arena_bytes, " bytes an arena: give 1 to ", kMaxArenaBytes));
-  }
+  if (std::string wrong = check_limits(options.limits); !wrong.empty())
+    return bad(std::move(wrong));
   if (::mkdir(options.directory.c_str(), 0755) != 0 && errno != EEXIST) {
     return bad(concat("socket directory ", options.directory, ": ", std::strerror(errno),
                       ": make it, or choose another"));

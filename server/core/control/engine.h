@@ -31,8 +31,6 @@ class Control;
 class Shard;
 class StateDirectory;
 
-inline constexpr std::uint32_t kMaxShards = kFirstPeerHeap.value;  // one heap id each
-
 struct EngineOptions {
   std::uint32_t shards = 1;
   std::string directory;        // of the sockets; made with mode 0755 when it is not there

@@ -1,6 +1,6 @@
 // What shards, control thread and maintenance thread see of each other: atomics, and one interface.
 //
-// Purpose: ArenaState (an arena and who waits for memory in it), ServerTunables, SessionBytes, and
+// Purpose: ArenaState (an arena and who waits for memory in it), SessionBytes, and
 // ControlLink, by which a
 //   shard asks the control thread for something.
 // Invariants: a shard never waits for another thread through any of these.
@@ -16,6 +16,7 @@
 
 #include "allocator/arena/arena.h"
 #include "allocator/base/zeroed_array.h"
+#include "server/core/api/tunables.h"
 #include "server/core/state/bus_guard.h"
 
 namespace arenad::server {
@@ -53,19 +54,6 @@ struct ArenaState {
   // holds what is read from the words and not from what shards counted. Set before that can happen,
   // never cleared. Relaxed: the message that lets a session act comes after it.
   std::atomic<bool> counts_from_words{false};
-};
-
-// The server's knobs, as GetTunables names them. Relaxed everywhere: a change is seen soon.
-struct ServerTunables {
-  std::atomic<std::uint64_t> idle_drain_ms{100};
-  std::atomic<std::uint64_t> spin_us{0};
-  std::atomic<std::uint64_t> keepalive_grace_ms{
-      750};  // with the reap within a second of a death before the handoff
-  std::atomic<std::uint64_t> restart_grace_ms{
-      5000};  // clients of other languages' gRPC come back after a second or two
-  std::atomic<std::uint64_t> drain_deadline_ms{5000};
-  std::atomic<std::uint64_t> commit_ahead_superslabs{4};
-  std::atomic<std::uint64_t> keep_empty_superslabs{8};
 };
 
 // Bytes that each session is charged for, over all shards and arenas: its leases whole, and the

@@ -64,18 +64,10 @@ class Checker {
     config.http = address("http");
     config.http_by_default = !values_.contains("http");
     config.log_level = text("log_level");
-    config.limits.max_sessions = static_cast<std::uint32_t>(number("max_sessions", 1, 65534));
-    config.limits.max_arenas = static_cast<std::uint32_t>(number("max_arenas", 1, kMaxArenaId));
-    config.limits.max_arena_bytes = bytes("max_arena_bytes");
-    config.limits.max_total_bytes = bytes("max_total_bytes");
-    if (config.limits.max_total_bytes == 0)
-      config.limits.max_total_bytes = Limits{}.max_total_bytes;
-    config.limits.max_session_bytes = bytes("max_session_bytes");
+    read_limits(config);
     read_arenas(config);
     read_tunables(config);
     if (config.socket_dir.empty()) wrong("socket_dir");
-    if (config.limits.max_arena_bytes == 0 || config.limits.max_arena_bytes > kMaxArenaBytes)
-      wrong("max_arena_bytes");
     static constexpr std::array<std::string_view, 5> kLevels = {"trace", "debug", "info", "warn",
                                                                 "error"};
     if (std::find(kLevels.begin(), kLevels.end(), config.log_level) == kLevels.end())
@@ -155,6 +147,17 @@ class Checker {
         continue;
       }
       config.arenas.push_back({name, capacity});
+    }
+  }
+
+  void read_limits(Config& config) {
+    for (const LimitRow& row : kLimitTable) {
+      const bool in_bytes = key(row.name).kind == ConfigKey::Kind::kBytes;
+      const std::uint64_t value = in_bytes ? bytes(row.name) : number(row.name, row.min, row.max);
+      if (value < row.min || value > row.max)
+        wrong(row.name);
+      else
+        row.set(config.limits, value);
     }
   }
 

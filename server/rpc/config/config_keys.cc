@@ -5,15 +5,21 @@
 #include <numeric>
 
 #include "server/core/api/limits.h"
-#include "server/core/control/tunable_registry.h"
-#include "server/core/shard/shared_state.h"
+#include "server/core/api/tunables.h"
 
 namespace arenad::server {
 namespace {
 
+// As the configuration takes sizes: "4TiB", "0".
+std::string size_text(std::uint64_t bytes) {
+  constexpr const char* kUnits[] = {"", "KiB", "MiB", "GiB", "TiB"};
+  std::size_t unit = 0;
+  for (; bytes != 0 && bytes % 1024 == 0 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1024;
+  return std::to_string(bytes) + kUnits[unit];
+}
+
 std::vector<ConfigKey> make_keys() {
   using Kind = ConfigKey::Kind;
-  const Limits limits;
   std::vector<ConfigKey> keys = {
       {"socket_dir", Kind::kText, "/run/arenad",
        "directory of the sockets; made with mode 0755 when it is not there"},
@@ -32,18 +38,20 @@ std::vector<ConfigKey> make_keys() {
        "host:port of /healthz, /readyz and /metrics, or off"},
       {"log_level", Kind::kText, "info", "trace, debug, info, warn or error"},
       {"arena", Kind::kList, "", "arenas to create at start, each NAME:CAPACITY, e.g. pool:1GiB"},
-      {"max_sessions", Kind::kNumber, std::to_string(limits.max_sessions),
-       "sessions at a time, 1..65534"},
-      {"max_arenas", Kind::kNumber, std::to_string(limits.max_arenas), "arenas at a time, 1..1023"},
-      {"max_arena_bytes", Kind::kBytes, "4TiB", "capacity of one arena, bytes, up to 4TiB"},
-      {"max_total_bytes", Kind::kBytes, "0",
-       "sum of the capacities of all arenas, bytes; 0: no limit"},
-      {"max_session_bytes", Kind::kBytes, "0", "what one session may hold, bytes; 0: no limit"},
   };
-  ServerTunables tunables;
-  for (const TunableFacts& facts : TunableRegistry(tunables).get()) {
-    keys.push_back({facts.name, Kind::kTunable, facts.default_value, facts.description});
+  for (const LimitRow& row : kLimitTable) {
+    const bool bytes = std::string_view(row.unit) == "bytes";
+    const auto text = [bytes](std::uint64_t value) {
+      return bytes ? size_text(value) : std::to_string(value);
+    };
+    std::string help = row.help;
+    if (bytes) help += ", bytes";
+    if (row.max != kNoBound) help += ", " + text(row.min) + ".." + text(row.max);
+    keys.push_back({row.name, bytes ? Kind::kBytes : Kind::kNumber, text(row.default_value), help});
   }
+  for (const TunableRow& row : kTunableTable)
+    keys.push_back(
+        {row.name, Kind::kTunable, std::to_string(row.default_value), row.description()});
   return keys;
 }
 
