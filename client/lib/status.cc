@@ -1,5 +1,8 @@
 #include "arenad/status.h"
 
+#include <cstdio>
+#include <cstdlib>
+
 #include "arenad/types.h"
 
 namespace arenad::client {
@@ -30,6 +33,12 @@ const char* code_name(Code code) {
 const Status& status_ok() {
   static const Status ok;
   return ok;
+}
+
+void value_of_failed_answer(const Status& failure) noexcept {
+  std::fprintf(stderr, "arenad: the program used the value of a failed Answer: %s\n",
+               failure.text().c_str());
+  std::abort();
 }
 
 std::string Status::text() const {

@@ -1,13 +1,13 @@
-// Errors as values of the client library.
+// Status and Answer: how calls of the client library report failure.
 //
-// Purpose: Status (canonical code, arenad reason, message) and Answer<T>, a value or a Status.
-// Nothing in this library
-//   throws at its caller but for exhausted private memory (std::bad_alloc).
-// Invariants: a Status that is not ok has a message that says what to do. `reason` is Error::kNone
-// when the failure did not
-//   come from arenad itself: the daemon is not there, the call ran out of time, the kernel refused
-//   a mapping.
-// Threads: pure values. Crash: nothing is shared.
+// Purpose: every call that can fail returns a Status, or an Answer<T>, which is a T or a Status.
+//   The library throws nothing but std::bad_alloc, when the process has no private memory left.
+// Invariants: a Status that is not ok has a message that says what to do. Its `reason` is
+//   Error::kNone when arenad itself refused nothing: the daemon does not answer, a call ran out of
+//   time, or the kernel refused a mapping.
+// Errors: whoever uses the value of a failed Answer ends the program. The text of the failure is
+//   the last line on stderr. Test ok() first.
+// Threads: plain values. Crash: nothing is shared.
 #pragma once
 
 #include <memory>
@@ -19,7 +19,11 @@
 
 namespace arenad::client {
 
-// The canonical gRPC codes, under their own numbers.
+using arenad::Error;
+using arenad::error_name;
+using arenad::Result;
+
+// The canonical gRPC codes, with gRPC's numbers.
 enum class Code : int {
   kOk = 0,
   kCancelled = 1,
@@ -40,44 +44,44 @@ enum class Code : int {
   kUnauthenticated = 16,
 };
 
-// "RESOURCE_EXHAUSTED"; never null.
+// The code's name, for example "RESOURCE_EXHAUSTED"; never null.
 const char* code_name(Code code);
 
 struct [[nodiscard]] Status {
   Code code = Code::kOk;
-  Error reason = Error::kNone;  // which of arenad's own refusals; error_name(reason) is its word
-  std::string message;          // one or more sentences for people; empty when ok
+  Error reason = Error::kNone;  // arenad's own reason; error_name(reason) is its name
+  std::string message;          // sentences for people; empty when ok
 
   bool ok() const { return code == Code::kOk; }
   explicit operator bool() const { return ok(); }
-  // "RESOURCE_EXHAUSTED (ARENA_FULL): message", for a log line. "OK" when ok.
+  // A line for a log: "RESOURCE_EXHAUSTED (ARENA_FULL): message"; "OK" when ok.
   std::string text() const;
 };
 
-// What error() of a success is.
+// The Status of every success; error() of a success refers to it.
 const Status& status_ok();
 
 template <class T>
 using Answer = Result<T, Status>;
 
+// Writes the failure to stderr and aborts.
+[[noreturn, gnu::cold]] void value_of_failed_answer(const Status& failure) noexcept;
+
 }  // namespace arenad::client
 
 namespace arenad {
 
-// A value or a Status, never both: a success constructs no string, so that a peer's allocate costs
-// nothing of it.
+// A value or a Status, never both. A success constructs no Status, because a Status has a string:
+// allocate() of a peer must not pay for one.
 template <class T>
 class [[nodiscard]] Result<T, client::Status> {
  public:
-  Result(T value) : ok_(true) {
-    std::construct_at(&value_, std::move(value));
-  }  // NOLINT: implicit by design
-  Result(client::Status error) : ok_(false) {
-    std::construct_at(&error_, std::move(error));
-  }  // NOLINT: implicit by design
+  // Implicit, so that functions return a T or a Status.
+  Result(T value) : ok_(true) { std::construct_at(&value_, std::move(value)); }
+  Result(client::Status error) : ok_(false) { std::construct_at(&error_, std::move(error)); }
+  // Constructs the value in place.
   template <class... Parts>
-  explicit Result(std::in_place_t, Parts&&... parts)
-      : ok_(true) {  // makes the value where it stays
+  explicit Result(std::in_place_t, Parts&&... parts) : ok_(true) {
     std::construct_at(&value_, std::forward<Parts>(parts)...);
   }
   Result(Result&& o) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_(o.ok_) {
@@ -105,15 +109,29 @@ class [[nodiscard]] Result<T, client::Status> {
 
   bool ok() const { return ok_; }
   explicit operator bool() const { return ok_; }
-  T& value() { return value_; }  // only of a success
-  const T& value() const { return value_; }
-  T& operator*() { return value_; }
-  const T& operator*() const { return value_; }
-  T* operator->() { return &value_; }
-  const T* operator->() const { return &value_; }
+  // The value. Of a failure: ends the program with the failure's text. A caller that has tested
+  // ok() does not pay for this second test: the compiler drops it.
+  T& value() { return *checked(); }
+  const T& value() const { return *checked(); }
+  T& operator*() { return *checked(); }
+  const T& operator*() const { return *checked(); }
+  T* operator->() { return checked(); }
+  const T* operator->() const { return checked(); }
+  // Why there is no value; status_ok() of a success.
   const client::Status& error() const { return ok_ ? client::status_ok() : error_; }
 
  private:
+  T* checked() {
+    if (!ok_) [[unlikely]]
+      client::value_of_failed_answer(error_);
+    return &value_;
+  }
+  const T* checked() const {
+    if (!ok_) [[unlikely]]
+      client::value_of_failed_answer(error_);
+    return &value_;
+  }
+
   union {
     T value_;
     client::Status error_;

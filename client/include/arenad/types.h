@@ -14,6 +14,8 @@
 
 namespace arenad::client {
 
+using arenad::Ref;
+
 inline constexpr std::uint32_t kAnyShard = UINT32_MAX;
 inline constexpr std::uint32_t kMaxBlocksPerCall = 16384;  // the daemon's limit for one request
 
