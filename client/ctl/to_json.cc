@@ -125,26 +125,10 @@ json to_json(const client::Tunable& t) {
 json to_json(const client::Stats& stats) {
   json shards = json::array();
   for (const auto& s : stats.shards) {
-    const client::HeapCounters& h = s.heap;
+    json heap;
+    for (const HeapCounterRow& row : kHeapCounterRows) heap[row.name] = s.heap.*row.value;
     shards.push_back({{"shard", s.shard},
-                      {"heap",
-                       {{"allocs", h.allocs},
-                        {"local_frees", h.local_frees},
-                        {"remote_frees", h.remote_frees},
-                        {"refills", h.refills},
-                        {"drains", h.drains},
-                        {"drained_blocks", h.drained_blocks},
-                        {"splices", h.splices},
-                        {"spliced_blocks", h.spliced_blocks},
-                        {"carves", h.carves},
-                        {"carved_blocks", h.carved_blocks},
-                        {"new_slabs", h.new_slabs},
-                        {"released_slabs", h.released_slabs},
-                        {"spans", h.spans},
-                        {"p0_counter_ok", h.p0_counter_ok},
-                        {"p0_counter_mismatch", h.p0_counter_mismatch},
-                        {"guard_trips", h.guard_trips},
-                        {"canary_damaged", h.canary_damaged}}},
+                      {"heap", heap},
                       {"calls", s.calls},
                       {"remote_frees_to", s.remote_frees_to},
                       {"loop_turns", s.loop_turns},

@@ -6,23 +6,11 @@ namespace arenad::client {
 namespace {
 
 HeapCounters from_wire(const v1::HeapCounters& w) {
-  return {.allocs = w.allocs(),
-          .local_frees = w.local_frees(),
-          .remote_frees = w.remote_frees(),
-          .refills = w.refills(),
-          .drains = w.drains(),
-          .drained_blocks = w.drained_blocks(),
-          .splices = w.splices(),
-          .spliced_blocks = w.spliced_blocks(),
-          .carves = w.carves(),
-          .carved_blocks = w.carved_blocks(),
-          .new_slabs = w.new_slabs(),
-          .released_slabs = w.released_slabs(),
-          .spans = w.spans(),
-          .p0_counter_ok = w.p0_counter_ok(),
-          .p0_counter_mismatch = w.p0_counter_mismatch(),
-          .guard_trips = w.guard_trips(),
-          .canary_damaged = w.canary_damaged()};
+  HeapCounters counters;
+#define ARENAD_FROM_WIRE(name, help) counters.name = w.name();
+  ARENAD_HEAP_COUNTERS(ARENAD_FROM_WIRE)
+#undef ARENAD_FROM_WIRE
+  return counters;
 }
 
 ShardStats from_wire(const v1::ShardStats& w) {

@@ -48,7 +48,7 @@ Conservation check_daemon(const client::Client& client, const std::string& arena
   if (c.audit.p0_counter_mismatch != 0)
     c.problems.push_back("[P0_COUNTER_MISMATCH] " + std::to_string(c.audit.p0_counter_mismatch) +
                          " refills");
-  for (const client::Holder& h : holders->rows)
+  for (const client::HolderShare& h : holders->rows)
     for (const WorkloadResult& r : results)
       if (std::find(r.sessions.begin(), r.sessions.end(), h.session) != r.sessions.end())
         c.problems.push_back("session " + std::to_string(h.session) + " (" + h.session_name +

@@ -13,10 +13,13 @@
 #include <utility>
 #include <vector>
 
+#include "allocator/heap/counters.h"
 #include "arenad/client.h"
 #include "arenad/types.h"
 
 namespace arenad::client {
+
+using arenad::HeapCounters;  // one member for each row of ARENAD_HEAP_COUNTERS
 
 struct SessionInfo {
   struct Attached {
@@ -38,13 +41,6 @@ struct SessionInfo {
   std::uint64_t age_ms = 0;
   std::uint64_t limit_bytes = 0;  // most that it may hold or lease; 0: no limit
   std::vector<Attached> attachments;
-};
-
-struct HeapCounters {  // see arenad.v1.HeapCounters for each
-  std::uint64_t allocs = 0, local_frees = 0, remote_frees = 0, refills = 0, drains = 0,
-                drained_blocks = 0, splices = 0, spliced_blocks = 0, carves = 0, carved_blocks = 0,
-                new_slabs = 0, released_slabs = 0, spans = 0, p0_counter_ok = 0,
-                p0_counter_mismatch = 0, guard_trips = 0, canary_damaged = 0;
 };
 
 struct ShardStats {
@@ -82,7 +78,7 @@ struct SlabUsage {  // one size class of one arena on one shard, or in all peers
                 uncarved_blocks = 0, active_slabs = 0, total_slabs = 0;
 };
 
-struct Holder {
+struct HolderShare {
   std::uint32_t session = 0;
   std::string session_name;
   std::uint32_t tag = 0;
@@ -91,7 +87,7 @@ struct Holder {
 };
 
 struct Holders {
-  std::vector<Holder> rows;  // largest first
+  std::vector<HolderShare> rows;  // largest first
   std::uint64_t total_blocks = 0;
   std::uint64_t total_bytes = 0;
 };

@@ -4,25 +4,9 @@ namespace arenad::server {
 namespace {
 
 void fill(v1::HeapCounters& out, const HeapCounters& heap) {
-  out.set_allocs(heap.allocs);
-  out.set_local_frees(heap.local_frees);
-  out.set_remote_frees(heap.remote_frees);
-  out.set_refills(heap.refills);
-  out.set_drains(heap.drains);
-  out.set_drained_blocks(heap.drained_blocks);
-  out.set_splices(heap.splices);
-  out.set_spliced_blocks(heap.spliced_blocks);
-  out.set_carves(heap.carves);
-  out.set_carved_blocks(heap.carved_blocks);
-  out.set_new_slabs(heap.new_slabs);
-  out.set_released_slabs(heap.released_slabs);
-  out.set_spans(heap.spans);
-  out.set_p0_counter_ok(heap.p0_counter_ok);
-  out.set_p0_counter_mismatch(heap.p0_counter_mismatch);
-  out.set_guard_trips(heap.guard_trips);
-  out.set_canary_damaged(heap.canary_damaged);
-  out.set_adopted_slabs(heap.adopted_slabs);
-  out.set_adopted_blocks(heap.adopted_blocks);
+#define ARENAD_TO_WIRE(name, help) out.set_##name(heap.name);
+  ARENAD_HEAP_COUNTERS(ARENAD_TO_WIRE)
+#undef ARENAD_TO_WIRE
 }
 
 void fill(v1::ArenaAudit& out, const AuditedArena& audited) {
