@@ -27,8 +27,7 @@ struct RunRequest {
 class SlabSource {
  public:
   virtual ~SlabSource() = default;
-  // Errors: kArenaFull, kMachineFull, kQuarantined; of a peer also kQuotaSession, kUnknownSession,
-  // kDraining, kWaitExpired.
+  // Errors: kArenaFull, kMachineFull, kQuarantined; in a peer kLeaseNeeded.
   virtual Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex hint) = 0;
   // Nothing of the run is out any more.
   virtual void give_back(HeapId heap, SlabIndex first, std::uint32_t units) = 0;

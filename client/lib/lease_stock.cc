@@ -37,7 +37,7 @@ SlabIndex LeaseStock::pop(ClassStock& c) {
 }
 
 Result<SlabIndex> LeaseStock::take(const RunRequest& request) {
-  if (request.kind != SlabKind::kSlab) return Error::kWaitExpired;
+  if (request.kind != SlabKind::kSlab) return Error::kLeaseNeeded;
   SlabIndex run;
   bool low = false;
   {
@@ -45,7 +45,7 @@ Result<SlabIndex> LeaseStock::take(const RunRequest& request) {
     ClassStock& c = classes_[request.cls];
     if (c.runs.empty()) {
       c.dry = true;
-      return Error::kWaitExpired;
+      return Error::kLeaseNeeded;
     }
     run = pop(c);
     low = c.runs.size() < c.target / 2 && !c.fetching && !std::exchange(woken_, true);

@@ -38,8 +38,7 @@ class LeaseStock {
 
   // --- inside a heap: no call
   // -------------------------------------------------------------------------------------------------
-  Result<SlabIndex> take(
-      const RunRequest& request);  // kWaitExpired: none there, fetch() it outside
+  Result<SlabIndex> take(const RunRequest& request);  // kLeaseNeeded: fetch() outside the heap
   void give_back(SlabIndex run, std::uint32_t units);
 
   // --- outside: a thread that cannot go on

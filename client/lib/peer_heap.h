@@ -112,7 +112,7 @@ class alignas(128) PeerHeap {
   Heap& heap() { return heap_; }
   void made_block() { ++blocks_made_; }
   void lost_block() { ++blocks_lost_; }
-  // What the heap asked for and the stock did not have (its call answered kWaitExpired).
+  // What the heap asked for and the stock did not have (its call answered kLeaseNeeded).
   const RunRequest& missing() const { return missing_; }
   // Puts a leased run aside for this heap's next take of that shape; false when there is one
   // already.

@@ -165,7 +165,7 @@ Status PeerPool::allocate(std::uint64_t size, const AllocateOptions& options, bo
       out = {got->ref, got->offset, usable};
       return {};
     }
-    if (got.error() != Error::kWaitExpired) return refusal(got.error(), size, options.align_bytes);
+    if (got.error() != Error::kLeaseNeeded) return refusal(got.error(), size, options.align_bytes);
     if (!refused.ok()) return refused;
     refused = supply(heap, missing, options.wait_ms);
   }
