@@ -40,6 +40,7 @@ def load_contract(proto_dir):
     return (common_pb2, arenas_pb2, arenas_pb2_grpc, sessions_pb2, sessions_pb2_grpc, blocks_pb2, blocks_pb2_grpc)
 
 
+# The frames of the handoff socket are described in proto/handoff/README.md.
 HANDOFF_REQUEST = struct.Struct("<8s16sII")        # magic, token, version, reserved
 HANDOFF_ANSWER = struct.Struct("<8sIIIIQQII16s")   # magic, status, reason, descriptors, mode, data bytes, control bytes,
                                                    # arena id, message bytes, reserved

@@ -6,40 +6,16 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <cstring>
+
+#include "proto/handoff/frames.h"
 
 namespace arenad::client {
 namespace {
 
-static_assert(std::endian::native == std::endian::little,
-              "handoff frames are little endian and are copied as they are");
-
-constexpr std::array<char, 8> kMagic{'A', 'R', 'N', 'D', 'H', 'N', 'D', '1'};
-constexpr std::size_t kMaxMessageBytes = 64 * 1024;
-
-struct Request {
-  std::array<char, 8> magic = kMagic;
-  std::array<char, 16> token{};
-  std::uint32_t version = 1;
-  std::uint32_t reserved = 0;
-};
-static_assert(sizeof(Request) == 32);
-
-struct Header {
-  std::array<char, 8> magic;
-  std::uint32_t status;  // canonical code
-  std::uint32_t reason;  // arenad.v1.Reason
-  std::uint32_t fd_count;
-  std::uint32_t mode;  // AttachMode
-  std::uint64_t data_bytes;
-  std::uint64_t control_bytes;
-  std::uint32_t arena_id;
-  std::uint32_t message_bytes;
-  std::array<std::uint8_t, 16> reserved;
-};
-static_assert(sizeof(Header) == 64);
+using handoff::Reply;
+using handoff::Request;
 
 Status unreachable(const std::string& path, const std::string& what) {
   return {Code::kUnavailable, Error::kNone,
@@ -67,7 +43,7 @@ bool read_all(int fd, char* into, std::size_t bytes) {
 }
 
 // The header, and the descriptors that ride on its first byte.
-bool read_header(int fd, Header& header, UniqueFd& data, UniqueFd& control_file) {
+bool read_header(int fd, Reply& header, UniqueFd& data, UniqueFd& control_file) {
   iovec part{&header, sizeof header};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(4 * sizeof(int))> control{};
   msghdr message{};
@@ -126,13 +102,14 @@ Answer<HandedOver> hand_over(const std::string& path, std::string_view token,
   if (::send(socket.get(), &request, sizeof request, MSG_NOSIGNAL) != sizeof request)
     return unreachable(path, std::strerror(errno));
 
-  Header header{};
+  Reply header;
   HandedOver answer;
   if (!read_header(socket.get(), header, answer.data, answer.control))
     return unreachable(path, "no answer: the daemon closed it, or said nothing for " +
                                  std::to_string(timeout_ms) + " ms");
-  if (header.magic != kMagic) return nonsense(path, "wrong magic");
-  if (header.message_bytes > kMaxMessageBytes) return nonsense(path, "a message too long");
+  if (header.magic != handoff::kMagic) return nonsense(path, "wrong magic");
+  if (header.message_bytes > handoff::kMostMessageBytes)
+    return nonsense(path, "a message too long");
   std::string text(header.message_bytes, '\0');
   if (!read_all(socket.get(), text.data(), text.size()))
     return unreachable(path, "the answer was cut short");

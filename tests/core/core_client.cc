@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -23,13 +24,10 @@
 #include <string>
 #include <vector>
 
-#include "server/core/handoff/handoff_frames.h"
+#include "proto/handoff/frames.h"
 #include "tests/core/core_peer.h"
 
 namespace {
-
-using arenad::server::HandoffReply;
-using arenad::server::HandoffRequest;
 
 int last_fd = -1;
 int last_control_fd = -1;
@@ -66,7 +64,7 @@ std::string hand_off(const std::string& path, const void* request, std::size_t r
   if (::send(socket, request, request_bytes, MSG_NOSIGNAL) != static_cast<ssize_t>(request_bytes))
     return "send failed";
 
-  HandoffReply reply{};
+  arenad::handoff::Reply reply;
   char text[4096] = {};
   iovec parts[2] = {{&reply, sizeof reply}, {text, sizeof text - 1}};
   alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
@@ -106,12 +104,10 @@ std::string answer(const std::string& path, const std::string& line) {
   words >> verb;
   if (verb == "token") {
     words >> hex;
-    HandoffRequest request{};
-    std::memcpy(request.magic, arenad::server::kHandoffMagic, sizeof request.magic);
+    arenad::handoff::Request request;
     const auto token = from_hex(hex);
-    if (token.size() != sizeof request.token) return "a token has 16 bytes";
-    std::memcpy(request.token, token.data(), token.size());
-    request.version = arenad::server::kHandoffVersion;
+    if (token.size() != request.token.size()) return "a token has 16 bytes";
+    std::copy(token.begin(), token.end(), request.token.begin());
     return hand_off(path, &request, sizeof request);
   }
   if (verb == "raw") {

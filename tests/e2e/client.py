@@ -57,7 +57,7 @@ class HandoffAnswer(NamedTuple):
 
 def show_token(path, token):
     """Shows a token on the handoff socket and returns the daemon's answer with its descriptors."""
-    header = struct.Struct("<8sIIIIQQII16s")
+    header = struct.Struct("<8sIIIIQQII16s")   # the frames: proto/handoff/README.md
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.settimeout(10)
         door.connect(path)

@@ -11,8 +11,8 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cstring>
 
+#include "proto/handoff/frames.h"
 #include "server/core/api/text.h"
-#include "server/core/handoff/handoff_frames.h"
 
 namespace arenad::server {
 namespace asio = boost::asio;
@@ -28,8 +28,7 @@ constexpr int kMaxConnections = 128;
 // fresh socket's buffer takes it whole; a client that has gone already gets nothing, and that is
 // its own affair.
 void send_reply(int socket, const HandoffGrant& grant) {
-  HandoffReply reply{};
-  std::memcpy(reply.magic, kHandoffMagic, sizeof reply.magic);
+  handoff::Reply reply;
   reply.status = static_cast<std::uint32_t>(error_code(grant.failure.error));
   reply.reason = static_cast<std::uint32_t>(grant.failure.error);
   const int fds[2] = {grant.data.get(), grant.control.get()};
@@ -100,16 +99,17 @@ class Handoff::Connection : public std::enable_shared_from_this<Connection> {
  private:
   void answer() {
     HandoffGrant grant;
-    if (std::memcmp(request_.magic, kHandoffMagic, sizeof request_.magic) != 0) {
+    if (request_.magic != handoff::kMagic) {
       grant.failure = {Error::kBadToken,
                        "this is arenad's handoff socket, and that was no handoff request"};
-    } else if (request_.version != kHandoffVersion) {
+    } else if (request_.version != handoff::kVersion) {
       grant.failure = {Error::kModeUnavailable,
                        concat("handoff version ", request_.version,
-                              " is not offered: use a client of version ", kHandoffVersion)};
+                              " is not offered: use a client of version ", handoff::kVersion)};
     } else {
-      grant = host_.redeem({reinterpret_cast<const char*>(request_.token), sizeof request_.token},
-                           peer_process(socket_.native_handle()));
+      grant = host_.redeem(
+          {reinterpret_cast<const char*>(request_.token.data()), request_.token.size()},
+          peer_process(socket_.native_handle()));
     }
     send_reply(socket_.native_handle(), grant);
     boost::system::error_code ignored;
@@ -120,7 +120,7 @@ class Handoff::Connection : public std::enable_shared_from_this<Connection> {
   asio::steady_timer timer_;
   HandoffHost& host_;
   std::shared_ptr<int> connections_;
-  HandoffRequest request_{};
+  handoff::Request request_;
 };
 
 Handoff::Handoff(asio::io_context& io, std::string path, HandoffHost& host)
