@@ -1,16 +1,10 @@
 """Workloads through the daemon: arenad, or the bare echo, as a process of its own, and bench_rpc as its client."""
-import contextlib
 import json
 import os
 import pathlib
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
 
-import report
+import subject_process
+from daemon import Daemon, clean_environment
 
 SHARDS = (1, 2, 4, 8, 16)
 WORKLOADS = ("rpc", "rpc_2_in_flight", "exchange", "shards")
@@ -51,72 +45,32 @@ def sample(workload, programs, args, samples):
 
 
 def measure(programs, args, server, call, in_flight, shards=2):
-    """One run of bench_rpc against a fresh server. What it printed, and the processor time of both sides for a call."""
-    with serve(programs / server, shards) as (process, directory):
-        for shard in range(shards):
-            wait_for_socket(directory / f"shard-{shard}.sock", process)
-        before = cpu_ns(process.pid)  # without what the start took
+    """One run of bench_rpc against a fresh server.
+
+    What bench_rpc printed, and the processor time of both sides for a call.
+    """
+    with serve(programs / server, shards) as daemon:
+        before = cpu_ns(daemon.process.pid)  # without what the start took
         command = [str(programs / "bench_rpc"), "--call", call, "--in-flight", str(in_flight),
-                   "--milliseconds", str(5 * args.milliseconds), "--warm-up-milliseconds", str(5 * args.warm_up_milliseconds)]
+                   "--milliseconds", str(5 * args.milliseconds),
+                   "--warm-up-milliseconds", str(5 * args.warm_up_milliseconds)]
         for shard in range(shards):
-            command += ["--address", f"unix:{directory}/shard-{shard}.sock"]
-        try:
-            done = subprocess.run(command, env=poll_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                  timeout=120, universal_newlines=True)
-        except subprocess.TimeoutExpired:
-            raise report.BenchmarkFailed(f"{' '.join(command)} did not end within 120 s") from None
-        if done.returncode != 0:
-            raise report.BenchmarkFailed(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}\n"
-                                         + (directory / "server.log").read_text(errors="replace")[-2000:])
-        result = json.loads(done.stdout)
-        result["cpu_ns_per_call"] = (result["cpu_ns"] + cpu_ns(process.pid) - before) / max(1, result["calls"])
+            command += ["--address", f"unix:{daemon.sockets}/shard-{shard}.sock"]
+        result = json.loads(subject_process.run(command, poll_environment(), daemon.log))
+        cpu = result["cpu_ns"] + cpu_ns(daemon.process.pid) - before
+        result["cpu_ns_per_call"] = cpu / max(1, result["calls"])
         return result
 
 
-@contextlib.contextmanager
 def serve(program, shards):
-    """A server with its sockets in a fresh directory; ended by SIGTERM, which it must obey with exit code 0."""
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="arenad-bench-"))
-    command = [str(program), "--socket-dir", str(directory), "--shards", str(shards), *NO_HTTP.get(program.name, ())]
-    try:
-        with (directory / "server.log").open("wb") as log:
-            try:
-                process = subprocess.Popen(command, env=poll_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            except FileNotFoundError:
-                raise report.BenchmarkFailed(f"{program} does not exist; build the target 'benchmarks'") from None
-        try:
-            yield process, directory
-            process.send_signal(signal.SIGTERM)
-            code = process.wait(20)
-            if code != 0:
-                raise report.BenchmarkFailed(f"{' '.join(command)} ended with {code} after SIGTERM:\n"
-                                             + (directory / "server.log").read_text(errors="replace")[-2000:])
-        except subprocess.TimeoutExpired:
-            raise report.BenchmarkFailed(f"{' '.join(command)} did not end within 20 s of SIGTERM") from None
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def wait_for_socket(path, process):
-    """Returns when somebody listens at `path`."""
-    deadline = time.monotonic() + 20
-    while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                return probe.connect(str(path))
-            except OSError:
-                time.sleep(0.005)
-    raise report.BenchmarkFailed(f"nobody listens at {path}:\n" + (path.parent / "server.log").read_text(errors="replace")[-2000:])
+    """A server with its sockets in a fresh directory, for a with statement."""
+    return Daemon("--shards", shards, *NO_HTTP.get(program.name, ()), program=program,
+                  env=poll_environment())
 
 
 def poll_environment():
-    """The poller that BASELINE.md recommends, for both sides; whoever has set another keeps it."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HAKMEM_TINY_", "ARENAD_"))}
-    return dict({"GRPC_POLL_STRATEGY": "poll"}, **clean)
+    """The environment of servers and clients: one poller a queue, unless another one was asked for."""
+    return {"GRPC_POLL_STRATEGY": "poll", **clean_environment()}
 
 
 def cpu_ns(pid):

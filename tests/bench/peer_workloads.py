@@ -1,10 +1,11 @@
 """What peers cost beside nanoseconds per operation, and bench_peer against a daemon of its own."""
 import json
-import subprocess
+import pathlib
 
 import daemon_workloads
 import process_workloads
 import report
+import subject_process
 
 PEER = report.PEER
 WORKLOADS = ("growth", "reap", "metadata", "steady_calls")
@@ -16,13 +17,12 @@ STEADY_SECONDS, SETTLE_SECONDS = 1, 5
 def sample(workload, programs, args, samples):
     if args.subject and not any(PEER.startswith(s) for s in args.subject):
         return
-    with daemon_workloads.serve(programs / "arenad", 2) as (process, directory):
-        daemon_workloads.wait_for_socket(directory / "arenad.sock", process)
+    with daemon_workloads.serve(programs / "arenad", 2) as daemon:
         if workload == "steady_calls":
             for loop in STEADY:
-                samples.add(f"steady_calls_{loop}", PEER, "calls", steady_calls(programs, loop, directory))
+                samples.add(f"steady_calls_{loop}", PEER, "calls", steady_calls(programs, loop, daemon))
             return
-        for figure in figures(programs, workload, args, process, directory):
+        for figure in figures(programs, workload, args, daemon):
             samples.add(figure["workload"], PEER, figure["metric"], figure["value"])
 
 
@@ -30,24 +30,21 @@ def sample_loop(workload, programs, args, samples):
     """A loop of process_workloads by peers: beside its other subjects, in the same turn."""
     if workload not in PEER_LOOPS or (args.subject and not any(PEER.startswith(s) for s in args.subject)):
         return
-    with daemon_workloads.serve(programs / "arenad", 2) as (process, directory):
-        daemon_workloads.wait_for_socket(directory / "arenad.sock", process)
-        for figure in figures(programs, workload, args, process, directory):
+    with daemon_workloads.serve(programs / "arenad", 2) as daemon:
+        for figure in figures(programs, workload, args, daemon):
             samples.add(figure["workload"], PEER, figure["metric"], figure["value"], figure.get("one_way_ns"))
 
 
-def figures(programs, workload, args, process, directory):
+def figures(programs, workload, args, daemon):
     return process_workloads.figures(programs / "bench_peer", workload, {}, args,
-                                     "--socket-dir", str(directory), "--daemon-pid", str(process.pid))
+                                     "--socket-dir", daemon.sockets, "--daemon-pid", str(daemon.process.pid))
 
 
-def steady_calls(programs, loop, directory):
+def steady_calls(programs, loop, daemon):
     """gRPC calls in a second of a load that has settled."""
-    file = directory / "steady.json"
-    command = [str(programs / "arena-load"), loop, "--mode", "peer", "--socket", str(directory), "--quiet", "--json", str(file),
-               "--warm-up", str(SETTLE_SECONDS), "--duration", str(STEADY_SECONDS)]
-    done = subprocess.run(command, env=daemon_workloads.poll_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=120, universal_newlines=True)
-    if done.returncode != 0:
-        raise report.BenchmarkFailed(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")
+    file = pathlib.Path(daemon.dir) / "steady.json"
+    command = [str(programs / "arena-load"), loop, "--mode", "peer", "--socket", daemon.sockets,
+               "--quiet", "--json", str(file), "--warm-up", str(SETTLE_SECONDS),
+               "--duration", str(STEADY_SECONDS)]
+    subject_process.run(command, daemon_workloads.poll_environment(), daemon.log)
     return json.loads(file.read_text())["workloads"][0]["calls"]

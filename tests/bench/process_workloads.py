@@ -1,9 +1,9 @@
 """Workloads inside one process: each subject is a program that measures one workload and prints its figures."""
 import json
 import os
-import subprocess
 
 import report
+import subject_process
 
 ONE_THREAD = ("pair", "batch", "shuffled", "churn")
 TWO_THREADS = ("producer_consumer", "xmalloc", "larson", "own")
@@ -42,13 +42,5 @@ def figures(program, workload, environment, args, *more):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HAKMEM_TINY_") and k != "LD_PRELOAD"}
     command = [str(program), "--workload", workload, "--milliseconds", str(args.milliseconds),
                "--warm-up-milliseconds", str(args.warm_up_milliseconds), "--seed", str(args.seed), *more]
-    try:
-        done = subprocess.run(command, env=dict(clean, **environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              timeout=120, universal_newlines=True)
-    except FileNotFoundError:
-        raise report.BenchmarkFailed(f"{program} does not exist; build the target 'benchmarks'") from None
-    except subprocess.TimeoutExpired:
-        raise report.BenchmarkFailed(f"{' '.join(command)} did not end within 120 s") from None
-    if done.returncode != 0:
-        raise report.BenchmarkFailed(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    printed = subject_process.run(command, {**clean, **environment})
+    return [json.loads(line) for line in printed.splitlines()]

@@ -14,10 +14,6 @@ PEER = "arenad peer"
 FACTS = ("ms", "percent", "calls", "ns_per_256B")   # metrics that are not compared between subjects
 
 
-class BenchmarkFailed(Exception):
-    """A subject did not run; the text says what to do."""
-
-
 class Samples:
     """Figures by (workload, subject, metric), in order of their coming, each with the cores' distance or None."""
 

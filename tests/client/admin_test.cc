@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "tests/client/daemon.h"
+#include "tests/client/client_fixture.h"
 
 namespace arenad::client {
 namespace {
@@ -16,8 +16,8 @@ std::vector<Ref> refs_of(const std::vector<AllocatedBlock>& blocks) {
 TEST_F(AdminTest, TopologyNamesShardsAsThisProcessReachesThem) {
   const Topology& topology = client.topology();
   ASSERT_EQ(topology.shards.size(), 2u);
-  EXPECT_EQ(topology.shards[1].address, "unix:" + Daemon::shared().directory() + "/shard-1.sock");
-  EXPECT_EQ(topology.handoff_path, Daemon::shared().directory() + "/handoff.sock");
+  EXPECT_EQ(topology.shards[1].address, "unix:" + shared_daemon().socket_dir() + "/shard-1.sock");
+  EXPECT_EQ(topology.handoff_path, shared_daemon().socket_dir() + "/handoff.sock");
   EXPECT_FALSE(topology.version.empty());
   EXPECT_TRUE(client.health().ok());
 }

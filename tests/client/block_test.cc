@@ -1,6 +1,6 @@
 #include <cstring>
 
-#include "tests/client/daemon.h"
+#include "tests/client/client_fixture.h"
 
 namespace arenad::client {
 namespace {

@@ -1,7 +1,7 @@
 #include <set>
 #include <vector>
 
-#include "tests/client/daemon.h"
+#include "tests/client/client_fixture.h"
 
 namespace arenad::client {
 namespace {

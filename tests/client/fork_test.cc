@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/client/daemon.h"
+#include "tests/client/client_fixture.h"
 
 namespace arenad::client {
 namespace {
@@ -58,7 +58,7 @@ TEST_F(ForkTest, EveryUseInTheChildAnswersForked) {
                 if (!is_forked(arena.allocate_many(8, 8).error())) return step + 9;
                 step += 20;
               }
-              if (!is_forked(Client::connect(Daemon::shared().directory()).error())) return 50;
+              if (!is_forked(Client::connect(shared_daemon().socket_dir()).error())) return 50;
               if (!is_forked(client.get_arena(arena_name).error())) return 51;
               if (!is_forked(Session::open(client).error())) return 52;
               if (!is_forked(peer.session.attach(arena_name, AttachMode::kPeer).error())) return 53;

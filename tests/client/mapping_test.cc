@@ -12,7 +12,7 @@
 
 #include "client/lib/client_state.h"
 #include "client/lib/handoff.h"
-#include "tests/client/daemon.h"
+#include "tests/client/client_fixture.h"
 
 namespace arenad::client {
 namespace {
@@ -118,7 +118,7 @@ int open_for_writing_as_nobody(int fd) {
 }
 
 TEST_F(MappingTest, ReadersDescriptorCannotBeOpenedForWriting) {
-  ClientState state(parse_target(Daemon::shared().directory()), {});
+  ClientState state(parse_target(shared_daemon().socket_dir()), {});
   const HandedOver handed = reader_descriptor(state, arena_name);
   ASSERT_TRUE(handed.data);
   struct stat file {};

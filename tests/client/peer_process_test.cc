@@ -9,14 +9,14 @@
 #include <numeric>
 #include <vector>
 
-#include "tests/client/daemon.h"
+#include "tests/client/client_fixture.h"
 
 namespace arenad::client {
 namespace {
 
 class PeerProcessTest : public ClientTest {
  protected:
-  PeerProcess process() const { return {Daemon::shared().directory(), arena_name}; }
+  PeerProcess process() const { return {shared_daemon().socket_dir(), arena_name}; }
   BlockInfo info(const ArenaHandle& arena, Ref ref) const {
     return must(arena.describe(std::span(&ref, 1))).at(0);
   }
@@ -67,7 +67,7 @@ TEST_F(PeerProcessTest, FreesThatADyingPeerDidNotPublishAreFound) {
 
 TEST_F(PeerProcessTest, KillOfASharerReleasesAndOfTheLastOneFrees) {
   auto a = attach(AttachMode::kPeer);
-  auto sharer = std::make_unique<PeerProcess>(Daemon::shared().directory(), arena_name);
+  auto sharer = std::make_unique<PeerProcess>(shared_daemon().socket_dir(), arena_name);
   PeerProcess last = process();
   const Ref ref = must(a.arena.allocate(100)).release();
   ASSERT_TRUE(must(a.arena.share(std::span(&ref, 1))).all());

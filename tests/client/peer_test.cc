@@ -4,7 +4,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/client/daemon.h"
+#include "tests/client/client_fixture.h"
 
 namespace arenad::client {
 namespace {

@@ -2,19 +2,17 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <thread>
 #include <vector>
 
-#include "tests/client/daemon.h"
+#include "tests/client/client_fixture.h"
 
 namespace arenad::client {
 namespace {
 
 TEST(Reconnect, DaemonWithoutAMemoryLosesTheSessionAndSaysSo) {
-  Daemon daemon;
-  daemon.start();
-  const Client client = must(Client::connect(daemon.directory(), {.call_timeout_ms = 3000}));
+  DaemonProcess daemon({"--shards", "2"});
+  const Client client = must(Client::connect(daemon.socket_dir(), {.call_timeout_ms = 3000}));
   must(client.create_arena("frames", {.capacity_bytes = 64 << 20}));
   Session session = must(Session::open(client));
   const auto arena = must(session.attach("frames", AttachMode::kPeer));
@@ -42,9 +40,8 @@ TEST(Reconnect, DaemonWithoutAMemoryLosesTheSessionAndSaysSo) {
 }
 
 TEST(Reconnect, LeaseWaitsForTheDaemonUpToTheCallTimeout) {
-  Daemon daemon;
-  daemon.start();
-  const Client client = must(Client::connect(daemon.directory(), {.call_timeout_ms = 300}));
+  DaemonProcess daemon({"--shards", "2"});
+  const Client client = must(Client::connect(daemon.socket_dir(), {.call_timeout_ms = 300}));
   must(client.create_arena("frames", {.capacity_bytes = 64 << 20}));
   Session session = must(Session::open(client));
   const auto arena = must(session.attach("frames", AttachMode::kPeer));
@@ -62,23 +59,17 @@ TEST(Reconnect, LeaseWaitsForTheDaemonUpToTheCallTimeout) {
 class Remembered : public testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = "/dev/shm/arenad-state-XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    state = pattern;
-    daemon.start({"--state-dir", state});
-    client = must(Client::connect(daemon.directory()));
+    client = must(Client::connect(daemon.socket_dir()));
     must(client.create_arena("frames", {.capacity_bytes = 256 << 20}));
   }
   void TearDown() override {
     EXPECT_TRUE(eventually([&] { return must(client.get_arena("frames")).held_blocks == 0; }));
     EXPECT_TRUE(must(Admin(client).audit()).exact);
     EXPECT_EQ(daemon.stop(), 0) << daemon.log();
-    std::error_code ignored;
-    std::filesystem::remove_all(state, ignored);
   }
 
-  std::string state;
-  Daemon daemon;
+  TemporaryDirectory state{test::kMemoryFiles};
+  DaemonProcess daemon{{"--shards", "2", "--state-dir", state.path()}};
   Client client;
 };
 
@@ -94,7 +85,7 @@ TEST_F(Remembered, SessionGoesOnWhereItWas) {
     while (blocks.size() < 4500) blocks.push_back(must(arena.allocate(256)));
     // What it has not leased is waited for.
     std::thread later([&] { blocks.push_back(must(arena.allocate(5 << 20))); });
-    daemon.start({"--state-dir", state});
+    daemon.start();
     later.join();
     EXPECT_EQ(session.standing(), SessionStanding::kConnected);
     while (blocks.size() < 8000) blocks.push_back(must(arena.allocate(256)));
@@ -129,7 +120,7 @@ TEST_F(Remembered, GrowingThreadsNoticeNothingButTime) {
     });
   for (int i = 0; i < 3; ++i) {
     daemon.kill();
-    daemon.start({"--state-dir", state});
+    daemon.start();
     EXPECT_TRUE(eventually([&] { return session.standing() == SessionStanding::kConnected; }));
   }
   stop = true;
@@ -138,9 +129,8 @@ TEST_F(Remembered, GrowingThreadsNoticeNothingButTime) {
 }
 
 TEST(Reconnect, RemoteSessionIsLostWithItsDaemonToo) {
-  Daemon daemon;
-  daemon.start();
-  const Client client = must(Client::connect(daemon.directory()));
+  DaemonProcess daemon({"--shards", "2"});
+  const Client client = must(Client::connect(daemon.socket_dir()));
   Session session = must(Session::open(client));
   daemon.kill();
   daemon.start();

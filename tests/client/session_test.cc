@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "tests/client/daemon.h"
+#include "tests/client/client_fixture.h"
 
 namespace arenad::client {
 namespace {
@@ -94,7 +94,7 @@ TEST_F(SessionTest, AttachmentsSpreadOverShardsUnlessTold) {
   EXPECT_NE(first.shard(), second.shard());
   Session pinned = open(connect(1));
   EXPECT_EQ(must(pinned.attach(arena_name, AttachMode::kRemote)).shard(), 1u);
-  EXPECT_EQ(Client::connect(Daemon::shared().directory(), {.shard = 2}).error().code,
+  EXPECT_EQ(Client::connect(shared_daemon().socket_dir(), {.shard = 2}).error().code,
             Code::kInvalidArgument);
 }
 
@@ -117,8 +117,8 @@ TEST_F(SessionTest, NobodyThereIsUnavailableAndSaysWhereItLooked) {
 }
 
 TEST_F(SessionTest, SocketDirectoryMayBeMountedElsewhereThanTheDaemonHasIt) {
-  const std::string elsewhere = Daemon::shared().directory() + "-elsewhere";
-  ASSERT_EQ(::symlink(Daemon::shared().directory().c_str(), elsewhere.c_str()), 0);
+  const std::string elsewhere = shared_daemon().socket_dir() + "-elsewhere";
+  ASSERT_EQ(::symlink(shared_daemon().socket_dir().c_str(), elsewhere.c_str()), 0);
   const Client there = must(Client::connect(elsewhere));
   EXPECT_EQ(there.topology().shards[1].address, "unix:" + elsewhere + "/shard-1.sock");
   Session session = open(there);
@@ -128,7 +128,7 @@ TEST_F(SessionTest, SocketDirectoryMayBeMountedElsewhereThanTheDaemonHasIt) {
 }
 
 TEST_F(SessionTest, OverTcpBlocksAreAllocatedAndNothingIsMapped) {
-  const Client tcp = must(Client::connect(Daemon::shared().tcp_target()));
+  const Client tcp = must(Client::connect(shared_daemon().tcp_target()));
   Session session = open(tcp);
   const auto arena = must(session.attach(arena_name, AttachMode::kRemote));
   EXPECT_EQ(arena.shard(), kAnyShard);

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import BIN, clean_environment
+from daemon import BIN, clean_environment
 
 SHORT = ("--duration", "0.5", "--capacity", "64MiB")
 

@@ -7,7 +7,7 @@ import subprocess
 import grpc
 import pytest
 
-from conftest import BIN, ROOT
+from daemon import BIN, ROOT
 
 
 def test_arena_is_created_shown_listed_and_deleted(ctl):

@@ -2,7 +2,7 @@
 import re
 import subprocess
 
-from conftest import BIN
+from daemon import BIN
 
 
 def test_blocks_go_from_peer_to_peer_without_a_call_each(ctl):

@@ -1,7 +1,7 @@
 """The Python example is a program that works, as it stands."""
 import subprocess
 
-from conftest import ROOT
+from daemon import ROOT
 
 
 def test_round_trip_prints_every_step_and_leaves_nothing(ctl):

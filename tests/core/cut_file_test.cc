@@ -6,7 +6,7 @@
 
 #include "server/core/state/bus_guard.h"
 #include "tests/core/peer_client.h"
-#include "tests/core/shm_directory.h"
+#include "tests/support/temporary_directory.h"
 
 namespace arenad::server {
 namespace {
@@ -54,7 +54,7 @@ class CutFile : public ::testing::Test {
     EXPECT_TRUE(daemon.create("a", 16 * kMiB).ok());
   }
 
-  ShmDirectory state;
+  test::TemporaryDirectory state{test::kMemoryFiles};
   Daemon daemon{2, options(state.path() + "/state")};
 };
 

@@ -18,19 +18,13 @@
 #include <vector>
 
 #include "tests/core/thread_loop.h"
+#include "tests/support/eventually.h"
+#include "tests/support/temporary_directory.h"
 
 namespace arenad::server {
 
-// Waits for a condition; false when it did not come true in time. Sanitizers are slow: be generous.
-inline bool eventually(const std::function<bool()>& condition, std::uint64_t within_ms = 10'000) {
-  const std::uint64_t deadline = now_ns() + within_ms * kNsPerMs;
-  while (!condition()) {
-    if (now_ns() > deadline) return false;
-    std::this_thread::yield();
-    ::poll(nullptr, 0, 1);
-  }
-  return true;
-}
+using test::eventually;
+using test::TemporaryDirectory;
 
 // What a call with a Done answers, waited for.
 template <class T>

@@ -11,7 +11,7 @@
 
 #include "tests/core/client_process.h"
 #include "tests/core/daemon.h"
-#include "tests/core/shm_directory.h"
+#include "tests/support/temporary_directory.h"
 
 namespace arenad::server {
 namespace {
@@ -39,7 +39,7 @@ class SessionStoreTest : public testing::Test {
   }
   static constexpr std::uint64_t record_at(std::uint16_t id) { return 4096 + id * 256u; }
 
-  ShmDirectory shm;
+  test::TemporaryDirectory shm{test::kMemoryFiles};
   const std::string path = shm.path() + "/sessions.table";
 };
 
@@ -207,7 +207,7 @@ TEST(ProcessMark, AnotherProcessWithItsPidIsNotTakenForIt) {
 }
 
 TEST(ProcessMark, ADeadProcessIsDeadAlsoBeforeItsParentKnows) {
-  ShmDirectory shm;
+  test::TemporaryDirectory shm{test::kMemoryFiles};
   ProcessMark mark = Stranger().mark();
   const pid_t child = ::vfork();
   if (child == 0) ::_exit(0);

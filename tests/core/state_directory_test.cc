@@ -19,7 +19,7 @@
 #include <map>
 #include <vector>
 
-#include "tests/core/shm_directory.h"
+#include "tests/support/temporary_directory.h"
 
 namespace arenad::server {
 namespace {
@@ -83,7 +83,7 @@ class StateDirectoryTest : public testing::Test {
     return names;
   }
 
-  ShmDirectory shm;
+  test::TemporaryDirectory shm{test::kMemoryFiles};
   std::string log;
   std::string refused;
 };
@@ -162,7 +162,7 @@ TEST_F(StateDirectoryTest, FindsWhatWasMadeWithItsAccess) {
 }
 
 TEST_F(StateDirectoryTest, DataMayLieElsewhere) {
-  ShmDirectory data;
+  test::TemporaryDirectory data{test::kMemoryFiles};
   {
     auto state = open(data.path());
     ASSERT_TRUE(state.ok());

@@ -1,4 +1,7 @@
-"""Fixtures: a fresh daemon for each test, and clients of it. A test that took a daemon ends with a drain and exit code 0."""
+"""Fixtures: a fresh daemon for each test, and clients of it.
+
+A test that took a daemon ends with a drain and exit code 0.
+"""
 import pathlib
 import shutil
 import tempfile
@@ -6,26 +9,10 @@ import tempfile
 import pytest
 
 from client import Client
-from daemon import Daemon
 from peer import Peer
 
 
-@pytest.fixture
-def start_daemon():
-    """Starts daemons with flags and environment of the test's choice; each must end with exit code 0."""
-    started = []
-
-    def start(*flags, **more):
-        started.append(Daemon(*flags, **more))
-        return started[-1]
-
-    try:
-        yield start
-        for daemon in started:
-            daemon.stop()
-    finally:
-        for daemon in started:
-            daemon.discard()
+pytest_plugins = ["daemon_plugin"]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from daemon import BIN
 
 class Peer:
     def __init__(self, daemon, arena):
-        self.process = subprocess.Popen([BIN / "client_peer", f"{daemon.dir}/sockets", arena], text=True,
+        self.process = subprocess.Popen([BIN / "client_peer", daemon.sockets, arena], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         word, self.session = self.process.stdout.readline().split()
         assert word == "session"

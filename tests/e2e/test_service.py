@@ -7,7 +7,7 @@ import pytest
 
 from client import MIB, Session, refusal_of
 from contract import ReflectionRequest, ReflectionResponse, blocks
-from daemon import BIN, CLEAN_ENVIRONMENT, wait_until
+from daemon import BIN, clean_environment, wait_until
 
 
 def test_reflection_lists_all_services(client):
@@ -91,21 +91,21 @@ def test_sigterm_ends_at_the_deadline_when_a_client_does_not_leave(start_daemon,
 ])
 def test_a_wrong_command_line_is_an_error_that_names_it(flags, word):
     done = subprocess.run([BIN / "arenad", *flags], capture_output=True, text=True, timeout=20, check=False,
-                          env=CLEAN_ENVIRONMENT)
+                          env=clean_environment())
     assert done.returncode not in (0, -6, -11)
     assert word in done.stdout + done.stderr
 
 
 def test_sockets_may_be_used_by_other_users(daemon):
     for name in ("arenad.sock", "handoff.sock"):
-        mode = stat.S_IMODE(os.stat(f"{daemon.dir}/sockets/{name}").st_mode)
+        mode = stat.S_IMODE(os.stat(f"{daemon.sockets}/{name}").st_mode)
         assert mode & 0o666 == 0o666, f"{name} has mode {mode:o}: who may use an arena is said by the arena"
 
 
 def test_a_daemon_starts_where_another_was_killed(start_daemon, connect):
     daemon = start_daemon("--shards", "2")
     daemon.kill()
-    assert os.path.exists(f"{daemon.dir}/sockets/arenad.sock"), "what the dead one left is in the way"
+    assert os.path.exists(f"{daemon.sockets}/arenad.sock"), "what the dead one left is in the way"
     daemon.start()
     assert len(connect(daemon.target).topology().shards) == 2
 

@@ -9,7 +9,7 @@ import pytest
 from audit import exact
 from client import MIB, Session, refusal_of
 from contract import arenas
-from daemon import BIN, CLEAN_ENVIRONMENT, wait_until
+from daemon import BIN, clean_environment, wait_until
 
 LIFE_CREATING, LIFE_DELETING = 0x11, 0x33
 LAYOUT_VERSION = 2
@@ -150,7 +150,7 @@ def test_with_the_table_of_sessions_lost_nothing_is_taken_from_those_who_may_liv
 # ---- one daemon at a time ------------------------------------------------------------------------------------------------
 
 def refused_start(*flags):
-    ended = subprocess.run([BIN / "arenad", "--http", "off", *flags], env=CLEAN_ENVIRONMENT, capture_output=True, text=True,
+    ended = subprocess.run([BIN / "arenad", "--http", "off", *flags], env=clean_environment(), capture_output=True, text=True,
                            timeout=20, check=False)
     assert ended.returncode == 1, ended
     return ended.stderr
@@ -165,7 +165,7 @@ def test_a_second_daemon_on_the_same_state_directory_refuses_to_start(daemon, cl
     assert f"another arenad (process {daemon.process.pid}) uses the state directory {state} already" in message
     assert "--state-dir" in message
     with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
-        message = refused_start("--socket-dir", f"{daemon.dir}/sockets", "--state-dir", other)
+        message = refused_start("--socket-dir", daemon.sockets, "--state-dir", other)
     assert f"another arenad (process {daemon.process.pid}) uses the socket directory" in message
     exact(client, 100)
     assert session.free(arena.id, refs).freed == 100

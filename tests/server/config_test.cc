@@ -3,10 +3,12 @@
 
 #include "server/rpc/config/config.h"
 #include "server/rpc/config/config_keys.h"
-#include "tests/server/daemon_process.h"
+#include "tests/support/temporary_directory.h"
 
 namespace arenad::server {
 namespace {
+
+using test::TemporaryDirectory;
 
 struct Sources {
   std::vector<std::string> flags;

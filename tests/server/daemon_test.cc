@@ -14,8 +14,8 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpc/reflection/v1/reflection.grpc.pb.h"
 #include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
-#include "tests/server/daemon_process.h"
 #include "tests/server/remote_session.h"
+#include "tests/support/daemon_process.h"
 
 namespace arenad::server {
 namespace {
@@ -60,12 +60,12 @@ TEST(Daemon, HealthKnowsEveryServiceOnEveryAddress) {
     for (const char* service :
          {"", "arenad.v1.Arenas", "arenad.v1.Sessions", "arenad.v1.Blocks", "arenad.v1.Admin"}) {
       HealthCheckResponse response;
-      ASSERT_TRUE(check(daemon.connect(socket), service, &response).ok())
+      ASSERT_TRUE(check(channel_to(daemon, socket), service, &response).ok())
           << socket << " " << service;
       EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
     }
     HealthCheckResponse response;
-    EXPECT_EQ(check(daemon.connect(socket), "arenad.v1.Nothing", &response).error_code(),
+    EXPECT_EQ(check(channel_to(daemon, socket), "arenad.v1.Nothing", &response).error_code(),
               ::grpc::StatusCode::NOT_FOUND);
   }
 }
@@ -116,17 +116,17 @@ TEST(Daemon, ReflectionTellsServicesAndFilesInBothVersions) {
   DaemonProcess daemon({"--shards", "1"});
   namespace alpha = ::grpc::reflection::v1alpha;
   namespace v1 = ::grpc::reflection::v1;
-  alpha::ServerReflection::Stub old_stub(daemon.connect());
+  alpha::ServerReflection::Stub old_stub(channel_to(daemon));
   expect_reflection<alpha::ServerReflection::Stub, alpha::ServerReflectionRequest,
                     alpha::ServerReflectionResponse>(old_stub);
-  v1::ServerReflection::Stub stub(daemon.connect());
+  v1::ServerReflection::Stub stub(channel_to(daemon));
   expect_reflection<v1::ServerReflection::Stub, v1::ServerReflectionRequest,
                     v1::ServerReflectionResponse>(stub);
 }
 
 TEST(Daemon, ArenasOfTheConfigExistWhenItIsReady) {
   DaemonProcess daemon({"--shards", "1", "--arena", "a:16MiB", "--arena", "b:32MiB"});
-  Stubs stubs(daemon.connect());
+  Stubs stubs(channel_to(daemon));
   ::grpc::ClientContext context;
   v1::ListArenasResponse response;
   ASSERT_TRUE(stubs.arenas.ListArenas(&context, v1::ListArenasRequest(), &response).ok());
@@ -142,7 +142,7 @@ TEST(Daemon, SecondOneOnTheSameDirectoryRefusesToStart) {
   EXPECT_NE(second.output.find("another arenad (process "), std::string::npos) << second.output;
   EXPECT_NE(second.output.find("--socket-dir"), std::string::npos) << second.output;
   HealthCheckResponse response;
-  EXPECT_TRUE(check(daemon.connect(), "", &response).ok()) << "the first one is not disturbed";
+  EXPECT_TRUE(check(channel_to(daemon), "", &response).ok()) << "the first one is not disturbed";
 }
 
 TEST(Daemon, ConfigurationIsCheckedAndPrintedWithoutStarting) {
@@ -188,7 +188,7 @@ TEST(Daemon, AddressThatCannotBeListenedOnIsAnErrorThatNamesIt) {
 
 TEST(Daemon, ProbesAndMetricsAnswerOverHttp) {
   DaemonProcess daemon({"--shards", "2", "--arena", "pool:16MiB"});
-  RemoteSession session(daemon.connect("shard-1.sock"), "pool");
+  RemoteSession session(channel_to(daemon, "shard-1.sock"), "pool");
   v1::AllocateResponse blocks;
   ASSERT_TRUE(session.allocate(session.allocate_request(256, 10), &blocks).ok());
   const std::string address = daemon.http_address();
@@ -217,11 +217,11 @@ TEST(Daemon, BusyHttpPortIsAnErrorWhenItWasAskedFor) {
 
 TEST(Daemon, DrainsOnSigtermAndTellsEverybody) {
   DaemonProcess daemon({"--shards", "2", "--arena", "pool:16MiB"});
-  const auto channel = daemon.connect();
+  const auto channel = channel_to(daemon);
   RemoteSession session(channel, "pool");
   ::grpc::ClientContext watch_context;
-  auto watch =
-      Health::NewStub(daemon.connect("shard-1.sock"))->Watch(&watch_context, HealthCheckRequest());
+  auto watch = Health::NewStub(channel_to(daemon, "shard-1.sock"))
+                   ->Watch(&watch_context, HealthCheckRequest());
   HealthCheckResponse seen;
   ASSERT_TRUE(watch->Read(&seen));
   EXPECT_EQ(seen.status(), HealthCheckResponse::SERVING);
@@ -260,13 +260,13 @@ TEST(Daemon, DrainsOnSigtermAndTellsEverybody) {
 
 TEST(Daemon, DrainEndsAtItsDeadlineWithClientsAttached) {
   DaemonProcess daemon({"--shards", "2", "--arena", "pool:16MiB", "--drain-deadline-ms", "200"});
-  RemoteSession session(daemon.connect(), "pool");
+  RemoteSession session(channel_to(daemon), "pool");
   EXPECT_EQ(daemon.stop(), 0);
 }
 
 TEST(Daemon, SecondSignalEndsTheDrainAtOnce) {
   DaemonProcess daemon({"--shards", "1", "--arena", "pool:16MiB", "--drain-deadline-ms", "600000"});
-  RemoteSession session(daemon.connect(), "pool");
+  RemoteSession session(channel_to(daemon), "pool");
   daemon.signal(SIGINT);
   v1::KeepAliveEvent event;
   ASSERT_TRUE(session.next_event(&event));

@@ -7,8 +7,8 @@
 #include <chrono>
 #include <thread>
 
-#include "tests/server/daemon_process.h"
 #include "tests/server/remote_session.h"
+#include "tests/support/daemon_process.h"
 
 namespace arenad::server {
 namespace {
@@ -45,7 +45,7 @@ class Exchange : public testing::Test {
   }
 
   DaemonProcess daemon_{{"--shards", "2", "--arena", "pool:64MiB"}};
-  RemoteSession session_{daemon_.connect(), "pool"};
+  RemoteSession session_{channel_to(daemon_), "pool"};
   grpc::ClientContext context_;
 };
 
@@ -226,7 +226,7 @@ TEST_F(Exchange, StreamThatBreaksWhileARequestWaitsLeavesNothingHeld) {
 }
 
 TEST_F(Exchange, BytesThatAreNoRequestEndTheStreamWithAReason) {
-  grpc::GenericStub generic(daemon_.connect());
+  grpc::GenericStub generic(channel_to(daemon_));
   grpc::CompletionQueue queue;
   grpc::ClientContext context;
   const auto call = generic.PrepareCall(&context, "/arenad.v1.Blocks/Exchange", &queue);

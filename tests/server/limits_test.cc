@@ -2,8 +2,8 @@
 // tests/e2e/test_errors.py.
 #include <gtest/gtest.h>
 
-#include "tests/server/daemon_process.h"
 #include "tests/server/remote_session.h"
+#include "tests/support/daemon_process.h"
 
 namespace arenad::server {
 namespace {
@@ -19,7 +19,7 @@ void expect_refused(const grpc::Status& status, grpc::StatusCode code, const std
 TEST(Limits, NumberOfArenasAndTheirBytes) {
   DaemonProcess daemon({"--shards", "1", "--max-arenas", "2", "--max-arena-bytes", "64MiB",
                         "--max-total-bytes", "96MiB"});
-  Stubs stubs(daemon.connect());
+  Stubs stubs(channel_to(daemon));
   v1::Arena arena;
   expect_refused(stubs.create_arena("a", 65 * kMiB, &arena), grpc::StatusCode::INVALID_ARGUMENT,
                  "INVALID_CAPACITY");
@@ -35,18 +35,18 @@ TEST(Limits, NumberOfSessions) {
   DaemonProcess daemon({"--shards", "1", "--max-sessions", "1", "--arena", "pool:16MiB"});
   v1::OpenSessionResponse opened;
   {
-    RemoteSession session(daemon.connect(), "pool");
+    RemoteSession session(channel_to(daemon), "pool");
     expect_refused(session.stubs.open(&opened), grpc::StatusCode::RESOURCE_EXHAUSTED,
                    "QUOTA_DAEMON");
   }
-  Stubs stubs(daemon.connect());
+  Stubs stubs(channel_to(daemon));
   EXPECT_TRUE(eventually([&] { return stubs.open(&opened).ok(); }))
       << "the session's place is free when its stream has ended";
 }
 
 TEST(Limits, BytesOfOneSession) {
   DaemonProcess daemon({"--shards", "1", "--max-session-bytes", "1MiB", "--arena", "pool:16MiB"});
-  RemoteSession session(daemon.connect(), "pool"), other(daemon.connect(), "pool");
+  RemoteSession session(channel_to(daemon), "pool"), other(channel_to(daemon), "pool");
   v1::AllocateResponse blocks;
   ASSERT_TRUE(session.allocate(session.allocate_request(4096, 200), &blocks).ok());
   expect_refused(session.allocate(session.allocate_request(4096, 200), &blocks),
@@ -56,7 +56,7 @@ TEST(Limits, BytesOfOneSession) {
 
 TEST(Sessions, RemoteOneEndsWithItsStreamAndGivesEverythingBack) {
   DaemonProcess daemon({"--shards", "2", "--arena", "pool:16MiB"});
-  Stubs stubs(daemon.connect());
+  Stubs stubs(channel_to(daemon));
   const auto held = [&] {
     grpc::ClientContext context;
     v1::GetArenaRequest request;
@@ -66,7 +66,7 @@ TEST(Sessions, RemoteOneEndsWithItsStreamAndGivesEverythingBack) {
     return arena.held_blocks();
   };
   {
-    RemoteSession session(daemon.connect("shard-1.sock"), "pool");
+    RemoteSession session(channel_to(daemon, "shard-1.sock"), "pool");
     v1::AllocateResponse blocks;
     ASSERT_TRUE(session.allocate(session.allocate_request(4096, 1000), &blocks).ok());
     EXPECT_EQ(held(), 1000u);
@@ -77,7 +77,7 @@ TEST(Sessions, RemoteOneEndsWithItsStreamAndGivesEverythingBack) {
 
 TEST(Sessions, KeepAliveOfAnUnknownSessionIsRefused) {
   DaemonProcess daemon({"--shards", "1"});
-  Stubs stubs(daemon.connect());
+  Stubs stubs(channel_to(daemon));
   grpc::ClientContext context;
   auto stream = stubs.sessions.KeepAlive(&context);
   v1::KeepAliveRequest request;
@@ -91,7 +91,7 @@ TEST(Sessions, KeepAliveOfAnUnknownSessionIsRefused) {
 
 TEST(Sessions, StreamOfAClosedSessionEnds) {
   DaemonProcess daemon({"--shards", "2", "--arena", "pool:16MiB"});
-  RemoteSession session(daemon.connect(), "pool");
+  RemoteSession session(channel_to(daemon), "pool");
   grpc::ClientContext context;
   v1::CloseSessionRequest close;
   *close.mutable_session() = session.key;
@@ -103,7 +103,7 @@ TEST(Sessions, StreamOfAClosedSessionEnds) {
 
 TEST(Sessions, CallsOfAClientThatIsGoneLeaveNothingHeld) {
   DaemonProcess daemon({"--shards", "1", "--arena", "pool:16MiB"});
-  RemoteSession session(daemon.connect(), "pool");
+  RemoteSession session(channel_to(daemon), "pool");
   v1::AllocateResponse big;
   ASSERT_TRUE(session.allocate(session.allocate_request(14 * kMiB), &big).ok());
   {

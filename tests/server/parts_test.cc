@@ -11,10 +11,12 @@
 #include "server/rpc/loop/turn_end.h"
 #include "server/rpc/metrics.h"
 #include "server/rpc/services/status.h"
-#include "tests/server/daemon_process.h"
+#include "tests/support/temporary_directory.h"
 
 namespace arenad::server {
 namespace {
+
+using test::TemporaryDirectory;
 
 TEST(Status, EveryErrorCarriesCodeMessageAndErrorInfo) {
   for (int e = 1; e <= static_cast<int>(kLastError); ++e) {

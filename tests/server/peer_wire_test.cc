@@ -4,8 +4,8 @@
 
 #include <thread>
 
-#include "tests/server/daemon_process.h"
 #include "tests/server/remote_session.h"
+#include "tests/support/daemon_process.h"
 
 namespace arenad::server {
 namespace {
@@ -60,8 +60,8 @@ class PeerWire : public testing::Test {
   }
 
   DaemonProcess daemon_{{"--shards", "2", "--arena", "pool:8MiB"}};
-  RemoteSession peer_{daemon_.connect(), "pool", v1::ATTACH_MODE_PEER, 6 * kMiB};
-  RemoteSession remote_{daemon_.connect(), "pool"};
+  RemoteSession peer_{channel_to(daemon_), "pool", v1::ATTACH_MODE_PEER, 6 * kMiB};
+  RemoteSession remote_{channel_to(daemon_), "pool"};
   std::uint32_t heap_ = 0;
 };
 

@@ -17,8 +17,24 @@
 #include "arenad/v1/sessions.grpc.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "tests/support/daemon_process.h"
 
 namespace arenad::server {
+
+using test::DaemonProcess;
+using test::Ended;
+using test::eventually;
+using test::run_arenad;
+using test::TemporaryDirectory;
+
+// A connection of its own each time.
+inline std::shared_ptr<grpc::Channel> channel_to(const DaemonProcess& daemon,
+                                                 const std::string& socket = "arenad.sock") {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(daemon.target(socket), grpc::InsecureChannelCredentials(),
+                                   arguments);
+}
 
 // ErrorInfo.reason of a refused call; "" when there is none.
 inline std::string reason_of(const grpc::Status& status) {
