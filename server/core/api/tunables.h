@@ -37,6 +37,8 @@ namespace arenad::server {
       "its KeepAlive stream again")                                                            \
   ROW(drain_deadline_ms, "ms", 5000, 0, 600'000,                                               \
       "how long a stopping daemon waits for its sessions to close")                            \
+  ROW(trim_patience_ms, "ms", 200, 1, 600'000,                                                 \
+      "how long a request in a full arena waits for peers that were asked to trim")            \
   ROW(commit_ahead_superslabs, "superslabs of 2 MiB", 4, 0, 512,                               \
       "memory that each arena keeps committed ahead of need")                                  \
   ROW(keep_empty_superslabs, "superslabs of 2 MiB", 8, 0, 65'536,                              \

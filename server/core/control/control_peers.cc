@@ -4,13 +4,6 @@
 #include "server/core/control/control.h"
 
 namespace arenad::server {
-namespace {
-
-// A peer that is stopped or busy holds a round up no longer than this, and once: until it answers
-// it is not asked again.
-constexpr std::uint64_t kPatienceMs = 200;
-
-}  // namespace
 
 // ---- trims
 // ---------------------------------------------------------------------------------------------------------------
@@ -48,7 +41,10 @@ void Control::ask_peers(std::uint16_t arena_id, const std::vector<std::uint16_t>
       on_event({SessionEvent::Kind::kTrim, round.number, arena_id});
   }
   if (round.asked.empty()) return std::exchange(round.then, {})();
-  round.patience.expires_after(std::chrono::milliseconds(kPatienceMs));
+  // A peer that is stopped or busy holds a round up no longer than this, and once: until it
+  // answers it is not asked again.
+  round.patience.expires_after(
+      std::chrono::milliseconds(shared_.tunables.trim_patience_ms.load(std::memory_order_relaxed)));
   round.patience.async_wait(
       [this, arena_id, number = round.number](const boost::system::error_code& stopped) {
         if (stopped || stopping_) return;
