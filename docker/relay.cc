@@ -1,13 +1,13 @@
-// arena-relay: blocks from one process to another that shares nothing with it but the daemon's
+// arena-relay: passes blocks from one process to another. The two share nothing but the daemon's
 // socket directory.
 //
-//   arena-relay produce [DIR] [MIB]   allocates blocks, fills them, hands their refs on; ends when
-//   the consumer has read all arena-relay consume [DIR] [MIB]   takes each block over, checks every
-//   word of it, frees it; ends after MIB arena-relay hold    [DIR] [MIB]   allocates that much and
-//   waits to be stopped (or killed)
+//   arena-relay produce [DIR] [MIB]   allocates and fills blocks, passes their refs on; ends when
+//                                     the consumer has read all of them
+//   arena-relay consume [DIR] [MIB]   takes blocks over, checks each word, frees; ends after MIB
+//   arena-relay hold    [DIR] [MIB]   allocates that much, waits to be stopped or killed
 //
-// DIR is the socket directory, /run/arenad by default; MIB is 1024 by default. Refs travel over a
-// Unix socket that the producer leaves in DIR/clients: a ref is 64 bits, so any channel would do.
+// DIR is the socket directory (default /run/arenad). MIB is the amount in MiB (default 1024). The
+// producer leaves a Unix socket for refs in DIR/clients. A ref is 64 bits, so any channel would do.
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -34,10 +34,10 @@ constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint64_t kBlockBytes = 64 << 10;
 constexpr std::uint32_t kBatch = 64;  // blocks whose refs go in one message
 constexpr std::uint64_t kArenaBytes =
-    64 * kMiB;  // far less than passes through: the producer waits for the consumer
-constexpr std::uint32_t kPatienceMs = 60'000;  // for a partner, and for memory
+    64 * kMiB;  // far less than passes through, so the producer waits
+constexpr std::uint32_t kPatienceMs = 60'000;  // the longest wait for a partner or for memory
 
-using Batch = std::array<std::uint64_t, kBatch>;  // what one message is
+using Batch = std::array<std::uint64_t, kBatch>;  // one message
 
 struct Job {
   std::string directory = "/run/arenad";
@@ -57,15 +57,14 @@ T must(Answer<T> answer, std::string_view what) {
   return std::move(*answer);
 }
 
-// The word at `index` of block number `block`: all words of all blocks differ, so a mixed-up block
-// is found.
+// The word at `index` of block number `block`. All words of all blocks differ, so a wrong block is
+// found.
 std::uint64_t word_of(std::uint64_t block, std::uint64_t index) {
   std::uint64_t x = (block << 20 | index) * 0x9E3779B97F4A7C15u;
   return x ^ x >> 29;
 }
 
 // --- the channel for refs: one stream between producer and consumer
-// -----------------------------------------------------
 
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
@@ -125,7 +124,6 @@ void receive_all(int stream, void* data, std::size_t bytes) {
 }
 
 // --- the three roles
-// ----------------------------------------------------------------------------------------------------
 
 struct Attached {
   Client client;
@@ -163,7 +161,7 @@ void produce(const Job& job) {
     }
     send_all(stream, refs.data(), sizeof refs);
   }
-  std::uint64_t consumed = 0;  // until then the blocks are this session's, and would go with it
+  std::uint64_t consumed = 0;  // until then this session holds the blocks
   receive_all(stream, &consumed, sizeof consumed);
   if (consumed != block)
     fail("the consumer read " + std::to_string(consumed) + " blocks of " + std::to_string(block));
@@ -181,7 +179,7 @@ void consume(const Job& job) {
     receive_all(stream, numbers.data(), sizeof numbers);
     std::vector<Ref> refs;
     for (const std::uint64_t number : numbers) refs.push_back(Ref{number});
-    // From here on the producer may die: the blocks are this session's.
+    // This session holds the blocks now. From here on the producer may die.
     if (const auto taken = must(a.arena.acquire(refs), "take over"); !taken.all())
       fail(taken.errors[0].status.text());
     for (const BlockInfo& info : must(a.arena.describe(refs), "describe")) {

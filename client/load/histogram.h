@@ -1,10 +1,10 @@
-// Histogram: counts of durations in logarithmic buckets with linear steps inside, as HdrHistogram
-// has.
+// Histogram: counts durations in logarithmic buckets with linear steps, as HdrHistogram does.
 //
-// Purpose: p50 .. p99.99 and max of latencies from 1 ns to 18 minutes, each within 1.6 %.
-// Invariants: fixed size, no pointers, zeroed memory is an empty histogram: it may lie in memory
-// that processes share. Threads: one writer; others may read meanwhile (relaxed atomics: a snapshot
-// may be a few counts behind). Crash: counts so far stay readable.
+// Purpose: p50 to p99.99 and the maximum of latencies from 1 ns to 18 minutes, each within 1.6 %.
+// Invariants: the size is fixed, there are no pointers, and zeroed memory is an empty histogram. So
+//   a histogram may lie in memory that processes share.
+// Threads: one writer. Others may read at the same time; the atomics are relaxed, so a reader may
+//   see a few counts less. Crash: the counts so far stay readable.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Workloads with the allocator embedded: the kernels over one heap a thread.
+// The workloads with the allocator embedded in this process: the kernels over one heap per thread.
 #include <memory>
 
 #include "allocator/heap/heap.h"

@@ -1,9 +1,10 @@
-// Link: one worker's way to the daemon: connection, session, attached arena; and BlockIo, its calls
-// in one of two ways.
+// Link: one worker's way to the daemon: connection, session and attached arena. BlockIo: the
+// worker's calls, unary or as a stream.
 //
-// Invariants: everything here throws LoadError when the daemon refuses; the workers' threads and
-// processes end with its text. Threads: a Link and its BlockIo belong to one thread. Crash: the
-// daemon gives back what the session held.
+// Invariants: all functions throw LoadError when the daemon refuses. The worker then ends with the
+//   text of that error.
+// Threads: a Link and its BlockIo belong to one thread. Crash: the daemon gives back what the
+//   session held.
 #pragma once
 
 #include <cstdint>
@@ -37,16 +38,15 @@ struct Link {
   client::Session session;
   client::ArenaHandle arena;
 
-  // Worker `index` of `options`: connects, opens a session named `name`, attaches as writer (over
-  // TCP: as remote), in mode peer as peer, through the worker's shard, and notes the session in
-  // `track`.
+  // Connects worker `index`, opens a session named `name`, and attaches through the worker's shard.
+  // It attaches as peer in mode peer, as remote over TCP, else as writer. `track` gets the session.
   static Link open(const Options& options, const std::string& arena, const std::string& name,
                    std::uint32_t index, Track& track);
-  // Notes in `track` how many calls were made so far.
+  // Writes the number of calls so far into `track`.
   void count_calls(Track& track) const {
     track.calls.store(client.calls_made(), std::memory_order_relaxed);
   }
-  // Ends the session; what it still held is a leak and is counted in `track`.
+  // Ends the session. Blocks that the session still held are leaks; `track` counts them.
   void close(Track& track);
 };
 
@@ -57,11 +57,11 @@ class BlockIo {
  public:
   BlockIo(const Link& link, Mode mode, std::uint32_t batch, Track& track);
 
-  // Allocates `count` blocks into `out` (replaced), in messages of `batch` blocks.
+  // Allocates `count` blocks, in messages of `batch` blocks. Replaces the content of `out`.
   void allocate(std::uint64_t size, std::uint32_t count, std::vector<client::AllocatedBlock>& out);
   void allocate_sizes(std::span<const std::uint64_t> sizes,
                       std::vector<client::AllocatedBlock>& out);
-  // Frees all; a ref that is refused fails the worker.
+  // Frees all. A refused ref fails the worker.
   void free(std::span<const Ref> refs);
 
  private:
@@ -76,8 +76,8 @@ class BlockIo {
 
 std::uint64_t now_ns();
 
-// Writes / checks a stamp in a block's first 8 bytes, where the arena is mapped and the block is
-// large enough.
+// Writes and checks a stamp in a block's first 8 bytes. Does nothing when the arena is not mapped
+// or the block is too small.
 void stamp(const client::ArenaHandle& arena, const client::AllocatedBlock& block,
            std::uint64_t seed);
 bool stamped(const client::ArenaHandle& arena, std::uint64_t ref, std::uint64_t offset,

@@ -1,4 +1,4 @@
-// arena-load: loads a daemon, or the embedded allocator, and checks that nothing was lost.
+// arena-load: loads a daemon or the embedded allocator, and checks that nothing was lost.
 #include <unistd.h>
 
 #include <cstdio>
@@ -18,8 +18,8 @@ namespace {
 using namespace arenad;
 using namespace arenad::load;
 
-// The arena of a run: the user's, created when absent, or a temporary one that goes with this
-// object.
+// The arena of a run. It is the user's arena, created when absent, or a temporary arena that is
+// deleted with this object.
 class RunArena {
  public:
   RunArena(const client::Client& client, const Options& options)
@@ -62,7 +62,7 @@ std::vector<WorkloadResult> run_suite(Options options, const client::Client& cli
   // Each shard is the producer of one pair, so that each has something to drain.
   if (go_on()) results.push_back(run_handoff(options, arena, std::min<std::uint32_t>(shards, 8)));
   if (go_on()) results.push_back(run_xmalloc(options, arena, width));
-  // Once more by peers, for whom the daemon only leases slabs.
+  // Once more by peers, to which the daemon only leases slabs.
   options.mode = Mode::kPeer;
   if (go_on()) results.push_back(run_peers(options, arena));
   if (go_on()) results.push_back(run_handoff(options, arena, 1));
@@ -122,8 +122,8 @@ int run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Lowest latency on Unix sockets (measured: see server/README.md); before gRPC starts, and only
-  // when the user did not choose.
+  // This poller has the lowest latency on Unix sockets (measured: server/README.md). It must be set
+  // before gRPC starts. A choice of the user wins.
   ::setenv("GRPC_POLL_STRATEGY", "poll", 0);
   if (argc > 1 && std::strcmp(argv[1], "worker") == 0) return worker_main(argc, argv);
   Options options;

@@ -1,13 +1,13 @@
-// A worker process of handoff and xmalloc that is a peer: the kernels over try_allocate and
-// try_free, refs through rings in memory.
+// A worker process of handoff and xmalloc that is a peer.
 //
-// Purpose: PeerRings, what the processes of one run share; the worker's body.
-// Invariants: ring i has one producer and one consumer. Nobody closes its session before all have
-// ended, for what lies in a ring is
-//   held by who allocated it.
-// Threads: one PeerRings a run, mapped by every process; rings as spsc_ring.h says, `ended` by
-// anybody. Crash: what a killed process held is given back by the daemon; the others stop waiting
-// for it after a deadline.
+// Purpose: PeerRings, which the processes of one run share, and the worker's body. The kernels run
+//   over try_allocate and try_free. Refs travel through rings in shared memory.
+// Invariants: ring i has one producer and one consumer. A worker closes its session after all
+//   workers have ended, because blocks in a ring are held by the worker that allocated them.
+// Threads: one PeerRings a run, mapped by every process. spsc_ring.h has the rules of the rings.
+//   Any process changes `ended`.
+// Crash: the daemon gives back what a killed process held. The others stop waiting after a
+//   deadline.
 #pragma once
 
 #include <atomic>
@@ -20,11 +20,11 @@
 namespace arenad::load {
 
 struct PeerRings {
-  std::atomic<std::uint32_t> ended;  // workers that have freed all they will
+  std::atomic<std::uint32_t> ended;  // workers that have freed all their blocks
   SpscRing<std::uint64_t> rings[kMaxWorkers];
 };
 
-// Which rings a worker uses; -1: none of that direction.
+// The rings that a worker uses; -1: none in that direction.
 struct PeerRole {
   std::uint32_t index = 0;
   std::uint32_t workers = 0;
@@ -32,9 +32,10 @@ struct PeerRole {
   int out_ring = -1;
 };
 
-// A memfd with one PeerRings, to be inherited. Throws LoadError.
+// Makes a memfd with one PeerRings, for children to inherit. Throws LoadError.
 int make_rings();
-// The body of a worker: maps `rings_fd`, loads until the run is stopped, waits for the others.
+// The body of a worker. It maps `rings_fd`, loads until the run is stopped, and waits for the
+// others.
 void run_peer_process(const Options& options, const Link& link, const PeerRole& role, int rings_fd,
                       Track& track, Shared& shared);
 

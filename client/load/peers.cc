@@ -1,5 +1,5 @@
-// pair, batch, churn and larson by peers: threads with a session and so a heap each; the kernels
-// over try_allocate and try_free.
+// pair, batch, churn and larson by peers. Each thread has a session, so each has a heap. The
+// kernels run over try_allocate and try_free.
 #include <barrier>
 #include <memory>
 
@@ -48,8 +48,9 @@ class PeerThread {
       drive_rounds(kernel, track_, shared_.stop, [this] { link_.count_calls(track_); });
     kernel.finish();
   }
-  // Sets change hands, so one worker fills them, and one frees them when all have ended and none
-  // has closed its session.
+  // Sets go from worker to worker. So one worker fills all sets, and one frees them when all
+  // workers
+  // have ended and before any of them closes its session.
   void larson(std::uint64_t seed) {
     if (index_ == 0) sets_.prepare(context_, options_.clients, options_.seed);
     all_.arrive_and_wait();
@@ -83,8 +84,8 @@ WorkloadResult run_peers(const Options& options, const std::string& arena) {
                        try {
                          Link link =
                              Link::open(options, arena, "arena-load-" + options.workload, i, track);
-                         pin_to_core(cores[i % cores.size()]);  // after gRPC's and the session's
-                                                                // threads began, which stay free
+                         // Now, so that the threads of gRPC and of the session stay unpinned.
+                         pin_to_core(cores[i % cores.size()]);
                          PeerThread(options, i, link, track, shared, *sets, all).run();
                          link.close(track);
                        } catch (...) {

@@ -20,7 +20,7 @@ extern char** environ;
 namespace arenad::load {
 namespace {
 
-// What goes over the socket: a header, then count entries.
+// A message on the socket: this header, then `count` entries.
 struct MessageHeader {
   std::uint64_t sent_ns;  // CLOCK_MONOTONIC, the same for all processes of the host
   std::uint32_t count;
@@ -75,7 +75,8 @@ class ProcessWorker {
       }
       const bool may_send = sending && outstanding_ < window_;
       if (may_send) pass_on();
-      // With room left a look is enough; else sleep until a message or an acknowledgement comes.
+      // While there is room one look is enough. Else sleep until a message or an acknowledgement
+      // comes.
       pollfd waits[2] = {{receiving ? role_.in_fd : -1, POLLIN, 0},
                          {outstanding_ != 0 ? role_.out_fd : -1, POLLIN, 0}};
       if (::poll(waits, 2, may_send ? 0 : 20) < 0 && errno != EINTR)
@@ -110,7 +111,8 @@ class ProcessWorker {
     write_all(role_.out_fd, buffer_.data(), buffer_.size());
   }
 
-  // One message: check its stamps, free its blocks, acknowledge. False at the end of the input.
+  // Receives one message: checks its stamps, frees its blocks, acknowledges. False at the end of
+  // the input.
   bool take_in() {
     MessageHeader header;
     if (!read_all(role_.in_fd, &header, sizeof header)) return false;
@@ -192,7 +194,7 @@ int start_worker(const Options& o, const std::string& arena, const ProcessRole& 
   std::vector<char*> argv;
   for (std::string& w : words) argv.push_back(w.data());
   argv.push_back(nullptr);
-  // Of all descriptors the child keeps its own sockets and the tracks; the others are CLOEXEC.
+  // The child keeps its own sockets and the tracks. All other descriptors are CLOEXEC.
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   for (const int fd : {role.in_fd, role.out_fd, role.tracks_fd, role.rings_fd})
@@ -209,7 +211,7 @@ int start_worker(const Options& o, const std::string& arena, const ProcessRole& 
 
 int worker_main(int argc, char** argv) {
   if (argc != kWorkerArguments) return kExitUsage;
-  ::signal(SIGINT, SIG_IGN);  // the terminal's ^C goes to the parent, which ends the run in order
+  ::signal(SIGINT, SIG_IGN);  // the parent handles ^C and ends the run in order
   ProcessRole role;
   Options o;
   role.index = static_cast<std::uint32_t>(std::stoul(argv[2]));

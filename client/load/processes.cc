@@ -1,4 +1,4 @@
-// handoff and xmalloc: starts the worker processes, wires them, waits for them.
+// handoff and xmalloc: starts the worker processes, connects them, waits for them.
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -37,7 +37,7 @@ class Processes {
       throw std::system_error(errno, std::generic_category(), "socketpair");
     return wires_.emplace_back(ends);
   }
-  // What peers pass refs through.
+  // The rings through which peers pass refs.
   int rings() {
     if (rings_fd_ < 0) rings_fd_ = make_rings();
     return rings_fd_;
@@ -45,14 +45,14 @@ class Processes {
   void start(const Options& options, const std::string& arena, const ProcessRole& role) {
     pids_.push_back(start_worker(options, arena, role));
   }
-  // The ends must be closed here too, or nobody sees the end of a peer.
+  // Close these ends here too. Else nobody sees the end of a partner.
   void all_started() {
     for (const auto& wire : wires_)
       for (const int fd : wire) ::close(fd);
     wires_.clear();
     if (rings_fd_ >= 0) ::close(std::exchange(rings_fd_, -1));
   }
-  // False once a process has ended before it was told to.
+  // False when a process has ended before it was told to.
   bool alive() {
     for (const pid_t pid : pids_) {
       siginfo_t info{};
@@ -62,7 +62,7 @@ class Processes {
     }
     return true;
   }
-  // Waits for the ends; who does not come is killed. Returns what went wrong.
+  // Waits for all processes and kills those that do not end. Returns what went wrong.
   std::string join() {
     std::string wrong;
     const auto deadline = std::chrono::steady_clock::now() + kEndWithin;
@@ -133,7 +133,7 @@ WorkloadResult run_handoff(const Options& options, const std::string& arena, std
     const auto wire = processes.wire();
     processes.start(options, arena, {.index = p, .tracks_fd = tracks.fd(), .out_fd = wire[0]});
     const std::uint32_t consumer = pairs + p;
-    Options other = options;  // its shard is the producer's successor, whatever its index
+    Options other = options;  // its shard comes after the producer's
     if (other.shards.empty()) {
       const auto client = or_throw(client::Client::connect(options.socket), "connect");
       const auto count = static_cast<std::uint32_t>(client.topology().shards.size());

@@ -1,6 +1,7 @@
-// Results for people and programs: the table, JSON, CSV and a self-contained HTML page with plots.
+// Results for people and programs: a table, JSON, CSV, and one HTML page with plots.
 //
-// Threads: main. Crash: files are written whole under a temporary name and then renamed.
+// Threads: main. Crash: each file is written under a temporary name and then renamed, so no file is
+//   half written.
 #pragma once
 
 #include <string>
@@ -15,7 +16,7 @@ namespace arenad::load {
 inline constexpr double kQuantiles[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
 inline constexpr const char* kQuantileNames[] = {"p50", "p90", "p99", "p99.9", "p99.99"};
 
-std::string duration_text(std::uint64_t ns);  // with the unit that keeps it short
+std::string duration_text(std::uint64_t ns);  // in the unit that keeps the text short
 void print_table(const std::vector<WorkloadResult>& results);
 
 std::string to_json(const Options& options, const std::vector<WorkloadResult>& results,
@@ -24,7 +25,7 @@ std::string to_csv(const std::vector<WorkloadResult>& results);
 std::string to_html(const Options& options, const std::vector<WorkloadResult>& results,
                     const Conservation& conservation);
 
-// Writes the files that the options name. Returns what went wrong, or an empty text.
+// Writes the files that the options name. Returns an empty text, or what went wrong.
 std::string write_reports(const Options& options, const std::vector<WorkloadResult>& results,
                           const Conservation& conservation);
 

@@ -1,4 +1,4 @@
-// The HTML report: one file, inline SVG, nothing fetched.
+// The HTML report: one file with inline SVG. The page fetches nothing.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -34,7 +34,7 @@ std::string escaped(const std::string& s) {
   return out;
 }
 
-// A line plot of y over equally spaced x, labels below each point when given.
+// A line plot of y over equally spaced x. Labels, when given, stand below the points.
 std::string plot(const std::string& title, const std::vector<double>& y,
                  const std::vector<std::string>& labels, bool logarithmic,
                  const std::string& unit) {

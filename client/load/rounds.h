@@ -1,8 +1,9 @@
-// Rounds: how a kernel's loop is driven until the run ends, and what its track gets to see. For
-// kernels in this process: the embedded allocator's and a peer's.
+// Rounds: drives a kernel's loop until the run ends, and reports to the worker's track.
 //
-// Threads: drive_rounds on the worker's thread; watch_body starts one more for the body. Crash: the
-// track keeps what was counted.
+// Purpose: for kernels in this process: those of the embedded allocator and those of a peer.
+// Threads: drive_rounds runs on the worker's thread. watch_body starts one more thread for the
+//   body.
+// Crash: the track keeps what was counted.
 #pragma once
 
 #include <atomic>
@@ -20,8 +21,8 @@ namespace arenad::load {
 
 inline constexpr std::uint64_t kRound = 4096;  // operations between two looks at the clock
 
-// Runs whole rounds of `kernel` until `stop`; each round's mean counts for all its operations.
-// `after` is called after each.
+// Runs whole rounds of `kernel` until `stop`. The mean of a round counts for all its operations.
+// Calls `after` after each round.
 template <class Kernel, class After>
 void drive_rounds(Kernel& kernel, Track& track, const std::atomic<std::uint32_t>& stop,
                   After after) {
@@ -34,8 +35,8 @@ void drive_rounds(Kernel& kernel, Track& track, const std::atomic<std::uint32_t>
   }
 }
 
-// For a body that runs by itself until `end`: it gets a thread, and this one carries its progress
-// over into the track.
+// For a body that runs by itself until `end`. The body gets a thread. The calling thread copies the
+// body's progress into the track.
 template <class After>
 void watch_body(const std::function<void(Progress&, Stop&)>& body, Track& track,
                 const std::atomic<std::uint32_t>& stop, After after) {

@@ -1,6 +1,8 @@
-// rpc: unary calls of one block, many in flight. Closed loop: the next call starts when one ends.
-// Open loop: calls start at fixed times, and one that starts late is measured from when it should
-// have started (coordinated omission corrected).
+// rpc: unary calls of one block, many in flight.
+//
+// Closed loop: the next call starts when one ends. Open loop: calls start at fixed times. A call
+// that starts late is measured from the time at which it was due, which corrects for coordinated
+// omission.
 #include <algorithm>
 
 #include "client/load/link.h"
@@ -9,9 +11,9 @@
 namespace arenad::load {
 namespace {
 
-// One call chain: allocate a block, free it, again.
+// One chain of calls: allocate a block, free it, repeat.
 struct Lane {
-  std::uint64_t due_ns = 0;  // when the call in flight was to start
+  std::uint64_t due_ns = 0;  // when the call in flight was due to start
   Ref ref;
   bool busy = false;
 };
@@ -32,7 +34,7 @@ class RpcWorker {
       start_due();
       take(interval_ns_ == 0 ? 100 : wait_ms());
     }
-    // What is out comes home: frees follow on every allocation that is still to end.
+    // Each allocation that is still in flight gets its free.
     free_idle();
     while (pump_.in_flight() != 0) {
       take(100, true);
@@ -41,7 +43,7 @@ class RpcWorker {
   }
 
  private:
-  // Idle lanes start when their time has come; at once in the closed loop.
+  // Idle lanes start when they are due. In the closed loop that is at once.
   void start_due() {
     for (std::size_t i = 0; i < lanes_.size(); ++i) {
       if (lanes_[i].busy) continue;

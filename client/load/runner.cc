@@ -40,7 +40,7 @@ double warm_up_s(const Options& options) {
   return options.mode == Mode::kPeer ? kPeerWarmUpSeconds : 0;
 }
 
-// One line a second: in place on a terminal, a line each elsewhere.
+// One line a second. A terminal shows it in place; elsewhere each is a line of its own.
 class LiveLine {
  public:
   explicit LiveLine(bool quiet) : quiet_(quiet), terminal_(::isatty(STDOUT_FILENO) != 0) {}

@@ -1,5 +1,5 @@
-// pair, batch, churn and larson through the daemon: threads with a session each, by unary calls or
-// streams.
+// pair, batch, churn and larson through the daemon. Each thread has a session and uses unary calls
+// or a stream.
 #include <algorithm>
 #include <barrier>
 #include <mutex>
@@ -44,7 +44,7 @@ class Worker {
   void replace(Refs& live) {
     const std::uint32_t n =
         std::min<std::uint32_t>(options_.batch, static_cast<std::uint32_t>(live.size()));
-    // Distinct victims: a random one changes places with the next of the first n.
+    // Victims are distinct: a random block changes places with the next of the first n.
     for (std::uint32_t i = 0; i < n; ++i)
       std::swap(live[i], live[i + random_.below(static_cast<std::uint32_t>(live.size()) - i)]);
     io_.free({live.data(), n});
@@ -89,7 +89,7 @@ class Worker {
   Refs refs_;
 };
 
-// larson: sets that threads pass on to one another.
+// larson: sets of blocks that threads pass to one another.
 class Mailbox {
  public:
   Refs swap(Refs mine) {
@@ -103,7 +103,7 @@ class Mailbox {
   Refs waiting_;
 };
 
-// The measured part of one worker, until stop.
+// The measured part of one worker. It runs until stop.
 void work(const Options& options, Worker& worker, Refs& live, Mailbox& mailbox,
           const std::atomic<std::uint32_t>& stop) {
   const auto stopped = [&] { return stop.load(std::memory_order_relaxed) != 0; };
@@ -115,14 +115,14 @@ void work(const Options& options, Worker& worker, Refs& live, Mailbox& mailbox,
     const std::uint32_t messages = kSetBlocks * kSetRounds / options.batch + 1;
     for (std::uint32_t m = 0; m < messages && !stopped(); ++m) worker.replace(live);
     live = mailbox.swap(std::move(live));
-    if (live.empty()) {  // the first one to pass a set on
+    if (live.empty()) {  // this thread was the first to leave a set
       live.resize(kSetBlocks);
       worker.fill(live, 0, kSetBlocks);
     }
   }
 }
 
-// What blocks a worker starts with.
+// The blocks with which a worker starts.
 std::uint32_t live_blocks(const Options& options) {
   if (options.workload == "churn") return kLiveBlocks;
   if (options.workload == "larson") return kSetBlocks;
@@ -133,8 +133,8 @@ std::uint32_t live_blocks(const Options& options) {
 
 WorkloadResult run_through_daemon(const Options& options, const std::string& arena) {
   Mailbox mailbox;
-  // Sets change hands, so a worker's session holds blocks of others' sets: nobody closes before all
-  // have freed.
+  // Sets go from worker to worker, so a worker's session holds blocks of other workers' sets. No
+  // worker closes its session before all have freed.
   std::barrier all(options.clients);
   const std::string unit = (options.mode == Mode::kUnary ? "call of " : "message of ") +
                            std::to_string(options.batch) + " blocks";

@@ -1,9 +1,10 @@
-// Track: what one worker (thread or process) has done so far; Tracks: those of a workload, in
+// Track: what one worker (a thread or a process) has done so far. Tracks: those of a workload, in
 // memory that processes share.
 //
-// Invariants: no pointers; zeroed memory is the start. `failed` is set last, after `failure` is
-// written (release/acquire). Threads: a track has one writer, the worker; the runner reads while it
-// works. Crash: what a killed worker had counted stays readable.
+// Invariants: no pointers; zeroed memory is the start. `failed` is stored last, with release, after
+//   `failure` was written. It pairs with the runner's acquire load.
+// Threads: a track has one writer, the worker. The runner reads at the same time.
+// Crash: what a killed worker had counted stays readable.
 #pragma once
 
 #include <atomic>
@@ -17,8 +18,8 @@ namespace arenad::load {
 inline constexpr std::uint32_t kMaxWorkers = 64;
 
 struct alignas(128) Track {
-  std::atomic<std::uint64_t> operations;  // blocks that went round: allocated and freed once
-  std::atomic<std::uint64_t> bad;         // blocks that did not carry their stamp
+  std::atomic<std::uint64_t> operations;  // blocks that were allocated and freed
+  std::atomic<std::uint64_t> bad;         // blocks without their stamp
   std::atomic<std::uint64_t>
       left_held;                     // blocks that the worker's session still held when it closed
   std::atomic<std::uint64_t> calls;  // gRPC messages that the worker's client has sent so far
@@ -43,8 +44,8 @@ struct Shared {
   Track tracks[kMaxWorkers];
 };
 
-// A memfd with one Shared, mapped here; `fd` may be inherited (no CLOEXEC) by worker processes,
-// which map it with `attach`.
+// Makes a memfd with one Shared and maps it. Worker processes inherit `fd` (no CLOEXEC) and map it
+// with `attach`.
 class Tracks {
  public:
   Tracks();

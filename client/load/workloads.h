@@ -1,6 +1,6 @@
-// The workloads, each one call that runs it and gives its result.
+// The workloads. Each function runs one workload and returns its result.
 //
-// Threads: called by main, one after the other. Crash: see runner.h.
+// Threads: main calls them one after the other. Crash: see runner.h.
 #pragma once
 
 #include <string>
@@ -9,17 +9,17 @@
 
 namespace arenad::load {
 
-// pair, batch, churn, larson with the allocator embedded in this process. Conservation is verified
-// inside: see the failure.
+// pair, batch, churn, larson with the allocator embedded in this process. Conservation is checked
+// inside; the result's failure says what was wrong.
 WorkloadResult run_in_process(const Options& options);
 // The same through the daemon, on `arena`.
 WorkloadResult run_through_daemon(const Options& options, const std::string& arena);
-// The same by peers of it.
+// The same by peers of `arena`.
 WorkloadResult run_peers(const Options& options, const std::string& arena);
 // Unary calls, closed or open loop.
 WorkloadResult run_rpc(const Options& options, const std::string& arena);
-// handoff: `pairs` producers on shards 0.. and their consumers on the next shard; xmalloc:
-// `workers` in a ring. By streams through the daemon, or by peers.
+// handoff: `pairs` producers, each with a consumer on the shard after its own. xmalloc: `workers`
+// in a circle. Both run by streams through the daemon, or by peers.
 WorkloadResult run_handoff(const Options& options, const std::string& arena, std::uint32_t pairs);
 WorkloadResult run_xmalloc(const Options& options, const std::string& arena, std::uint32_t workers);
 

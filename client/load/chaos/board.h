@@ -1,13 +1,14 @@
-// Board: what the processes of a chaos run share: mailboxes, progress, and what was found.
+// Board: the memory that the processes of a chaos run share: mailboxes, progress and findings.
 //
-// Purpose: shared memory, mapped before the peers are forked. A Seat is a place for one peer at a
-// time: killed ones are replaced. Invariants: a seat's posts are written by its peer and emptied by
-// whoever takes them, or by the driver when the peer is dead.
-//   Post::who is written while ref is 0 and stays as long as ref does, so a taker whose exchange of
-//   ref succeeds has read both right.
-// Threads: ref and finding counts by anybody; the rest of a seat by its peer (one thread); the
-// driver reads. Crash: every word stands alone; a post whose taker was killed is a block that its
-// holder has forgotten and its session gives back.
+// Purpose: the driver maps the board before it forks the peers. A Seat is a place for one peer at a
+//   time. When the driver kills a peer, another peer takes the seat.
+// Invariants: a seat's peer writes the seat's posts. Whoever takes a post empties it. The driver
+//   empties the posts of a dead peer. Post::who is written while ref is 0 and stays as long as ref
+//   stays. So a taker whose exchange of ref succeeds has read both values correctly.
+// Threads: any process changes ref and the counts of findings. Only the seat's peer (one thread)
+//   changes the rest of its seat. The driver reads.
+// Crash: each word is valid alone. When a taker is killed, its holder has forgotten the block, and
+//   the taker's or giver's session gives the block back.
 #pragma once
 
 #include <atomic>
@@ -22,31 +23,31 @@ inline constexpr std::uint32_t kFindings = 64;
 
 struct Post {
   std::atomic<std::uint64_t> ref;  // 0: empty
-  std::atomic<std::uint64_t> who;  // the stamp's, and kShared
+  std::atomic<std::uint64_t> who;  // the name in the stamp, and kShared
   static constexpr std::uint64_t kShared = 1;
 };
 
 struct alignas(128) Seat {
   std::atomic<std::uint64_t> operations;  // of all peers that sat here
-  std::atomic<std::uint32_t> attached;    // how many peers got as far as that
+  std::atomic<std::uint32_t> attached;    // how many peers have attached
   std::atomic<std::uint32_t> session;     // of the one that sits here
   Post posts[kPosts];
 };
 
 struct Board {
   std::atomic<std::uint32_t> stop;
-  std::atomic<std::uint32_t> daemon_dies;  // 1: calls may fail for that
-  std::atomic<std::uint64_t> doubled;      // blocks that showed the stamp of another holder
+  std::atomic<std::uint32_t> daemon_dies;  // 1: a call may fail because of it
+  std::atomic<std::uint64_t> doubled;      // blocks that showed another holder's stamp
   std::atomic<std::uint64_t>
-      damaged;  // payload that nobody's stamp explains, refusals that no death explains
+      damaged;  // wrong payload that no stamp explains, or a refusal that no death explains
   std::atomic<std::uint32_t> finding_count;
-  char findings[kFindings][256];  // the first ones, in words
+  char findings[kFindings][256];  // texts of the first findings
   Seat seats[kMaxSeats];
 
   void found(std::atomic<std::uint64_t>& kind, const std::string& what);
 };
 
-// Maps a fresh Board for this process and those it forks, until they end. Throws LoadError.
+// Maps a fresh Board for this process and its children. Throws LoadError.
 Board& make_board();
 
 }  // namespace arenad::load::chaos

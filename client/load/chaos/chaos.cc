@@ -20,7 +20,7 @@ using chaos::Driver;
 using ull = unsigned long long;
 
 constexpr auto kHomeWithin =
-    std::chrono::seconds(15);  // all the dead are reaped and all blocks are back
+    std::chrono::seconds(15);  // until the dead are reaped and all blocks are back
 
 struct Verdict {
   std::uint64_t lost = 0;
@@ -29,7 +29,7 @@ struct Verdict {
   client::AuditReport audit;
 };
 
-// A session that a test wants to be found at the end, with a block.
+// Opens a session that keeps a block, so that a test sees the audit find it.
 class Leak {
  public:
   Leak(const std::string& sockets, const Options& options) {
@@ -46,7 +46,7 @@ class Leak {
   client::Session session_;
 };
 
-// All sessions have ended, so whatever is out, or leased, is nobody's.
+// All sessions have ended. So a block that is out, or a leased run, belongs to nobody.
 Verdict judge(const std::string& sockets, const std::string& arena) {
   Verdict v;
   const auto failed = [&](const std::string& what) {

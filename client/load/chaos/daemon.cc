@@ -81,7 +81,7 @@ void ChaosDaemon::start() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   if (::getppid() != parent || out < 0 || ::dup2(out, 1) < 0 || ::dup2(out, 2) < 0) ::_exit(127);
-  ::signal(SIGINT, SIG_IGN);  // the terminal's ^C ends the run in order
+  ::signal(SIGINT, SIG_IGN);  // ^C of the terminal goes to the driver, which ends the run in order
   ::execv(argv[0], argv.data());
   ::_exit(127);
 }

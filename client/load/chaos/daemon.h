@@ -1,9 +1,10 @@
-// ChaosDaemon: the arenad that a chaos run starts, kills and restarts. It needs no gRPC, so that
-// peers can be forked beside it.
+// ChaosDaemon: the arenad that a chaos run starts, kills and restarts.
 //
-// Invariants: sockets (and, with a state directory, the arenas) lie in private directories that go
-// with this object. Threads: the driver's. Crash: the daemon dies with this process
-// (PR_SET_PDEATHSIG); the directories stay.
+// Purpose: works without gRPC, so that the driver can fork peers beside it.
+// Invariants: the sockets, and the arenas of a state directory, lie in private directories. The
+//   directories are removed with this object.
+// Threads: the driver's.
+// Crash: the daemon dies with this process (PR_SET_PDEATHSIG). The directories stay.
 #pragma once
 
 #include <sys/types.h>
@@ -14,7 +15,8 @@ namespace arenad::load::chaos {
 
 class ChaosDaemon {
  public:
-  // `program`: empty for the arenad beside this program. Starts nothing yet. Throws LoadError.
+  // `program`: the arenad to start; empty: the one beside this program. Starts nothing yet.
+  // Throws LoadError.
   ChaosDaemon(std::string program, std::string arena, std::uint64_t capacity_bytes, bool survives);
   ~ChaosDaemon();
   ChaosDaemon(const ChaosDaemon&) = delete;
@@ -22,9 +24,9 @@ class ChaosDaemon {
 
   void start();
   void kill();
-  // SIGTERM and the wait for it. Returns the exit code, -1 when it had to be killed.
+  // Sends SIGTERM and waits. Returns the exit code, or -1 when the daemon had to be killed.
   int stop();
-  // False when it has ended by itself.
+  // False when the daemon has ended by itself.
   bool runs();
   bool started() const { return pid_ > 0; }
 

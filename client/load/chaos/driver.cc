@@ -22,7 +22,7 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 constexpr std::uint32_t kMostBetweenKillsUs = 8000;
-constexpr std::uint32_t kMostDownUs = 150'000;  // a killed daemon stays away so long
+constexpr std::uint32_t kMostDownUs = 150'000;  // a killed daemon stays away at most so long
 constexpr std::uint32_t kDaemonKillOneIn = 20;
 constexpr auto kDaemonServesWithin = std::chrono::seconds(20);
 constexpr auto kEndWithin = std::chrono::seconds(40);
@@ -90,7 +90,8 @@ void Driver::end_of(std::uint32_t i, int status, bool killed) {
                                      std::to_string(WTERMSIG(status)));
 }
 
-// Who ended by itself has said why on the board, or did crash; its seat is taken by another.
+// A peer that ended by itself wrote the reason to the board, or it crashed. Another peer takes
+// its seat.
 void Driver::look_after_children() {
   for (std::uint32_t i = 0; i < places_.size(); ++i) {
     int status = 0;
@@ -138,7 +139,7 @@ bool Driver::kill_the_daemon() {
   return true;
 }
 
-// Now and then a peer stands still while others are killed; some are killed standing.
+// From time to time a peer is stopped while others are killed. Some stopped peers are killed.
 void Driver::stop_and_continue() {
   for (Place& p : places_)
     if (p.stopped && random_.below(6) == 0) {

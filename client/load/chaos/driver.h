@@ -1,11 +1,10 @@
-// Driver: the peers of a chaos run as child processes, and who of them (or the daemon) is killed
-// next.
+// Driver: runs the peers of a chaos run as child processes and chooses the next victim.
 //
-// Invariants: a kill counts only when the victim had worked: a peer that had done something since
-// it attached, a daemon that had served
-//   an attach since it started. A dead peer's posts are emptied at once: nobody is to take over
-//   what lies there when its block has lived on for 16,384 generations.
-// Threads: one. Crash: children die with it (PR_SET_PDEATHSIG).
+// Invariants: a kill counts only when the victim had worked. A peer has worked when it did
+//   something since it attached. The daemon has worked when it served an attach since its start.
+//   The driver empties a dead peer's posts at once, because a block's generation comes round after
+//   16,384 lives and an old post would then name a new block.
+// Threads: one. Crash: the children die with this process (PR_SET_PDEATHSIG).
 #pragma once
 
 #include <sys/types.h>
@@ -27,8 +26,8 @@ class Driver {
   Driver(const Options& options, Board& board, ChaosDaemon& daemon);
   ~Driver();
 
-  void run();     // until the kills are done, the time is up, or ^C
-  void settle();  // survivors stop and close; nobody is left
+  void run();     // until all kills are done, the time is over, or ^C
+  void settle();  // survivors stop and close their sessions
 
   std::uint64_t kills() const { return kills_; }
   std::uint64_t daemon_kills() const { return daemon_kills_; }

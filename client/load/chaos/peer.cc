@@ -36,8 +36,8 @@ class Peer {
  public:
   Peer(const PeerPlace& place, Board& board)
       : place_(place), board_(board), seat_(board.seats[place.seat]), random_(place.seed) {
-    // A daemon that is killed in the middle of this is there again soon; a session that was not
-    // bound yet may end with it.
+    // A daemon that is killed during this comes back soon. A session that was not bound yet may end
+    // with the daemon. So this tries again.
     const auto deadline = std::chrono::steady_clock::now() + kAttachWithin;
     for (client::Status status = attach(); !status.ok(); status = attach()) {
       const bool may_be =
@@ -75,7 +75,7 @@ class Peer {
     }
   }
 
-  // Frees half of what it holds and lets the session give back the rest.
+  // Frees half of its blocks. The end of the session gives back the rest.
   void end() {
     if (!held_.empty() && place_.plant == "double")
       Stamp::of(held_[0].who ^ 1u << Stamp::kSequenceShift, held_[0].ref.value)
@@ -112,7 +112,7 @@ class Peer {
     if (dice < 900) return Stamp::kMinBytes + random_.below(1024);
     if (dice < 990) return 1024 + random_.below(15 * 1024);
     return dice < 998 ? 16 * 1024 + random_.below(48 * 1024)
-                      : 64 * 1024 + random_.below(200 * 1024);  // the last are spans
+                      : 64 * 1024 + random_.below(200 * 1024);  // the largest are spans
   }
   std::string who_am_i() const {
     return "seat " + std::to_string(place_.seat) + ", session " + std::to_string(session_.id()) +
@@ -126,7 +126,7 @@ class Peer {
   std::byte* at(const Held& h) const { return arena_.writable_data().data() + h.offset; }
   void write_stamp(const Held& h) { Stamp::of(h.who, h.ref.value).write(at(h), h.bytes); }
 
-  // Whether the block shows what its holder wrote.
+  // True when the block shows what its holder wrote.
   void look(const Held& h, const char* when) { judge(h, Stamp::read(at(h)), at(h), when); }
   void judge(const Held& h, const Stamp& found, const std::byte* block, const char* when) {
     const Stamp expected = Stamp::of(h.who, h.ref.value);
@@ -160,14 +160,14 @@ class Peer {
       board_.found(board_.damaged,
                    who_am_i() + "an allocation was refused: " + error_name(got.error()));
       std::this_thread::sleep_for(
-          std::chrono::milliseconds(50));  // one finding says it; not thousands a second
+          std::chrono::milliseconds(50));  // one finding is enough; avoid thousands a second
       return;
     }
     held_.push_back({got->ref, got->offset_bytes, got->usable_bytes, next_who(), false});
     write_stamp(held_.back());
   }
 
-  // Checks a block and gives it up.
+  // Checks a block and frees it.
   void finish(const Held& h) {
     look(h, "at its free");
     if (!h.shared) {
@@ -191,7 +191,7 @@ class Peer {
     if (!held_.empty()) finish(pick());
   }
 
-  // Hands a block on to whoever takes it, and forgets it; or, of a shared one, lets somebody join.
+  // Posts a block for another peer and forgets it. A shared block is posted for others to join.
   void give() {
     if (held_.empty()) return;
     Post& post = seat_.posts[random_.below(kPosts)];
@@ -200,7 +200,7 @@ class Peer {
     look(h, "before it was handed on");
     post.who.store(h.who | (h.shared ? Post::kShared : 0), std::memory_order_relaxed);
     post.ref.store(h.ref.value, std::memory_order_release);  // pairs with the acquire in take
-    if (h.shared) held_.push_back(h);                        // its own share stays
+    if (h.shared) held_.push_back(h);                        // this peer keeps its share
   }
 
   void take() {
@@ -217,7 +217,7 @@ class Peer {
     }
   }
 
-  // The giver may have died meanwhile, and its block with it: refusals are as they should be.
+  // The giver may have died, and its block went back. Then a refusal is correct.
   void take_over(Ref ref, std::uint64_t who) {
     const auto got = arena_.acquire({&ref, 1}, 8);
     if (!got.ok() || !got->all()) return;
@@ -227,8 +227,8 @@ class Peer {
     write_stamp(h);
     held_.push_back(h);
   }
-  // A remote free without a take-over. What the stamp shows counts only when the giver held the
-  // block before and after the look.
+  // A remote free without a take-over. The stamp counts only when the giver held the block before
+  // and after it was read.
   void free_directly(Ref ref, std::uint64_t who) {
     const Held h = described(ref, who);
     if (holder(ref) != Stamp::of(who, 0).session()) return;
@@ -240,7 +240,7 @@ class Peer {
   void join(Ref ref, std::uint64_t who) {
     const auto got = arena_.share({&ref, 1});
     if (!got.ok() || !got->all()) return;
-    for (const Held& mine : held_)  // posted by itself, or joined twice: one share all the same
+    for (const Held& mine : held_)  // its own post, or joined twice: one share either way
       if (mine.ref == ref) return;
     Held h = described(ref, who);
     h.shared = true;

@@ -1,7 +1,8 @@
 // A chaos peer: a process that allocates, stamps, hands on, takes over, shares, releases and frees
-// until it is killed or told to stop.
+// blocks until it is killed or told to stop.
 //
-// Threads: one, and the client library's. Crash: that is what it is for.
+// Threads: one, and those of the client library. Crash: the purpose of this process is to be
+//   killed.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +17,14 @@ struct PeerPlace {
   std::string arena;
   std::uint32_t seat = 0;
   std::uint32_t seats = 0;
-  std::uint32_t life = 0;  // of all peers of the run, so that no two stamp alike
+  std::uint32_t life = 0;  // counts all peers of the run, so that no two stamps are equal
   std::uint64_t seed = 0;
   std::string
       plant;  // "double": stamps a block as somebody else would; "damage": overwrites an end
 };
 
-// Runs to the board's stop, then closes the session. Returns the exit code: 0, or 1 when it could
-// not work (the board says why).
+// Runs until the board says stop, then closes the session. Returns 0, or 1 when the peer could not
+// work; the board has the reason.
 int run_peer(const PeerPlace& place, Board& board);
 
 }  // namespace arenad::load::chaos

@@ -1,11 +1,11 @@
-// Stamp: who holds a block, written into it. Two holders of one block overwrite each other's, so
-// that it is seen.
+// Stamp: the name of a block's holder, written into the block.
 //
-// Invariants: a stamp's `check` is made of the rest; so a stamp that is not the expected one is
-// either another holder's (check right)
-//   or damage. The block's last 8 bytes repeat `check`. Blocks have at least kMinBytes.
-// Threads: pure values; the block is its holder's. Crash: a stamp outlives its holder until the
-// next one's.
+// Purpose: when a block has two holders, one overwrites the other's stamp, and the other sees it.
+// Invariants: `check` is computed from the other fields. An unexpected stamp with a correct `check`
+//   is another holder's. An unexpected stamp with a wrong `check` is damage. The block's last 8
+//   bytes repeat `check`. A block has at least kMinBytes.
+// Threads: pure values; the block belongs to its holder.
+// Crash: a stamp stays until the next holder writes another.
 #pragma once
 
 #include <cstddef>
@@ -44,7 +44,7 @@ struct Stamp {
     std::memcpy(&s, block, sizeof s);
     return s;
   }
-  // Whether the block's end still shows the same.
+  // True when the block's end still repeats the stamp.
   bool has_tail(const std::byte* block, std::uint64_t bytes) const {
     std::uint64_t tail;
     std::memcpy(&tail, block + bytes - sizeof tail, sizeof tail);

@@ -1,11 +1,10 @@
-// batch and shuffled: allocate 1000 blocks, free them all, again.
+// batch and shuffled: allocate 1000 blocks, free all of them, repeat.
 //
-// Purpose: Batch frees last in, first out; Shuffled in a random order (another of eight
-// permutations each time, so that
-//   no predictor learns it). This is where refill and flush of magazines, and cache lines of
-//   metadata, show.
-// Invariants: nothing is held between calls of run(). Threads: the context's. Crash: up to `count`
-// blocks are held.
+// Purpose: Batch frees last in, first out. Shuffled frees in a random order. It uses eight
+//   permutations in turn, so that no branch predictor learns the order. These loops show the cost
+//   of refilling and flushing magazines, and the cache lines of metadata.
+// Invariants: nothing is held between two calls of run().
+// Threads: the context's. Crash: up to `count` blocks are held.
 #pragma once
 
 #include <array>
@@ -28,8 +27,8 @@ class Batch {
                  std::size_t block_bytes = kBlockBytes)
       : context_(context), block_bytes_(opaque(block_bytes)), handles_(count) {}
 
-  // Performs whole batches until at least `operations` blocks were allocated and freed. Returns how
-  // many.
+  // Performs whole batches until at least `operations` blocks were allocated and freed. Returns the
+  // number of blocks.
   std::uint64_t run(std::uint64_t operations) {
     C& context = context_;  // local copies: see Pair
     const std::size_t block_bytes = block_bytes_;

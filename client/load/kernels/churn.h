@@ -1,7 +1,7 @@
-// churn: 10,000 live blocks of 16..1024 B; each operation frees a random one and allocates another
-// of a random size.
+// churn: 10,000 live blocks of 16 to 1024 B. Each operation frees a random block and allocates
+// another block of a random size.
 //
-// Purpose: mixed sizes over a working set that does not fit the inner caches.
+// Purpose: mixed sizes, over a working set that does not fit the inner caches.
 // Invariants: from construction to finish() exactly `live` blocks are held.
 // Threads: the context's. Crash: `live` blocks are held.
 #pragma once
@@ -19,7 +19,7 @@ inline constexpr std::uint32_t kChurnLiveBlocks = 10'000;
 inline constexpr std::uint32_t kChurnMinBytes = 16;
 inline constexpr std::uint32_t kChurnMaxBytes = 1024;
 
-// Frees a random block of `handles` and puts one of a random size in its place.
+// Frees a random block of `handles` and allocates a block of a random size in its place.
 template <AllocatorContext C>
 inline void replace_random(C& context, typename C::Handle* handles, std::uint32_t count,
                            Random& random) {
@@ -58,7 +58,7 @@ class Churn {
     return operations;
   }
 
-  // Frees the working set. The kernel is done then.
+  // Frees the working set. Call it last.
   void finish() {
     for (auto handle : handles_) context_.free(handle);
     handles_.clear();

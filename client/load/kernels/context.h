@@ -1,14 +1,13 @@
 // AllocatorContext: what a workload needs of an allocator, so that one kernel measures all of them.
 //
-// Purpose: the concept, and the two helpers that keep a compiler honest (touch, opaque).
-// Invariants: a context never returns a failure. allocate() gives a block whose first byte it has
-// written; when it cannot,
-//   or when a free is refused, it throws std::exception with what to do, and the run ends as
-//   failed. So kernels have no error branch and conservation can be checked afterwards: every
-//   kernel frees exactly what it allocated.
+// Purpose: the concept, and two helpers against the optimiser (touch, opaque).
+// Invariants: a context never returns a failure. allocate() returns a block and has written its
+//   first byte. When the allocator refuses an allocation or a free, the context throws
+//   std::exception with what to do, and the run has failed. So kernels have no error branch. Each
+//   kernel frees exactly what it allocated, so conservation can be checked afterwards.
 // Threads: one context per thread. A Handle may travel to another thread's context of the same
-// allocator. Crash: kernels keep handles in private memory; what they held is the allocator's to
-// give back.
+//   allocator.
+// Crash: kernels keep handles in private memory. The allocator gives back what they held.
 #pragma once
 
 #include <concepts>
@@ -26,12 +25,12 @@ concept AllocatorContext = requires(C& context, std::size_t bytes, typename C::H
                     // does nothing here
 };
 
-// Writes the first byte the way every subject does it. Volatile, or a malloc that is freed at once
-// is optimised away.
+// Writes the first byte, in the same way for every subject. The write is volatile, because
+// compilers remove a malloc whose memory is freed unused.
 inline void touch(void* block) { *static_cast<volatile std::byte*>(block) = std::byte{1}; }
 
-// Hides where a value came from, at no cost: a pointer so hidden is not known to be malloc's, a
-// size not a constant.
+// Hides the origin of a value from the compiler, at no cost. The compiler then does not know that a
+// pointer came from malloc, or that a size is constant.
 template <class T>
 inline T opaque(T value) {
   asm volatile("" : "+r"(value));

@@ -1,8 +1,7 @@
-// Cores: which ones this process may use, pinning, and how far apart two of them are.
+// Cores: which cores this process may use, how to pin to one, and how far apart two of them are.
 //
-// Purpose: multi-core figures mean nothing without the time that a cache line takes between the two
-// cores, and a virtual
-//   machine's cores move. So it is measured beside every such figure.
+// Purpose: a figure of two cores means nothing without the time that a cache line takes between
+//   them. A virtual machine's cores move. So that time is measured beside every such figure.
 // Threads: any. Crash: private.
 #pragma once
 
@@ -36,11 +35,11 @@ inline bool pin_to_core(int core) {
   return sched_setaffinity(0, sizeof set, &set) == 0;
 }
 
-// Above this a pair of cores is called far: they share no cache, or the host has moved them apart.
+// A pair of cores above this is called far: they share no cache, or the host moved them apart.
 inline constexpr double kFarNs = 100;
 
-// Nanoseconds that a cache line takes one way between two cores, spinning: the median of `rounds`
-// rounds of ping-pong, about a millisecond each. 0 when both are the same core.
+// Nanoseconds that a cache line takes one way between two spinning cores. The result is the median
+// of `rounds` rounds of ping-pong, about a millisecond each. 0 when both are the same core.
 inline double one_way_ns(int core_a, int core_b, int rounds = 9) {
   if (core_a == core_b) return 0;
   constexpr std::uint64_t kTripsPerRound = 2000;

@@ -1,11 +1,9 @@
 // HeapContext: an arenad heap as an AllocatorContext, for workloads inside one process.
 //
-// Purpose: allocates from a Heap over a mapped arena; the handle is the 64-bit ref. The first byte
-// is written through the
-//   mapping of the data file.
-// Invariants: the arena is mapped (ArenaOptions::map_data) and outlives the context; frees of other
-// heaps' blocks are
-//   gathered until flush().
+// Purpose: allocates from a Heap over a mapped arena. The handle is the 64-bit ref. The first byte
+//   is written through the mapping of the data file.
+// Invariants: the arena is mapped (ArenaConfig::map_data) and outlives the context. Frees of other
+//   heaps' blocks are gathered until flush().
 // Threads: the heap's owner. Crash: as heap.h says.
 #pragma once
 

@@ -1,17 +1,14 @@
-// larson: a server's threads, each with a set of live blocks of mixed sizes that it inherits from
-// another now and then.
+// larson: threads of a server. Each thread has a set of live blocks of mixed sizes, and takes over
+// another thread's set from time to time.
 //
-// Purpose: every thread replaces random blocks of its set (16..1024 B, kLarsonSlots of them); after
-// kLarsonRound
-//   operations it leaves the set in a mailbox and takes the one that lies there, so that about a
-//   tenth of all frees are of another thread's blocks.
-// Invariants: there is one set more than threads; each is owned by one thread or lies in the
-// mailbox. Sets are known by
-//   number, not by address, so Larson may lie in shared memory.
-// Threads: prepare() and finish() by one thread while no body runs; run() by each thread. The
-// mailbox is one atomic
-//   exchange (acq_rel): what the giver wrote pairs with what the taker reads.
-// Crash: the blocks of a set stay held by who allocated them.
+// Purpose: each thread replaces random blocks of its set (16 to 1024 B, kLarsonSlots blocks). After
+//   kLarsonRound operations the thread leaves its set in a mailbox and takes the set that lies
+//   there. So about a tenth of all frees are of another thread's blocks.
+// Invariants: there is one set more than threads. A set belongs to one thread or lies in the
+//   mailbox. Sets are known by number, not by address, so Larson may lie in shared memory.
+// Threads: one thread calls prepare() and finish() while no body runs. Each thread calls run(). The
+//   mailbox is one atomic exchange (acq_rel): what the giver wrote pairs with what the taker reads.
+// Crash: the blocks of a set stay held by the session that allocated them.
 #pragma once
 
 #include <atomic>

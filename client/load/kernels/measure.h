@@ -1,11 +1,11 @@
 // Measure: nanoseconds per operation of a kernel.
 //
-// Purpose: times whole rounds of at least 10 ms, so that reading the clock costs nothing, and gives
-// the median round, so
-//   that a round in which the machine did something else does not count. One thread is timed by its
-//   processor time, which goes on only while it runs: another process on its core then costs it
-//   caches, but no time. Several threads are timed by the wall, because they wait for one another;
-//   there, windows in which one of them did not run all the time are set aside.
+// Purpose: times whole rounds of at least 10 ms, so that reading the clock costs nothing. The
+//   result is the median round, so that a disturbed round does not count. One thread is timed by
+//   its processor time. That clock stops while another process has the core, so a neighbour costs
+//   the thread cache lines but no time. Several threads are timed by the wall clock, because they
+//   wait for one another. Windows in which one of the threads did not run all the time are set
+//   aside.
 // Threads: measure_here on the kernel's thread; measure_threads from outside.
 // Crash: private.
 #pragma once
@@ -31,9 +31,9 @@ struct MeasureFor {
   std::chrono::milliseconds warm_up{50};
   std::chrono::milliseconds total{200};
   std::chrono::milliseconds round{10};  // at least
-  // Of several threads: they never sleep. Then windows are a fifth of a round, and those in which
-  // one of them did not run are set aside; while few are left the measurement goes on, up to four
-  // times the total.
+  // For several threads that never sleep. A window is then a fifth of a round. A window in which
+  // one of the threads did not run is set aside. While few windows are left the measurement goes
+  // on, up to four times the total.
   bool threads_spin = true;
 };
 
@@ -43,14 +43,14 @@ inline double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// Processor time of a thread so far; by default the calling one's.
+// Processor time of a thread so far; the calling thread by default.
 inline std::chrono::nanoseconds thread_time(clockid_t clock = CLOCK_THREAD_CPUTIME_ID) {
   timespec now{};
   clock_gettime(clock, &now);
   return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
 }
 
-// Processor time of each of some threads that still run.
+// Processor time of each of these running threads.
 inline std::vector<std::chrono::nanoseconds> thread_times(std::span<std::thread> threads) {
   std::vector<std::chrono::nanoseconds> times;
   for (std::thread& thread : threads) {
@@ -89,9 +89,9 @@ double measure_here(Kernel& kernel, const MeasureFor& times = {}) {
   return median(std::move(rounds));
 }
 
-// The median window's wall time per operation of some threads or processes that run already.
-// `operations()` is the sum of all they did, `ran()` the processor time of each; ends early when
-// `stop` is requested.
+// Watches threads or processes that run already. Returns the median window's wall time per
+// operation. `operations()` is the sum of their operations, `ran()` the processor time of each.
+// Ends early when `stop` is requested.
 template <class Operations, class Ran>
 double median_window(Operations operations, Ran ran, const Stop& stop, const MeasureFor& times) {
   using Clock = std::chrono::steady_clock;
@@ -129,15 +129,15 @@ double median_window(Operations operations, Ran ran, const Stop& stop, const Mea
   return median(undisturbed.empty() ? std::move(windows) : std::move(undisturbed));
 }
 
-// One thread of a workload: runs until stop is requested, on the core it is given.
+// One thread of a workload. It runs on the given core until stop is requested.
 struct ThreadBody {
   int core = 0;
   std::function<void()> run;
 };
 
-// Starts the bodies, watches the sum of `progress` and returns the median window's wall time per
-// operation of all threads together. Requests `stop` at the end and joins. Throws what the first
-// failed body threw.
+// Starts the bodies and watches the sum of `progress`. Returns the median window's wall time per
+// operation of all threads together. Requests `stop` at the end and joins the threads. Throws the
+// exception of the first body that failed.
 inline double measure_threads(std::span<const ThreadBody> bodies,
                               std::span<const Progress> progress, Stop& stop,
                               const MeasureFor& times = {}) {

@@ -1,7 +1,8 @@
-// pair: allocate one block, free it, again. The latency of the fast path and nothing else.
+// pair: allocate one block, free it, repeat. It measures the latency of the fast path and nothing
+// else.
 //
-// Invariants: nothing is held between calls of run(). Threads: the context's. Crash: at most one
-// block is held.
+// Invariants: nothing is held between two calls of run().
+// Threads: the context's. Crash: at most one block is held.
 #pragma once
 
 #include <cstddef>

@@ -1,12 +1,11 @@
-// PeerContext: an arena that this process is a peer of as an AllocatorContext.
+// PeerContext: an arena in which this process is a peer, as an AllocatorContext.
 //
-// Purpose: allocates and frees through try_allocate and try_free, a peer's fastest way: the calling
-// thread's own heap, no call.
-//   The handle is the 64-bit ref. The first byte is written through the mapping.
+// Purpose: allocates and frees through try_allocate and try_free, which are a peer's fastest way:
+//   the calling thread's own heap, and no call. The handle is the 64-bit ref. The first byte is
+//   written through the mapping.
 // Invariants: the handle is attached as peer and outlives the context.
-// Threads: the heap is that of whoever calls, so one context may even be used by several. Crash:
-// the daemon adopts the heap and
-//   gives back what the session held.
+// Threads: any. Each call uses the heap of the calling thread.
+// Crash: the daemon adopts the heap and gives back what the session held.
 #pragma once
 
 #include <cstddef>
@@ -48,7 +47,7 @@ class PeerContext {
                              error_advice(error));
   }
 
-  const client::ArenaHandle arena_;  // a copy: at hand where the loop is
+  const client::ArenaHandle arena_;  // a copy, close to the loop
   std::byte* data_;
 };
 

@@ -1,11 +1,11 @@
-// producer -> consumer: one thread allocates, the other frees; every free is remote.
+// producer -> consumer: one thread allocates and the other frees, so every free is remote.
 //
-// Purpose: the two bodies. An operation is counted by the consumer, at the free.
-// Invariants: after both bodies have returned nothing is held. The consumer flushes every
-// kFlushEvery frees, and when
-//   nothing came for kIdlePolls polls, which is what a program that goes idle would do.
+// Purpose: the two bodies. The consumer counts an operation when it frees the block.
+// Invariants: nothing is held after both bodies have returned. The consumer flushes after
+//   kFlushEvery frees. It also flushes when nothing came for kIdlePolls polls, as a program that
+//   goes idle would.
 // Threads: one for each body, each with its own context; or two processes with ring, progress and
-// stop in shared memory. Crash: blocks in the ring stay held by the producer.
+//   stop in shared memory. Crash: blocks in the ring stay held by the producer.
 #pragma once
 
 #include <cstddef>
@@ -44,7 +44,7 @@ void produce(C& context, Ring& ring, const Stop& stop, std::size_t block_bytes =
   out.close();
 }
 
-// Frees what comes until the ring is closed and empty.
+// Frees the blocks that come, until the ring is closed and empty.
 template <AllocatorContext C, class Ring>
 void consume(C& context, Ring& ring, Progress& progress) {
   RingConsumer<Ring> in(ring);

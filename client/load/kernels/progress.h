@@ -1,8 +1,8 @@
-// Progress and Stop: how a thread of a workload says how far it is, and learns that it is time to
-// end.
+// Progress and Stop: how a thread of a workload reports its progress, and how it learns that it
+// must end.
 //
-// Invariants: operations only grows and has one writer, its thread.
-// Threads: as said at each. Crash: plain numbers; they may lie in shared memory.
+// Invariants: `operations` only grows and has one writer, its thread.
+// Threads: said at each member. Crash: plain numbers; they may lie in shared memory.
 #pragma once
 
 #include <atomic>
@@ -10,7 +10,7 @@
 
 namespace arenad::load {
 
-// Operations done by one thread. Relaxed on both sides: it orders nothing, it is only looked at.
+// Operations of one thread. Relaxed on both sides, because the count orders nothing.
 struct alignas(128) Progress {
   std::atomic<std::uint64_t> operations{0};
 
@@ -20,7 +20,8 @@ struct alignas(128) Progress {
   std::uint64_t get() const { return operations.load(std::memory_order_relaxed); }  // anybody
 };
 
-// Set once by whoever ends the run (or by a thread that failed); looked at by all threads.
+// Set once, by the thread that ends the run or by a thread that failed. All threads read it.
+// Relaxed on both sides, because it orders nothing.
 struct alignas(128) Stop {
   std::atomic<bool> requested{false};
 

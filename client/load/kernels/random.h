@@ -1,8 +1,8 @@
-// Random: a generator cheap enough to stand inside a measured loop (xorshift64*, about a
-// nanosecond).
+// Random: a generator (xorshift64*) that is cheap enough for a measured loop, about a nanosecond.
 //
-// Invariants: the same seed gives the same sequence; a seed of 0 is replaced, because xorshift
-// would stay there. Threads: one owner. Crash: private.
+// Invariants: the same seed gives the same sequence. A seed of 0 is replaced, because xorshift
+//   would return 0 for ever.
+// Threads: one owner. Crash: private.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ class Random {
     return state_ * 0x2545f4914f6cdd1du;
   }
 
-  // 0 .. bound-1 from the generator's high half; bound below 2^32. A multiplication, no division.
+  // 0 .. bound-1, from the generator's high half, by one multiplication. `bound` is below 2^32.
   static std::uint32_t below(std::uint32_t random_bits, std::uint32_t bound) {
     return static_cast<std::uint32_t>((std::uint64_t{random_bits} * bound) >> 32);
   }

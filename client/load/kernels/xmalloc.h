@@ -1,13 +1,12 @@
-// xmalloc: every thread allocates, and frees what another one allocated.
+// xmalloc: every thread allocates, and frees the blocks of another thread.
 //
-// Purpose: the body of one thread in a ring of them: blocks go to the next, and come from the one
-// before. With two
-//   threads each frees the other's. An operation is counted at the free.
-// Invariants: no thread waits for another while it holds up a third: a full way out only means that
-// it frees first. After
-//   all bodies have returned nothing is held.
+// Purpose: the body of one thread in a circle of threads. Blocks go to the next thread and come
+//   from the previous one. With two threads each frees the other's blocks. An operation is counted
+//   when the block is freed.
+// Invariants: no thread waits for another thread while a third one waits for it. When the way out
+//   is full the thread frees first. Nothing is held after all bodies have returned.
 // Threads: one context each; or processes with rings, progress and stop in shared memory.
-// Crash: blocks in the rings stay held by who allocated them.
+// Crash: blocks in the rings stay held by the session that allocated them.
 #pragma once
 
 #include <cstddef>
