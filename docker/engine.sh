@@ -1,12 +1,13 @@
 # shellcheck shell=bash
-# A Docker engine for the image test, to be sourced: the one that answers, or one of our own that ends with the test.
+# A Docker engine for tests; source this file. It is the engine that answers, or a new one that ends
+# with the test.
 #
-# engine_use DIR     leaves DOCKER_HOST pointing at an engine that answers. Where none does, installs docker.io and starts
-#                    dockerd as root with its data under DIR/data (kept: it is the layer cache of the next run); its socket
-#                    and run-time files are in a temporary directory.
-# engine_stop        stops what engine_use started, and nothing else. Safe to call at any time.
-# engine_base DIR    prints the name of the base image: debian:bookworm-slim, or one made with debootstrap from the
-#                    machine's own Debian mirror where no registry is reachable.
+# engine_use DIR   Leaves DOCKER_HOST pointing at an engine that answers. Where none answers, installs
+#                  docker.io and starts dockerd as root. The data lie under DIR/data and stay, as the
+#                  layer cache of the next run. Socket and run-time files lie in a temporary directory.
+# engine_stop      Stops what engine_use started, and nothing else. Safe to call at any time.
+# engine_base DIR  Prints the name of the base image: debian:bookworm-slim, or an image made with
+#                  debootstrap from the machine's own Debian mirror where no registry is reachable.
 
 engine_pid=
 engine_run=
@@ -28,7 +29,8 @@ engine_use() {
     return 0
   fi
   if ((EUID != 0)); then
-    engine_say "no Docker engine answers, and starting one needs root: start Docker, or run this as root"
+    engine_say "no Docker engine answers, and starting one needs root." \
+      "Start Docker, or run this as root"
     return 1
   fi
   engine_mount_cgroups || return 1
@@ -39,7 +41,8 @@ engine_use() {
       engine_say "started dockerd with the $driver driver, data in $dir/data"
       return 0
     fi
-    engine_say "dockerd does not run with the $driver driver: $(grep -E 'level=(fatal|error)|^failed' "$engine_run/dockerd.log" | tail -1)"
+    engine_say "dockerd does not run with the $driver driver:" \
+      "$(grep -E 'level=(fatal|error)|^failed' "$engine_run/dockerd.log" | tail -1)"
   done
   tail -20 "$engine_run/dockerd.log" >&2
   return 1
@@ -48,11 +51,15 @@ engine_use() {
 # Containers need a cgroup file system; machines without systemd may have none mounted.
 engine_mount_cgroups() {
   if grep -qE ' cgroup2? ' /proc/self/mounts; then return 0; fi
-  mount -t cgroup2 cgroup2 /sys/fs/cgroup || { engine_say "cannot mount a cgroup file system at /sys/fs/cgroup"; return 1; }
+  if ! mount -t cgroup2 cgroup2 /sys/fs/cgroup; then
+    engine_say "cannot mount a cgroup file system at /sys/fs/cgroup"
+    return 1
+  fi
   engine_mounted=/sys/fs/cgroup
 }
 
-# Everything that could meet another engine on the machine is apart: sockets, pid file, data; no bridge, no firewall rules.
+# Everything that could meet another engine of the machine is apart: sockets, pid file and data. There
+# is no bridge and there are no firewall rules.
 engine_start() {
   local data=$1 driver=$2
   export DOCKER_HOST=unix://$engine_run/docker.sock
@@ -83,8 +90,9 @@ engine_stop() {
   engine_end_process
   if [[ -n $engine_run ]]; then
     local mounted
+    # Network namespaces of builds.
     while read -r mounted; do umount -l "$mounted" || true; done \
-      < <(awk -v under="$engine_run/" 'index($2, under) == 1 {print $2}' /proc/self/mounts)  # network namespaces of builds
+      < <(awk -v under="$engine_run/" 'index($2, under) == 1 {print $2}' /proc/self/mounts)
     rm -rf --one-file-system "$engine_run"
     engine_run=
   fi
@@ -99,19 +107,23 @@ engine_base() {
   for image in "$registry_image" "$own_image"; do
     if docker image inspect "$image" >/dev/null 2>&1; then echo "$image"; return 0; fi
   done
-  if timeout 120 docker pull -q "$registry_image" >/dev/null 2>&1; then echo "$registry_image"; return 0; fi
+  if timeout 120 docker pull -q "$registry_image" >/dev/null 2>&1; then
+    echo "$registry_image"
+    return 0
+  fi
   engine_say "$registry_image cannot be pulled; making a base image with debootstrap"
   "$(dirname "${BASH_SOURCE[0]}")/../deploy/install_packages" image >&2 || return 1
   engine_debootstrap "$dir/base" || { rm -rf --one-file-system "$dir/base"; return 1; }
-  tar -C "$dir/base" --exclude='./var/cache/apt/*.bin' --exclude='./var/cache/apt/archives/*.deb' --exclude='./var/lib/apt/lists/*' \
-    --exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' --exclude='./usr/share/locale/*' -c . |
+  tar -C "$dir/base" --exclude='./var/cache/apt/*.bin' --exclude='./var/cache/apt/archives/*.deb' \
+    --exclude='./var/lib/apt/lists/*' --exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' \
+    --exclude='./usr/share/locale/*' -c . |
     docker import - "$own_image" >/dev/null || return 1
   rm -rf --one-file-system "$dir/base"
   echo "$own_image"
 }
 
-# A minimal Debian 12 in $1 that installs from where this machine does: same mirrors, same proxy. Names of hosts come from
-# the machine's apt configuration only.
+# A minimal Debian 12 in $1. It installs from the same mirrors and through the same proxy as this
+# machine. Names of hosts come from the machine's apt configuration only.
 engine_debootstrap() {
   local base=$1 mirror sources proxies include=()
   if ((EUID != 0)); then
@@ -119,14 +131,18 @@ engine_debootstrap() {
     return 1
   fi
   # shellcheck disable=SC2016  # the $(...) are apt's own
-  sources=$(apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
-    awk '$1 == "Debian" && $2 ~ /^bookworm(-updates|-security)?$/ {print "deb", $3, $2, $4}' | sort -u)
+  local format='$(ORIGIN) $(CODENAME) $(REPO_URI) $(COMPONENT)'
+  sources=$(apt-get indextargets --format "$format" 'Created-By: Packages' |
+    awk '$1 == "Debian" && $2 ~ /^bookworm(-updates|-security)?$/ {print "deb", $3, $2, $4}' |
+    sort -u)
   mirror=$(awk '$3 == "bookworm" && $4 == "main" {print $2; exit}' <<<"$sources")
   if [[ -z $mirror ]]; then
-    engine_say "this machine's apt names no mirror of Debian 12 main (run 'apt-get update' and look at /etc/apt/sources.list*)"
+    engine_say "this machine's apt names no mirror of Debian 12 main." \
+      "Run 'apt-get update' and look at /etc/apt/sources.list*"
     return 1
   fi
-  proxies=$(apt-config dump | grep -E '^Acquire::(https?::.*[Pp]roxy|Check-Valid-Until|Check-Date|Retries)' || true)
+  proxies=$(apt-config dump |
+    grep -E '^Acquire::(https?::.*[Pp]roxy|Check-Valid-Until|Check-Date|Retries)' || true)
   if [[ -z ${http_proxy:-} ]]; then
     local proxy
     proxy=$(sed -nE 's/^Acquire::http::[Pp]roxy "([^"]+)";/\1/p' <<<"$proxies")
@@ -135,7 +151,8 @@ engine_debootstrap() {
   [[ $sources == *https:* ]] && include=(--include=ca-certificates)
   rm -rf --one-file-system "$base"
   mkdir -p "$base"
-  if ! debootstrap --variant=minbase "${include[@]}" bookworm "$base" "$mirror" >"$base.log" 2>&1; then
+  if ! debootstrap --variant=minbase "${include[@]}" bookworm "$base" "$mirror" \
+    >"$base.log" 2>&1; then
     tail -5 "$base.log" >&2
     return 1
   fi
