@@ -2,9 +2,10 @@
 # A Docker engine for tests; source this file. It is the engine that answers, or a new one that ends
 # with the test.
 #
-# engine_use DIR   Leaves DOCKER_HOST pointing at an engine that answers. Where none answers, installs
-#                  docker.io and starts dockerd as root. The data lie under DIR/data and stay, as the
-#                  layer cache of the next run. Socket and run-time files lie in a temporary directory.
+# engine_use DIR   Leaves DOCKER_HOST pointing at an engine that answers. Where none answers,
+#                  installs docker.io and starts dockerd as root. The data lie under DIR/data and
+#                  stay, as the layer cache of the next run. Socket and run-time files lie in a
+#                  temporary directory.
 # engine_stop      Stops what engine_use started, and nothing else. Safe to call at any time.
 # engine_base DIR  Prints the name of the base image: debian:bookworm-slim, or an image made with
 #                  debootstrap from the machine's own Debian mirror where no registry is reachable.
@@ -58,8 +59,8 @@ engine_mount_cgroups() {
   engine_mounted=/sys/fs/cgroup
 }
 
-# Everything that could meet another engine of the machine is apart: sockets, pid file and data. There
-# is no bridge and there are no firewall rules.
+# Everything that could meet another engine of the machine is apart: sockets, pid file and data.
+# There is no bridge and there are no firewall rules.
 engine_start() {
   local data=$1 driver=$2
   export DOCKER_HOST=unix://$engine_run/docker.sock
@@ -127,7 +128,7 @@ engine_base() {
 engine_debootstrap() {
   local base=$1 mirror sources proxies include=()
   if ((EUID != 0)); then
-    engine_say "debootstrap needs root: make $1 available some other way, for instance 'docker load'"
+    engine_say "debootstrap needs root: provide $1 in another way, for instance 'docker load'"
     return 1
   fi
   # shellcheck disable=SC2016  # the $(...) are apt's own
