@@ -42,12 +42,12 @@ class HeapVerifier {
     collect_magazines();
     heap_.for_each_slab([this](const SlabState& s) { slab(s); });
     for (const auto& [slab, blocks] : cached_)
-      if (heap_.slabs_[slab] == nullptr)
+      if (heap_.slab({slab}) == nullptr)
         finding("magazine holds blocks of slab " + std::to_string(slab) +
                 ", which is not this heap's");
-    if (active_ != heap_.active_blocks_)
+    if (active_ != heap_.active_blocks())
       finding("active blocks: slabs say " + std::to_string(active_) + ", the heap counts " +
-              std::to_string(heap_.active_blocks_));
+              std::to_string(heap_.active_blocks()));
     const HeapCounters c = heap_.counters();
     report_.counted_out += static_cast<std::int64_t>(c.allocs + c.adopted_blocks) -
                            static_cast<std::int64_t>(c.local_frees) -
@@ -58,34 +58,32 @@ class HeapVerifier {
 
  private:
   void finding(const std::string& what) {
-    report_.mismatch("heap " + std::to_string(heap_.id_.value) + ": " + what);
+    report_.mismatch("heap " + std::to_string(heap_.id().value) + ": " + what);
   }
 
   void collect_magazines() {
-    for (const Magazine& m : heap_.magazines_) {
-      m.for_each([this](std::uint64_t entry) {
-        const Slot slot{entry & Ref::kSlotMask};
-        auto& bits = cached_[slot.slab().value];
-        bits.resize(kMaxBlocksPerSlab / 64);
-        std::uint64_t& word = bits[slot.block().value / 64];
-        const std::uint64_t bit = std::uint64_t{1} << (slot.block().value % 64);
-        if ((word & bit) != 0)
-          finding("block " + std::to_string(slot.block().value) + " of slab " +
-                  std::to_string(slot.slab().value) + " is twice in magazines");
-        word |= bit;
-      });
-    }
+    heap_.for_each_cached([this](Slot slot) {
+      auto& bits = cached_[slot.slab().value];
+      bits.resize(kMaxBlocksPerSlab / 64);
+      std::uint64_t& word = bits[slot.block().value / 64];
+      const std::uint64_t bit = std::uint64_t{1} << (slot.block().value % 64);
+      if ((word & bit) != 0)
+        finding("block " + std::to_string(slot.block().value) + " of slab " +
+                std::to_string(slot.slab().value) + " is twice in magazines");
+      word |= bit;
+    });
   }
 
   void slab(const SlabState& s) {
     const std::string name = "slab " + std::to_string(s.slab.value) + ": ";
     const bool span = s.cls == kSpanClass;
-    const SlabHeader& h = heap_.arena_.control().slab(s.slab);
+    const SlabHeader& h = heap_.arena().control().slab(s.slab);
     const SlabShape shape{h.shape.load(std::memory_order_acquire)};
-    const RunRecord run = heap_.arena_.attached() ? RunRecord{} : heap_.arena_.ledger().run(s.slab);
-    if (!heap_.arena_.attached() &&
+    const RunRecord run =
+        heap_.arena().attached() ? RunRecord{} : heap_.arena().ledger().run(s.slab);
+    if (!heap_.arena().attached() &&
         run.bits != RunRecord::of(span ? SlabKind::kSpan : SlabKind::kSlab, s.cls, s.units,
-                                  RunOwner::heap(heap_.id_))
+                                  RunOwner::heap(heap_.id()))
                         .bits)
       finding(name + "the ledger says otherwise");
     if (shape.bits !=
@@ -93,14 +91,14 @@ class HeapVerifier {
       finding(name + "header shape differs from the owner's");
     if (h.carved.load(std::memory_order_relaxed) != s.carved)
       finding(name + "header carved differs from the owner's");
-    if (h.owner.load(std::memory_order_relaxed) != heap_.id_.value)
+    if (h.owner.load(std::memory_order_relaxed) != heap_.id().value)
       finding(name + "header names another owner");
 
     const auto in_magazine = cached_.find(s.slab.value);
     std::uint64_t held = 0, shared = 0, returning = 0, cached = 0, free = 0, uncarved = 0;
     std::uint32_t free_bits = 0;
     for (std::uint32_t b = 0; b < s.capacity; ++b) {
-      const BlockWord w{heap_.words_[Slot::of(s.slab, {b}).value].load(std::memory_order_acquire)};
+      const BlockWord w{heap_.arena().word(Slot::of(s.slab, {b})).load(std::memory_order_acquire)};
       const bool is_cached =
           in_magazine != cached_.end() && (in_magazine->second[b / 64] >> (b % 64) & 1) != 0;
       const bool is_free = (s.free_bits[b / 64] >> (b % 64) & 1) != 0;
@@ -133,7 +131,7 @@ class HeapVerifier {
       finding(name + "conservation does not hold");
     if (!span) active_ += s.out();
     const std::uint64_t stride =
-        span ? s.units * kSlabUnitBytes : heap_.geometry_.size_class(s.cls).stride_bytes;
+        span ? s.units * kSlabUnitBytes : heap_.arena().geometry().size_class(s.cls).stride_bytes;
     ++report_.slabs;
     report_.units += s.units;
     report_.capacity_blocks += s.capacity;

@@ -21,7 +21,6 @@
 
 namespace arenad {
 
-inline constexpr std::uint32_t kMaxClasses = 64;
 inline constexpr std::uint8_t kSpanClass = 255;
 inline constexpr std::uint32_t kMaxAlignBytes = 4096;
 inline constexpr std::uint64_t kLargestClassBytes = 128 * 1024;

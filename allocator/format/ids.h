@@ -16,6 +16,7 @@ inline constexpr std::uint64_t kSlabUnitBytes = 64 * 1024;
 inline constexpr std::uint64_t kSuperslabBytes = 2 * 1024 * 1024;
 inline constexpr std::uint32_t kUnitsPerSuperslab = kSuperslabBytes / kSlabUnitBytes;  // 32
 inline constexpr std::uint32_t kMaxBlocksPerSlab = 8192;  // 64 KiB of 8-byte blocks
+inline constexpr std::uint32_t kMaxClasses = 64;          // size classes of an arena
 
 template <class Tag, class Rep>
 struct StrongId {

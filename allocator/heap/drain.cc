@@ -102,9 +102,7 @@ std::uint64_t Heap::drain_slab(SlabState& slab) {
 
 std::uint64_t Heap::drain_everything() {
   std::uint64_t taken = drain();
-  std::vector<SlabState*> all;  // drain_slab may release the slab it works on
-  for_each_slab([&](SlabState& s) { all.push_back(&s); });
-  for (SlabState* s : all) {
+  for (SlabState* s : all_slabs()) {  // drain_slab may release the slab it works on
     bool any = false;
     for (std::uint32_t w = 0; w < s->word_count() && !any; ++w)
       any = arena_.control().returned(s->slab, w).load(std::memory_order_relaxed) != 0;

@@ -34,7 +34,7 @@ auto returning_to_owner(SessionId freer) {
 
 }  // namespace
 
-Error Heap::free_slow(Ref ref) {
+Error Heap::free_any(Ref ref) {
   const SlabIndex at = ref.slot().slab();
   AtomicWord& word = words_[ref.slot().value];
   if (SlabState* const slab = slabs_[at.value]; slab != nullptr) {
@@ -102,7 +102,7 @@ void Heap::settle_local(Ref ref, SlabState& slab) {
       !canary_intact(offset_of(entry, m.stride), geometry_.size_class(slab.cls).usable_bytes))
     ++counters_.canary_damaged;
   *m.freed_top++ = entry;
-  if (m.freed_top == m.freed_limit) make_room_slow(m);
+  if (m.freed_top == m.freed_limit) make_room(m);
 }
 
 void Heap::settle_remote(Slot slot) {

@@ -9,22 +9,23 @@ constexpr std::uint64_t kMagazineBytes =
     256 * 1024;  // cached per class in each of its two stacks at most
 constexpr std::uint64_t kBatchBytes = 32 * 1024;  // brought per refill
 
+std::uint64_t slots_of(const Arena& arena) {
+  return std::uint64_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup;
+}
+
 }  // namespace
 
 Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source)
-    : arena_(arena),
+    : Heap(arena, id, owner, source, std::make_unique<RowTables>(arena.id(), slots_of(arena))) {}
+
+Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source,
+           std::unique_ptr<RowTables> rows)
+    : FastHeap(arena.id(), arena.control().words(), slots_of(arena),
+               {rows->offsets(), rows->magazines()}),
+      arena_(arena),
       source_(source),
       geometry_(arena.geometry()),
-      words_(arena.control().words()),
-      words_bias_(reinterpret_cast<std::uintptr_t>(words_) -
-                  (std::uintptr_t{arena.id().value} << Ref::kArenaShift) * sizeof(AtomicWord)),
-      row_offsets_(std::size_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup / 64),
-      row_offsets_bias_(reinterpret_cast<std::uintptr_t>(&row_offsets_[0]) -
-                        (std::uintptr_t{arena.id().value} << Ref::kArenaShift) / 64 *
-                            sizeof(std::uint64_t)),
-      row_magazines_(std::size_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup / 64),
-      arena_bits_(std::uint64_t{arena.id().value} << Ref::kArenaShift),
-      slot_limit_(std::uint64_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup),
+      rows_(std::move(rows)),
       header_bytes_(arena.geometry().layout().header_bytes),
       canaries_(arena.geometry().layout().canary_bytes != 0),
       id_(id),
@@ -43,7 +44,6 @@ Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source)
     m.batch = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kBatchBytes / stride, 2, 512));
   }
   static_assert(sizeof(magazines_) <= UINT16_MAX);
-  magazine_of_small_.fill(0);
   for (std::uint64_t step = 1;
        step <= kSmallSteps && step * 8 <= geometry_.largest_class_bytes() && !canaries_; ++step)
     magazine_of_small_[step] =
@@ -53,20 +53,38 @@ Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source)
 }
 
 Heap::~Heap() {
-  std::vector<SlabState*> all;
-  for_each_slab([&](SlabState& s) { all.push_back(&s); });
-  for (SlabState* s : all) delete s;
+  for (const SlabState* s : all_slabs()) delete s;
 }
 
-Result<Block> Heap::damaged_word_slow(std::uint64_t entry) {
+std::vector<SlabState*> Heap::all_slabs() {
+  std::vector<SlabState*> all;
+  for_each_slab([&](const SlabState& s) { all.push_back(slabs_[s.slab.value]); });
+  return all;
+}
+
+// The slow exits of the fast paths. A FastHeap is always the base of a Heap.
+Result<Allocation> FastHeap::allocate_large_slow(std::uint64_t size, Holder holder) {
+  return static_cast<Heap&>(*this).allocate_aligned(size, 0, holder);
+}
+
+Result<Allocation> FastHeap::allocate_small_slow(Magazine& m, std::uint64_t size, Holder holder) {
+  return &m == &magazines_.front() ? allocate_large_slow(size, holder)
+                                   : static_cast<Heap&>(*this).pop_slow(m, holder);
+}
+
+Result<Allocation> FastHeap::damaged_word_slow(std::uint64_t entry) {
+  return static_cast<Heap&>(*this).damaged_word(entry);
+}
+
+Error FastHeap::free_slow(Ref ref) { return static_cast<Heap&>(*this).free_any(ref); }
+
+void FastHeap::make_room_slow(Magazine& m) { static_cast<Heap&>(*this).make_room(m); }
+
+Result<Block> Heap::damaged_word(std::uint64_t entry) {
   ++counters_.guard_trips;
   arena_.quarantine("block word of a free block is not FREE, slot " +
                     std::to_string(entry & Ref::kSlotMask));
   return Error::kQuarantined;
-}
-
-Result<Block> Heap::allocate_small_slow(Magazine& m, std::uint64_t size, Holder holder) {
-  return &m == &magazines_.front() ? allocate_aligned(size, 0, holder) : pop_slow(m, holder);
 }
 
 Result<Block> Heap::allocate_aligned(std::uint64_t size, std::uint32_t align, Holder holder) {
@@ -77,7 +95,7 @@ Result<Block> Heap::allocate_aligned(std::uint64_t size, std::uint32_t align, Ho
 Result<Block> Heap::allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align,
                                  Holder holder) {
   if (cls == kSpanClass) return allocate_span_slow(size, align, holder);
-  const auto block = pop(magazines_[cls + 1], holder);
+  const auto block = pop_or_refill(magazines_[cls + 1], holder);
   if (canaries_ && block) write_canary(block->offset, geometry_.size_class(cls).usable_bytes);
   return block;
 }

@@ -22,45 +22,24 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "allocator/arena/arena.h"
-#include "allocator/base/crash_point.h"
 #include "allocator/base/zeroed_array.h"
 #include "allocator/check/verify.h"
 #include "allocator/heap/counters.h"
+#include "allocator/heap/fast_heap.h"
 #include "allocator/heap/gather.h"
 #include "allocator/heap/guards.h"
-#include "allocator/heap/magazine.h"
+#include "allocator/heap/row_tables.h"
 #include "allocator/heap/slab.h"
 
 namespace arenad {
 
-// One allocated block.
-struct Block {
-  Ref ref;
-  std::uint64_t offset = 0;  // of the payload in the data file, bytes
-};
-
-// A block or an error in two registers: a ref is never 0 (arena ids start at 1), and an error needs
-// no offset.
-template <>
-class [[nodiscard]] Result<Block, Error> {
- public:
-  constexpr Result(Block block) : block_(block) {}  // NOLINT: implicit by design
-  constexpr Result(Error error)
-      : block_{Ref{0}, static_cast<std::uint64_t>(error)} {}  // NOLINT: implicit by design
-  constexpr bool ok() const { return block_.ref.value != 0; }
-  constexpr explicit operator bool() const { return ok(); }
-  constexpr const Block& value() const { return block_; }
-  constexpr const Block& operator*() const { return block_; }
-  constexpr const Block* operator->() const { return &block_; }
-  constexpr Error error() const { return static_cast<Error>(block_.offset); }
-
- private:
-  Block block_;
-};
+using Block = Allocation;
 
 // Result of a checked free.
 struct FreeOutcome {
@@ -71,7 +50,7 @@ struct FreeOutcome {
   bool canary_damaged = false;     // the block was freed; its surroundings had been overwritten
 };
 
-class Heap {
+class Heap : public FastHeap {
  public:
   // `id` below the arena's max_heaps and not in use; `owner` is the session that owns the heap (the
   // daemon: its own).
@@ -84,23 +63,7 @@ class Heap {
 
   // --- fast paths
   // -----------------------------------------------------------------------------------------------------
-  // Allocates one block of at least `size` bytes (1 .. the arena's capacity), naturally aligned to
-  // 16 (8-byte class: 8). Errors: kInvalidSize, kArenaFull, kMachineFull, kQuarantined.
-  Result<Block> allocate(std::uint64_t size, Holder holder) {
-    const std::uint64_t step =
-        (size + 7) / 8;  // 0, as of size 0, of the seven sizes that are too large for the sum
-    if (step > kSmallSteps) [[unlikely]]
-      return allocate_aligned(size, 0, holder);
-    Magazine& m = magazine_at(magazine_of_small_[step]);
-    if (m.top == m.bottom) [[unlikely]]
-      return allocate_small_slow(m, size, holder);
-    return pop_top(m, holder);
-  }
-
-  // Frees a block by a ref this process got from an allocation or a validated message. Frees of
-  // other heaps' blocks are gathered; publish() sends the last of them. Errors: kForeignRef,
-  // kDoubleFree, kStaleRef.
-  Error free(Ref ref);
+  // allocate and free: FastHeap.
 
   // --- checked and batched calls (what a server needs)
   // ------------------------------------------------------------------ As allocate, with alignment:
@@ -153,24 +116,44 @@ class Heap {
   // shared or returning.
   void for_each_block_out(
       const std::function<void(SlabIndex, std::uint32_t, std::uint64_t, BlockWord)>& f) const;
+  // The private state, for checks. Like all facts these are the owner's to ask for.
+  // Calls f(const SlabState&) for each slab and span of this heap.
+  template <class F>
+  void for_each_slab(F&& f) const {
+    for (std::uint32_t s = 0; s < arena_.superslab_count(); ++s)
+      for (std::uint32_t units = my_units_[s]; units != 0; units &= units - 1)
+        f(std::as_const(
+            *slabs_[s * kUnitsPerSuperslab + static_cast<std::uint32_t>(std::countr_zero(units))]));
+  }
+  // This heap's slab or span that starts at `first`; null when there is none.
+  const SlabState* slab(SlabIndex first) const { return slabs_[first.value]; }
+  // Calls f(Slot) for each block in a magazine.
+  template <class F>
+  void for_each_cached(F&& f) const {
+    for (const Magazine& m : magazines_)
+      m.for_each([&f](std::uint64_t entry) { f(Slot{entry & Ref::kSlotMask}); });
+  }
+  // Blocks of slabs (not spans) that are out of their slab, as the refills and frees counted them.
+  std::uint64_t active_blocks() const { return active_blocks_; }
   // Checks all slabs of this heap and adds to the report. Exact only while nobody else works in the
   // arena.
   void verify(VerifyReport& report) const;
 
  private:
-  friend class HeapVerifier;
-  static constexpr std::uint64_t kSmallSteps = 1024 / 8;
-  Result<Block> pop_top(Magazine& m, Holder holder);  // of one that has something; no canaries
-  Result<Block> pop(Magazine& m, Holder holder) {
-    return m.top == m.bottom ? pop_slow(m, holder) : pop_top(m, holder);
+  // The slabs themselves, so that the caller may give some back.
+  std::vector<SlabState*> all_slabs();
+  friend class FastHeap;  // its slow exits come here
+  Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source,
+       std::unique_ptr<RowTables> rows);
+  Result<Block> pop_or_refill(Magazine& m, Holder holder) {
+    return m.top == m.bottom ? pop_slow(m, holder) : pop(m, holder);
   }
-  Result<Block> allocate_small_slow(Magazine& m, std::uint64_t size, Holder holder);
   Result<Block> pop_slow(Magazine& m, Holder holder);
   Result<Block> allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align,
                              Holder holder);
   Result<Block> allocate_span_slow(std::uint64_t size, std::uint32_t align, Holder holder);
-  Result<Block> damaged_word_slow(std::uint64_t entry);
-  Error free_slow(Ref ref);
+  Error free_any(Ref ref);
+  Result<Block> damaged_word(std::uint64_t entry);
   // In a peer: before a word of another heap's slab is changed. Once a slab: touched_ remembers it.
   void touch(SlabIndex slab) {
     if (!arena_.attached() || touched_[slab.value] != 0) return;
@@ -179,7 +162,7 @@ class Heap {
   }
   void settle_remote(Slot slot);  // after the CAS of a free: the rest of it
   void settle_local(Ref ref, SlabState& slab);
-  void make_room_slow(Magazine& m);
+  void make_room(Magazine& m);
 
   // refill.cc
   Error refill(std::uint32_t cls);
@@ -212,44 +195,11 @@ class Heap {
     return s.units * kSlabUnitBytes - header_bytes_ - geometry_.layout().canary_bytes;
   }
 
-  // A row is 64 blocks of a slab that share a returned word. What the fast paths want to know of
-  // the rows of my slabs:
-  // * row_offsets_: what a block's entry * stride lacks to its payload offset, modulo 2^64;
-  // * row_magazines_: where their magazine is in magazines_, bytes. 0 of a row whose blocks are not
-  // freed the simple way: spans,
-  //   canaries, nobody's or another heap's slab.
-  void set_rows(const SlabState& slab, std::uint64_t magazine, std::uint32_t stride);
-  Magazine& magazine_at(std::uint64_t bytes) {
-    return *reinterpret_cast<Magazine*>(reinterpret_cast<std::byte*>(magazines_.data()) + bytes);
-  }
-  // Payload offset of a magazine entry (arena | slot), which is of one of my slabs.
-  std::uint64_t offset_of(std::uint64_t entry, std::uint32_t stride) const {
-    return *reinterpret_cast<const std::uint64_t*>(row_offsets_bias_ +
-                                                   (entry >> 6) * sizeof(std::uint64_t)) +
-           entry * stride;
-  }
-  // The word of a magazine entry; the bias takes the arena's bits out again.
-  AtomicWord& word_of(std::uint64_t entry) const {
-    return *reinterpret_cast<AtomicWord*>(words_bias_ + entry * sizeof(AtomicWord));
-  }
   SlabView view_of(const SlabState& slab) const;
-  template <class F>
-  void for_each_slab(F&& f) const {
-    for (std::uint32_t s = 0; s < arena_.superslab_count(); ++s)
-      for (std::uint32_t units = my_units_[s]; units != 0; units &= units - 1)
-        f(*slabs_[s * kUnitsPerSuperslab + static_cast<std::uint32_t>(std::countr_zero(units))]);
-  }
-
   Arena& arena_;
   SlabSource& source_;
   const Geometry& geometry_;
-  AtomicWord* const words_;
-  const std::uintptr_t words_bias_;           // words_ less the arena's bits: see word_of
-  ZeroedArray<std::uint64_t> row_offsets_;    // by slot / 64
-  const std::uintptr_t row_offsets_bias_;     // row_offsets_ less the arena's bits
-  ZeroedArray<std::uint16_t> row_magazines_;  // by slot / 64
-  const std::uint64_t arena_bits_;            // the arena's field of a ref
-  const std::uint64_t slot_limit_;            // slots of the arena
+  const std::unique_ptr<RowTables> rows_;
   const std::uint32_t header_bytes_;
   const bool canaries_;
   const HeapId id_;
@@ -259,10 +209,6 @@ class Heap {
   ZeroedArray<std::uint8_t> touched_;
   ZeroedArray<SlabState*> slabs_;
   ZeroedArray<std::uint32_t> my_units_;  // by superslab: units at which my slabs start
-  std::array<std::uint16_t, kSmallSteps + 1>
-      magazine_of_small_;  // where in magazines_, in bytes, by size / 8 rounded up
-  std::array<Magazine, kMaxClasses + 1>
-      magazines_;  // by class + 1; the first, always empty, leads where the slow way goes
   std::array<SlabList, kMaxClasses> partial_;
   std::array<std::uint32_t, kMaxClasses> empty_slabs_{};  // carved, nothing out
   RemoteGather gather_;
@@ -276,51 +222,5 @@ class Heap {
   SuperslabIndex hint_{0};
   std::vector<std::uint64_t> remote_frees_to_;
 };
-
-inline Result<Block> Heap::pop_top(Magazine& m, Holder holder) {
-  const std::uint64_t entry = *--m.top;
-  AtomicWord& word = word_of(entry);
-  const std::uint64_t free_bits = word.load(std::memory_order_relaxed);
-  if (!BlockWord(free_bits).is_free()) [[unlikely]]
-    return damaged_word_slow(entry);
-  CRASH_POINT("allocate.word");
-  // FREE -> HELD. release: pairs with the acquire of whoever describes, takes over or reaps the
-  // block. Only this heap may touch a FREE word, so a plain store is enough; killed before it, the
-  // block is FREE and in nobody's hand.
-  word.store(BlockWord::held(free_bits, holder), std::memory_order_release);
-  const Ref ref{free_bits << 2 | entry};
-  if (ref.value == 0)
-    __builtin_unreachable();  // an entry has its arena's number in it: spares callers their test of
-                              // ok()
-  return Block{ref, offset_of(entry, m.stride)};
-}
-
-inline Error Heap::free(Ref ref) {
-  const std::uint64_t entry = ref.value & Ref::kBlockMask;
-  const Slot slot{entry - arena_bits_};
-  if (slot.value >= slot_limit_) [[unlikely]]
-    return Error::kForeignRef;
-  const std::uint64_t magazine = row_magazines_[slot.value >> 6];
-  AtomicWord& word = words_[slot.value];
-  const std::uint64_t bits = word.load(std::memory_order_relaxed);
-  const std::uint64_t generation = ref.value >> Ref::kGenerationShift;
-  const std::uint64_t held_generation =
-      bits >> BlockWord::kGenerationShift;  // and the tag above it
-  if (magazine == 0 || held_generation != (generation | 0x4000)) [[unlikely]]
-    return free_slow(ref);
-  CRASH_POINT("free.own_word");
-  // HELD -> FREE. A plain store where DESIGN.md has a CAS: see allocator/README.md "The owner's own
-  // free" for the argument and the figures. release: pairs with the acquire of a take-over or
-  // remote free that finds FREE.
-  word.store((held_generation + 1) << (BlockWord::kGenerationShift + 2) >> 2,
-             std::memory_order_release);  // the tag falls out
-  Magazine& m = magazine_at(magazine);
-  std::uint64_t* const top = m.freed_top;
-  *top = entry;
-  m.freed_top = top + 1;
-  if (top + 1 == m.freed_limit) [[unlikely]]
-    make_room_slow(m);
-  return Error::kNone;
-}
 
 }  // namespace arenad

@@ -19,7 +19,7 @@ Result<Block> Heap::pop_slow(Magazine& m, Holder holder) {
     m.swap_stacks();
   else if (const Error e = refill(m.cls); e != Error::kNone)
     return e;
-  return pop(m, holder);
+  return pop_or_refill(m, holder);
 }
 
 Error Heap::refill(std::uint32_t cls) {

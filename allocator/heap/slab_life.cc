@@ -23,22 +23,14 @@ SlabState* Heap::enter_run(SlabIndex first, const RunRequest& run) {
   touched_[first.value] = 0;
   const bool simple = run.kind == SlabKind::kSlab && !canaries_;
   if (run.kind == SlabKind::kSlab)
-    set_rows(*slab, simple ? (run.cls + 1) * sizeof(Magazine) : 0,
-             geometry_.size_class(run.cls).stride_bytes);
+    rows_->set(*slab, first.value * kSlabUnitBytes + header_bytes_,
+               geometry_.size_class(run.cls).stride_bytes,
+               simple ? (run.cls + 1) * sizeof(Magazine) : 0);
   my_units_[first.value / kUnitsPerSuperslab] |= std::uint32_t{1}
                                                  << (first.value % kUnitsPerSuperslab);
   if (run.kind == SlabKind::kSlab)
     if (Magazine& m = magazines_[run.cls + 1]; m.bottom == nullptr) m.make_storage();
   return slab;
-}
-
-void Heap::set_rows(const SlabState& slab, std::uint64_t magazine, std::uint32_t stride) {
-  std::uint64_t offset = slab.slab.value * kSlabUnitBytes + header_bytes_;
-  for (std::uint32_t w = 0; w < slab.word_count(); ++w, offset += std::uint64_t{64} * stride) {
-    const std::uint64_t first = Slot::of(slab.slab, {w * 64}).value;
-    row_offsets_[first / 64] = offset - (arena_bits_ | first) * stride;
-    row_magazines_[first / 64] = static_cast<std::uint16_t>(magazine);
-  }
 }
 
 Result<SlabState*> Heap::new_slab(std::uint32_t cls) {
@@ -58,8 +50,7 @@ void Heap::release_slab(SlabState* slab) {
   const SlabIndex first = slab->slab;
   const std::uint32_t units = slab->units;
   if (slab->listed) partial_[slab->cls].remove(slab);
-  for (std::uint32_t w = 0; w < slab->word_count(); ++w)
-    row_magazines_[Slot::of(first, {w * 64}).value / 64] = 0;
+  rows_->clear(*slab);
   slabs_[first.value] = nullptr;
   my_units_[first.value / kUnitsPerSuperslab] &=
       ~(std::uint32_t{1} << (first.value % kUnitsPerSuperslab));
@@ -110,7 +101,7 @@ void Heap::flush(Magazine& m) {
 
 // The freed stack is full: it becomes the allocation stack when that is empty, else its older half
 // goes back.
-void Heap::make_room_slow(Magazine& m) {
+void Heap::make_room(Magazine& m) {
   if (m.top == m.bottom)
     m.swap_stacks();
   else

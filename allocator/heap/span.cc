@@ -28,7 +28,7 @@ Result<Block> Heap::allocate_span_slow(std::uint64_t size, std::uint32_t align, 
   const std::uint64_t free_bits = word.load(std::memory_order_relaxed);
   if (!BlockWord(free_bits).is_free()) {
     release_slab(slab);
-    return damaged_word_slow(arena_bits_ | slot.value);
+    return damaged_word(arena_bits_ | slot.value);
   }
   CRASH_POINT("span.word");
   word.store(BlockWord::held(free_bits, holder), std::memory_order_release);  // as in pop

@@ -1,0 +1,170 @@
+// FastHeap: the inline part of a heap. It allocates from magazines and frees into them.
+//
+// Purpose: the two fast paths, small enough that a public header can include them. A fast path
+// touches a magazine, a row and one block word. Everything else leaves through a *_slow function,
+// which Heap answers (heap.h).
+// Invariants:
+// * A FastHeap is always the base of a Heap. The slow functions rely on this.
+// * An entry (arena | slot) in a magazine has a FREE word.
+// * A row that names a magazine belongs to a slab of this heap. The magazine of that row has
+//   storage.
+// Threads: one thread at a time owns a heap. Only the owner calls these functions. Others change
+// the block words at the same time; the comments at the atomics say why that is right.
+// Crash: magazines and rows are private. Recovery rebuilds them from the block words. A kill
+// between the pop and the store of HELD leaves a FREE block.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "allocator/base/crash_point.h"
+#include "allocator/base/error.h"
+#include "allocator/format/block_word.h"
+#include "allocator/format/ids.h"
+#include "allocator/heap/allocation.h"
+#include "allocator/heap/magazine.h"
+
+namespace arenad {
+
+class FastHeap {
+ public:
+  FastHeap(const FastHeap&) = delete;
+  FastHeap& operator=(const FastHeap&) = delete;
+
+  // Allocates one block of at least `size` bytes (1 .. the arena's capacity). The payload is
+  // aligned to 16 bytes; the 8-byte class is aligned to 8. Errors: kInvalidSize, kArenaFull,
+  // kMachineFull, kQuarantined, and those of the heap's SlabSource.
+  Result<Allocation> allocate(std::uint64_t size, Holder holder) {
+    // The seven largest sizes overflow to step 0. Step 0 is also the step of size 0, which is
+    // refused.
+    const std::uint64_t step = (size + 7) / 8;
+    if (step > kSmallSteps) [[unlikely]]
+      return allocate_large_slow(size, holder);
+    Magazine& m = magazine_at(magazine_of_small_[step]);
+    if (m.top == m.bottom) [[unlikely]]
+      return allocate_small_slow(m, size, holder);
+    return pop(m, holder);
+  }
+
+  // Frees a block. The ref must come from an allocation of this process or from a validated
+  // message. A free of another heap's block is gathered; Heap::publish announces what is gathered.
+  // Errors: kForeignRef, kDoubleFree, kStaleRef.
+  Error free(Ref ref);
+
+ private:
+  friend class Heap;
+
+  // What the fast paths know of the rows of this heap's slabs. A row is 64 blocks of one slab that
+  // share a returned word. Both tables are indexed by slot / 64.
+  struct Rows {
+    // What is to be added to a block's entry * stride for its payload offset, modulo 2^64.
+    const std::uint64_t* offsets;
+    // Where the row's magazine lies in magazines_, in bytes. 0 when a free of the row's blocks must
+    // take the slow path: the row is of a span, of a block with canaries, or of no slab of this
+    // heap.
+    const std::uint16_t* magazines;
+  };
+
+  // Sizes up to 1024 bytes find their magazine in a table, in steps of 8 bytes.
+  static constexpr std::uint64_t kSmallSteps = 1024 / 8;
+
+  FastHeap(ArenaId arena, AtomicWord* words, std::uint64_t slot_limit, Rows rows)
+      : words_(words),
+        words_bias_(reinterpret_cast<std::uintptr_t>(words) -
+                    (std::uintptr_t{arena.value} << Ref::kArenaShift) * sizeof(AtomicWord)),
+        row_offsets_bias_(reinterpret_cast<std::uintptr_t>(rows.offsets) -
+                          (std::uintptr_t{arena.value} << Ref::kArenaShift) / 64 *
+                              sizeof(std::uint64_t)),
+        row_magazines_(rows.magazines),
+        arena_bits_(std::uint64_t{arena.value} << Ref::kArenaShift),
+        slot_limit_(slot_limit) {}
+  ~FastHeap() = default;
+
+  // The slow exits. Heap defines them (heap.cc).
+  Result<Allocation> allocate_large_slow(std::uint64_t size, Holder holder);
+  Result<Allocation> allocate_small_slow(Magazine& m, std::uint64_t size, Holder holder);
+  Result<Allocation> damaged_word_slow(std::uint64_t entry);
+  Error free_slow(Ref ref);
+  void make_room_slow(Magazine& m);
+
+  // Takes the next block of a magazine that is not empty.
+  Result<Allocation> pop(Magazine& m, Holder holder);
+
+  Magazine& magazine_at(std::uint64_t bytes) {
+    return *reinterpret_cast<Magazine*>(reinterpret_cast<std::byte*>(magazines_.data()) + bytes);
+  }
+  // Payload offset of the block of an entry. The block is of a slab of this heap.
+  std::uint64_t offset_of(std::uint64_t entry, std::uint32_t stride) const {
+    return *reinterpret_cast<const std::uint64_t*>(row_offsets_bias_ +
+                                                   (entry >> 6) * sizeof(std::uint64_t)) +
+           entry * stride;
+  }
+  // Word of the block of an entry.
+  AtomicWord& word_of(std::uint64_t entry) const {
+    return *reinterpret_cast<AtomicWord*>(words_bias_ + entry * sizeof(AtomicWord));
+  }
+
+  AtomicWord* const words_;
+  // The two biased addresses are the table's address less the arena's bits. So an entry is an index
+  // as it is, and the arena's bits need not be taken out of it.
+  const std::uintptr_t words_bias_;
+  const std::uintptr_t row_offsets_bias_;
+  const std::uint16_t* const row_magazines_;
+  const std::uint64_t arena_bits_;  // the arena's field of a ref
+  const std::uint64_t slot_limit_;  // slots of the arena
+  // By size / 8, rounded up: where in magazines_, in bytes.
+  std::array<std::uint16_t, kSmallSteps + 1> magazine_of_small_{};
+  // By class + 1. The first one is always empty. It stands for sizes that have no magazine, and so
+  // leads them to the slow path.
+  std::array<Magazine, kMaxClasses + 1> magazines_;
+};
+
+inline Result<Allocation> FastHeap::pop(Magazine& m, Holder holder) {
+  const std::uint64_t entry = *--m.top;
+  AtomicWord& word = word_of(entry);
+  const std::uint64_t free_bits = word.load(std::memory_order_relaxed);
+  if (!BlockWord(free_bits).is_free()) [[unlikely]]
+    return damaged_word_slow(entry);
+  CRASH_POINT("allocate.word");
+  // FREE -> HELD. release: pairs with the acquire loads of the word in Arena's describe, acquire
+  // and reap. Only this heap may change a FREE word, so a plain store is enough. A kill before the
+  // store leaves the block FREE and in nobody's hand.
+  word.store(BlockWord::held(free_bits, holder), std::memory_order_release);
+  const Ref ref{free_bits << 2 | entry};
+  // An entry contains its arena's number, which is not 0. Saying so spares callers their test of
+  // ok().
+  if (ref.value == 0) __builtin_unreachable();
+  return Allocation{ref, offset_of(entry, m.stride)};
+}
+
+inline Error FastHeap::free(Ref ref) {
+  const std::uint64_t entry = ref.value & Ref::kBlockMask;
+  const Slot slot{entry - arena_bits_};
+  if (slot.value >= slot_limit_) [[unlikely]]
+    return Error::kForeignRef;
+  const std::uint64_t magazine = row_magazines_[slot.value >> 6];
+  AtomicWord& word = words_[slot.value];
+  // relaxed: nothing is read that the block's holder wrote. The exact comparison below decides.
+  const std::uint64_t bits = word.load(std::memory_order_relaxed);
+  const std::uint64_t generation = ref.value >> Ref::kGenerationShift;
+  const std::uint64_t tag_and_generation = bits >> BlockWord::kGenerationShift;
+  constexpr std::uint64_t kHeldTag = 0x4000;  // the tag HELD, above the generation
+  if (magazine == 0 || tag_and_generation != (generation | kHeldTag)) [[unlikely]]
+    return free_slow(ref);
+  CRASH_POINT("free.own_word");
+  // HELD -> FREE. A plain store where DESIGN.md has a CAS. allocator/README.md, "The owner's own
+  // free", has the argument and the figures. release: pairs with the acquire of a take-over or a
+  // remote free that finds FREE. The shifts drop the tag.
+  word.store((tag_and_generation + 1) << (BlockWord::kGenerationShift + 2) >> 2,
+             std::memory_order_release);
+  Magazine& m = magazine_at(magazine);
+  std::uint64_t* const top = m.freed_top;
+  *top = entry;
+  m.freed_top = top + 1;
+  if (top + 1 == m.freed_limit) [[unlikely]]
+    make_room_slow(m);
+  return Error::kNone;
+}
+
+}  // namespace arenad

@@ -1,0 +1,50 @@
+// RowTables: what the fast paths look up of each row of a heap's slabs.
+//
+// Purpose: a row is 64 blocks of one slab that share a returned word. One table has the row's
+// payload offset, the other the row's magazine (FastHeap::Rows has the meaning of both).
+// Invariants: rows of slabs that the heap does not have name no magazine.
+// Threads: the heap's owner. Crash: private memory; recovery makes the tables anew.
+#pragma once
+
+#include <cstdint>
+
+#include "allocator/base/zeroed_array.h"
+#include "allocator/format/ids.h"
+#include "allocator/heap/slab.h"
+
+namespace arenad {
+
+class RowTables {
+ public:
+  // Tables for `slot_limit` slots of the arena. They cost no memory where no slab was entered.
+  RowTables(ArenaId arena, std::uint64_t slot_limit)
+      : arena_bits_(std::uint64_t{arena.value} << Ref::kArenaShift),
+        offsets_(slot_limit / 64),
+        magazines_(slot_limit / 64) {}
+
+  const std::uint64_t* offsets() const { return &offsets_[0]; }
+  const std::uint16_t* magazines() const { return &magazines_[0]; }
+
+  // Enters the rows of a slab whose first payload lies at `offset`. `magazine` is 0 when frees of
+  // the slab's blocks must take the slow path.
+  void set(const SlabState& slab, std::uint64_t offset, std::uint32_t stride,
+           std::uint64_t magazine) {
+    for (std::uint32_t w = 0; w < slab.word_count(); ++w, offset += std::uint64_t{64} * stride) {
+      const std::uint64_t first = Slot::of(slab.slab, {w * 64}).value;
+      offsets_[first / 64] = offset - (arena_bits_ | first) * stride;
+      magazines_[first / 64] = static_cast<std::uint16_t>(magazine);
+    }
+  }
+  // From now on no free of the slab's blocks is a fast one. The offsets stay; nobody uses them.
+  void clear(const SlabState& slab) {
+    for (std::uint32_t w = 0; w < slab.word_count(); ++w)
+      magazines_[Slot::of(slab.slab, {w * 64}).value / 64] = 0;
+  }
+
+ private:
+  const std::uint64_t arena_bits_;
+  ZeroedArray<std::uint64_t> offsets_;
+  ZeroedArray<std::uint16_t> magazines_;
+};
+
+}  // namespace arenad
