@@ -9,8 +9,8 @@
 
 namespace arenad {
 
-Arena::Made Arena::create(const ArenaOptions& wanted, const ArenaFiles* files) {
-  ArenaOptions o = wanted;
+Arena::Made Arena::create(const ArenaConfig& wanted, const ArenaFiles* files) {
+  ArenaConfig o = wanted;
   if (o.capacity_bytes == 0 || o.capacity_bytes > kMaxArenaBytes)
     return Failure{Error::kInvalidCapacity, "capacity of " + std::to_string(o.capacity_bytes) +
                                                 " bytes; " + error_advice(Error::kInvalidCapacity) +
@@ -90,7 +90,7 @@ Arena::Made Arena::attach(int data_fd, int control_fd, SessionId session) {
                                               std::to_string(h.version) + ", this library knows " +
                                               std::to_string(kLayoutVersion) +
                                               ": use daemon and library of one version"};
-  ArenaOptions o;
+  ArenaConfig o;
   o.id = {static_cast<std::uint16_t>(h.arena_id)};
   o.capacity_bytes = h.capacity_bytes;
   o.layout = {h.header_bytes, h.canary_bytes, h.stride_align};
@@ -150,7 +150,7 @@ void Arena::decommit_superslab(SuperslabIndex i) {
   data_.give_back(i.value * kSuperslabBytes, kSuperslabBytes);
 }
 
-Arena::Arena(const ArenaOptions& options)
+Arena::Arena(const ArenaConfig& options)
     : options_(options),
       geometry_(options.layout),
       footprint_shift_(footprint_shift(unit_count())) {}
@@ -181,11 +181,11 @@ Result<Ref> Arena::validate(UntrustedRef untrusted) const {
   return ref;
 }
 
-BlockInfo Arena::describe(UntrustedRef untrusted) const {
-  BlockInfo info;
+BlockFacts Arena::describe(UntrustedRef untrusted) const {
+  BlockFacts info;
   const auto ref = validate(untrusted);
   if (!ref) {
-    if (ref.error() == Error::kStaleRef) info.state = BlockInfo::State::kStale;
+    if (ref.error() == Error::kStaleRef) info.state = BlockFacts::State::kStale;
     return info;
   }
   const Slot slot = ref->slot();
@@ -209,14 +209,14 @@ BlockInfo Arena::describe(UntrustedRef untrusted) const {
     info.offset_bytes = geometry_.payload_offset(shape.cls(), slot);
   }
   if (word.generation() != ref->generation()) {
-    info.state = BlockInfo::State::kStale;
+    info.state = BlockFacts::State::kStale;
     return info;
   }
   switch (word.tag()) {
-    case BlockTag::kFree: info.state = BlockInfo::State::kFree; break;
-    case BlockTag::kHeld: info.state = BlockInfo::State::kHeld; break;
-    case BlockTag::kReturning: info.state = BlockInfo::State::kReturning; break;
-    case BlockTag::kShared: info.state = BlockInfo::State::kShared; break;
+    case BlockTag::kFree: info.state = BlockFacts::State::kFree; break;
+    case BlockTag::kHeld: info.state = BlockFacts::State::kHeld; break;
+    case BlockTag::kReturning: info.state = BlockFacts::State::kReturning; break;
+    case BlockTag::kShared: info.state = BlockFacts::State::kShared; break;
   }
   if (word.is_held() || word.is_returning()) info.holder = word.holder();
   return info;

@@ -37,7 +37,7 @@
 
 namespace arenad {
 
-struct ArenaOptions {
+struct ArenaConfig {
   ArenaId id{1};               // 1..1023; part of every ref. Living arenas of one owner must differ
   std::string name = "arena";  // shown in logs and as the memfd's name
   std::uint64_t capacity_bytes = 0;  // rounded up to 2 MiB; at most kMaxArenaBytes
@@ -58,7 +58,7 @@ struct ArenaFiles {
 inline constexpr std::uint64_t kMaxArenaBytes = std::uint64_t{1} << 42;  // 4 TiB
 
 // What Describe knows about a ref.
-struct BlockInfo {
+struct BlockFacts {
   enum class State : std::uint8_t { kInvalid, kFree, kHeld, kReturning, kShared, kStale };
   State state = State::kInvalid;
   std::uint64_t offset_bytes = 0;  // payload, in the data file
@@ -93,7 +93,7 @@ class Arena final : private SlabSource {
   // kCreating until the caller has filled in what is its own (access) and calls finish_creation().
   // Errors: kInvalidCapacity, kInvalidOption (id, max_heaps, or a file cannot be made),
   // kMachineFull.
-  static Made create(const ArenaOptions& options, const ArenaFiles* files = nullptr);
+  static Made create(const ArenaConfig& options, const ArenaFiles* files = nullptr);
   void finish_creation();
   // Opens what a daemon that died has left; `ledger` was opened and its header believed by the
   // caller. Runs and heaps are as the ledger says; nothing is adopted or reaped yet. Errors:
@@ -107,7 +107,7 @@ class Arena final : private SlabSource {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  const ArenaOptions& options() const { return options_; }
+  const ArenaConfig& options() const { return options_; }
   ArenaId id() const { return options_.id; }
   const Geometry& geometry() const { return geometry_; }
   std::uint64_t capacity_bytes() const { return options_.capacity_bytes; }
@@ -130,7 +130,7 @@ class Arena final : private SlabSource {
   // kForeignRef, kStaleRef (the slab has been given back since).
   Result<Ref> validate(UntrustedRef ref) const;
   // What is known of a ref, without failing.
-  BlockInfo describe(UntrustedRef ref) const;
+  BlockFacts describe(UntrustedRef ref) const;
   // Why a free or take-over of `ref` failed, from its word: kDoubleFree, kStaleRef, kNotHolder.
   Error refusal(Ref ref, SessionId required_holder) const;
   // Take-over (pulled): HELD(any) -> HELD(to). Errors: kForeignRef, kStaleRef, kDoubleFree. On
@@ -249,7 +249,7 @@ class Arena final : private SlabSource {
   Error commit_control(SlabIndex slab, std::uint32_t capacity);
 
  private:
-  explicit Arena(const ArenaOptions& options);
+  explicit Arena(const ArenaConfig& options);
   Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex hint) override;
   void give_back(HeapId heap, SlabIndex first, std::uint32_t units) override;
   void init_units();
@@ -258,7 +258,7 @@ class Arena final : private SlabSource {
   void decommit_superslab(SuperslabIndex i);
   std::uint64_t claim_sharer_bits(SessionId session);
 
-  ArenaOptions options_;
+  ArenaConfig options_;
   Geometry geometry_;
   MemoryFile data_;
   MemoryFile control_;

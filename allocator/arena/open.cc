@@ -16,7 +16,7 @@ namespace arenad {
 
 Arena::Made Arena::open(const ArenaFiles& files, Ledger ledger, bool map_data) {
   const LedgerHeader& kept = ledger.header();
-  ArenaOptions o;
+  ArenaConfig o;
   o.id = {static_cast<std::uint16_t>(kept.arena_id)};
   o.name.assign(kept.name, strnlen(kept.name, kMaxNameBytes));
   o.capacity_bytes = kept.capacity_bytes;

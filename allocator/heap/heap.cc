@@ -80,20 +80,20 @@ Error FastHeap::free_slow(Ref ref) { return static_cast<Heap&>(*this).free_any(r
 
 void FastHeap::make_room_slow(Magazine& m) { static_cast<Heap&>(*this).make_room(m); }
 
-Result<Block> Heap::damaged_word(std::uint64_t entry) {
+Result<Allocation> Heap::damaged_word(std::uint64_t entry) {
   ++counters_.guard_trips;
   arena_.quarantine("block word of a free block is not FREE, slot " +
                     std::to_string(entry & Ref::kSlotMask));
   return Error::kQuarantined;
 }
 
-Result<Block> Heap::allocate_aligned(std::uint64_t size, std::uint32_t align, Holder holder) {
+Result<Allocation> Heap::allocate_aligned(std::uint64_t size, std::uint32_t align, Holder holder) {
   const auto cls = geometry_.class_of(size, align);
   return cls ? allocate_any(*cls, size, align, holder) : cls.error();
 }
 
-Result<Block> Heap::allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align,
-                                 Holder holder) {
+Result<Allocation> Heap::allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align,
+                                      Holder holder) {
   if (cls == kSpanClass) return allocate_span_slow(size, align, holder);
   const auto block = pop_or_refill(magazines_[cls + 1], holder);
   if (canaries_ && block) write_canary(block->offset, geometry_.size_class(cls).usable_bytes);
@@ -101,7 +101,7 @@ Result<Block> Heap::allocate_any(std::uint32_t cls, std::uint64_t size, std::uin
 }
 
 Error Heap::allocate_batch(std::uint64_t size, std::uint32_t align, Holder holder,
-                           std::span<Block> out) {
+                           std::span<Allocation> out) {
   const auto cls = geometry_.class_of(size, align);
   if (!cls) return cls.error();
   for (std::size_t i = 0; i < out.size(); ++i) {

@@ -39,7 +39,7 @@
 
 namespace arenad {
 
-using Block = Allocation;
+using Allocation = Allocation;
 
 // Result of a checked free.
 struct FreeOutcome {
@@ -68,10 +68,10 @@ class Heap : public FastHeap {
   // --- checked and batched calls (what a server needs)
   // ------------------------------------------------------------------ As allocate, with alignment:
   // 0 or a power of two up to 4096. Errors also: kInvalidAlignment.
-  Result<Block> allocate_aligned(std::uint64_t size, std::uint32_t align, Holder holder);
+  Result<Allocation> allocate_aligned(std::uint64_t size, std::uint32_t align, Holder holder);
   // Allocates out.size() blocks, all or nothing. Errors as allocate_aligned.
   Error allocate_batch(std::uint64_t size, std::uint32_t align, Holder holder,
-                       std::span<Block> out);
+                       std::span<Allocation> out);
   // Frees whatever the wire brought. `freer` is recorded in RETURNING words; `required_holder` !=
   // kNoSession demands that the block's holder is that session. Errors: kForeignRef, kDoubleFree,
   // kStaleRef, kNotHolder.
@@ -145,15 +145,15 @@ class Heap : public FastHeap {
   friend class FastHeap;  // its slow exits come here
   Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source,
        std::unique_ptr<RowTables> rows);
-  Result<Block> pop_or_refill(Magazine& m, Holder holder) {
+  Result<Allocation> pop_or_refill(Magazine& m, Holder holder) {
     return m.top == m.bottom ? pop_slow(m, holder) : pop(m, holder);
   }
-  Result<Block> pop_slow(Magazine& m, Holder holder);
-  Result<Block> allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align,
-                             Holder holder);
-  Result<Block> allocate_span_slow(std::uint64_t size, std::uint32_t align, Holder holder);
+  Result<Allocation> pop_slow(Magazine& m, Holder holder);
+  Result<Allocation> allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align,
+                                  Holder holder);
+  Result<Allocation> allocate_span_slow(std::uint64_t size, std::uint32_t align, Holder holder);
   Error free_any(Ref ref);
-  Result<Block> damaged_word(std::uint64_t entry);
+  Result<Allocation> damaged_word(std::uint64_t entry);
   // In a peer: before a word of another heap's slab is changed. Once a slab: touched_ remembers it.
   void touch(SlabIndex slab) {
     if (!arena_.attached() || touched_[slab.value] != 0) return;

@@ -14,7 +14,7 @@ namespace arenad {
 
 bool p0_batch_refill_built() { return HAKMEM_TINY_P0_BATCH_REFILL != 0; }
 
-Result<Block> Heap::pop_slow(Magazine& m, Holder holder) {
+Result<Allocation> Heap::pop_slow(Magazine& m, Holder holder) {
   if (m.freed_top != m.freed_bottom)
     m.swap_stacks();
   else if (const Error e = refill(m.cls); e != Error::kNone)

@@ -4,7 +4,8 @@
 
 namespace arenad {
 
-Result<Block> Heap::allocate_span_slow(std::uint64_t size, std::uint32_t align, Holder holder) {
+Result<Allocation> Heap::allocate_span_slow(std::uint64_t size, std::uint32_t align,
+                                            Holder holder) {
   const Layout& layout = geometry_.layout();
   if (size == 0 || size > arena_.capacity_bytes() - layout.header_bytes - layout.canary_bytes)
     return Error::kInvalidSize;
@@ -35,7 +36,7 @@ Result<Block> Heap::allocate_span_slow(std::uint64_t size, std::uint32_t align, 
   ++counters_.spans;
   const std::uint64_t offset = run->value * kSlabUnitBytes + header_bytes_;
   if (canaries_) write_canary(offset, span_usable(*slab));
-  return Block{Ref{free_bits << 2 | arena_bits_ | slot.value}, offset};
+  return Allocation{Ref{free_bits << 2 | arena_bits_ | slot.value}, offset};
 }
 
 }  // namespace arenad

@@ -41,8 +41,8 @@ Error bare(const Status& status) {
   }
 }
 
-BlockInfo described(const arenad::BlockInfo& info, Ref ref) {
-  using State = arenad::BlockInfo::State;
+BlockInfo described(const arenad::BlockFacts& info, Ref ref) {
+  using State = arenad::BlockFacts::State;
   BlockInfo out{.ref = ref,
                 .offset_bytes = info.offset_bytes,
                 .usable_bytes = info.usable_bytes,
@@ -265,7 +265,7 @@ Answer<Block> ArenaHandle::take_in_memory(PeerPool& pool, Ref ref, std::uint32_t
       job.error = before.error();
       return;
     }
-    const arenad::BlockInfo info = job.pool.arena().describe({job.ref.value});
+    const arenad::BlockFacts info = job.pool.arena().describe({job.ref.value});
     job.found = {job.ref, info.offset_bytes, info.usable_bytes};
     heap.made_block();
   });

@@ -34,7 +34,7 @@ class ArenaWithHeaps : public testing::Test {
   // Makes the arena; call first in a test. `heaps` heaps, ids from 0.
   void make(std::uint64_t capacity_bytes, std::uint32_t heaps = 1,
             Layout layout = Layout::plain()) {
-    ArenaOptions options;
+    ArenaConfig options;
     options.capacity_bytes = capacity_bytes;
     options.layout = layout;
     options.max_heaps = 64;
@@ -65,8 +65,8 @@ class ArenaWithHeaps : public testing::Test {
   }
 
   // `count` blocks of `size` from heap i; each must succeed.
-  std::vector<Block> take(std::size_t count, std::uint64_t size, std::size_t i = 0) {
-    std::vector<Block> blocks;
+  std::vector<Allocation> take(std::size_t count, std::uint64_t size, std::size_t i = 0) {
+    std::vector<Allocation> blocks;
     for (std::size_t n = 0; n < count; ++n) {
       const auto b = heap(i).allocate(size, kHolder);
       EXPECT_TRUE(b.ok()) << error_name(b.error()) << " at block " << n;
@@ -76,8 +76,8 @@ class ArenaWithHeaps : public testing::Test {
     return blocks;
   }
   // As many as there are.
-  std::vector<Block> take_all(std::uint64_t size, std::size_t i = 0) {
-    std::vector<Block> blocks;
+  std::vector<Allocation> take_all(std::uint64_t size, std::size_t i = 0) {
+    std::vector<Allocation> blocks;
     for (;;) {
       const auto b = heap(i).allocate(size, kHolder);
       if (!b) {
@@ -87,8 +87,8 @@ class ArenaWithHeaps : public testing::Test {
       blocks.push_back(*b);
     }
   }
-  void give(const std::vector<Block>& blocks, std::size_t i = 0) {
-    for (const Block& b : blocks) EXPECT_EQ(heap(i).free(b.ref), Error::kNone);
+  void give(const std::vector<Allocation>& blocks, std::size_t i = 0) {
+    for (const Allocation& b : blocks) EXPECT_EQ(heap(i).free(b.ref), Error::kNone);
   }
   AtomicWord& word(Ref ref) { return arena_->word(ref.slot()); }
 

@@ -16,7 +16,7 @@ namespace {
 
 class ArenaTest : public ArenaWithHeaps {
  protected:
-  static Error refused(ArenaOptions options) {
+  static Error refused(ArenaConfig options) {
     const auto arena = Arena::create(options);
     EXPECT_FALSE(arena.ok() || arena.error().message.empty());
     return arena.ok() ? Error::kNone : arena.error().error;
@@ -83,7 +83,7 @@ TEST_F(ArenaTest, MappingsDoNotSurviveAFork) {
 
 TEST_F(ArenaTest, PayloadIsWhereAnyOtherMappingOfTheFileSeesIt) {
   make(4 * kMiB);
-  const Block b = take(1, 100)[0];
+  const Allocation b = take(1, 100)[0];
   void* const other =
       ::mmap(nullptr, arena().capacity_bytes(), PROT_READ, MAP_SHARED, arena().data_fd(), 0);
   ASSERT_NE(other, MAP_FAILED);
@@ -109,13 +109,13 @@ TEST_F(ArenaTest, LargeArenaCostsNextToNothingUntilUsed) {
   make(std::uint64_t{64} << 30);
   EXPECT_EQ(system_bytes(arena().data_fd()), 0u);
   EXPECT_LT(system_bytes(arena().control_fd()), kMiB);
-  const Block b = take(1, 64)[0];
+  const Allocation b = take(1, 64)[0];
   EXPECT_EQ(system_bytes(arena().data_fd()), kSuperslabBytes);
   give({b});
 }
 
 TEST_F(ArenaTest, ArenaThatNobodyMapsHereStillAllocates) {
-  ArenaOptions options;
+  ArenaConfig options;
   options.capacity_bytes = 4 * kMiB;
   options.map_data = false;
   auto arena = Arena::create(options);

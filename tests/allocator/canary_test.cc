@@ -8,9 +8,9 @@ namespace {
 
 class CanaryTest : public ArenaWithHeaps {
  protected:
-  std::byte* payload(const Block& b) { return arena().data() + b.offset; }
-  std::uint64_t usable(const Block& b) { return arena().describe({b.ref.value}).usable_bytes; }
-  bool damaged_at_free(const Block& b, std::size_t by) {
+  std::byte* payload(const Allocation& b) { return arena().data() + b.offset; }
+  std::uint64_t usable(const Allocation& b) { return arena().describe({b.ref.value}).usable_bytes; }
+  bool damaged_at_free(const Allocation& b, std::size_t by) {
     const FreeOutcome out = heap(by).free_checked({b.ref.value}, {9}, kNoSession);
     EXPECT_EQ(out.error, Error::kNone) << "a damaged block is freed all the same";
     return out.canary_damaged;
@@ -26,8 +26,8 @@ TEST_F(CanaryTest, WritingAllOfThePayloadHarmsNothing) {
     for (const std::size_t by : {0, 1})
       for (const std::uint64_t size : kSizes) {
         const auto blocks = take(3, size);
-        for (const Block& b : blocks) std::memset(payload(b), 0xff, usable(b));
-        for (const Block& b : blocks) EXPECT_FALSE(damaged_at_free(b, by)) << size;
+        for (const Allocation& b : blocks) std::memset(payload(b), 0xff, usable(b));
+        for (const Allocation& b : blocks) EXPECT_FALSE(damaged_at_free(b, by)) << size;
       }
     EXPECT_EQ(heap(0).counters().canary_damaged + heap(1).counters().canary_damaged, 0u);
     trim_all();
@@ -39,7 +39,7 @@ TEST_F(CanaryTest, ByteBehindThePayloadIsFoundAtLocalAndRemoteFree) {
   make(32 * kMiB, 2, Layout::canaried());
   for (const std::size_t by : {0, 1})
     for (const std::uint64_t size : kSizes) {
-      const Block b = take(1, size)[0];
+      const Allocation b = take(1, size)[0];
       payload(b)[usable(b)] ^= std::byte{1};
       EXPECT_TRUE(damaged_at_free(b, by)) << size << " by heap " << by;
     }
@@ -52,7 +52,7 @@ TEST_F(CanaryTest, ByteInFrontOfThePayloadIsFoundAtLocalAndRemoteFree) {
   for (const std::size_t by : {0, 1})
     for (const std::uint64_t size : kSizes)
       for (const int back : {1, 16}) {
-        const Block b = take(1, size)[0];
+        const Allocation b = take(1, size)[0];
         *(payload(b) - back) ^= std::byte{0x80};
         EXPECT_TRUE(damaged_at_free(b, by)) << size << " by heap " << by;
       }
@@ -68,7 +68,7 @@ TEST_F(CanaryTest, ANeighboursCanaryDoesNotPassForOnesOwn) {
 
 TEST_F(CanaryTest, DamageIsForgottenWhenTheBlockIsGivenOutAgain) {
   make(8 * kMiB, 1, Layout::canaried());
-  const Block b = take(1, 64)[0];
+  const Allocation b = take(1, 64)[0];
   payload(b)[usable(b)] ^= std::byte{1};
   EXPECT_TRUE(damaged_at_free(b, 0));
   for (int i = 0; i < 600; ++i) EXPECT_FALSE(damaged_at_free(take(1, 64)[0], 0));
@@ -77,7 +77,7 @@ TEST_F(CanaryTest, DamageIsForgottenWhenTheBlockIsGivenOutAgain) {
 TEST_F(CanaryTest, UncheckedFreeCountsDamageToo) {
   make(8 * kMiB, 2, Layout::canaried());
   const auto two = take(2, 64);
-  for (const Block& b : two) payload(b)[usable(b)] ^= std::byte{1};
+  for (const Allocation& b : two) payload(b)[usable(b)] ^= std::byte{1};
   EXPECT_EQ(heap(0).free(two[0].ref), Error::kNone);
   EXPECT_EQ(heap(1).free(two[1].ref), Error::kNone);
   EXPECT_EQ(heap(0).counters().canary_damaged, 1u);
@@ -87,10 +87,10 @@ TEST_F(CanaryTest, UncheckedFreeCountsDamageToo) {
 TEST_F(CanaryTest, PlainLayoutLeavesEveryByteOfTheDataFileToItsHolders) {
   make(4 * kMiB);
   const auto blocks = take_all(4096);
-  for (const Block& b : blocks) std::memset(payload(b), 0xa5, 4096);
+  for (const Allocation& b : blocks) std::memset(payload(b), 0xa5, 4096);
   give(blocks);
   heap().trim();
-  for (const Block& b : blocks)
+  for (const Allocation& b : blocks)
     for (std::uint64_t i = 0; i < 4096; i += 8)
       ASSERT_EQ(payload(b)[i], std::byte{0xa5}) << "the allocator wrote into a freed block";
 }

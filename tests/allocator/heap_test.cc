@@ -23,7 +23,7 @@ void expect_disjoint(const std::map<std::uint64_t, std::uint64_t>& ends) {
 TEST_F(HeapTest, BlocksOfEverySizeAreDisjointAlignedAndHeld) {
   make(64 * kMiB);
   std::map<std::uint64_t, std::uint64_t> ends;
-  std::vector<Block> blocks;
+  std::vector<Allocation> blocks;
   const Geometry& g = arena().geometry();
   for (std::uint32_t c = 0; c < g.class_count(); ++c)
     for (const std::uint32_t size : {g.size_class(c).usable_bytes, g.size_class(c).usable_bytes - 7,
@@ -33,8 +33,8 @@ TEST_F(HeapTest, BlocksOfEverySizeAreDisjointAlignedAndHeld) {
       EXPECT_EQ(b->offset % (size <= 8 ? 8 : 16), 0u) << size;
       ends[b->offset] = b->offset + size;
       blocks.push_back(*b);
-      const BlockInfo info = arena().describe({b->ref.value});
-      EXPECT_EQ(info.state, BlockInfo::State::kHeld);
+      const BlockFacts info = arena().describe({b->ref.value});
+      EXPECT_EQ(info.state, BlockFacts::State::kHeld);
       EXPECT_EQ(info.offset_bytes, b->offset);
       EXPECT_GE(info.usable_bytes, size);
       EXPECT_EQ(info.holder.session(), kHolder.session());
@@ -49,13 +49,13 @@ TEST_F(HeapTest, BlocksOfEverySizeAreDisjointAlignedAndHeld) {
 
 // The fast paths reckon payload offsets modulo 2^64 from a ref's arena and slot together.
 TEST(HeapOfTheLastArena, OffsetsAreThoseThatTheArenaKnows) {
-  ArenaOptions options;
+  ArenaConfig options;
   options.id = {kMaxArenaId};
   options.capacity_bytes = 64 * kMiB;
   const auto arena = Arena::create(options);
   ASSERT_TRUE(arena.ok()) << arena.error().message;
   Heap heap(**arena, HeapId{0}, kHolder.session());
-  std::vector<Block> blocks;
+  std::vector<Allocation> blocks;
   std::uint64_t highest = 0;
   for (std::uint64_t i = 0; i < 20'000; ++i) {
     const auto b = heap.allocate(1 + i * 7919 % 4096, kHolder);
@@ -65,7 +65,7 @@ TEST(HeapOfTheLastArena, OffsetsAreThoseThatTheArenaKnows) {
     blocks.push_back(*b);
   }
   EXPECT_GT(highest, 32u * kMiB);
-  for (const Block& b : blocks) ASSERT_EQ(heap.free(b.ref), Error::kNone);
+  for (const Allocation& b : blocks) ASSERT_EQ(heap.free(b.ref), Error::kNone);
   const Heap* const heaps[] = {&heap};
   EXPECT_TRUE(verify(**arena, heaps).exact());
 }
@@ -76,7 +76,7 @@ TEST_F(HeapTest, BlocksOfOneSizeFillTheirSlabsWithoutOverlapInEveryLayout) {
     make(8 * kMiB, 1, layout);
     std::map<std::uint64_t, std::uint64_t> ends;
     const auto blocks = take(3000, 512);
-    for (const Block& b : blocks)
+    for (const Allocation& b : blocks)
       ends[b.offset - layout.header_bytes] = b.offset + 512 + layout.canary_bytes;
     EXPECT_EQ(ends.size(), blocks.size());
     expect_disjoint(ends);
@@ -89,7 +89,7 @@ TEST_F(HeapTest, BlocksOfOneSizeFillTheirSlabsWithoutOverlapInEveryLayout) {
 
 TEST_F(HeapTest, AlignmentUpToFourKiBIsKept) {
   make(32 * kMiB);
-  std::vector<Block> blocks;
+  std::vector<Allocation> blocks;
   for (std::uint32_t align = 1; align <= 4096; align *= 2)
     for (const std::uint64_t size : {1, 100, 4096, 5000, 100000, 200000}) {
       const auto b = heap().allocate_aligned(size, align, kHolder);
@@ -115,13 +115,13 @@ TEST_F(HeapTest, SizeZeroAndAboveTheCapacityAreInvalid) {
        {UINT64_MAX, UINT64_MAX - 6,
         UINT64_MAX - 7})  // around where the fast path's sum is too large
     EXPECT_EQ(heap().allocate(size, kHolder).error(), Error::kInvalidSize) << size;
-  Block none[1];
+  Allocation none[1];
   EXPECT_EQ(heap().allocate_batch(0, 0, kHolder, none), Error::kInvalidSize);
 }
 
 TEST_F(HeapTest, SecondFreeOfARefIsADoubleFree) {
   make(4 * kMiB);
-  const Block b = take(1, 256)[0];
+  const Allocation b = take(1, 256)[0];
   EXPECT_EQ(heap().free(b.ref), Error::kNone);
   EXPECT_EQ(heap().free(b.ref), Error::kDoubleFree);
   EXPECT_EQ(heap().free_checked({b.ref.value}, {1}, kNoSession).error, Error::kDoubleFree);
@@ -131,21 +131,21 @@ TEST_F(HeapTest, SecondFreeOfARefIsADoubleFree) {
 
 TEST_F(HeapTest, RefOfALifeBeforeIsStale) {
   make(4 * kMiB);
-  const Block first = take(1, 256)[0];
+  const Allocation first = take(1, 256)[0];
   give({first});
-  Block again;
+  Allocation again;
   do again = take(1, 256)[0];
   while (again.offset != first.offset);
   EXPECT_NE(again.ref, first.ref);
   EXPECT_EQ(heap().free(first.ref), Error::kStaleRef);
   EXPECT_EQ(heap().free_checked({first.ref.value}, {1}, kNoSession).error, Error::kStaleRef);
-  EXPECT_EQ(arena().describe({first.ref.value}).state, BlockInfo::State::kStale);
-  EXPECT_EQ(arena().describe({again.ref.value}).state, BlockInfo::State::kHeld);
+  EXPECT_EQ(arena().describe({first.ref.value}).state, BlockFacts::State::kStale);
+  EXPECT_EQ(arena().describe({again.ref.value}).state, BlockFacts::State::kHeld);
 }
 
 TEST_F(HeapTest, ForeignAndMadeUpRefsAreRefused) {
   make(4 * kMiB);
-  const Block b = take(1, 256)[0];
+  const Allocation b = take(1, 256)[0];
   const Slot slot = b.ref.slot();
   EXPECT_EQ(heap().free(Ref::of(0, {2}, slot)), Error::kForeignRef) << "another arena";
   EXPECT_EQ(heap().free(Ref::of(0, {0}, slot)), Error::kForeignRef);
@@ -161,7 +161,7 @@ TEST_F(HeapTest, ForeignAndMadeUpRefsAreRefused) {
                               kNoSession)
                 .error,
             Error::kStaleRef);
-  EXPECT_EQ(arena().describe({Ref::of(0, {2}, slot).value}).state, BlockInfo::State::kInvalid);
+  EXPECT_EQ(arena().describe({Ref::of(0, {2}, slot).value}).state, BlockFacts::State::kInvalid);
   EXPECT_EQ(heap().free(b.ref), Error::kNone) << "and the block itself is untouched";
 }
 
@@ -195,7 +195,7 @@ TEST_F(HeapTest, FullArenaSaysSoAndRecovers) {
     give({blocks[blocks.size() / 2]});
     EXPECT_EQ(take(1, size).size(), 1u) << "one block back is one block to give";
     EXPECT_EQ(heap().allocate(size, kHolder).error(), Error::kArenaFull);
-    std::vector<Block> rest = blocks;
+    std::vector<Allocation> rest = blocks;
     const Ref refreshed = arena().ref_at(blocks[blocks.size() / 2].offset).value();
     rest[blocks.size() / 2].ref = refreshed;
     give(rest);
@@ -226,13 +226,14 @@ TEST_F(HeapTest, EmptySlabsGoBackToTheArena) {
 
 TEST_F(HeapTest, GenerationSurvivesASlabsChangeOfClass) {
   make(2 * kMiB);
-  const Block small = take(1, 64)[0];
+  const Allocation small = take(1, 64)[0];
   give({small});
   heap().trim();
   ASSERT_EQ(arena().units().taken_units(), 0u);
   const auto large = take_all(512);  // all of the arena: the unit of `small` among them
-  const auto same = std::find_if(large.begin(), large.end(),
-                                 [&](const Block& b) { return b.ref.slot() == small.ref.slot(); });
+  const auto same = std::find_if(large.begin(), large.end(), [&](const Allocation& b) {
+    return b.ref.slot() == small.ref.slot();
+  });
   ASSERT_NE(same, large.end());
   EXPECT_EQ(same->ref.generation(), small.ref.generation() + 1);
   EXPECT_EQ(heap().free(small.ref), Error::kStaleRef);
@@ -240,16 +241,16 @@ TEST_F(HeapTest, GenerationSurvivesASlabsChangeOfClass) {
 
 TEST_F(HeapTest, BatchIsAllOrNothing) {
   make(2 * kMiB);
-  std::vector<Block> batch(100);
+  std::vector<Allocation> batch(100);
   EXPECT_EQ(heap().allocate_batch(1000, 0, kHolder, batch), Error::kNone);
   EXPECT_EQ(report().held, 100u);
   std::set<std::uint64_t> offsets;
-  for (const Block& b : batch) offsets.insert(b.offset);
+  for (const Allocation& b : batch) offsets.insert(b.offset);
   EXPECT_EQ(offsets.size(), 100u);
-  std::vector<Block> too_many(3000);
+  std::vector<Allocation> too_many(3000);
   EXPECT_EQ(heap().allocate_batch(1000, 0, kHolder, too_many), Error::kArenaFull);
   EXPECT_EQ(report().held, 100u) << "nothing of the refused batch is left";
-  std::vector<Block> spans(20);
+  std::vector<Allocation> spans(20);
   EXPECT_EQ(heap().allocate_batch(200000, 0, kHolder, spans), Error::kArenaFull);
   EXPECT_EQ(report().held, 100u);
   expect_exact();
@@ -262,7 +263,7 @@ TEST_F(HeapTest, RefAtFindsABlockByItsPayloadAndNothingElse) {
     make(16 * kMiB, 1, layout);
     for (const std::uint64_t size : {8, 200, 3000, 100000, 700000}) {
       const auto blocks = take(5, size);
-      for (const Block& b : blocks) {
+      for (const Allocation& b : blocks) {
         ASSERT_TRUE(arena().ref_at(b.offset).ok()) << size;
         EXPECT_EQ(*arena().ref_at(b.offset), b.ref);
         EXPECT_EQ(arena().ref_at(b.offset + 1).error(), Error::kForeignRef);
@@ -278,12 +279,12 @@ TEST_F(HeapTest, RefAtFindsABlockByItsPayloadAndNothingElse) {
 
 TEST_F(HeapTest, TakeOverChangesTheHolderAndNothingElse) {
   make(4 * kMiB);
-  const Block b = take(1, 100)[0];
+  const Allocation b = take(1, 100)[0];
   const auto before = arena().acquire({b.ref.value}, Holder({88}, 9));
   ASSERT_TRUE(before.ok());
   EXPECT_EQ(before->session(), kHolder.session());
   EXPECT_EQ(before->tag(), kHolder.tag());
-  const BlockInfo info = arena().describe({b.ref.value});
+  const BlockFacts info = arena().describe({b.ref.value});
   EXPECT_EQ(info.holder.session(), SessionId{88});
   EXPECT_EQ(info.holder.tag(), 9u);
   EXPECT_EQ(heap().free_checked({b.ref.value}, {77}, {77}).error, Error::kNotHolder);

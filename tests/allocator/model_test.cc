@@ -47,15 +47,15 @@ class ModelTest : public ArenaWithHeaps {
                         static_cast<std::uint32_t>(pick(100))};
     const bool plain = arena().geometry().layout() == Layout::plain();
     const std::uint32_t align = plain && pick(4) == 0 ? 1u << pick(13) : 0;
-    std::vector<Block> got(pick(8) == 0 ? 1 + pick(30) : 1);
+    std::vector<Allocation> got(pick(8) == 0 ? 1 + pick(30) : 1);
     const Error e = heap(pick(2)).allocate_batch(size, align, holder, got);
     if (e != Error::kNone) {
       ASSERT_EQ(e, Error::kArenaFull);
       return;
     }
-    for (const Block& b : got) {
-      const BlockInfo info = arena().describe({b.ref.value});
-      ASSERT_EQ(info.state, BlockInfo::State::kHeld);
+    for (const Allocation& b : got) {
+      const BlockFacts info = arena().describe({b.ref.value});
+      ASSERT_EQ(info.state, BlockFacts::State::kHeld);
       ASSERT_EQ(info.offset_bytes, b.offset);
       ASSERT_GE(info.usable_bytes, size);
       ASSERT_TRUE(align == 0 || b.offset % align == 0);
@@ -105,7 +105,7 @@ class ModelTest : public ArenaWithHeaps {
     const std::uint64_t ref = dead_[pick(dead_.size())];
     ASSERT_NE(heap(pick(2)).free_checked({ref}, {99}, kNoSession).error, Error::kNone);
     ASSERT_FALSE(arena().acquire({ref}, kHolder).ok());
-    ASSERT_NE(arena().describe({ref}).state, BlockInfo::State::kHeld);
+    ASSERT_NE(arena().describe({ref}).state, BlockFacts::State::kHeld);
   }
   void take_over() {
     const auto it = any();

@@ -22,7 +22,7 @@ class OpenTest : public testing::Test {
   void TearDown() override { std::filesystem::remove_all(directory_); }
 
   std::unique_ptr<Arena> create(std::uint64_t bytes = 16 * kMiB) {
-    ArenaOptions options;
+    ArenaConfig options;
     options.name = "kept";
     options.id = {7};
     options.capacity_bytes = bytes;
@@ -203,7 +203,7 @@ TEST_F(OpenTest, DamagedFilesAreRefused) {
 
 TEST_F(OpenTest, FilesThatAreThereAreNotMadeAgain) {
   const auto first = create();
-  ArenaOptions options;
+  ArenaConfig options;
   options.capacity_bytes = 4 * kMiB;
   const auto second = Arena::create(options, &files_);
   ASSERT_FALSE(second.ok());

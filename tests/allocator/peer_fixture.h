@@ -49,8 +49,8 @@ struct Peer {
   }
   Heap& heap(std::size_t i = 0) { return *heaps[i]; }
   Holder holder(std::uint32_t tag = 0) const { return {session, tag}; }
-  std::vector<Block> take(std::size_t count, std::uint64_t size, std::size_t i = 0) {
-    std::vector<Block> blocks;
+  std::vector<Allocation> take(std::size_t count, std::uint64_t size, std::size_t i = 0) {
+    std::vector<Allocation> blocks;
     for (std::size_t n = 0; n < count; ++n) {
       const auto b = heap(i).allocate(size, holder());
       EXPECT_TRUE(b.ok()) << error_name(b.error());

@@ -20,7 +20,7 @@ TEST_F(PeerTest, AllocatesAndFreesOnLeasedSlabs) {
   EXPECT_EQ(arena().ledger().run(blocks[0].ref.slot().slab()).owner(), RunOwner::leased_to({5}));
   EXPECT_EQ(full_report().held, 5000u);
   EXPECT_GE(full_report().leased_slabs, 20u);
-  for (const Block& b : blocks) EXPECT_EQ(a->heap().free(b.ref), Error::kNone);
+  for (const Allocation& b : blocks) EXPECT_EQ(a->heap().free(b.ref), Error::kNone);
   EXPECT_EQ(a->heap().free(blocks[0].ref), Error::kDoubleFree);
   a->heap().trim();
   EXPECT_EQ(arena().units().taken_units(), 0u) << "every leased slab came back";
@@ -29,7 +29,7 @@ TEST_F(PeerTest, AllocatesAndFreesOnLeasedSlabs) {
 TEST_F(PeerTest, SeesTheDataAtAnotherAddress) {
   make(16 * kMiB);
   const auto a = peer(5), b = peer(6);
-  const Block block = a->take(1, 100)[0];
+  const Allocation block = a->take(1, 100)[0];
   std::memcpy(a->arena->data() + block.offset, "hello", 6);
   EXPECT_STREQ(reinterpret_cast<const char*>(b->arena->data() + block.offset), "hello");
   EXPECT_NE(a->arena->data(), b->arena->data());
@@ -41,17 +41,17 @@ TEST_F(PeerTest, FreesOfOthersBlocksComeHome) {
   make(16 * kMiB);
   const auto a = peer(5), b = peer(6);
   const auto blocks = a->take(3000, 64);
-  for (const Block& block : blocks) EXPECT_EQ(b->heap().free(block.ref), Error::kNone);
+  for (const Allocation& block : blocks) EXPECT_EQ(b->heap().free(block.ref), Error::kNone);
   EXPECT_EQ(b->heap().free(blocks[7].ref), Error::kDoubleFree);
   b->heap().publish();
   EXPECT_EQ(a->heap().drain(), 3000u);
   // Between the daemon's heaps and a peer's, both ways.
   const auto servers = take(500, 64);
-  for (const Block& block : servers) EXPECT_EQ(a->heap().free(block.ref), Error::kNone);
+  for (const Allocation& block : servers) EXPECT_EQ(a->heap().free(block.ref), Error::kNone);
   a->heap().publish();
   EXPECT_EQ(heap().drain(), 500u);
   const auto peers = a->take(500, 64);
-  for (const Block& block : peers)
+  for (const Allocation& block : peers)
     EXPECT_EQ(heap().free_checked({block.ref.value}, {77}, kNoSession).error, Error::kNone);
   heap().publish();
   EXPECT_EQ(a->heap().drain(), 500u);
@@ -60,14 +60,15 @@ TEST_F(PeerTest, FreesOfOthersBlocksComeHome) {
 TEST_F(PeerTest, MarksWhatItTouchesBeforeAndOnlyForeignSlabs) {
   make(16 * kMiB);
   const auto a = peer(5), b = peer(6);
-  const Block freed = a->take(1, 64)[0], taken = a->take(1, 1024)[0], joined = a->take(1, 4096)[0];
+  const Allocation freed = a->take(1, 64)[0], taken = a->take(1, 1024)[0],
+                   joined = a->take(1, 4096)[0];
   EXPECT_TRUE(b->arena->footprint_of({6}).empty());
   EXPECT_EQ(b->heap().free(freed.ref), Error::kNone);
   EXPECT_TRUE(b->arena->acquire({taken.ref.value}, b->holder()).ok());
   EXPECT_EQ(a->arena->share({joined.ref.value}, {5}), Error::kNone);
   EXPECT_EQ(b->arena->share({joined.ref.value}, {6}), Error::kNone);
   const Footprint touched = arena().footprint_of({6});
-  for (const Block& block : {freed, taken, joined})
+  for (const Allocation& block : {freed, taken, joined})
     EXPECT_TRUE(touched.has(block.ref.slot().slab()));
   b->heap().publish();
   end({6});
@@ -81,13 +82,13 @@ TEST_F(PeerTest, DeathGivesBackWhatItHeldAndKeepsWhatOthersHold) {
   const auto b = peer(6);
   const auto held = a->take(2000, 256);
   const auto taken = a->take(300, 256);
-  for (const Block& block : taken)
+  for (const Allocation& block : taken)
     ASSERT_TRUE(b->arena->acquire({block.ref.value}, b->holder(9)).ok());
   const auto foreign = b->take(100, 512);
-  for (const Block& block : foreign)
+  for (const Allocation& block : foreign)
     ASSERT_TRUE(a->arena->acquire({block.ref.value}, a->holder()).ok());
   const auto servers = take(50, 512, 1);
-  for (const Block& block : servers)
+  for (const Allocation& block : servers)
     ASSERT_TRUE(a->arena->acquire({block.ref.value}, a->holder()).ok());
   a.reset();  // as killed: nothing published, nothing returned
   const ReapResult result = end({5});
@@ -96,7 +97,7 @@ TEST_F(PeerTest, DeathGivesBackWhatItHeldAndKeepsWhatOthersHold) {
   EXPECT_EQ(full_report().held, 300u);
   EXPECT_EQ(arena().ledger().run(taken[0].ref.slot().slab()).owner(), RunOwner::heap({0}))
       << "adopted";
-  for (const Block& block : taken)
+  for (const Allocation& block : taken)
     EXPECT_EQ(b->heap().free(block.ref), Error::kNone) << "they live on";
   b->heap().publish();
   heap(0).trim();
@@ -124,7 +125,7 @@ TEST_F(PeerTest, AdopterIsToldOfLaterFrees) {
   auto a = peer(5);
   const auto b = peer(6);
   const auto blocks = a->take(600, 256);
-  for (const Block& block : blocks)
+  for (const Allocation& block : blocks)
     ASSERT_TRUE(b->arena->acquire({block.ref.value}, b->holder()).ok());
   // Some are on their way to the dead owner: their bits stand, and nobody will come for them.
   for (std::size_t i = 0; i < 100; ++i) ASSERT_EQ(b->heap().free(blocks[i].ref), Error::kNone);
@@ -141,7 +142,7 @@ TEST_F(PeerTest, AdopterIsToldOfLaterFrees) {
 TEST_F(PeerTest, SharedBlockLivesUntilItsLastSharerReleases) {
   make(16 * kMiB);
   const auto a = peer(5), b = peer(6), c = peer(7);
-  const Block block = a->take(1, 100)[0];
+  const Allocation block = a->take(1, 100)[0];
   const UntrustedRef ref{block.ref.value};
   EXPECT_EQ(b->arena->share(ref, {6}), Error::kNotHolder) << "its holder shares it first";
   EXPECT_EQ(a->heap().release(ref, {5}), Error::kNotHolder) << "held, not shared";
@@ -154,16 +155,16 @@ TEST_F(PeerTest, SharedBlockLivesUntilItsLastSharerReleases) {
   EXPECT_EQ(c->heap().release(ref, {7}), Error::kNotHolder);
   EXPECT_EQ(a->heap().release(ref, {5}), Error::kNone);
   EXPECT_EQ(a->heap().release(ref, {5}), Error::kNotHolder) << "once";
-  EXPECT_EQ(arena().describe(ref).state, BlockInfo::State::kShared);
+  EXPECT_EQ(arena().describe(ref).state, BlockFacts::State::kShared);
   EXPECT_EQ(b->heap().release(ref, {6}), Error::kNone);
   EXPECT_EQ(b->heap().release(ref, {6}), Error::kDoubleFree);
   b->heap().publish();
   EXPECT_EQ(a->heap().drain(), 1u);
   // And the owner as the last one.
-  const Block own = a->take(1, 100)[0];
+  const Allocation own = a->take(1, 100)[0];
   EXPECT_EQ(a->arena->share({own.ref.value}, {5}), Error::kNone);
   EXPECT_EQ(a->heap().release({own.ref.value}, {5}), Error::kNone);
-  EXPECT_EQ(arena().describe({own.ref.value}).state, BlockInfo::State::kStale);
+  EXPECT_EQ(arena().describe({own.ref.value}).state, BlockFacts::State::kStale);
 }
 
 TEST_F(PeerTest, DeathOfSharersFreesWhatNobodyElseShares) {
@@ -192,7 +193,7 @@ TEST_F(PeerTest, DeathOfSharersFreesWhatNobodyElseShares) {
 TEST_F(PeerTest, SharerBitsRunOutAtFortyEight) {
   make(16 * kMiB);
   const auto a = peer(1);
-  const Block block = a->take(1, 100)[0];
+  const Allocation block = a->take(1, 100)[0];
   ASSERT_EQ(a->arena->share({block.ref.value}, {1}), Error::kNone);
   for (std::uint16_t s = 2; s <= 48; ++s)
     ASSERT_EQ(arena().share({block.ref.value}, {s}), Error::kNone);
@@ -301,7 +302,7 @@ TEST_F(PeerTest, KilledProcessesLoseNothing) {
     VerifyReport r = full_report();
     ASSERT_TRUE(r.exact()) << "round " << round << ": " << findings_of(r);
     std::uint64_t left = 0;
-    for (const Block& b : mine) left += survivor->heap().free(b.ref) == Error::kNone;
+    for (const Allocation& b : mine) left += survivor->heap().free(b.ref) == Error::kNone;
     EXPECT_LE(left, mine.size());
     survivor->heap().trim();
     heap(0).trim();

@@ -18,12 +18,12 @@ TEST_F(QuarantineTest, FreeBlockWhoseWordSaysHeldIsNeverGivenOut) {
   make(4 * kMiB, 2);
   const auto blocks = take(10, 256);
   give(blocks);
-  for (const Block& b : blocks) forge_held(b.ref.slot());
+  for (const Allocation& b : blocks) forge_held(b.ref.slot());
   Error e = Error::kNone;
   for (int i = 0; i < 1000 && e == Error::kNone; ++i) {
     const auto b = heap().allocate(256, kHolder);
     e = b ? Error::kNone : b.error();
-    for (const Block& forged : blocks) ASSERT_TRUE(!b || b->offset != forged.offset);
+    for (const Allocation& forged : blocks) ASSERT_TRUE(!b || b->offset != forged.offset);
   }
   EXPECT_EQ(e, Error::kQuarantined);
   EXPECT_TRUE(arena().quarantined());
@@ -34,7 +34,7 @@ TEST_F(QuarantineTest, FreeBlockWhoseWordSaysHeldIsNeverGivenOut) {
 
 TEST_F(QuarantineTest, FreeWordWithBitsBelowTheGenerationIsRefusedToo) {
   make(4 * kMiB);
-  const Block b = take(1, 256)[0];
+  const Allocation b = take(1, 256)[0];
   give({b});
   word(b.ref).fetch_or(1);
   Error e = Error::kNone;
@@ -47,7 +47,7 @@ TEST_F(QuarantineTest, FreeWordWithBitsBelowTheGenerationIsRefusedToo) {
 
 TEST_F(QuarantineTest, SpanWhoseWordIsTakenIsRefusedAndItsUnitsStayFree) {
   make(4 * kMiB);
-  const Block b = take(1, 300000)[0];
+  const Allocation b = take(1, 300000)[0];
   give({b});
   forge_held(b.ref.slot());
   EXPECT_EQ(heap().allocate(300000, kHolder).error(), Error::kQuarantined);
@@ -63,7 +63,7 @@ TEST_F(QuarantineTest, AllocationEndsButFreesAreAccepted) {
   EXPECT_EQ(arena().quarantine_reason(), "first reason");
   EXPECT_EQ(heap(1).allocate(64, kHolder).error(), Error::kQuarantined);
   EXPECT_EQ(heap(1).allocate(300000, kHolder).error(), Error::kQuarantined);
-  Block batch[2];
+  Allocation batch[2];
   EXPECT_EQ(heap(1).allocate_batch(64, 0, kHolder, batch), Error::kQuarantined);
   give(blocks);
   give({span[0]});
@@ -90,7 +90,7 @@ TEST_F(QuarantineTest, ReturningWordOfABlockThatIsFreeAlreadyIsFoundAtTheDrain) 
 
 TEST_F(QuarantineTest, BlockThatAForgedWordFreesTwiceIsFoundAtTheFlush) {
   make(4 * kMiB);
-  const Block b = take(1, 256)[0];
+  const Allocation b = take(1, 256)[0];
   give({b});
   forge_held(b.ref.slot());
   EXPECT_EQ(heap().free(*arena().ref_at(b.offset)),
@@ -103,7 +103,7 @@ TEST_F(QuarantineTest, BlockThatAForgedWordFreesTwiceIsFoundAtTheFlush) {
 
 TEST_F(QuarantineTest, ReturningWordOfABlockThatWasNeverCarvedIsNotTaken) {
   make(4 * kMiB, 2);
-  const Block b = take(1, 256)[0];
+  const Allocation b = take(1, 256)[0];
   const std::uint32_t carved = control().slab(b.ref.slot().slab()).carved.load();
   const Slot uncarved = Slot::of(b.ref.slot().slab(), {carved + 3});
   arena().word(uncarved).store(BlockWord::kReturningBit);
@@ -114,7 +114,7 @@ TEST_F(QuarantineTest, ReturningWordOfABlockThatWasNeverCarvedIsNotTaken) {
 
 TEST_F(QuarantineTest, OtherArenasGoOn) {
   make(4 * kMiB);
-  ArenaOptions options;
+  ArenaConfig options;
   options.id = {2};
   options.capacity_bytes = 4 * kMiB;
   auto other = Arena::create(options);
@@ -126,7 +126,7 @@ TEST_F(QuarantineTest, OtherArenasGoOn) {
 
 TEST_F(QuarantineTest, BlockBeyondTheSlabIsNotFreedWhateverControlMemorySays) {
   make(4 * kMiB, 2);
-  const Block b = take(1, 3000)[0];
+  const Allocation b = take(1, 3000)[0];
   const SlabIndex slab = b.ref.slot().slab();
   const std::uint32_t capacity = SlabShape{control().slab(slab).shape.load()}.capacity();
   control().slab(slab).carved.store(0xffffffff);
@@ -179,7 +179,7 @@ TEST_F(QuarantineTest, LookupsSurviveAnyHeader) {
     h.shape.store(random);
     h.carved.store(static_cast<std::uint32_t>(random >> 13));
     h.owner.store(static_cast<std::uint32_t>(random >> 29));
-    const Block& b = blocks[static_cast<std::size_t>(random % blocks.size())];
+    const Allocation& b = blocks[static_cast<std::size_t>(random % blocks.size())];
     const UntrustedRef made_up{b.ref.value ^ (i % 2 != 0 ? random & 0xffff : 0)};
     arena().describe(made_up);
     [[maybe_unused]] const auto at = arena().ref_at(b.offset);

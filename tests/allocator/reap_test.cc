@@ -12,9 +12,9 @@ constexpr Holder kAlive{{501}, 1};
 
 class ReapTest : public ArenaWithHeaps {
  protected:
-  std::vector<Block> take_for(Holder holder, std::size_t count, std::uint64_t size,
-                              std::size_t i = 0) {
-    std::vector<Block> blocks;
+  std::vector<Allocation> take_for(Holder holder, std::size_t count, std::uint64_t size,
+                                   std::size_t i = 0) {
+    std::vector<Allocation> blocks;
     for (std::size_t n = 0; n < count; ++n) {
       const auto b = heap(i).allocate(size, holder);
       EXPECT_TRUE(b.ok()) << error_name(b.error());
@@ -27,21 +27,21 @@ class ReapTest : public ArenaWithHeaps {
 TEST_F(ReapTest, GivesBackAllOfTheDeadAndNothingOfTheLiving) {
   make(128 * kMiB, 2);
   std::uint64_t bytes = 0, count = 0;
-  std::vector<Block> living;
+  std::vector<Allocation> living;
   for (const std::size_t i : {0, 1})
     for (const std::uint64_t size : {8, 100, 3000, 100000, 500000, 5 << 20}) {
-      for (const Block& b : take_for(kDead, 3, size, i)) {
+      for (const Allocation& b : take_for(kDead, 3, size, i)) {
         bytes += arena().describe({b.ref.value}).stride_bytes;
         ++count;
       }
-      for (const Block& b : take_for(kAlive, 2, size, i)) living.push_back(b);
+      for (const Allocation& b : take_for(kAlive, 2, size, i)) living.push_back(b);
     }
   const ReapResult r = arena().reap(kDead.session());
   EXPECT_EQ(r.blocks, count);
   EXPECT_EQ(r.bytes, bytes);
   expect_exact();
   EXPECT_EQ(heap(0).drain() + heap(1).drain(), count);
-  for (const Block& b : living)
+  for (const Allocation& b : living)
     EXPECT_EQ(arena().describe({b.ref.value}).holder.session(), kAlive.session());
   EXPECT_EQ(report().held, living.size());
   give(living);
@@ -66,7 +66,7 @@ TEST_F(ReapTest, BlockTakenOverBeforeTheDeathStays) {
   ASSERT_TRUE(arena().acquire({blocks[0].ref.value}, kAlive).ok());
   EXPECT_EQ(arena().reap(kDead.session()).blocks, 1u);
   EXPECT_EQ(heap().drain(), 1u);
-  EXPECT_EQ(arena().describe({blocks[0].ref.value}).state, BlockInfo::State::kHeld);
+  EXPECT_EQ(arena().describe({blocks[0].ref.value}).state, BlockFacts::State::kHeld);
 }
 
 TEST_F(ReapTest, FreesThatDiedInTheFreersGatherAreAnnounced) {
@@ -158,9 +158,9 @@ TEST_F(ReapTest, OwnerThatFreesAndAllocatesMeanwhileLosesNothing) {
   for (int round = 0; round < 300; ++round) {
     const auto dead = take_for(kDead, 40, 256), living = take_for(kAlive, 40, 256);
     // The reaper may be first with what is the dead one's, never with the living one's.
-    for (const Block& b : dead)
+    for (const Allocation& b : dead)
       reaped_first += heap(static_cast<std::size_t>(round % 2)).free(b.ref) != Error::kNone;
-    for (const Block& b : living) ASSERT_EQ(heap(0).free(b.ref), Error::kNone);
+    for (const Allocation& b : living) ASSERT_EQ(heap(0).free(b.ref), Error::kNone);
     heap(0).drain();
   }
   stop = true;

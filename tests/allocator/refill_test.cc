@@ -161,7 +161,7 @@ TEST_F(RefillTest, NothingIsLoggedUnlessAsked) {
 
 TEST_F(RefillTest, EveryRefillsDeltaAgreesWhateverComesHomeMeanwhile) {
   make(16 * kMiB, 2);
-  std::vector<Block> kept;
+  std::vector<Allocation> kept;
   for (int round = 0; round < 200; ++round) {
     for (const std::uint64_t size : {8, 64, 256, 1000, 30000, 200000}) {
       auto blocks = take(static_cast<std::size_t>(size < 1000 ? 50 : 3), size);
@@ -215,7 +215,7 @@ TEST_F(RefillTest, PrivateGuardAbortsWithTheLineWhenAFreeBlocksWordIsTaken) {
   make(4 * kMiB);
   environment("ARENAD_GUARDS_PRIVATE", "1");
   broken_on_purpose_ = true;
-  const Block b = take(1, 256)[0];
+  const Allocation b = take(1, 256)[0];
   give({b});
   heap().trim();
   word(b.ref).store(BlockWord::held(word(b.ref).load(), kHolder));

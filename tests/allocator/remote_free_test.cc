@@ -12,7 +12,7 @@ class RemoteFreeTest : public ArenaWithHeaps {
   void announce(Slot slot) {
     arena().publish_returned(slot.value >> 6, std::uint64_t{1} << (slot.value & 63), true);
   }
-  BlockInfo::State state(const Block& b) {
+  BlockFacts::State state(const Allocation& b) {
     return arena()
         .describe(
             {Ref::of(BlockWord(word(b.ref).load()).generation(), arena().id(), b.ref.slot()).value})
@@ -46,7 +46,7 @@ TEST_F(RemoteFreeTest, GatheredFreesAreSilentUntilPublished) {
   EXPECT_TRUE(heap(1).has_unpublished());
   EXPECT_FALSE(heap(0).has_pending());
   EXPECT_EQ(heap(0).drain(), 0u);
-  for (const Block& b : blocks) EXPECT_EQ(state(b), BlockInfo::State::kReturning);
+  for (const Allocation& b : blocks) EXPECT_EQ(state(b), BlockFacts::State::kReturning);
   heap(1).publish();
   EXPECT_EQ(heap(0).drain(), 10u);
 }
@@ -68,7 +68,7 @@ TEST_F(RemoteFreeTest, WholeWordIsPublishedAtItsLastBlock) {
   make(8 * kMiB, 2);
   auto blocks = take(64, 512);
   std::sort(blocks.begin(), blocks.end(),
-            [](const Block& a, const Block& b) { return a.offset < b.offset; });
+            [](const Allocation& a, const Allocation& b) { return a.offset < b.offset; });
   ASSERT_EQ(blocks[0].ref.slot().block().value, 0u);
   ASSERT_EQ(blocks[63].ref.slot().block().value, 63u);
   give(blocks, 1);
@@ -78,7 +78,7 @@ TEST_F(RemoteFreeTest, WholeWordIsPublishedAtItsLastBlock) {
 
 TEST_F(RemoteFreeTest, DoubleFreeAndStaleRefAreRefusedRemotelyToo) {
   make(8 * kMiB, 3);
-  const Block b = take(1, 128)[0];
+  const Allocation b = take(1, 128)[0];
   give({b}, 1);
   EXPECT_EQ(heap(1).free(b.ref), Error::kDoubleFree);
   EXPECT_EQ(heap(2).free(b.ref), Error::kDoubleFree);
@@ -86,7 +86,7 @@ TEST_F(RemoteFreeTest, DoubleFreeAndStaleRefAreRefusedRemotelyToo) {
   heap(1).publish();
   heap(0).drain();
   EXPECT_EQ(heap(2).free(b.ref), Error::kDoubleFree);
-  for (Block again = b; again.ref.generation() != 1 || again.offset != b.offset;)
+  for (Allocation again = b; again.ref.generation() != 1 || again.offset != b.offset;)
     again = take(1, 128)[0];
   EXPECT_EQ(heap(2).free(b.ref), Error::kStaleRef);
   EXPECT_EQ(heap(0).free(b.ref), Error::kStaleRef);
@@ -96,14 +96,14 @@ TEST_F(RemoteFreeTest, DrainIgnoresReturnedBitWhoseWordIsFreeOrHeld) {
   make(8 * kMiB, 2);
   const auto blocks = take(3, 128);
   give({blocks[1]});  // FREE, in the magazine
-  for (const Block& b : blocks) announce(b.ref.slot());
+  for (const Allocation& b : blocks) announce(b.ref.slot());
   const Slot uncarved = Slot::of(blocks[0].ref.slot().slab(), {511});
   ASSERT_GE(uncarved.block().value, control().slab(uncarved.slab()).carved.load());
   announce(uncarved);
   EXPECT_TRUE(heap(0).has_pending());
   EXPECT_EQ(heap(0).drain(), 0u);
-  EXPECT_EQ(state(blocks[0]), BlockInfo::State::kHeld);
-  EXPECT_EQ(state(blocks[1]), BlockInfo::State::kFree);
+  EXPECT_EQ(state(blocks[0]), BlockFacts::State::kHeld);
+  EXPECT_EQ(state(blocks[1]), BlockFacts::State::kFree);
   EXPECT_EQ(heap(0).counters().guard_trips, 0u);
   expect_exact();
   give({blocks[0], blocks[2]});
@@ -115,11 +115,11 @@ TEST_F(RemoteFreeTest, RepeatedBitOfABlockThatCameHomeIsHarmless) {
   give(blocks, 1);
   heap(1).publish();
   EXPECT_EQ(heap(0).drain(), 64u);
-  for (const Block& b : blocks) announce(b.ref.slot());
+  for (const Allocation& b : blocks) announce(b.ref.slot());
   EXPECT_EQ(heap(0).drain(), 0u);
   expect_exact();
   const auto again = take(600, 128);  // the same blocks among them
-  for (const Block& b : blocks) announce(b.ref.slot());
+  for (const Allocation& b : blocks) announce(b.ref.slot());
   EXPECT_EQ(heap(0).drain(), 0u) << "HELD by somebody new";
   expect_exact();
   give(again);
@@ -127,14 +127,14 @@ TEST_F(RemoteFreeTest, RepeatedBitOfABlockThatCameHomeIsHarmless) {
 
 TEST_F(RemoteFreeTest, BitsAtAndBeyondTheCapacityAreMasked) {
   make(8 * kMiB, 2);
-  const Block b = take(1, 3000)[0];
+  const Allocation b = take(1, 3000)[0];
   const SlabIndex slab = b.ref.slot().slab();
   const std::uint32_t capacity = SlabShape{control().slab(slab).shape.load()}.capacity();
   ASSERT_NE(capacity % 64, 0u);
   for (std::uint32_t i = capacity; i < 128; ++i) announce(Slot::of(slab, {i}));
   EXPECT_EQ(heap(0).drain(), 0u);
   heap(0).trim();  // looks at all words, pending or not
-  EXPECT_EQ(state(b), BlockInfo::State::kHeld);
+  EXPECT_EQ(state(b), BlockFacts::State::kHeld);
   expect_exact();
   give({b});
 }
@@ -158,7 +158,7 @@ TEST_F(RemoteFreeTest, PendingBitsWithNothingBelowAreHarmless) {
 
 TEST_F(RemoteFreeTest, LateBitOfASlabThatWentBackDoesNotReachItsNextLife) {
   make(2 * kMiB, 2);
-  const Block b = take(1, 128)[0];
+  const Allocation b = take(1, 128)[0];
   give({b});
   heap(0).trim();
   announce(b.ref.slot());            // nobody's slab

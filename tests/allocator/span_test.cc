@@ -10,7 +10,7 @@ using SpanTest = ArenaWithHeaps;
 
 TEST_F(SpanTest, SpansOfAllSizesAreDisjointWritableAndCounted) {
   make(64 * kMiB);
-  std::vector<Block> spans;
+  std::vector<Allocation> spans;
   std::uint64_t units = 0;
   const std::uint64_t sizes[] = {131073,
                                  200000,
@@ -24,8 +24,8 @@ TEST_F(SpanTest, SpansOfAllSizesAreDisjointWritableAndCounted) {
     units += arena().geometry().span_units(size);
     EXPECT_EQ(arena().units().taken_units(), units);
     EXPECT_EQ(spans.back().offset % kSlabUnitBytes, 0u);
-    const BlockInfo info = arena().describe({spans.back().ref.value});
-    EXPECT_EQ(info.state, BlockInfo::State::kHeld);
+    const BlockFacts info = arena().describe({spans.back().ref.value});
+    EXPECT_EQ(info.state, BlockFacts::State::kHeld);
     EXPECT_EQ(info.cls, kSpanClass);
     EXPECT_EQ(info.stride_bytes, arena().geometry().span_units(size) * kSlabUnitBytes);
     std::memset(arena().data() + spans.back().offset, static_cast<int>(spans.size()), size);
@@ -43,7 +43,7 @@ TEST_F(SpanTest, SpansOfAllSizesAreDisjointWritableAndCounted) {
 TEST_F(SpanTest, OneSpanMayBeTheWholeArena) {
   make(16 * kMiB);
   for (int round = 0; round < 3; ++round) {
-    const Block whole = take(1, 16 * kMiB)[0];
+    const Allocation whole = take(1, 16 * kMiB)[0];
     EXPECT_EQ(whole.offset, 0u);
     EXPECT_EQ(heap().allocate(1, kHolder).error(), Error::kArenaFull);
     EXPECT_EQ(heap().allocate(16 * kMiB, kHolder).error(), Error::kArenaFull);
@@ -56,17 +56,17 @@ TEST_F(SpanTest, OneSpanMayBeTheWholeArena) {
 TEST_F(SpanTest, CachedBlocksDoNotStandInTheWayOfASpan) {
   make(16 * kMiB);
   give(take(10000, 64));
-  const Block whole = take(1, 16 * kMiB)[0];
+  const Allocation whole = take(1, 16 * kMiB)[0];
   give({whole});
 }
 
 TEST_F(SpanTest, DoubleFreeAndStaleRefOfASpanAreRefused) {
   make(16 * kMiB);
-  const Block first = take(1, 3 * kMiB)[0];
+  const Allocation first = take(1, 3 * kMiB)[0];
   give({first});
   EXPECT_NE(heap().free(first.ref), Error::kNone);
   EXPECT_EQ(heap().free_checked({first.ref.value}, {1}, kNoSession).error, Error::kStaleRef);
-  const Block second = take(1, 3 * kMiB)[0];
+  const Allocation second = take(1, 3 * kMiB)[0];
   ASSERT_EQ(second.offset, first.offset);
   EXPECT_NE(second.ref, first.ref);
   EXPECT_EQ(heap().free(first.ref), Error::kStaleRef);
@@ -75,9 +75,9 @@ TEST_F(SpanTest, DoubleFreeAndStaleRefOfASpanAreRefused) {
 
 TEST_F(SpanTest, SpanFreedByAnotherHeapComesBackAtTheOwnersDrain) {
   make(16 * kMiB, 2);
-  const Block small = take(1, 300000)[0];
-  const Block large = take(1, 5 * kMiB)[0];
-  const Block kept = take(1, 300000)[0];
+  const Allocation small = take(1, 300000)[0];
+  const Allocation large = take(1, 5 * kMiB)[0];
+  const Allocation kept = take(1, 300000)[0];
   give({small, large}, 1);
   EXPECT_EQ(heap(1).free(large.ref), Error::kDoubleFree);
   heap(1).publish();
@@ -94,20 +94,20 @@ TEST_F(SpanTest, SpanFreedByAnotherHeapComesBackAtTheOwnersDrain) {
 
 TEST_F(SpanTest, FullArenaTakesBackSpansThatOthersFreedBeforeItFails) {
   make(8 * kMiB, 2);
-  const Block a = take(1, 8 * kMiB)[0];
+  const Allocation a = take(1, 8 * kMiB)[0];
   give({a}, 1);
   heap(1).publish();
-  const Block b = take(1, 8 * kMiB)[0];
+  const Allocation b = take(1, 8 * kMiB)[0];
   EXPECT_EQ(b.offset, 0u);
   give({b});
 }
 
 TEST_F(SpanTest, FragmentedArenaHasNoRoomForAWholeSuperslab) {
   make(4 * kMiB);
-  std::vector<Block> spans = take_all(4 * kSlabUnitBytes);
+  std::vector<Allocation> spans = take_all(4 * kSlabUnitBytes);
   EXPECT_EQ(spans.size(), 16u);
-  std::vector<Block> kept;
-  for (const Block& b : spans) {
+  std::vector<Allocation> kept;
+  for (const Allocation& b : spans) {
     if (b.offset % kSuperslabBytes == 0)
       kept.push_back(b);
     else

@@ -23,7 +23,7 @@ class StressTest : public ArenaWithHeaps {
   void work(std::size_t i, std::uint64_t seed, Clock::time_point deadline) {
     std::mt19937_64 random(seed);
     Heap& mine = heap(i);
-    std::vector<Block> held;
+    std::vector<Allocation> held;
     while (Clock::now() < deadline) {
       for (int n = 0; n < 100; ++n) {
         const std::uint64_t r = random();
@@ -42,13 +42,13 @@ class StressTest : public ArenaWithHeaps {
         } else if (what < 85 && !held.empty()) {
           // Hands one on, and takes whatever lay there.
           const std::size_t at = (r >> 8) % held.size();
-          const Block got = exchange(mailboxes_[(r >> 40) % mailboxes_.size()], held[at]);
+          const Allocation got = exchange(mailboxes_[(r >> 40) % mailboxes_.size()], held[at]);
           if (got.ref.value != 0)
             held[at] = got;
           else
             held[at] = held.back(), held.pop_back();
         } else if (what < 95) {
-          const Block got = exchange(mailboxes_[(r >> 40) % mailboxes_.size()], Block{});
+          const Allocation got = exchange(mailboxes_[(r >> 40) % mailboxes_.size()], Allocation{});
           if (got.ref.value != 0) held.push_back(got);
         } else if (what < 97) {
           [[maybe_unused]] const auto dropped = mine.allocate(size_of(r >> 8), Holder{kMortal, 0});
@@ -57,7 +57,7 @@ class StressTest : public ArenaWithHeaps {
         }
       }
     }
-    for (const Block& b : held) release(mine, b, false);
+    for (const Allocation& b : held) release(mine, b, false);
     mine.publish();
   }
   static std::uint64_t size_of(std::uint64_t r) {
@@ -81,25 +81,26 @@ class StressTest : public ArenaWithHeaps {
     else
       h.drain();
   }
-  void stamp(const Block& b) {
+  void stamp(const Allocation& b) {
     *reinterpret_cast<std::uint64_t*>(arena().data() + b.offset) = b.ref.value;
   }
-  void release(Heap& by, const Block& b, bool twice) {
+  void release(Heap& by, const Allocation& b, bool twice) {
     wrong_stamps_ += *reinterpret_cast<std::uint64_t*>(arena().data() + b.offset) != b.ref.value;
     refused_ += by.free(b.ref) != Error::kNone;
     if (twice) accepted_twice_ += by.free(b.ref) == Error::kNone;
   }
-  void free_at(Heap& by, std::vector<Block>& held, std::uint64_t r, bool twice) {
+  void free_at(Heap& by, std::vector<Allocation>& held, std::uint64_t r, bool twice) {
     const std::size_t at = r % held.size();
-    const Block b = held[at];
+    const Allocation b = held[at];
     held[at] = held.back();
     held.pop_back();
     release(by, b, twice);
   }
   // A mailbox holds a ref; its offset follows from it. acq_rel: the payload goes with the ref.
-  Block exchange(std::atomic<std::uint64_t>& box, const Block& b) {
+  Allocation exchange(std::atomic<std::uint64_t>& box, const Allocation& b) {
     const UntrustedRef got{box.exchange(b.ref.value, std::memory_order_acq_rel)};
-    return got.value == 0 ? Block{} : Block{Ref{got.value}, arena().describe(got).offset_bytes};
+    return got.value == 0 ? Allocation{}
+                          : Allocation{Ref{got.value}, arena().describe(got).offset_bytes};
   }
   void keep_arena(Clock::time_point deadline) {
     while (Clock::now() < deadline) {

@@ -229,14 +229,14 @@ TEST_F(ArenaMemory, DecommitReallyGivesMemoryBackToTheSystem) {
 
 TEST_F(ArenaMemory, RefIntoMemoryThatWentBackIsStale) {
   make(8 * kMiB);
-  const Block b = take(1, 2048)[0];
+  const Allocation b = take(1, 2048)[0];
   give({b});
   heap().trim();
   arena().decommit_idle(0);
   ASSERT_EQ(arena().decommit_idle(0), 1u);
   EXPECT_EQ(heap().free_checked({b.ref.value}, {1}, kNoSession).error, Error::kStaleRef);
   EXPECT_EQ(arena().acquire({b.ref.value}, kHolder).error(), Error::kStaleRef);
-  EXPECT_EQ(arena().describe({b.ref.value}).state, BlockInfo::State::kStale);
+  EXPECT_EQ(arena().describe({b.ref.value}).state, BlockFacts::State::kStale);
   EXPECT_EQ(arena().ref_at(b.offset).error(), Error::kForeignRef);
 }
 

@@ -33,8 +33,8 @@ class VerifyTest : public ArenaWithHeaps {
   }
   void flip(Ref ref, std::uint64_t to) { word(ref).store(to); }
 
-  std::vector<Block> held_, freed_, remote_;
-  Block span_;
+  std::vector<Allocation> held_, freed_, remote_;
+  Allocation span_;
   SlabIndex slab_;
 };
 
@@ -75,7 +75,7 @@ TEST_F(VerifyTest, FindsAFreeWordThatStillNamesSomebody) {
 
 TEST_F(VerifyTest, FindsAnUncarvedBlockInUse) {
   heap().trim();
-  const Block b = take(1, 5000)[0];
+  const Allocation b = take(1, 5000)[0];
   const SlabIndex slab = b.ref.slot().slab();
   const std::uint32_t capacity = SlabShape{control().slab(slab).shape.load()}.capacity();
   ASSERT_LT(control().slab(slab).carved.load(), capacity);
@@ -130,7 +130,7 @@ TEST_F(VerifyTest, SharedBlocksAreOutAndCountedApart) {
 }
 
 TEST_F(VerifyTest, KeepsTheFirstHundredFindingsAndCountsAll) {
-  for (const Block& b : held_) flip(b.ref, BlockWord::freed(word(b.ref).load()));
+  for (const Allocation& b : held_) flip(b.ref, BlockWord::freed(word(b.ref).load()));
   const VerifyReport r = report();
   EXPECT_GE(r.mismatches, held_.size());
   EXPECT_EQ(r.findings.size(), VerifyReport::kMaxFindings);

@@ -27,7 +27,7 @@ constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr Holder kHolder{SessionId{1}, 0};
 
 std::unique_ptr<Arena> make_arena(std::uint64_t capacity_bytes) {
-  ArenaOptions options;
+  ArenaConfig options;
   options.name = "bench";
   options.capacity_bytes = capacity_bytes;
   auto arena = Arena::create(options);

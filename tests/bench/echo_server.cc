@@ -69,9 +69,9 @@ class NoShard final : public ShardApi {
                                std::span<const std::uint32_t>) override {
     return ResumedLeases{};
   }
-  Answer<std::vector<arenad::BlockInfo>> describe(SessionKey, std::uint32_t,
-                                                  std::span<const std::uint64_t>) override {
-    return std::vector<arenad::BlockInfo>{};
+  Answer<std::vector<arenad::BlockFacts>> describe(SessionKey, std::uint32_t,
+                                                   std::span<const std::uint64_t>) override {
+    return std::vector<arenad::BlockFacts>{};
   }
   void post(std::function<void()>) override {}
   void run_inbox() override {}

@@ -64,7 +64,7 @@ class LocalLeases final : public LeaseCalls {
 class LocalArena : public testing::Test {
  protected:
   void make(std::uint64_t capacity_bytes) {
-    arenad::ArenaOptions options;
+    arenad::ArenaConfig options;
     options.capacity_bytes = capacity_bytes;
     options.max_heaps = 64;
     auto created = arenad::Arena::create(options);

@@ -57,7 +57,7 @@ class Load {
     api.allocate(args, [this](Answer<AllocatedBlocks> got) {
       ASSERT_TRUE(got.ok()) << got.error().message;
       const std::lock_guard lock(mutex_);
-      for (const Block& b : got->blocks) pool_.push_back(b.ref.value);
+      for (const Allocation& b : got->blocks) pool_.push_back(b.ref.value);
     });
     std::vector<std::uint64_t> mine;
     {

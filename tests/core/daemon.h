@@ -191,8 +191,8 @@ class Daemon {
                                std::vector<std::uint32_t> slabs, std::vector<std::uint32_t> heaps) {
     return loop(shard).run([=](ShardApi& api) { return api.resume(key, arena, slabs, heaps); });
   }
-  Answer<std::vector<BlockInfo>> describe(std::uint32_t shard, SessionKey key, std::uint32_t arena,
-                                          std::vector<std::uint64_t> refs) {
+  Answer<std::vector<BlockFacts>> describe(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+                                           std::vector<std::uint64_t> refs) {
     return loop(shard).run([=](ShardApi& api) { return api.describe(key, arena, refs); });
   }
 
@@ -205,7 +205,7 @@ class Daemon {
 
 inline std::vector<std::uint64_t> refs_of(const AllocatedBlocks& blocks) {
   std::vector<std::uint64_t> refs;
-  for (const Block& block : blocks.blocks) refs.push_back(block.ref.value);
+  for (const Allocation& block : blocks.blocks) refs.push_back(block.ref.value);
   return refs;
 }
 

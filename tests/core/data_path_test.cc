@@ -42,7 +42,7 @@ TEST_F(DataPath, LargestBatchIsServedWithDistinctBlocks) {
   const auto got = daemon.allocate(0, key, arena, 512, kMaxBlocksPerCall);
   ASSERT_TRUE(got.ok()) << got.error().message;
   std::set<std::uint64_t> offsets;
-  for (const Block& block : got->blocks) offsets.insert(block.offset);
+  for (const Allocation& block : got->blocks) offsets.insert(block.offset);
   EXPECT_EQ(offsets.size(), kMaxBlocksPerCall);
   const auto freed = daemon.free(0, key, arena, refs_of(*got));
   EXPECT_EQ(freed->done, kMaxBlocksPerCall);
@@ -117,7 +117,7 @@ TEST(DataPathAccounting, ChargeOfAnAllocationEqualsThatOfItsFree) {
         ASSERT_TRUE(got.ok()) << got.error().message;
         const auto infos = daemon.describe(0, key, arena->id, refs_of(*got));
         std::uint64_t strides = 0;
-        for (const BlockInfo& info : *infos) {
+        for (const BlockFacts& info : *infos) {
           strides += info.stride_bytes;
           EXPECT_EQ(info.usable_bytes, got->usable_bytes[0]) << size << " aligned " << align;
           EXPECT_EQ(info.offset_bytes % (align == 0 ? 1 : align), 0u);
@@ -182,9 +182,9 @@ TEST_F(DataPath, StaleRefIsRefusedWhenItsBlockHasANewHolder) {
   // The block is somewhere in the magazine: it comes out again.
   const auto many = daemon.allocate(0, key, arena, 64, 2000);
   const auto refs = refs_of(*many);
-  const bool reused = std::any_of(many->blocks.begin(), many->blocks.end(), [&](const Block& b) {
-    return b.offset == first->blocks[0].offset;
-  });
+  const bool reused =
+      std::any_of(many->blocks.begin(), many->blocks.end(),
+                  [&](const Allocation& b) { return b.offset == first->blocks[0].offset; });
   ASSERT_TRUE(reused);
   const auto freed = daemon.free(0, key, arena, {stale});
   EXPECT_EQ(freed->done, 0u);
@@ -262,12 +262,12 @@ TEST_F(DataPath, DescribeNeverFailsForABadRef) {
   const std::uint64_t stale = good ^ (std::uint64_t{1} << Ref::kGenerationShift);
   const auto infos = daemon.describe(1, key, arena, {good, stale, 0, ~std::uint64_t{0}});
   ASSERT_TRUE(infos.ok());
-  EXPECT_EQ((*infos)[0].state, BlockInfo::State::kHeld);
+  EXPECT_EQ((*infos)[0].state, BlockFacts::State::kHeld);
   EXPECT_EQ((*infos)[0].holder.session().value, key.id);
   EXPECT_EQ((*infos)[0].heap.value, 0u);
-  EXPECT_EQ((*infos)[1].state, BlockInfo::State::kStale);
-  EXPECT_EQ((*infos)[2].state, BlockInfo::State::kInvalid);
-  EXPECT_EQ((*infos)[3].state, BlockInfo::State::kInvalid);
+  EXPECT_EQ((*infos)[1].state, BlockFacts::State::kStale);
+  EXPECT_EQ((*infos)[2].state, BlockFacts::State::kInvalid);
+  EXPECT_EQ((*infos)[3].state, BlockFacts::State::kInvalid);
   EXPECT_EQ(daemon.free(0, key, arena, {good})->done, 1u);
 }
 

@@ -121,7 +121,7 @@ TEST_F(FactsFromWords, FullArenaNamesHoldersByTheWords) {
 }
 
 TEST(CensusTest, BelievesNothingThatCouldLeadItAstray) {
-  ArenaOptions options;
+  ArenaConfig options;
   options.capacity_bytes = 4 * kMiB;
   options.max_heaps = 16;
   const auto arena = std::move(*Arena::create(options));
@@ -151,7 +151,7 @@ TEST(CensusTest, BelievesNothingThatCouldLeadItAstray) {
 
 // Labels are the clients' own: however many they use, the count stays small.
 TEST(CensusTest, SoManyLabelsAreToldApartAndNoMore) {
-  ArenaOptions options;
+  ArenaConfig options;
   options.capacity_bytes = 4 * kMiB;
   options.max_heaps = 16;
   const auto arena = std::move(*Arena::create(options));

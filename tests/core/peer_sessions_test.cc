@@ -51,7 +51,7 @@ TEST_F(PeerSessions, AllocatesOnLeasedSlabsAndReturnsThem) {
   ASSERT_EQ(slabs.size(), 10u);
   const auto refs = peer.allocate(256, 1000);
   const auto info = daemon.describe(1, peer.key, arena, {refs[0]});
-  EXPECT_EQ((*info)[0].state, BlockInfo::State::kHeld);
+  EXPECT_EQ((*info)[0].state, BlockFacts::State::kHeld);
   EXPECT_EQ((*info)[0].holder.session().value, peer.key.id);
   EXPECT_EQ((*info)[0].heap.value, peer.heap);
   expect_exact(daemon, 1000);

@@ -105,7 +105,7 @@ TEST_F(Refusals, ReaderNeitherAllocatesNorFreesNorTakesOverButDescribes) {
   expect_refused(daemon.allocate(0, reader, arena, 64), Error::kReadOnly, "reader");
   expect_refused(daemon.free(1, reader, arena, refs_of(*got)), Error::kReadOnly, "reader");
   expect_refused(daemon.acquire(1, reader, arena, refs_of(*got)), Error::kReadOnly, "reader");
-  EXPECT_EQ((*daemon.describe(1, reader, arena, refs_of(*got)))[0].state, BlockInfo::State::kHeld);
+  EXPECT_EQ((*daemon.describe(1, reader, arena, refs_of(*got)))[0].state, BlockFacts::State::kHeld);
 }
 TEST_F(Refusals, TooManyRefs) {
   const std::vector<std::uint64_t> refs(kMaxBlocksPerCall + 1);

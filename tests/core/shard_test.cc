@@ -30,7 +30,7 @@ class ShardAlone : public ::testing::Test {
  protected:
   void SetUp() override {
     shared.control = &control;
-    ArenaOptions options;
+    ArenaConfig options;
     options.id = {9};
     options.capacity_bytes = 4 * kMiB;
     options.max_heaps = kHeapIds;
@@ -228,7 +228,7 @@ TEST_F(ShardAlone, AdoptionForAnArenaThatWasDeletedLeavesTheNextOneAlone) {
     over = true;
   });
   zero.remove_arena(9);
-  ArenaOptions options;
+  ArenaConfig options;
   options.id = {9};
   options.capacity_bytes = 4 * kMiB;
   const auto next = std::make_shared<ArenaState>(std::move(*Arena::create(options)));

@@ -22,7 +22,7 @@ class Sharing : public ::testing::Test {
                                       std::uint32_t shard = 0) {
     return refs_of(*daemon.allocate(shard, key, arena, 1024, count));
   }
-  BlockInfo::State state(std::uint64_t ref) {
+  BlockFacts::State state(std::uint64_t ref) {
     return (*daemon.describe(0, alice, arena, {ref}))[0].state;
   }
   static Error first_error(const Answer<PerRefAnswer>& answer) {
@@ -39,7 +39,7 @@ TEST_F(Sharing, LastOneOutFreesTheBlock) {
   EXPECT_EQ(daemon.share(1, bob, arena, refs)->done, 3u);
   EXPECT_EQ(daemon.share(1, bob, arena, refs)->done, 3u);  // again is nothing
   EXPECT_EQ(daemon.release(0, alice, arena, refs)->done, 3u);
-  EXPECT_EQ(state(refs[0]), BlockInfo::State::kShared);
+  EXPECT_EQ(state(refs[0]), BlockFacts::State::kShared);
   EXPECT_EQ(first_error(daemon.release(0, alice, arena, {refs[0]})), Error::kNotHolder);
   expect_exact(daemon, 3);
   EXPECT_EQ(daemon.release(1, bob, arena, refs)->done, 3u);

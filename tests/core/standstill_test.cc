@@ -12,7 +12,7 @@ namespace arenad::server {
 namespace {
 
 std::shared_ptr<ArenaState> make_arena() {
-  ArenaOptions options;
+  ArenaConfig options;
   options.capacity_bytes = 4 << 20;
   auto arena = Arena::create(options);
   EXPECT_TRUE(arena.ok());

@@ -51,8 +51,8 @@ class StateDirectoryTest : public testing::Test {
     refused = state->refused("pool");
     return names;
   }
-  static ArenaOptions options(const std::string& name, std::uint16_t id = 1) {
-    ArenaOptions o;
+  static ArenaConfig options(const std::string& name, std::uint16_t id = 1) {
+    ArenaConfig o;
     o.id = {id};
     o.name = name;
     o.capacity_bytes = kSuperslabBytes;

@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
   const std::string verb = argv[1], name = argv[3];
   auto state = StateDirectory::open(argv[2], "", [](const std::string&) {});
   if (!state.ok()) return 3;
-  ArenaOptions options;
+  ArenaConfig options;
   options.name = name;
   options.capacity_bytes = kSuperslabBytes;
   options.max_heaps = 8;

@@ -344,7 +344,7 @@ TEST(CrashPoints, DamagedCarvedIsAdoptedAllTheSame) {
   const std::string directory = ::mkdtemp(pattern);
   const ArenaFiles files{directory + "/a.data", directory + "/a.control", directory + "/a.ledger"};
   {
-    ArenaOptions options;
+    ArenaConfig options;
     options.capacity_bytes = 4 << 20;
     options.max_heaps = 64;
     auto arena = Arena::create(options, &files);

@@ -41,7 +41,7 @@ class Daemon {
 
  private:
   void create() {
-    ArenaOptions options;
+    ArenaConfig options;
     options.name = "crash";
     options.capacity_bytes = kCapacity;
     options.max_heaps = 64;

@@ -125,8 +125,8 @@ class PeerLife {
     return ref;
   }
   std::uint64_t* stamp(Ref ref) {
-    const BlockInfo info = arena_->describe({ref.value});
-    if (info.state != BlockInfo::State::kHeld) return nullptr;
+    const BlockFacts info = arena_->describe({ref.value});
+    if (info.state != BlockFacts::State::kHeld) return nullptr;
     return reinterpret_cast<std::uint64_t*>(arena_->data() + info.offset_bytes);
   }
   void allocate(std::uint64_t size) {

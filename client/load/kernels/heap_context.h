@@ -25,7 +25,7 @@ class HeapContext {
       : heap_(heap), data_(heap.arena().data()), holder_(holder) {}
 
   Handle allocate(std::size_t bytes) {
-    const Result<Block> block = heap_.allocate(bytes, holder_);
+    const Result<Allocation> block = heap_.allocate(bytes, holder_);
     if (!block.ok()) [[unlikely]]
       refused("allocate", block.error());
     touch(data_ + block->offset);

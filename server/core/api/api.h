@@ -69,7 +69,7 @@ struct AllocateArgs {
 };
 
 struct AllocatedBlocks {
-  std::vector<Block> blocks;                // ref and payload offset, in order
+  std::vector<Allocation> blocks;           // ref and payload offset, in order
   std::vector<std::uint64_t> usable_bytes;  // one when all are alike, else one a block
 };
 
@@ -127,8 +127,8 @@ class ShardApi {
                                      std::span<const std::uint64_t> refs) = 0;
   virtual Answer<PerRefAnswer> release(SessionKey session, std::uint32_t arena_id,
                                        std::span<const std::uint64_t> refs) = 0;
-  virtual Answer<std::vector<BlockInfo>> describe(SessionKey session, std::uint32_t arena_id,
-                                                  std::span<const std::uint64_t> refs) = 0;
+  virtual Answer<std::vector<BlockFacts>> describe(SessionKey session, std::uint32_t arena_id,
+                                                   std::span<const std::uint64_t> refs) = 0;
   // --- peers ---
   // A heap id of the session's own.
   virtual Answer<std::uint16_t> open_heap(SessionKey session, std::uint32_t arena_id) = 0;

@@ -41,7 +41,7 @@ Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
   const auto id = ids_.take();
   if (!id) return refuse(Error::kQuotaDaemon, "all ", kMaxArenaId, " arena ids are in use");
 
-  ArenaOptions options;
+  ArenaConfig options;
   options.id = {*id};
   options.name = args.name;
   options.capacity_bytes = args.capacity_bytes;

@@ -174,7 +174,7 @@ Error Shard::attempt_sizes(const Access& access, const AllocateArgs& args, Alloc
       out.blocks.push_back(*block);
       continue;
     }
-    for (const Block& got : out.blocks)
+    for (const Allocation& got : out.blocks)
       slot.heap.free_checked({got.ref.value}, {args.session.id}, kNoSession);
     shared_.session_bytes.give_back(args.session.id, bytes);
     out = {};
@@ -275,8 +275,8 @@ Answer<PerRefAnswer> Shard::free(SessionKey key, std::uint32_t arena_id,
   return answer;
 }
 
-Answer<std::vector<BlockInfo>> Shard::describe(SessionKey key, std::uint32_t arena_id,
-                                               std::span<const std::uint64_t> refs) {
+Answer<std::vector<BlockFacts>> Shard::describe(SessionKey key, std::uint32_t arena_id,
+                                                std::span<const std::uint64_t> refs) {
   Access access;
   if (const Error e = admit(key, arena_id, Need::kLook, access); e != Error::kNone)
     return refuse_slow(e, key, arena_id);
@@ -284,7 +284,7 @@ Answer<std::vector<BlockInfo>> Shard::describe(SessionKey key, std::uint32_t are
     return refuse(Error::kInvalidCount, refs.size(), " refs in one call, the limit is ",
                   kMaxBlocksPerCall);
   }
-  std::vector<BlockInfo> infos;
+  std::vector<BlockFacts> infos;
   infos.reserve(refs.size());
   for (const std::uint64_t ref : refs) infos.push_back(access.slot->arena.describe({ref}));
   return infos;

@@ -44,8 +44,8 @@ class Shard final : public ShardApi {
                              std::span<const std::uint64_t> refs) override;
   Answer<PerRefAnswer> release(SessionKey session, std::uint32_t arena_id,
                                std::span<const std::uint64_t> refs) override;
-  Answer<std::vector<BlockInfo>> describe(SessionKey session, std::uint32_t arena_id,
-                                          std::span<const std::uint64_t> refs) override;
+  Answer<std::vector<BlockFacts>> describe(SessionKey session, std::uint32_t arena_id,
+                                           std::span<const std::uint64_t> refs) override;
   Answer<std::uint16_t> open_heap(SessionKey session, std::uint32_t arena_id) override;
   void lease_slabs(const LeaseArgs& args, Done<LeasedSlabs> done) override;
   Answer<ReturnedSlabs> return_slabs(SessionKey session, std::uint32_t arena_id,
@@ -122,10 +122,10 @@ class Shard final : public ShardApi {
 
   // Where the session holds blocks from here on.
   static void remember(const Access& access, SlabIndex slab) { ready_touched(access).add(slab); }
-  static void remember(const Access& access, std::span<const Block> blocks) {
+  static void remember(const Access& access, std::span<const Allocation> blocks) {
     Footprint& touched = ready_touched(access);
     SlabIndex last{~0u};
-    for (const Block& block : blocks) {
+    for (const Allocation& block : blocks) {
       const SlabIndex slab = block.ref.slot().slab();
       if (slab != last) touched.add(slab);  // neighbours mostly lie in one
       last = slab;

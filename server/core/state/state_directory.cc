@@ -244,7 +244,7 @@ void StateDirectory::quarantine_sessions(const std::string& why) {
 // ---- made and removed
 // ----------------------------------------------------------------------------------------------------
 
-Arena::Made StateDirectory::create(const ArenaOptions& options, const ArenaAccess& access) {
+Arena::Made StateDirectory::create(const ArenaConfig& options, const ArenaAccess& access) {
   if (!is_open()) return Arena::create(options);
   const ArenaFiles files = files_of(options.name);
   for (const std::string& path : {files.ledger_path, files.control_path, files.data_path})

@@ -58,7 +58,7 @@ class StateDirectory {
 
   // A new arena in files, or in memfds when there is no directory. Errors: those of Arena::create;
   // kInvalidOption when files of that name are in the way.
-  Arena::Made create(const ArenaOptions& options, const ArenaAccess& access);
+  Arena::Made create(const ArenaConfig& options, const ArenaAccess& access);
   // Removes its files, if it has any. The memory goes with the last mapping.
   void remove(Arena& arena);
 

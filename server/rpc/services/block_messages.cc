@@ -3,14 +3,14 @@
 namespace arenad::server {
 namespace {
 
-v1::BlockState state_of(BlockInfo::State state) {
+v1::BlockState state_of(BlockFacts::State state) {
   switch (state) {
-    case BlockInfo::State::kFree: return v1::BLOCK_STATE_FREE;
-    case BlockInfo::State::kHeld: return v1::BLOCK_STATE_HELD;
-    case BlockInfo::State::kReturning: return v1::BLOCK_STATE_RETURNING;
-    case BlockInfo::State::kShared: return v1::BLOCK_STATE_SHARED;
-    case BlockInfo::State::kStale: return v1::BLOCK_STATE_STALE;
-    case BlockInfo::State::kInvalid: break;
+    case BlockFacts::State::kFree: return v1::BLOCK_STATE_FREE;
+    case BlockFacts::State::kHeld: return v1::BLOCK_STATE_HELD;
+    case BlockFacts::State::kReturning: return v1::BLOCK_STATE_RETURNING;
+    case BlockFacts::State::kShared: return v1::BLOCK_STATE_SHARED;
+    case BlockFacts::State::kStale: return v1::BLOCK_STATE_STALE;
+    case BlockFacts::State::kInvalid: break;
   }
   return v1::BLOCK_STATE_INVALID;
 }
@@ -48,7 +48,7 @@ void fill(v1::AllocateResponse& response, const AllocatedBlocks& blocks) {
   auto& offsets = *response.mutable_offsets();
   refs.Reserve(count);
   offsets.Reserve(count);
-  for (const Block& block : blocks.blocks) {
+  for (const Allocation& block : blocks.blocks) {
     refs.AddAlreadyReserved(block.ref.value);
     offsets.AddAlreadyReserved(block.offset);
   }
@@ -75,15 +75,15 @@ void fill(v1::ReleaseResponse& response, const PerRefAnswer& answer) {
   add_errors(*response.mutable_errors(), answer.errors);
 }
 
-void fill(v1::DescribeResponse& response, const std::vector<BlockInfo>& infos,
+void fill(v1::DescribeResponse& response, const std::vector<BlockFacts>& infos,
           std::span<const std::uint64_t> refs) {
   response.mutable_blocks()->Reserve(static_cast<int>(infos.size()));
   for (std::size_t i = 0; i < infos.size(); ++i) {
-    const BlockInfo& info = infos[i];
+    const BlockFacts& info = infos[i];
     v1::BlockInfo& block = *response.add_blocks();
     block.set_ref(refs[i]);
     block.set_state(state_of(info.state));
-    if (info.state == BlockInfo::State::kInvalid) continue;
+    if (info.state == BlockFacts::State::kInvalid) continue;
     block.set_offset_bytes(info.offset_bytes);
     block.set_usable_bytes(info.usable_bytes);
     block.set_stride_bytes(info.stride_bytes);

@@ -32,7 +32,7 @@ void fill(v1::AcquireResponse& response, const PerRefAnswer& answer);
 void fill(v1::ShareResponse& response, const PerRefAnswer& answer);
 void fill(v1::ReleaseResponse& response, const PerRefAnswer& answer);
 // `refs` are those of the request, in order.
-void fill(v1::DescribeResponse& response, const std::vector<BlockInfo>& infos,
+void fill(v1::DescribeResponse& response, const std::vector<BlockFacts>& infos,
           std::span<const std::uint64_t> refs);
 void fill(v1::ExchangeError& error, const Failure& failure);
 

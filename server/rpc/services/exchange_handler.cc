@@ -208,7 +208,7 @@ void ExchangeHandler::give_up() {
   while (!slots_.empty() && slots_.front().ready) {
     const Slot& place = slots_.front();
     refs.clear();
-    for (const Block& block : place.blocks) refs.push_back(block.ref.value);
+    for (const Allocation& block : place.blocks) refs.push_back(block.ref.value);
     if (!refs.empty()) (void)owner_.context_.shard.free(place.session, place.arena_id, refs);
     slots_.pop_front();
     ++first_;

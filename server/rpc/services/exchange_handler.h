@@ -55,7 +55,7 @@ class ExchangeHandler final : public TurnEnd::Task {
     // Blocks that the answer hands out, to be taken back when it cannot be delivered.
     SessionKey session;
     std::uint32_t arena_id = 0;
-    std::vector<Block> blocks;
+    std::vector<Allocation> blocks;
   };
 
   void on_asked(bool ok);
