@@ -17,6 +17,7 @@
 #include "server/rpc/http.h"
 #include "server/rpc/instance_lock.h"
 #include "server/rpc/loop/shard_loop.h"
+#include "server/rpc/metrics.h"
 #include "server/rpc/services/services.h"
 #include "server/rpc/version.h"
 
@@ -153,7 +154,12 @@ class Daemon {
     std::string host;
     std::uint16_t port = 0;
     split_host_port(config_.http, host, port);
-    auto http = HttpServer::listen(io_, engine_->control(), host, port);
+    auto http = HttpServer::listen(
+        io_,
+        [this](Done<std::string> done) {
+          collect_metrics(engine_->control(), config_.limits, std::move(done));
+        },
+        host, port);
     if (http.ok()) {
       http_ = std::move(*http);
       spdlog::info("HTTP on {}", http_->address());

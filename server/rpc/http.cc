@@ -5,9 +5,9 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
+#include <optional>
 
 #include "server/core/api/text.h"
-#include "server/rpc/metrics.h"
 
 namespace arenad::server {
 namespace {
@@ -17,38 +17,36 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using tcp = asio::ip::tcp;
 
-// A client that sends nothing for so long is gone; a request has no body worth reading.
+// A client that sends nothing for this long is gone. A request has no body worth reading.
 constexpr auto kIdleTimeout = std::chrono::seconds(30);
 constexpr std::uint64_t kMostBodyBytes = 4096;
 
 }  // namespace
 
-struct HttpServer::State : std::enable_shared_from_this<State> {
-  State(asio::io_context& io, ControlApi& c) : io_context(io), acceptor(io), control(c) {}
+struct HttpServer::Shared : std::enable_shared_from_this<Shared> {
+  Shared(asio::io_context& io, MetricsSource source)
+      : io_context(io), acceptor(io), metrics(std::move(source)) {}
   void accept();
 
   asio::io_context& io_context;
   tcp::acceptor acceptor;
-  ControlApi& control;
+  MetricsSource metrics;
   std::string address;
   bool ready = false;
 };
 
-namespace {
-
-// One connection: request, answer, and again while the client wants to.
-template <class State>
-class Connection : public std::enable_shared_from_this<Connection<State>> {
+// One connection: reads a request and answers it, again and again while the client wants to.
+class HttpServer::Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<State> state, tcp::socket socket)
-      : state_(std::move(state)), stream_(std::move(socket)) {}
+  Connection(std::shared_ptr<Shared> shared, tcp::socket socket)
+      : shared_(std::move(shared)), stream_(std::move(socket)) {}
 
   void read() {
     parser_.emplace();
     parser_->body_limit(kMostBodyBytes);
     stream_.expires_after(kIdleTimeout);
     http::async_read(stream_, buffer_, *parser_,
-                     [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+                     [self = shared_from_this()](beast::error_code error, std::size_t) {
                        if (!error) self->serve();
                      });
   }
@@ -62,14 +60,14 @@ class Connection : public std::enable_shared_from_this<Connection<State>> {
       return answer(http::status::method_not_allowed, "GET and HEAD only\n");
     if (path == "/healthz") return answer(http::status::ok, "ok\n");
     if (path == "/readyz") {
-      return state_->ready
+      return shared_->ready
                  ? answer(http::status::ok, "ready\n")
                  : answer(http::status::service_unavailable, "not ready: starting or draining\n");
     }
     if (path != "/metrics")
       return answer(http::status::not_found, "there are /healthz, /readyz and /metrics\n");
-    collect_metrics(state_->control, [self = this->shared_from_this()](Answer<std::string> text) {
-      asio::post(self->state_->io_context, [self, text = std::move(text)] {
+    shared_->metrics([self = shared_from_this()](Answer<std::string> text) {
+      asio::post(self->shared_->io_context, [self, text = std::move(text)] {
         if (text.ok())
           self->answer(http::status::ok, *text, "text/plain; version=0.0.4; charset=utf-8");
         else
@@ -88,62 +86,60 @@ class Connection : public std::enable_shared_from_this<Connection<State>> {
     if (request.method() != http::verb::head) response_->body() = body;
     stream_.expires_after(kIdleTimeout);
     http::async_write(stream_, *response_,
-                      [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+                      [self = shared_from_this()](beast::error_code error, std::size_t) {
                         if (!error && self->response_->keep_alive()) self->read();
                       });
   }
 
-  std::shared_ptr<State> state_;
+  std::shared_ptr<Shared> shared_;
   beast::tcp_stream stream_;
   beast::flat_buffer buffer_{16 * 1024};
   std::optional<http::request_parser<http::string_body>> parser_;
   std::optional<http::response<http::string_body>> response_;
 };
 
-}  // namespace
-
-void HttpServer::State::accept() {
+void HttpServer::Shared::accept() {
   acceptor.async_accept(
       [self = shared_from_this()](boost::system::error_code error, tcp::socket socket) {
         if (error == asio::error::operation_aborted) return;
-        if (!error) std::make_shared<Connection<State>>(self, std::move(socket))->read();
+        if (!error) std::make_shared<Connection>(self, std::move(socket))->read();
         self->accept();
       });
 }
 
-Answer<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, ControlApi& control,
+Answer<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, MetricsSource metrics,
                                                        const std::string& host,
                                                        std::uint16_t port) {
-  auto state = std::make_shared<State>(io, control);
+  auto shared = std::make_shared<Shared>(io, std::move(metrics));
   boost::system::error_code error;
   tcp::resolver resolver(io);
   const auto found = resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
   if (!error) {
     const tcp::endpoint endpoint = *found.begin();
-    state->acceptor.open(endpoint.protocol(), error);
-    if (!error) state->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-    if (!error) state->acceptor.bind(endpoint, error);
-    if (!error) state->acceptor.listen(asio::socket_base::max_listen_connections, error);
+    shared->acceptor.open(endpoint.protocol(), error);
+    if (!error) shared->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error) shared->acceptor.bind(endpoint, error);
+    if (!error) shared->acceptor.listen(asio::socket_base::max_listen_connections, error);
   }
   if (error) {
     return Failure{
         Error::kInvalidOption,
         concat("cannot serve HTTP on ", host, ":", port, ": ", error.message(),
-               ": choose another address with --http, or switch it off with --http off")};
+               ": choose another address with --http, or turn HTTP off with --http off")};
   }
-  state->address =
+  shared->address =
       concat("http://", host.find(':') == std::string::npos ? host : concat("[", host, "]"), ":",
-             state->acceptor.local_endpoint().port());
-  state->accept();
-  return std::unique_ptr<HttpServer>(new HttpServer(std::move(state)));
+             shared->acceptor.local_endpoint().port());
+  shared->accept();
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(shared)));
 }
 
-HttpServer::HttpServer(std::shared_ptr<State> state) : state_(std::move(state)) {}
+HttpServer::HttpServer(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
 HttpServer::~HttpServer() {
   boost::system::error_code ignored;
-  state_->acceptor.close(ignored);
+  shared_->acceptor.close(ignored);
 }
-const std::string& HttpServer::address() const { return state_->address; }
-void HttpServer::set_ready(bool ready) { state_->ready = ready; }
+const std::string& HttpServer::address() const { return shared_->address; }
+void HttpServer::set_ready(bool ready) { shared_->ready = ready; }
 
 }  // namespace arenad::server

@@ -1,14 +1,14 @@
 // HttpServer: /healthz, /readyz and /metrics.
 //
-// Purpose: what probes and Prometheus ask. /healthz: 200 while the process answers. /readyz: 200
-// while it takes new
-//   sessions, else 503. /metrics: Prometheus text (metrics.h).
-// Threads: everything on the io_context's one thread.
+// Purpose: answers probes and Prometheus. /healthz is 200 while the process answers. /readyz is 200
+// while the daemon takes new sessions, else 503. /metrics is the text that the source gives.
+// Threads: all functions run on the io_context's one thread. The source may answer on any thread.
 // Crash: nothing is shared.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,19 +18,25 @@ namespace arenad::server {
 
 class HttpServer {
  public:
-  // Listens on host:port (port 0: any). Errors: kInvalidOption.
+  using MetricsSource = std::function<void(Done<std::string>)>;
+
+  // Listens on host:port; port 0 takes any free port. Errors: kInvalidOption.
   static Answer<std::unique_ptr<HttpServer>> listen(boost::asio::io_context& io,
-                                                    ControlApi& control, const std::string& host,
+                                                    MetricsSource metrics, const std::string& host,
                                                     std::uint16_t port);
   ~HttpServer();
-  // Where it listens: http://host:port
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  // Where the server listens: http://host:port
   const std::string& address() const;
   void set_ready(bool ready);
 
  private:
-  struct State;
-  explicit HttpServer(std::shared_ptr<State> state);
-  std::shared_ptr<State> state_;  // connections hold on to it
+  struct Shared;
+  class Connection;
+  explicit HttpServer(std::shared_ptr<Shared> shared);
+  std::shared_ptr<Shared> shared_;  // connections keep it alive
 };
 
 }  // namespace arenad::server

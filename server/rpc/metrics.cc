@@ -1,39 +1,12 @@
 #include "server/rpc/metrics.h"
 
 #include <memory>
+#include <utility>
 
 namespace arenad::server {
 namespace {
 
 constexpr std::uint32_t kArenasPerPage = 1000;
-
-struct HeapMetric {
-  const char* name;
-  std::uint64_t HeapCounters::*value;
-  const char* help;
-};
-constexpr HeapMetric kHeapMetrics[] = {
-    {"allocs", &HeapCounters::allocs, "blocks handed out"},
-    {"local_frees", &HeapCounters::local_frees, "blocks freed by the heap that owns them"},
-    {"remote_frees", &HeapCounters::remote_frees, "blocks of other heaps freed here"},
-    {"refills", &HeapCounters::refills, "magazine refills"},
-    {"drains", &HeapCounters::drains, "slabs drained of remotely freed blocks"},
-    {"drained_blocks", &HeapCounters::drained_blocks, "remotely freed blocks taken back"},
-    {"splices", &HeapCounters::splices, "batches of free blocks moved into a magazine"},
-    {"spliced_blocks", &HeapCounters::spliced_blocks, "blocks in them"},
-    {"carves", &HeapCounters::carves, "batches of never-used blocks moved into a magazine"},
-    {"carved_blocks", &HeapCounters::carved_blocks, "blocks in them"},
-    {"new_slabs", &HeapCounters::new_slabs, "slabs taken from the arena"},
-    {"released_slabs", &HeapCounters::released_slabs, "empty slabs given back to the arena"},
-    {"spans", &HeapCounters::spans, "span allocations"},
-    {"p0_counter_ok", &HeapCounters::p0_counter_ok, "refills whose counters agreed"},
-    {"p0_counter_mismatch", &HeapCounters::p0_counter_mismatch,
-     "refills whose counters did not agree: a bug"},
-    {"guard_trips", &HeapCounters::guard_trips, "values from shared memory that were refused"},
-    {"canary_damaged", &HeapCounters::canary_damaged, "frees that found a damaged canary"},
-    {"adopted_slabs", &HeapCounters::adopted_slabs, "slabs and spans of ended peers taken over"},
-    {"adopted_blocks", &HeapCounters::adopted_blocks, "blocks of them that others held"},
-};
 
 struct ShardMetric {
   const char* name;
@@ -42,23 +15,60 @@ struct ShardMetric {
 };
 constexpr ShardMetric kShardMetrics[] = {
     {"calls", &ShardFacts::calls, "unary calls and stream messages served"},
-    {"loop_turns", &ShardFacts::loop_turns, "turns of the shard's loop that had something to do"},
+    {"loop_turns", &ShardFacts::loop_turns, "turns of the shard's loop that found an event"},
     {"inbox_messages", &ShardFacts::inbox_messages, "messages from other threads"},
     {"idle_drains", &ShardFacts::idle_drains, "drains on the idle timer"},
 };
 
-// Arena names are [A-Za-z0-9._-], so no label needs escaping.
+struct ArenaMetric {
+  const char* name;
+  std::uint64_t (*value)(const ArenaFacts&);
+  const char* help;
+};
+constexpr ArenaMetric kArenaMetrics[] = {
+    {"capacity_bytes", [](const ArenaFacts& a) { return a.capacity_bytes; },
+     "capacity of the arena"},
+    {"committed_bytes", [](const ArenaFacts& a) { return a.committed_bytes; },
+     "memory taken from the system now"},
+    {"held_bytes", [](const ArenaFacts& a) { return a.held_bytes; },
+     "sum of the strides of held blocks"},
+    {"held_blocks", [](const ArenaFacts& a) { return a.held_blocks; }, "blocks that sessions hold"},
+    {"sessions", [](const ArenaFacts& a) { return std::uint64_t{a.sessions}; },
+     "attached sessions"},
+    {"quarantined", [](const ArenaFacts& a) { return std::uint64_t{a.quarantined}; },
+     "1 when the arena is quarantined"},
+};
+
+struct DaemonMetric {
+  const char* name;
+  const char* type;
+  std::uint64_t (*value)(const DaemonStats&);
+  const char* help;
+};
+constexpr DaemonMetric kDaemonMetrics[] = {
+    {"arenas", "gauge", [](const DaemonStats& s) { return s.arenas; }, "arenas now"},
+    {"sessions", "gauge", [](const DaemonStats& s) { return s.sessions; }, "sessions now"},
+    {"sessions_reaped_total", "counter", [](const DaemonStats& s) { return s.sessions_reaped; },
+     "sessions that ended other than by CloseSession"},
+    {"leased_slabs", "gauge", [](const DaemonStats& s) { return s.leased_slabs; },
+     "slabs and spans that peers lease now"},
+    {"leased_bytes", "gauge", [](const DaemonStats& s) { return s.leased_bytes; },
+     "bytes of the slabs and spans that peers lease now"},
+    {"uptime_seconds", "gauge", [](const DaemonStats& s) { return s.uptime_ms / 1000; },
+     "time since the daemon started"},
+};
+
+// No label needs escaping: names of arenas, tunables and limits are [A-Za-z0-9._-].
 class Text {
  public:
   void family(const std::string& name, const char* type, const char* help) {
     out_ += "# HELP " + name + " " + help + "\n# TYPE " + name + " " + type + "\n";
   }
-  void sample(const std::string& name, const std::string& labels, std::uint64_t value) {
-    out_ += name + (labels.empty() ? "" : "{" + labels + "}") + " " + std::to_string(value) + "\n";
+  void sample(const std::string& name, const std::string& labels, const std::string& value) {
+    out_ += name + (labels.empty() ? "" : "{" + labels + "}") + " " + value + "\n";
   }
-  void one(const std::string& name, const char* type, const char* help, std::uint64_t value) {
-    family(name, type, help);
-    sample(name, "", value);
+  void sample(const std::string& name, const std::string& labels, std::uint64_t value) {
+    sample(name, labels, std::to_string(value));
   }
   std::string take() { return std::move(out_); }
 
@@ -69,95 +79,102 @@ class Text {
 std::string label(const char* name, const std::string& value) {
   return std::string(name) + "=\"" + value + "\"";
 }
+std::string shard_label(const ShardFacts& shard) {
+  return label("shard", std::to_string(shard.shard));
+}
 
-// Fetches page after page, then the counters.
-struct Collection : std::enable_shared_from_this<Collection> {
-  ControlApi& control;
-  Done<std::string> done;
-  std::vector<ArenaFacts> arenas;
-  Collection(ControlApi& c, Done<std::string> d) : control(c), done(std::move(d)) {}
-
-  void page(std::string token) {
-    control.list_arenas(kArenasPerPage, std::move(token),
-                        [self = shared_from_this()](Answer<Page<ArenaFacts>> page) {
-                          if (!page.ok()) return self->done(page.error());
-                          for (ArenaFacts& arena : page->items)
-                            self->arenas.push_back(std::move(arena));
-                          if (!page->next_page_token.empty())
-                            return self->page(page->next_page_token);
-                          self->control.get_stats("", [self](Answer<DaemonStats> stats) {
-                            if (!stats.ok()) return self->done(stats.error());
-                            self->done(metrics_text(*stats, self->arenas));
-                          });
-                        });
+void write_shards(Text& text, const std::vector<ShardFacts>& shards) {
+  for (const HeapCounterRow& row : kHeapCounterRows) {
+    const std::string name = std::string("arenad_heap_") + row.name + "_total";
+    text.family(name, "counter", row.help);
+    for (const ShardFacts& shard : shards)
+      text.sample(name, shard_label(shard), shard.heap.*row.value);
   }
-};
-
-}  // namespace
-
-std::string metrics_text(const DaemonStats& stats, const std::vector<ArenaFacts>& arenas) {
-  Text text;
-  for (const HeapMetric& metric : kHeapMetrics) {
-    const std::string name = std::string("arenad_heap_") + metric.name + "_total";
-    text.family(name, "counter", metric.help);
-    for (const ShardFacts& shard : stats.shards)
-      text.sample(name, label("shard", std::to_string(shard.shard)), shard.heap.*metric.value);
-  }
-  text.family("arenad_remote_frees_between_total", "counter",
-              "blocks freed on one shard that another shard's heap owns");
-  for (const ShardFacts& shard : stats.shards) {
+  const std::string between = "arenad_remote_frees_between_total";
+  text.family(between, "counter", "blocks freed on one shard that another shard's heap owns");
+  for (const ShardFacts& shard : shards) {
+    const std::string from = label("from", std::to_string(shard.shard));
     for (std::size_t owner = 0; owner < shard.remote_frees_to.size(); ++owner) {
       if (owner == shard.shard) continue;
-      text.sample(
-          "arenad_remote_frees_between_total",
-          label("from", std::to_string(shard.shard)) + "," + label("to", std::to_string(owner)),
-          shard.remote_frees_to[owner]);
+      text.sample(between, from + "," + label("to", std::to_string(owner)),
+                  shard.remote_frees_to[owner]);
     }
   }
   for (const ShardMetric& metric : kShardMetrics) {
     const std::string name = std::string("arenad_shard_") + metric.name + "_total";
     text.family(name, "counter", metric.help);
-    for (const ShardFacts& shard : stats.shards)
-      text.sample(name, label("shard", std::to_string(shard.shard)), shard.*metric.value);
+    for (const ShardFacts& shard : shards)
+      text.sample(name, shard_label(shard), shard.*metric.value);
+  }
+}
+
+// Asks for one page of arenas after the other, then for the counters, then for the tunables.
+class Collection : public std::enable_shared_from_this<Collection> {
+ public:
+  Collection(ControlApi& control, const Limits& limits, Done<std::string> done)
+      : control_(control), done_(std::move(done)) {
+    facts_.limits = limits;
   }
 
-  struct ArenaMetric {
-    const char* name;
-    std::uint64_t (*value)(const ArenaFacts&);
-    const char* help;
-  };
-  static constexpr ArenaMetric kArenaMetrics[] = {
-      {"arenad_arena_capacity_bytes", [](const ArenaFacts& a) { return a.capacity_bytes; },
-       "capacity of the arena"},
-      {"arenad_arena_committed_bytes", [](const ArenaFacts& a) { return a.committed_bytes; },
-       "taken from the system now"},
-      {"arenad_arena_held_bytes", [](const ArenaFacts& a) { return a.held_bytes; },
-       "sum of the strides of held blocks"},
-      {"arenad_arena_held_blocks", [](const ArenaFacts& a) { return a.held_blocks; },
-       "blocks that sessions hold"},
-      {"arenad_arena_sessions", [](const ArenaFacts& a) { return std::uint64_t{a.sessions}; },
-       "attached sessions"},
-      {"arenad_arena_quarantined", [](const ArenaFacts& a) { return std::uint64_t{a.quarantined}; },
-       "1 when it was set aside"},
-  };
-  for (const ArenaMetric& metric : kArenaMetrics) {
-    text.family(metric.name, "gauge", metric.help);
-    for (const ArenaFacts& arena : arenas)
-      text.sample(metric.name, label("arena", arena.name), metric.value(arena));
+  void ask_arenas(std::string page_token) {
+    control_.list_arenas(kArenasPerPage, std::move(page_token),
+                         [self = shared_from_this()](Answer<Page<ArenaFacts>> page) {
+                           if (!page.ok()) return self->done_(page.error());
+                           for (ArenaFacts& arena : page->items)
+                             self->facts_.arenas.push_back(std::move(arena));
+                           if (page->next_page_token.empty()) return self->ask_stats();
+                           self->ask_arenas(page->next_page_token);
+                         });
   }
-  text.one("arenad_arenas", "gauge", "arenas now", stats.arenas);
-  text.one("arenad_sessions", "gauge", "sessions now", stats.sessions);
-  text.one("arenad_sessions_reaped_total", "counter",
-           "sessions that ended other than by CloseSession", stats.sessions_reaped);
-  text.one("arenad_leased_slabs", "gauge", "slabs and spans that peers have leased",
-           stats.leased_slabs);
-  text.one("arenad_leased_bytes", "gauge", "bytes of them", stats.leased_bytes);
-  text.one("arenad_uptime_seconds", "gauge", "since the daemon started", stats.uptime_ms / 1000);
+
+ private:
+  void ask_stats() {
+    control_.get_stats("", [self = shared_from_this()](Answer<DaemonStats> stats) {
+      if (!stats.ok()) return self->done_(stats.error());
+      self->facts_.stats = std::move(*stats);
+      self->ask_tunables();
+    });
+  }
+  void ask_tunables() {
+    control_.get_tunables([self = shared_from_this()](Answer<std::vector<TunableFacts>> tunables) {
+      if (!tunables.ok()) return self->done_(tunables.error());
+      self->facts_.tunables = std::move(*tunables);
+      self->done_(metrics_text(self->facts_));
+    });
+  }
+
+  ControlApi& control_;
+  Done<std::string> done_;
+  MetricsFacts facts_;
+};
+
+}  // namespace
+
+std::string metrics_text(const MetricsFacts& facts) {
+  Text text;
+  write_shards(text, facts.stats.shards);
+  for (const ArenaMetric& metric : kArenaMetrics) {
+    const std::string name = std::string("arenad_arena_") + metric.name;
+    text.family(name, "gauge", metric.help);
+    for (const ArenaFacts& arena : facts.arenas)
+      text.sample(name, label("arena", arena.name), metric.value(arena));
+  }
+  for (const DaemonMetric& metric : kDaemonMetrics) {
+    const std::string name = std::string("arenad_") + metric.name;
+    text.family(name, metric.type, metric.help);
+    text.sample(name, "", metric.value(facts.stats));
+  }
+  text.family("arenad_tunable", "gauge", "value of a tunable now");
+  for (const TunableFacts& tunable : facts.tunables)
+    text.sample("arenad_tunable", label("name", tunable.name), tunable.value);
+  text.family("arenad_limit", "gauge", "limit of the daemon; 0: no limit");
+  for (const LimitRow& row : kLimitTable)
+    text.sample("arenad_limit", label("name", row.name), row.get(facts.limits));
   return text.take();
 }
 
-void collect_metrics(ControlApi& control, Done<std::string> done) {
-  std::make_shared<Collection>(control, std::move(done))->page("");
+void collect_metrics(ControlApi& control, const Limits& limits, Done<std::string> done) {
+  std::make_shared<Collection>(control, limits, std::move(done))->ask_arenas("");
 }
 
 }  // namespace arenad::server
