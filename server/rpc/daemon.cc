@@ -150,16 +150,13 @@ class Daemon {
   }
 
   Answer<Nothing> start_http() {
-    if (config_.http.empty()) return Nothing{};
-    std::string host;
-    std::uint16_t port = 0;
-    split_host_port(config_.http, host, port);
+    if (!config_.http) return Nothing{};
     auto http = HttpServer::listen(
         io_,
         [this](Done<std::string> done) {
           collect_metrics(engine_->control(), config_.limits, std::move(done));
         },
-        host, port);
+        config_.http->host, config_.http->port);
     if (http.ok()) {
       http_ = std::move(*http);
       spdlog::info("HTTP on {}", http_->address());

@@ -1,13 +1,16 @@
 // Where a value comes from, which source wins, and what is refused.
 #include <gtest/gtest.h>
 
+#include "server/core/api/tunables.h"
 #include "server/rpc/config/config.h"
 #include "server/rpc/config/config_keys.h"
+#include "tests/support/daemon_process.h"
 #include "tests/support/temporary_directory.h"
 
 namespace arenad::server {
 namespace {
 
+using test::run_arenad;
 using test::TemporaryDirectory;
 
 struct Sources {
@@ -66,13 +69,6 @@ TEST(Config, FileIsFoundByVariable) {
   const TemporaryDirectory directory;
   const std::string file = directory.file("arenad.toml", "shards = 3\n");
   EXPECT_EQ(good({{}, {"ARENAD_CONFIG=" + file}}).shards, 3u);
-}
-
-TEST(Config, SizesHaveUnits) {
-  EXPECT_EQ(good({{"--max-arena-bytes", "2GiB"}, {}}).limits.max_arena_bytes,
-            std::uint64_t{2} << 30);
-  EXPECT_EQ(good({{"--max-session-bytes", "512K"}, {}}).limits.max_session_bytes, 512u << 10);
-  EXPECT_EQ(good({{"--max-session-bytes", "1000"}, {}}).limits.max_session_bytes, 1000u);
 }
 
 TEST(Config, ArenasComeFromEverySource) {
@@ -153,8 +149,41 @@ TEST(Config, WhatIsPrintedCanBeReadBack) {
   EXPECT_EQ(tunable(second, "idle_drain_ms"), "7");
 }
 
-TEST(Config, EveryKeyIsDocumented) {
-  for (const ConfigKey& key : config_keys()) EXPECT_GT(key.help.size(), 10u) << key.name;
+TEST(Config, EveryKeyIsDocumentedAndPrinted) {
+  const std::string printed = "\n" + good({}).as_toml;
+  const std::string help = run_arenad({"--help"}).output;
+  for (const ConfigKey& key : config_keys()) {
+    EXPECT_GT(key.help.size(), 10u) << key.name;
+    EXPECT_NE(printed.find("\n" + key.name + " = "), std::string::npos) << key.name;
+    EXPECT_NE(help.find(key.flag() + " "), std::string::npos) << key.name;
+  }
+}
+
+TEST(Config, EveryLimitIsAKeyThatKeepsItsBounds) {
+  const Config config = good({});
+  for (const LimitRow& row : kLimitTable) {
+    const ConfigKey* const key = find_key(row.name);
+    ASSERT_NE(key, nullptr) << row.name;
+    EXPECT_TRUE(key->help.starts_with(row.help)) << row.name;
+    EXPECT_EQ(row.get(config.limits), row.default_value) << row.name;
+    const std::string least = std::to_string(row.min), most = std::to_string(row.max);
+    EXPECT_EQ(row.get(good({{key->flag(), least}, {}}).limits), row.min) << row.name;
+    EXPECT_EQ(row.get(good({{key->flag(), most}, {}}).limits), row.max) << row.name;
+    if (row.min > 0) refusal({{key->flag(), std::to_string(row.min - 1)}, {}});
+    if (row.max != kNoBound) refusal({{key->flag(), std::to_string(row.max + 1)}, {}});
+  }
+}
+
+TEST(Config, EveryTunableIsAKeyThatKeepsItsBounds) {
+  for (const TunableRow& row : kTunableTable) {
+    const ConfigKey* const key = find_key(row.name);
+    ASSERT_NE(key, nullptr) << row.name;
+    EXPECT_EQ(key->help, row.description()) << row.name;
+    EXPECT_EQ(key->default_text, std::to_string(row.default_value)) << row.name;
+    const std::string most = std::to_string(row.max);
+    EXPECT_EQ(tunable(good({{key->flag(), most}, {}}), row.name), most);
+    refusal({{key->flag(), std::to_string(row.max + 1)}, {}});
+  }
 }
 
 TEST(Config, NearestNamesNothingThatIsFar) {

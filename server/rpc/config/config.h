@@ -1,21 +1,25 @@
 // Config: what arenad was told, from all places where it can be told.
 //
-// Purpose: flags > ARENAD_* variables > TOML file (--config) > defaults, merged key by key; every
-// value checked, an unknown
-//   name refused with the nearest known one. One key has one name: `idle_drain_ms` in the file is
-//   --idle-drain-ms and ARENAD_IDLE_DRAIN_MS.
-// Invariants: a Config has been checked; what it holds can be started with.
-// Threads: pure values; the environment is read by load_config alone. Crash: nothing is shared.
+// Purpose: merges flags, ARENAD_* variables, the TOML file and defaults, key by key, the strongest
+// source first. One key has one name: `idle_drain_ms` in the file is --idle-drain-ms and
+// ARENAD_IDLE_DRAIN_MS. Every value is checked. An unknown name is refused with the nearest known
+// name.
+// Invariants: a Config has been checked. A daemon can start with it.
+// Threads: plain values. Only load_config reads the environment. Crash: nothing is shared.
+//
+// Read config_keys.h first: it lists the keys. config_sources.h reads the sources, config_check.h
+// checks the values, config_print.h writes --print-config.
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "allocator/base/error.h"
 #include "server/core/api/limits.h"
+#include "server/rpc/config/values.h"
 
 namespace arenad::server {
 
@@ -27,37 +31,30 @@ struct Config {
   std::string socket_dir;
   std::string state_dir;         // empty: none
   std::string data_dir;          // empty: the state directory
-  std::uint32_t shards = 0;      // 0: one for each cpu this process may use
-  std::string listen;            // host:port; empty: Unix sockets alone
-  bool insecure_tcp = false;     // listen may be an address that other hosts reach
-  std::string http;              // host:port; empty: no HTTP
-  bool http_by_default = false;  // nobody asked for it: a busy port is no error
+  std::uint32_t shards = 0;      // 0: one for each cpu that this process may use
+  std::string listen;            // host:port; empty: only Unix sockets
+  bool insecure_tcp = false;     // allows `listen` to be an address that other hosts reach
+  std::optional<HostPort> http;  // none: no HTTP
+  bool http_by_default = false;  // nobody asked for HTTP, so a busy port is only a warning
   std::string log_level;         // trace, debug, info, warn, error
   Limits limits;
   std::vector<ArenaAtStart> arenas;
-  std::vector<std::pair<std::string, std::string>> tunables;  // those that were set
+  std::vector<std::pair<std::string, std::string>> tunables;  // only those that were set
 
-  // What to print for --print-config: a TOML file that says the same, with where each value comes
-  // from.
-  std::string as_toml;
+  std::string as_toml;  // the text of --print-config
 };
 
 // What the command line asks for.
 struct Invocation {
   enum class Action { kServe, kPrint, kCheck, kExit } action = Action::kServe;
-  int exit_code = 0;  // kExit: --help, --version, or a wrong command line, whose text was printed
+  int exit_code = 0;  // of kExit: --help, --version, or a wrong command line
   Config config;
 };
 
-// Reads all sources. `environment` is NAME=value lines, as environ. Errors: kInvalidOption; the
-// message names the source, the key and what it takes.
+// Reads all sources. `environment` is NAME=value lines, as environ. Prints the texts of --help and
+// --version, and of a wrong command line. Errors: kInvalidOption; the message names the source, the
+// key and what the key takes.
 Result<Invocation, Failure> load_config(int argc, const char* const* argv,
                                         const char* const* environment);
-
-// host:port, [v6]:port. False when it is neither.
-bool split_host_port(const std::string& text, std::string& host, std::uint16_t& port);
-
-// An address that no other host reaches.
-bool is_loopback(const std::string& host);
 
 }  // namespace arenad::server

@@ -3,52 +3,55 @@
 #include <algorithm>
 #include <cctype>
 #include <numeric>
+#include <utility>
 
 #include "server/core/api/limits.h"
 #include "server/core/api/tunables.h"
+#include "server/rpc/config/values.h"
 
 namespace arenad::server {
 namespace {
 
-// As the configuration takes sizes: "4TiB", "0".
-std::string size_text(std::uint64_t bytes) {
-  constexpr const char* kUnits[] = {"", "KiB", "MiB", "GiB", "TiB"};
-  std::size_t unit = 0;
-  for (; bytes != 0 && bytes % 1024 == 0 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1024;
-  return std::to_string(bytes) + kUnits[unit];
+ConfigKey limit_key(const LimitRow& row) {
+  const bool in_bytes = std::string_view(row.unit) == "bytes";
+  const auto text = [in_bytes](std::uint64_t value) {
+    return in_bytes ? size_text(value) : std::to_string(value);
+  };
+  std::string help = row.help;
+  if (in_bytes) help += ", bytes";
+  if (row.max != kNoBound) help += ", " + text(row.min) + ".." + text(row.max);
+  return {row.name,
+          in_bytes ? ConfigKey::Kind::kSize : ConfigKey::Kind::kNumber,
+          text(row.default_value),
+          help,
+          row.min,
+          row.max};
 }
 
 std::vector<ConfigKey> make_keys() {
   using Kind = ConfigKey::Kind;
   std::vector<ConfigKey> keys = {
       {"socket_dir", Kind::kText, "/run/arenad",
-       "directory of the sockets; made with mode 0755 when it is not there"},
+       "directory of the sockets; arenad makes it with mode 0755 when it does not exist"},
       {"state_dir", Kind::kText, "",
-       "directory, mode 0700 and on tmpfs, of arenas and sessions that outlive the daemon; empty: "
-       "they do not"},
+       "directory on tmpfs, mode 0700: arenas and sessions in it outlive the daemon; empty: "
+       "nothing outlives the daemon"},
       {"data_dir", Kind::kText, "",
-       "directory, mode 0700, of those arenas' payload when it is to lie on hugetlbfs; empty: "
+       "directory on hugetlbfs, mode 0700, for the payload of the arenas in state_dir; empty: "
        "state_dir"},
       {"shards", Kind::kNumber, "0",
-       "shard threads, 1..256; 0: one for each cpu that affinity and cgroup allow"},
-      {"listen", Kind::kText, "off", "host:port to serve gRPC on beside the Unix sockets, or off"},
+       "shard threads, 0..256; 0: one for each cpu that affinity and cgroup allow", 0, kMaxShards},
+      {"listen", Kind::kText, "off",
+       "host:port on which to serve gRPC in addition to the Unix sockets, or off"},
       {"insecure_tcp", Kind::kSwitch, "false",
-       "let 'listen' be an address that other hosts reach, without TLS"},
+       "allow 'listen' to be an address that other hosts reach, without TLS"},
       {"http", Kind::kText, "127.0.0.1:7480",
-       "host:port of /healthz, /readyz and /metrics, or off"},
+       "host:port on which to serve /healthz, /readyz and /metrics, or off"},
       {"log_level", Kind::kText, "info", "trace, debug, info, warn or error"},
-      {"arena", Kind::kList, "", "arenas to create at start, each NAME:CAPACITY, e.g. pool:1GiB"},
+      {"arena", Kind::kList, "",
+       "arenas to create at start, each NAME:CAPACITY, for example pool:1GiB"},
   };
-  for (const LimitRow& row : kLimitTable) {
-    const bool bytes = std::string_view(row.unit) == "bytes";
-    const auto text = [bytes](std::uint64_t value) {
-      return bytes ? size_text(value) : std::to_string(value);
-    };
-    std::string help = row.help;
-    if (bytes) help += ", bytes";
-    if (row.max != kNoBound) help += ", " + text(row.min) + ".." + text(row.max);
-    keys.push_back({row.name, bytes ? Kind::kBytes : Kind::kNumber, text(row.default_value), help});
-  }
+  for (const LimitRow& row : kLimitTable) keys.push_back(limit_key(row));
   for (const TunableRow& row : kTunableTable)
     keys.push_back(
         {row.name, Kind::kTunable, std::to_string(row.default_value), row.description()});
@@ -96,7 +99,7 @@ const ConfigKey* find_key(std::string_view name) {
 
 std::string nearest(std::string_view name, const std::vector<std::string>& known) {
   std::string_view best;
-  std::size_t least = name.size() / 2 + 1;  // further away than that it is no slip of the pen
+  std::size_t least = name.size() / 2 + 1;  // a name further away is no typing error
   for (const std::string& candidate : known) {
     if (const std::size_t distance = edit_distance(name, candidate); distance < least) {
       least = distance;

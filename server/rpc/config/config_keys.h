@@ -1,8 +1,11 @@
-// The keys of the configuration: names, defaults, texts.
+// The keys of the configuration: names, defaults, bounds and help texts.
 //
+// Purpose: one list drives the file, the variables, the flags, --help and --print-config. Limits
+// and tunables come from their own tables (server/core/api/limits.h and tunables.h).
 // Threads: pure values. Crash: nothing is shared.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,16 +13,20 @@
 namespace arenad::server {
 
 struct ConfigKey {
-  enum class Kind { kText, kNumber, kBytes, kSwitch, kList, kTunable };
+  enum class Kind { kText, kNumber, kSize, kSwitch, kList, kTunable };
+
   std::string name;  // as in the file
   Kind kind = Kind::kText;
   std::string default_text;
-  std::string help;              // with unit and range
+  std::string help;       // one line, with unit and bounds
+  std::uint64_t min = 0;  // of kNumber and kSize
+  std::uint64_t max = ~std::uint64_t{0};
+
   std::string flag() const;      // "--idle-drain-ms"
   std::string variable() const;  // "ARENAD_IDLE_DRAIN_MS"
 };
 
-// The daemon's own, then the tunables.
+// The daemon's own keys, then the limits, then the tunables.
 const std::vector<ConfigKey>& config_keys();
 const ConfigKey* find_key(std::string_view name);
 

@@ -1,0 +1,154 @@
+#include "server/rpc/config/config_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "allocator/base/tunables.h"
+#include "server/core/api/text.h"
+#include "server/core/control/tunable_registry.h"
+#include "server/rpc/config/config_keys.h"
+#include "server/rpc/config/values.h"
+
+namespace arenad::server {
+namespace {
+
+constexpr std::array<std::string_view, 5> kLogLevels = {"trace", "debug", "info", "warn", "error"};
+
+// Turns texts into values. The first wrong value is the one that is reported.
+class Checker {
+ public:
+  explicit Checker(const ConfigSource& values) : values_(values) {}
+
+  Result<Config, Failure> config() {
+    Config config;
+    read_directories(config);
+    read_addresses(config);
+    config.shards = static_cast<std::uint32_t>(number("shards"));
+    config.log_level = text("log_level");
+    if (std::find(kLogLevels.begin(), kLogLevels.end(), config.log_level) == kLogLevels.end())
+      wrong("log_level");
+    read_limits(config);
+    read_arenas(config);
+    read_tunables(config);
+    if (failure_.error != Error::kNone) return failure_;
+    return config;
+  }
+
+ private:
+  std::string text(const std::string& name) const {
+    const auto found = values_.find(name);
+    return found == values_.end() ? find_key(name)->default_text : found->second.texts.front();
+  }
+  std::string origin(const std::string& name) const {
+    const auto found = values_.find(name);
+    return found == values_.end() ? "default of " + name : found->second.origin;
+  }
+
+  void report(std::string message) {
+    if (failure_.error == Error::kNone) failure_ = {Error::kInvalidOption, std::move(message)};
+  }
+  void fail(const std::string& name, const std::string& what) {
+    report(fmt::format("{}: '{}' {}", origin(name), text(name), what));
+  }
+  void wrong(const std::string& name) {
+    fail(name, fmt::format("is not what '{}' takes: {}", name, find_key(name)->help));
+  }
+
+  // The value of a key of kNumber or kSize, within the key's bounds.
+  std::uint64_t number(const std::string& name) {
+    const ConfigKey& key = *find_key(name);
+    const auto value =
+        key.kind == ConfigKey::Kind::kSize ? parse_size(text(name)) : parse_number(text(name));
+    if (value && *value >= key.min && *value <= key.max) return *value;
+    wrong(name);
+    return key.min;
+  }
+  bool flag(const std::string& name) {
+    const auto value = parse_switch(text(name));
+    if (!value) fail(name, "is not true or false");
+    return value.value_or(false);
+  }
+  std::optional<HostPort> address(const std::string& name) {
+    const std::string value = text(name);
+    if (value.empty() || value == "off") return std::nullopt;
+    auto parsed = parse_host_port(value);
+    if (!parsed) wrong(name);
+    return parsed;
+  }
+
+  void read_directories(Config& config) {
+    config.socket_dir = text("socket_dir");
+    if (config.socket_dir.empty()) wrong("socket_dir");
+    config.state_dir = text("state_dir");
+    config.data_dir = text("data_dir");
+    if (!config.data_dir.empty() && config.state_dir.empty())
+      fail("data_dir", "needs state_dir, too");
+  }
+
+  void read_addresses(Config& config) {
+    config.insecure_tcp = flag("insecure_tcp");
+    if (const auto listen = address("listen")) {
+      config.listen = text("listen");
+      if (!is_loopback(listen->host) && !config.insecure_tcp)
+        fail("listen",
+             "is an address that other hosts reach, and there is no TLS: anybody on the network "
+             "could use the arenas. Give a loopback address, or set insecure_tcp if you mean it");
+    }
+    config.http = address("http");
+    config.http_by_default = !values_.contains("http");
+  }
+
+  void read_limits(Config& config) {
+    for (const LimitRow& row : kLimitTable) row.set(config.limits, number(row.name));
+  }
+
+  void read_arenas(Config& config) {
+    const auto found = values_.find("arena");
+    if (found == values_.end()) return;
+    for (const std::string& item : found->second.texts) {
+      const std::size_t colon = item.find(':');
+      const std::string name = item.substr(0, colon);
+      // An item without a capacity is as wrong as a capacity of 0 bytes.
+      const std::uint64_t capacity_bytes =
+          colon == std::string::npos ? 0 : parse_size(item.substr(colon + 1)).value_or(0);
+      if (valid_name(name) && capacity_bytes != 0) {
+        config.arenas.push_back({name, capacity_bytes});
+        continue;
+      }
+      report(
+          fmt::format("{}: '{}' is not NAME:CAPACITY, for example pool:1GiB; a name has 1 to 64 "
+                      "characters of A-Z a-z 0-9 . _ -",
+                      found->second.origin, item));
+    }
+  }
+
+  void read_tunables(Config& config) {
+    for (const TunableRow& row : kTunableTable) {
+      const std::string name = row.name;
+      if (!values_.contains(name)) continue;
+      // The kill switch wins over every source. A value that asks for the opposite does not stop
+      // the start.
+      if (row.allocator_switch == &Tunables::p0_enable && tunables().p0_disable) continue;
+      // The server's tunables are tried on a scratch copy. The allocator's are process-wide, and
+      // the start sets them anyway.
+      ServerTunables scratch;
+      if (const auto set = TunableRegistry(scratch).set({{name, text(name)}}); !set.ok())
+        report(origin(name) + ": " + set.error().message);
+      else
+        config.tunables.emplace_back(name, text(name));
+    }
+  }
+
+  const ConfigSource& values_;
+  Failure failure_;
+};
+
+}  // namespace
+
+Result<Config, Failure> check_config(const ConfigSource& values) {
+  return Checker(values).config();
+}
+
+}  // namespace arenad::server
