@@ -1,6 +1,8 @@
 #include "allocator/arena/ledger.h"
 
 #include "allocator/base/crash_point.h"
+#include "allocator/base/format.h"
+#include "allocator/base/unique_fd.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -27,18 +29,6 @@ struct Sections {
   }
 };
 static_assert(sizeof(LedgerHeader) <= kPage);
-
-Failure system_failure(Error e, const std::string& what) {
-  return {e, what + ": " + std::strerror(errno) + "; " + error_advice(e)};
-}
-
-// Closes at the end of a function.
-struct Descriptor {
-  int fd;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
 
 }  // namespace
 
@@ -86,7 +76,7 @@ Result<Ledger, Failure> Ledger::map(int fd, std::uint64_t capacity_bytes, std::u
   void* p = ::mmap(nullptr, ledger.bytes_, PROT_READ | PROT_WRITE, flags, fd, 0);
   if (p == MAP_FAILED)
     return system_failure(Error::kMachineFull,
-                          "mmap of a ledger of " + std::to_string(ledger.bytes_) + " bytes");
+                          fmt::format("mmap of a ledger of {} bytes", ledger.bytes_), errno);
   ::madvise(p, ledger.bytes_, MADV_DONTFORK);
   ledger.base_ = static_cast<std::byte*>(p);
   ledger.lay_out(capacity_bytes, max_heaps);
@@ -99,26 +89,25 @@ Result<Ledger, Failure> Ledger::create(std::uint64_t capacity_bytes, std::uint32
 
 Result<Ledger, Failure> Ledger::create_file(const std::string& path, std::uint64_t capacity_bytes,
                                             std::uint32_t max_heaps) {
-  const Descriptor file{
+  const UniqueFd file{
       ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)};
-  if (file.fd < 0) return system_failure(Error::kInvalidOption, "ledger " + path);
+  if (!file) return system_failure(Error::kInvalidOption, "ledger " + path, errno);
   const auto bytes = static_cast<off_t>(file_bytes(capacity_bytes, max_heaps));
   // Committed whole: a store to it must never raise SIGBUS.
-  if (const int e = ::posix_fallocate(file.fd, 0, bytes); e != 0) {
-    errno = e;
+  if (const int e = ::posix_fallocate(file.get(), 0, bytes); e != 0) {
     ::unlink(path.c_str());
-    return system_failure(Error::kMachineFull, "ledger " + path);
+    return system_failure(Error::kMachineFull, "ledger " + path, e);
   }
-  return map(file.fd, capacity_bytes, max_heaps);
+  return map(file.get(), capacity_bytes, max_heaps);
 }
 
 Result<Ledger, Failure> Ledger::open_file(const std::string& path) {
-  const Descriptor file{::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW)};
-  if (file.fd < 0) return system_failure(Error::kInvalidOption, "ledger " + path);
+  const UniqueFd file{::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW)};
+  if (!file) return system_failure(Error::kInvalidOption, "ledger " + path, errno);
   struct stat st;
   LedgerHeader header;
-  if (::fstat(file.fd, &st) != 0 ||
-      ::pread(file.fd, static_cast<void*>(&header), sizeof header, 0) != sizeof header)
+  if (::fstat(file.get(), &st) != 0 ||
+      ::pread(file.get(), static_cast<void*>(&header), sizeof header, 0) != sizeof header)
     return Failure{Error::kInvalidOption, "ledger " + path + " is cut short"};
   if (header.magic != kLedgerMagic)
     return Failure{Error::kInvalidOption, "ledger " + path + " does not begin as one"};
@@ -130,7 +119,7 @@ Result<Ledger, Failure> Ledger::open_file(const std::string& path) {
       static_cast<std::uint64_t>(st.st_size) != file_bytes(header.capacity_bytes, header.max_heaps))
     return Failure{Error::kInvalidOption,
                    "ledger " + path + " has another size than its header asks for"};
-  return map(file.fd, header.capacity_bytes, header.max_heaps);
+  return map(file.get(), header.capacity_bytes, header.max_heaps);
 }
 
 bool Ledger::pass_run(SlabIndex first, RunOwner from, RunOwner to) {

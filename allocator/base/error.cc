@@ -1,5 +1,9 @@
 #include "allocator/base/error.h"
 
+#include <cstdio>
+#include <cstdlib>
+#include <iterator>
+
 namespace arenad {
 namespace {
 
@@ -64,5 +68,17 @@ const Row& row(Error e) {
 const char* error_name(Error e) { return row(e).name; }
 int error_code(Error e) { return row(e).code; }
 const char* error_advice(Error e) { return row(e).advice; }
+
+void value_of_failed_result(Error error) noexcept {
+  std::fprintf(stderr, "arenad: the program used the value of a failed Result: %s: %s\n",
+               error_name(error), error_advice(error));
+  std::abort();
+}
+
+void value_of_failed_result(const Failure& failure) noexcept {
+  std::fprintf(stderr, "arenad: the program used the value of a failed Result: %s: %s\n",
+               error_name(failure.error), failure.message.c_str());
+  std::abort();
+}
 
 }  // namespace arenad

@@ -1,8 +1,9 @@
 // Errors as values for the whole project.
 //
-// Purpose: one enum of everything that can be refused, each with the canonical gRPC code it maps
-// to, and Result<T>. Invariants: the numbers equal arenad.v1.Reason (the server asserts it), so a
-// reason is the same word everywhere. Threads: pure values. Crash: nothing is shared.
+// Purpose: one enum of every reason to refuse, each with its canonical gRPC code; and Result<T>.
+// Invariants: the numbers equal arenad.v1.Reason; the server asserts this. So a reason is the same
+// word everywhere.
+// Threads: pure values. Crash: nothing is shared.
 #pragma once
 
 #include <cstdint>
@@ -54,7 +55,7 @@ const char* error_name(Error e);
 // The canonical gRPC status code (google.rpc.Code) that `e` maps to; 0 for kNone.
 int error_code(Error e);
 
-// One sentence that says what the caller should do. Callers put their particulars in front of it.
+// One sentence that says what the caller should do. Messages put the particulars in front of it.
 const char* error_advice(Error e);
 
 // An error with its particulars, for calls off the fast path.
@@ -63,8 +64,16 @@ struct Failure {
   std::string message;
 };
 
+// Write the error's text to stderr and abort. A Result calls them when its value is used and it has
+// none.
+[[noreturn, gnu::cold]] void value_of_failed_result(Error error) noexcept;
+[[noreturn, gnu::cold]] void value_of_failed_result(const Failure& failure) noexcept;
+
 // A value or an error. E is Error on the fast path (two plain fields, so it stays in registers),
 // Failure where a message is worth an allocation. T must be default constructible.
+//
+// Using the value of a failed Result ends the program with the error's text. A caller that has
+// tested ok() does not pay for this second test: the compiler drops it.
 template <class T, class E = Error>
 class [[nodiscard]] Result {
  public:
@@ -73,15 +82,26 @@ class [[nodiscard]] Result {
 
   constexpr bool ok() const { return ok_; }
   constexpr explicit operator bool() const { return ok_; }
-  constexpr T& value() { return value_; }
-  constexpr const T& value() const { return value_; }
-  constexpr T& operator*() { return value_; }
-  constexpr const T& operator*() const { return value_; }
-  constexpr T* operator->() { return &value_; }
-  constexpr const T* operator->() const { return &value_; }
+  constexpr T& value() { return *checked(); }
+  constexpr const T& value() const { return *checked(); }
+  constexpr T& operator*() { return *checked(); }
+  constexpr const T& operator*() const { return *checked(); }
+  constexpr T* operator->() { return checked(); }
+  constexpr const T* operator->() const { return checked(); }
   constexpr const E& error() const { return error_; }
 
  private:
+  constexpr T* checked() {
+    if (!ok_) [[unlikely]]
+      value_of_failed_result(error_);
+    return &value_;
+  }
+  constexpr const T* checked() const {
+    if (!ok_) [[unlikely]]
+      value_of_failed_result(error_);
+    return &value_;
+  }
+
   T value_{};
   E error_{};
   bool ok_;

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "allocator/base/error.h"
+#include "allocator/base/unique_fd.h"
 
 namespace arenad {
 
@@ -40,7 +41,7 @@ class MemoryFile {
   // Errors: kInvalidOption (the file does not have that size), kMachineFull.
   Failure map_whole(std::uint64_t bytes);
 
-  int fd() const { return fd_; }
+  int fd() const { return fd_.get(); }
   std::byte* base() const { return base_; }
   std::uint64_t bytes() const { return bytes_; }
 
@@ -56,7 +57,7 @@ class MemoryFile {
     std::swap(base_, o.base_);
     std::swap(bytes_, o.bytes_);
   }
-  int fd_ = -1;
+  UniqueFd fd_;
   std::byte* base_ = nullptr;
   std::uint64_t bytes_ = 0;
 };

@@ -26,12 +26,18 @@ class [[nodiscard]] Result<Allocation, Error> {
       : got_{Ref{0}, static_cast<std::uint64_t>(error)} {}  // NOLINT: implicit by design
   constexpr bool ok() const { return got_.ref.value != 0; }
   constexpr explicit operator bool() const { return ok(); }
-  constexpr const Allocation& value() const { return got_; }
-  constexpr const Allocation& operator*() const { return got_; }
-  constexpr const Allocation* operator->() const { return &got_; }
+  constexpr const Allocation& value() const { return *checked(); }
+  constexpr const Allocation& operator*() const { return *checked(); }
+  constexpr const Allocation* operator->() const { return checked(); }
   constexpr Error error() const { return static_cast<Error>(got_.offset); }
 
  private:
+  constexpr const Allocation* checked() const {
+    if (!ok()) [[unlikely]]
+      value_of_failed_result(error());
+    return &got_;
+  }
+
   Allocation got_;
 };
 

@@ -13,7 +13,7 @@
 #include <string_view>
 
 #include "arenad/status.h"
-#include "client/lib/unique_fd.h"
+#include "allocator/base/unique_fd.h"
 
 namespace arenad::client {
 

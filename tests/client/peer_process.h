@@ -14,7 +14,7 @@
 #include <string>
 
 #include "allocator/format/ids.h"
-#include "client/lib/unique_fd.h"
+#include "allocator/base/unique_fd.h"
 
 extern char** environ;
 

@@ -10,7 +10,7 @@
 
 #include <string>
 
-#include "server/core/api/unique_fd.h"
+#include "allocator/base/unique_fd.h"
 
 namespace arenad::server {
 namespace {

@@ -15,10 +15,13 @@
 #pragma once
 
 #include <sched.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+
+#include "allocator/base/cpu_pause.h"
 
 namespace arenad::load {
 
@@ -29,7 +32,7 @@ class Backoff {
     if (++spins_ % 1024 == 0)
       sched_yield();
     else
-      __builtin_ia32_pause();
+      cpu_pause();
   }
   std::uint32_t spins() const { return spins_; }
   void reset() { spins_ = 0; }

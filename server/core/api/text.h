@@ -1,7 +1,7 @@
 // Text: what the engine's messages are made of.
 //
-// Purpose: refuse() puts the particulars in front of the error's advice; bytes_text() writes sizes
-// as operators read them. Threads: pure functions. Crash: nothing is shared.
+// Purpose: refuse() puts the particulars in front of the error's advice.
+// Threads: pure functions. Crash: nothing is shared.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "allocator/base/error.h"
+#include "allocator/base/format.h"
 
 namespace arenad::server {
 
@@ -25,9 +26,6 @@ template <class... Parts>
 Failure refuse(Error e, const Parts&... particulars) {
   return {e, concat(particulars..., ": ", error_advice(e))};
 }
-
-// 1536 -> "1.5 KiB".
-std::string bytes_text(std::uint64_t bytes);
 
 // "0x" and 16 hex digits.
 std::string ref_text(std::uint64_t ref);

@@ -13,7 +13,7 @@
 #include <functional>
 #include <memory>
 
-#include "server/core/api/unique_fd.h"
+#include "allocator/base/unique_fd.h"
 
 namespace boost::asio {
 class io_context;

@@ -17,7 +17,7 @@
 #include <thread>
 #include <vector>
 
-#include "server/core/api/unique_fd.h"
+#include "allocator/base/unique_fd.h"
 #include "server/core/shard/shared_state.h"
 
 namespace arenad::server {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "server/core/api/api.h"
-#include "server/core/api/unique_fd.h"
+#include "allocator/base/unique_fd.h"
 
 namespace arenad::server {
 

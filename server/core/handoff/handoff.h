@@ -16,7 +16,7 @@
 #include <string_view>
 
 #include "server/core/api/api.h"
-#include "server/core/api/unique_fd.h"
+#include "allocator/base/unique_fd.h"
 #include "server/core/handoff/caller_process.h"
 
 namespace boost::asio {

@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-#include "server/core/api/unique_fd.h"
+#include "allocator/base/unique_fd.h"
 #include "server/core/handoff/caller_process.h"
 
 namespace arenad::server {

@@ -16,7 +16,7 @@
 #include <utility>
 
 #include "server/core/api/text.h"
-#include "server/core/api/unique_fd.h"
+#include "allocator/base/unique_fd.h"
 
 namespace arenad::server {
 namespace {

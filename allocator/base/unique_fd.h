@@ -1,14 +1,14 @@
-// UniqueFd: a file descriptor with an owner.
+// UniqueFd: a file descriptor that closes itself.
 //
-// Purpose: closes it exactly once. Invariants: -1 is none.
-// Threads: one thread at a time. Crash: the kernel closes it.
+// Invariants: -1 means that there is no descriptor.
+// Threads: one thread at a time. Crash: the kernel closes the descriptor.
 #pragma once
 
 #include <unistd.h>
 
 #include <utility>
 
-namespace arenad::client {
+namespace arenad {
 
 class UniqueFd {
  public:
@@ -19,16 +19,18 @@ class UniqueFd {
     std::swap(fd_, other.fd_);
     return *this;
   }
+  UniqueFd(const UniqueFd&) = delete;
+  UniqueFd& operator=(const UniqueFd&) = delete;
   ~UniqueFd() {
     if (fd_ >= 0) ::close(fd_);
   }
 
   int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }  // the caller's to close
+  int release() { return std::exchange(fd_, -1); }  // the caller closes it
   explicit operator bool() const { return fd_ >= 0; }
 
  private:
   int fd_ = -1;
 };
 
-}  // namespace arenad::client
+}  // namespace arenad
