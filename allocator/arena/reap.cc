@@ -1,5 +1,5 @@
 // Reap: gives back what a dead session held in slabs that are not its own. See DESIGN.md section 4,
-// rule 6, and arena.h. Its own are adopted (adopt.cc).
+// rule 6, and arena.h. Its own are adopted (heap/adopter.h).
 //
 // Bits that stand without anybody behind them are the danger: whoever frees later sees them and
 // tells nobody. A dead freer may leave one at any level, even where the block it was for is home

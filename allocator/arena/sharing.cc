@@ -1,4 +1,4 @@
-// Sharing: SHARED words and whose their 48 bits are. Giving a share up is Heap::release (free.cc),
+// Sharing: SHARED words and whose their 48 bits are. Giving a share up is Heap::release (heap.cc),
 // because the last one frees.
 #include "allocator/arena/arena.h"
 #include "allocator/base/crash_point.h"

@@ -40,14 +40,14 @@ class HeapVerifier {
 
   void run() {
     collect_magazines();
-    heap_.for_each_slab([this](const SlabState& s) { slab(s); });
+    heap_.slabs().for_each([this](const SlabState& s) { slab(s); });
     for (const auto& [slab, blocks] : cached_)
-      if (heap_.slab({slab}) == nullptr)
+      if (heap_.slabs().find({slab}) == nullptr)
         finding("magazine holds blocks of slab " + std::to_string(slab) +
                 ", which is not this heap's");
-    if (active_ != heap_.active_blocks())
+    if (active_ != heap_.slabs().active_blocks())
       finding("active blocks: slabs say " + std::to_string(active_) + ", the heap counts " +
-              std::to_string(heap_.active_blocks()));
+              std::to_string(heap_.slabs().active_blocks()));
     const HeapCounters c = heap_.counters();
     report_.counted_out += static_cast<std::int64_t>(c.allocs + c.adopted_blocks) -
                            static_cast<std::int64_t>(c.local_frees) -
@@ -76,7 +76,7 @@ class HeapVerifier {
 
   void slab(const SlabState& s) {
     const std::string name = "slab " + std::to_string(s.slab.value) + ": ";
-    const bool span = s.cls == kSpanClass;
+    const bool span = s.is_span;
     const SlabHeader& h = heap_.arena().control().slab(s.slab);
     const SlabShape shape{h.shape.load(std::memory_order_acquire)};
     const RunRecord run =
@@ -130,8 +130,6 @@ class HeapVerifier {
     if (held + shared + returning + cached + free + uncarved != s.capacity)
       finding(name + "conservation does not hold");
     if (!span) active_ += s.out();
-    const std::uint64_t stride =
-        span ? s.units * kSlabUnitBytes : heap_.arena().geometry().size_class(s.cls).stride_bytes;
     ++report_.slabs;
     report_.units += s.units;
     report_.capacity_blocks += s.capacity;
@@ -141,7 +139,7 @@ class HeapVerifier {
     report_.cached += cached;
     report_.free += free;
     report_.uncarved += uncarved;
-    report_.held_bytes += (held + shared) * stride;
+    report_.held_bytes += (held + shared) * s.stride_bytes;
   }
 
   const Heap& heap_;
@@ -150,7 +148,7 @@ class HeapVerifier {
   std::uint64_t active_ = 0;
 };
 
-void Heap::verify(VerifyReport& report) const { HeapVerifier(*this, report).run(); }
+void verify_heap(const Heap& heap, VerifyReport& report) { HeapVerifier(heap, report).run(); }
 
 void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t session)>& attached,
                    VerifyReport& report) {
@@ -248,7 +246,7 @@ void verify_arena(const Arena& arena, VerifyReport& report) {
 
 VerifyReport verify(const Arena& arena, std::span<const Heap* const> heaps) {
   VerifyReport report;
-  for (const Heap* h : heaps) h->verify(report);
+  for (const Heap* h : heaps) verify_heap(*h, report);
   verify_arena(arena, report);
   return report;
 }

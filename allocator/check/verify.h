@@ -47,8 +47,12 @@ struct VerifyReport {
 void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t session)>& attached,
                    VerifyReport& report);
 
+// One heap's slabs: block words against private state against control headers. Adds to the report.
+// Exact only while nobody works in the arena; the caller is the heap's owner.
+void verify_heap(const Heap& heap, VerifyReport& report);
+
 // The arena's part: unit map against slab headers, and the law over the sum of the heaps' reports.
-// Call after adding up Heap::verify of every heap of the arena, and verify_leases.
+// Call after adding up verify_heap of every heap of the arena, and verify_leases.
 void verify_arena(const Arena& arena, VerifyReport& report);
 
 // All of it, for callers that own all heaps.

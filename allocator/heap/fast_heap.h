@@ -60,7 +60,7 @@ class FastHeap {
   struct Rows {
     // What is to be added to a block's entry * stride for its payload offset, modulo 2^64.
     const std::uint64_t* offsets;
-    // Where the row's magazine lies in magazines_, in bytes. 0 when a free of the row's blocks must
+    // The magazine_position of the row's class. 0 when a free of the row's blocks must
     // take the slow path: the row is of a span, of a block with canaries, or of no slab of this
     // heap.
     const std::uint16_t* magazines;
@@ -91,8 +91,8 @@ class FastHeap {
   // Takes the next block of a magazine that is not empty.
   Result<Allocation> pop(Magazine& m, Holder holder);
 
-  Magazine& magazine_at(std::uint64_t bytes) {
-    return *reinterpret_cast<Magazine*>(reinterpret_cast<std::byte*>(magazines_.data()) + bytes);
+  Magazine& magazine_at(std::uint64_t position) {
+    return *reinterpret_cast<Magazine*>(reinterpret_cast<std::byte*>(magazines_.data()) + position);
   }
   // Payload offset of the block of an entry. The block is of a slab of this heap.
   std::uint64_t offset_of(std::uint64_t entry, std::uint32_t stride) const {
@@ -113,11 +113,12 @@ class FastHeap {
   const std::uint16_t* const row_magazines_;
   const std::uint64_t arena_bits_;  // the arena's field of a ref
   const std::uint64_t slot_limit_;  // slots of the arena
-  // By size / 8, rounded up: where in magazines_, in bytes.
+  // By size / 8, rounded up: the magazine_position of the class.
   std::array<std::uint16_t, kSmallSteps + 1> magazine_of_small_{};
   // By class + 1. The first one is always empty. It stands for sizes that have no magazine, and so
   // leads them to the slow path.
   std::array<Magazine, kMaxClasses + 1> magazines_;
+  static_assert(sizeof(magazines_) <= UINT16_MAX);  // positions have 16 bits
 };
 
 inline Result<Allocation> FastHeap::pop(Magazine& m, Holder holder) {

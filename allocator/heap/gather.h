@@ -1,10 +1,12 @@
-// RemoteGather: frees of other heaps' blocks, collected so that many to one returned word go out as
-// one fetch_or.
+// RemoteGather: gathers frees of other heaps' blocks, so that many bits of one returned word go out
+// as one fetch_or.
 //
-// Purpose: a small direct-mapped table of (returned word, bits). What it evicts, its owner
-// publishes. Invariants: a bit in here has a RETURNING word whose returned bit is not set yet by
-// us. Threads: private to a heap's owner. Crash: the bits are lost; reap finds RETURNING(dead) in
-// the words and sets them.
+// Purpose: a small direct-mapped table of (returned word, bits). An entry that another word
+// displaces comes out, and the caller publishes it.
+// Invariants: each bit in the table stands for a block whose word is RETURNING and whose returned
+// bit this heap has not set yet.
+// Threads: the heap's owner. Crash: the bits are lost. The reaper finds the RETURNING words of the
+// dead session and sets their bits.
 #pragma once
 
 #include <array>
@@ -18,14 +20,14 @@ namespace arenad {
 
 class RemoteGather {
  public:
-  // One returned word: key = slot / 64 names slab and word at once (see Slot).
+  // One returned word. key is slot / 64, which names the slab and the word at once (see Slot).
   struct Entry {
     std::uint64_t key = 0;
     std::uint64_t bits = 0;
   };
 
-  // Adds a block. Returns what must be published now: an entry with bits when another word stood in
-  // its place, or when the block's own word is complete; else one without bits.
+  // Adds a block. Returns what must be published now: the entry of another word that was in this
+  // place, or the block's own word when it is complete. An entry without bits means nothing.
   Entry add(Slot slot) {
     const std::uint64_t key = slot.value >> 6;
     const std::uint64_t bit = std::uint64_t{1} << (slot.value & 63);
@@ -43,9 +45,10 @@ class RemoteGather {
   }
 
   bool empty() const { return (used_[0] | used_[1]) == 0; }
-  // So many blocks have been added since take_all that their owners should hear of them.
+  // Whether so many blocks were added since take_all that their owners should hear of them.
   bool overdue() const { return gathered_ >= kOverdue; }
 
+  // Empties the table: calls publish(Entry) for each word.
   template <class F>
   void take_all(F&& publish) {
     for (std::size_t w = 0; w < used_.size(); ++w)

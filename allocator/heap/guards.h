@@ -1,12 +1,11 @@
-// Guards: is this a block of that slab? Checked on offsets, at carve and at splice (SEED.md tells
-// why on offsets).
+// Guards: whether an address is a block of a slab. Carve and splice ask.
 //
-// Purpose: the fail-fast checks and their lines, under the predecessor's tags: [TRC_GUARD]
-// [BATCH_CARVE] [LINEAR_CARVE]
-//   [SPLICE_TO_SLL] [SPLICE_CORRUPT].
-// Invariants: (address - base) % stride == 0 and (address - base) / stride < carved <= capacity ==
-// floor(slab_bytes /
-//   stride). An absolute address is never tested against the stride.
+// Purpose: the fail-fast checks and their lines, under the predecessor's tags: [TRC_GUARD],
+// [BATCH_CARVE], [LINEAR_CARVE], [SPLICE_TO_SLL], [SPLICE_CORRUPT].
+// Invariants: (address - base) % stride == 0, and
+// (address - base) / stride < carved <= capacity == floor(slab_bytes / stride).
+// An absolute address is never tested against the stride: a slab's base need not be a multiple of
+// the stride, so a good block may fail such a test. The predecessor's guard did.
 // Threads: pure functions. Crash: nothing is shared.
 #pragma once
 
@@ -18,8 +17,8 @@
 
 namespace arenad {
 
-// A slab as the guards see it. Addresses and base may be absolute or offsets, as long as both are
-// the same.
+// A slab as the guards see it. Addresses and base are both absolute, or both offsets in the data
+// file.
 struct SlabView {
   std::uint32_t cls = 0;
   std::uint32_t slab = 0;
@@ -48,7 +47,7 @@ GuardVerdict check_slab(const SlabView& slab);
 GuardVerdict check_block(const SlabView& slab, std::uint64_t address);
 // Carving blocks carved .. carved + batch - 1.
 GuardVerdict check_carve(const SlabView& slab, std::uint32_t batch);
-// A batch on its way into a magazine; `offender` gets the address that was refused.
+// A batch on its way into a magazine. `offender` gets the address that was refused.
 GuardVerdict check_splice(const SlabView& slab, std::span<const std::uint64_t> addresses,
                           std::uint64_t* offender);
 
@@ -59,7 +58,7 @@ std::string splice_line(const SlabView& slab, std::uint64_t head, std::uint64_t 
 std::string splice_corrupt_line(const SlabView& slab, std::uint64_t address, GuardVerdict v);
 std::string guard_mode_line();
 
-// Prints the guard's lines and aborts: for private state, where going on would spread the damage.
+// Prints the guard's lines and aborts. For private state, where going on would spread the damage.
 [[noreturn]] void guard_abort(const SlabView& slab, const std::string& what, std::uint64_t address,
                               GuardVerdict v);
 

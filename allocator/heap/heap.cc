@@ -1,16 +1,46 @@
 #include "allocator/heap/heap.h"
 
 #include <algorithm>
+#include <string>
+#include <utility>
+
+#include "allocator/heap/adopter.h"
 
 namespace arenad {
 namespace {
 
-constexpr std::uint64_t kMagazineBytes =
-    256 * 1024;  // cached per class in each of its two stacks at most
-constexpr std::uint64_t kBatchBytes = 32 * 1024;  // brought per refill
+// A magazine caches at most this much in each of its two stacks.
+constexpr std::uint64_t kMagazineBytes = 256 * 1024;
+// A refill brings about this much.
+constexpr std::uint64_t kBatchBytes = 32 * 1024;
 
 std::uint64_t slots_of(const Arena& arena) {
   return std::uint64_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup;
+}
+
+// The one CAS of a free, from the exact word. Returns the word that it replaced, or 0, which no
+// HELD word is, when the ref is refused. When a take-over comes in between, the CAS fails and the
+// holder is looked at again. acq_rel: what the freer did to the block comes before its reuse; pairs
+// with the owner's acquire of the returned word (Drainer::take_returned).
+template <class Next>
+std::uint64_t replace_held(AtomicWord& word, Ref ref, SessionId required_holder, Next next) {
+  std::uint64_t bits = word.load(std::memory_order_relaxed);
+  do {
+    const BlockWord w{bits};
+    if (!w.is_held() || w.generation() != ref.generation()) [[unlikely]]
+      return 0;
+    if (required_holder != kNoSession && w.holder().session() != required_holder) [[unlikely]]
+      return 0;
+    CRASH_POINT("free.word");
+  } while (!word.compare_exchange_weak(bits, next(bits), std::memory_order_acq_rel,
+                                       std::memory_order_relaxed));
+  return bits;
+}
+
+// The word of a freed block that another heap owns. A kill after the CAS and before the returned
+// bit leaves this word; the reaper then sets the bit.
+auto returning_to_owner(SessionId freer) {
+  return [freer](std::uint64_t bits) { return BlockWord::returning(bits, freer); };
 }
 
 }  // namespace
@@ -23,17 +53,23 @@ Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source,
     : FastHeap(arena.id(), arena.control().words(), slots_of(arena),
                {rows->offsets(), rows->magazines()}),
       arena_(arena),
-      source_(source),
       geometry_(arena.geometry()),
       rows_(std::move(rows)),
-      header_bytes_(arena.geometry().layout().header_bytes),
-      canaries_(arena.geometry().layout().canary_bytes != 0),
       id_(id),
       owner_(owner),
-      touched_(arena.unit_count()),
-      slabs_(arena.unit_count()),
-      my_units_(arena.superslab_count()),
-      remote_frees_to_(arena.options().max_heaps) {
+      footprint_noted_(arena.unit_count()),
+      canaries_(arena),
+      slabs_(arena.geometry(), arena.unit_count(), id, source, *rows_,
+             std::span(magazines_).subspan(1), counters_),
+      transfer_(arena, *rows_, slabs_, counters_),
+      remote_frees_(arena),
+      drainer_(arena, id, slabs_, counters_),
+      refiller_(arena, id, slabs_, transfer_, drainer_, counters_, [this] { trim(); }) {
+  set_up_magazines();
+  arena.enlist_heap(id, owner);
+}
+
+void Heap::set_up_magazines() {
   for (std::uint32_t c = 0; c < geometry_.class_count(); ++c) {
     const std::uint32_t stride = geometry_.size_class(c).stride_bytes;
     Magazine& m = magazines_[c + 1];
@@ -43,33 +79,22 @@ Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source,
         static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kMagazineBytes / stride, 8, 2048));
     m.batch = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kBatchBytes / stride, 2, 512));
   }
-  static_assert(sizeof(magazines_) <= UINT16_MAX);
-  for (std::uint64_t step = 1;
-       step <= kSmallSteps && step * 8 <= geometry_.largest_class_bytes() && !canaries_; ++step)
-    magazine_of_small_[step] =
-        static_cast<std::uint16_t>((geometry_.class_of(step * 8) + 1) * sizeof(Magazine));
-  arena.enlist_heap(id, owner);
-  hint_ = {static_cast<std::uint32_t>(std::uint64_t{id.value} * 64 % arena.superslab_count())};
+  // With canaries every allocation takes the slow path, which writes them.
+  if (canaries_.on()) return;
+  const std::uint64_t largest = std::min(kSmallSteps * 8, geometry_.largest_class_bytes());
+  for (std::uint64_t step = 1; step * 8 <= largest; ++step)
+    magazine_of_small_[step] = magazine_position(geometry_.class_of(step * 8));
 }
 
-Heap::~Heap() {
-  for (const SlabState* s : all_slabs()) delete s;
-}
+// --- the slow exits of the fast paths. A FastHeap is always the base of a Heap
 
-std::vector<SlabState*> Heap::all_slabs() {
-  std::vector<SlabState*> all;
-  for_each_slab([&](const SlabState& s) { all.push_back(slabs_[s.slab.value]); });
-  return all;
-}
-
-// The slow exits of the fast paths. A FastHeap is always the base of a Heap.
 Result<Allocation> FastHeap::allocate_large_slow(std::uint64_t size, Holder holder) {
   return static_cast<Heap&>(*this).allocate_aligned(size, 0, holder);
 }
 
 Result<Allocation> FastHeap::allocate_small_slow(Magazine& m, std::uint64_t size, Holder holder) {
   return &m == &magazines_.front() ? allocate_large_slow(size, holder)
-                                   : static_cast<Heap&>(*this).pop_slow(m, holder);
+                                   : static_cast<Heap&>(*this).refill_and_pop(m, holder);
 }
 
 Result<Allocation> FastHeap::damaged_word_slow(std::uint64_t entry) {
@@ -78,7 +103,9 @@ Result<Allocation> FastHeap::damaged_word_slow(std::uint64_t entry) {
 
 Error FastHeap::free_slow(Ref ref) { return static_cast<Heap&>(*this).free_any(ref); }
 
-void FastHeap::make_room_slow(Magazine& m) { static_cast<Heap&>(*this).make_room(m); }
+void FastHeap::make_room_slow(Magazine& m) { static_cast<Heap&>(*this).transfer_.make_room(m); }
+
+// --- allocate
 
 Result<Allocation> Heap::damaged_word(std::uint64_t entry) {
   ++counters_.guard_trips;
@@ -87,17 +114,59 @@ Result<Allocation> Heap::damaged_word(std::uint64_t entry) {
   return Error::kQuarantined;
 }
 
+Result<Allocation> Heap::refill_and_pop(Magazine& m, Holder holder) {
+  if (m.freed_top != m.freed_bottom)
+    m.swap_stacks();
+  else if (const Error e = refiller_.refill(m); e != Error::kNone)
+    return e;
+  return pop_or_refill(m, holder);
+}
+
 Result<Allocation> Heap::allocate_aligned(std::uint64_t size, std::uint32_t align, Holder holder) {
   const auto cls = geometry_.class_of(size, align);
-  return cls ? allocate_any(*cls, size, align, holder) : cls.error();
+  if (!cls) return cls.error();
+  return allocate_any(*cls, size, align, holder);
 }
 
 Result<Allocation> Heap::allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align,
                                       Holder holder) {
-  if (cls == kSpanClass) return allocate_span_slow(size, align, holder);
-  const auto block = pop_or_refill(magazines_[cls + 1], holder);
-  if (canaries_ && block) write_canary(block->offset, geometry_.size_class(cls).usable_bytes);
-  return block;
+  if (cls == kSpanClass) return allocate_span(size, align, holder);
+  const auto got = pop_or_refill(magazines_[cls + 1], holder);
+  if (canaries_.on() && got) canaries_.write(got->offset, geometry_.size_class(cls).usable_bytes);
+  return got;
+}
+
+Result<Allocation> Heap::allocate_span(std::uint64_t size, std::uint32_t align, Holder holder) {
+  const Layout& layout = geometry_.layout();
+  if (size == 0 || size > arena_.capacity_bytes() - layout.header_bytes - layout.canary_bytes)
+    return Error::kInvalidSize;
+  // A span starts at a unit, so every allowed alignment holds.
+  if (align > kMaxAlignBytes) return Error::kInvalidAlignment;
+  if (arena_.quarantined()) return Error::kQuarantined;
+  const auto units = static_cast<std::uint32_t>(geometry_.span_units(size));
+  auto taken = slabs_.take_span(units);
+  if (!taken && taken.error() == Error::kArenaFull) {
+    trim();
+    taken = slabs_.take_span(units);
+  }
+  if (!taken) return taken.error();
+  SlabState& slab = **taken;
+  slab.carved = 1;
+  CRASH_POINT("span.carved");
+  // release: pairs with the acquire of carved in Arena's validate, as in BlockTransfer::carve.
+  arena_.control().slab(slab.slab).carved.store(1, std::memory_order_release);
+  const Slot slot = Slot::of(slab.slab, {0});
+  AtomicWord& word = words_[slot.value];
+  const std::uint64_t free_bits = word.load(std::memory_order_relaxed);
+  if (!BlockWord(free_bits).is_free()) {
+    slabs_.release(slab);
+    return damaged_word(arena_bits_ | slot.value);
+  }
+  CRASH_POINT("span.word");
+  word.store(BlockWord::held(free_bits, holder), std::memory_order_release);  // as in FastHeap::pop
+  ++counters_.spans;
+  if (canaries_.on()) canaries_.write(slab.payload_offset, slab.usable_bytes);
+  return Allocation{Ref{free_bits << 2 | arena_bits_ | slot.value}, slab.payload_offset};
 }
 
 Error Heap::allocate_batch(std::uint64_t size, std::uint32_t align, Holder holder,
@@ -105,22 +174,179 @@ Error Heap::allocate_batch(std::uint64_t size, std::uint32_t align, Holder holde
   const auto cls = geometry_.class_of(size, align);
   if (!cls) return cls.error();
   for (std::size_t i = 0; i < out.size(); ++i) {
-    const auto block = allocate_any(*cls, size, align, holder);
-    if (block) {
-      out[i] = *block;
+    const auto got = allocate_any(*cls, size, align, holder);
+    if (got) {
+      out[i] = *got;
       continue;
     }
     while (i-- > 0) [[maybe_unused]] const Error undone = free(out[i].ref);
-    return block.error();
+    return got.error();
   }
   return Error::kNone;
 }
+
+// --- free: whatever does not stay in the owner's magazine by the fast path
+
+Error Heap::free_any(Ref ref) {
+  const SlabIndex at = ref.slot().slab();
+  AtomicWord& word = words_[ref.slot().value];
+  if (SlabState* const slab = slabs_.find(at); slab != nullptr) {
+    if (ref.slot().block().value >= slab->carved) return Error::kStaleRef;
+    if (replace_held(word, ref, kNoSession, BlockWord::freed) == 0)
+      return arena_.refusal(ref, kNoSession);
+    settle_local(ref, *slab);
+  } else {
+    note_footprint(at);
+    // Blocks mostly come back in the order of their addresses. So the next line of words is asked
+    // for while this one is worked on.
+    if ((ref.value & 7) == 0) prefetch_to_change(&word + 8);
+    if (replace_held(word, ref, kNoSession, returning_to_owner(owner_)) == 0)
+      return arena_.refusal(ref, kNoSession);
+    settle_remote(ref.slot());
+  }
+  return Error::kNone;
+}
+
+FreeOutcome Heap::free_checked(UntrustedRef untrusted, SessionId freer, SessionId required_holder) {
+  FreeOutcome out;
+  const auto ref = arena_.validate(untrusted);
+  if (!ref) {
+    out.error = ref.error();
+    return out;
+  }
+  const Slot slot = ref->slot();
+  AtomicWord& word = words_[slot.value];
+  SlabState* const mine = slabs_.find(slot.slab());
+  // validate knows only what the header says. In this heap's own slabs the private count decides,
+  // because memory beyond it may be another slab's.
+  if (mine != nullptr && slot.block().value >= mine->carved) {
+    out.error = Error::kStaleRef;
+    return out;
+  }
+  // Read before the CAS: after it the slab may start another life.
+  const SlabShape shape = arena_.shape_of(slot.slab());
+  const HeapId owner{static_cast<std::uint16_t>(
+      arena_.control().slab(slot.slab()).owner.load(std::memory_order_relaxed))};
+  if (mine == nullptr) note_footprint(slot.slab());
+  const std::uint64_t replaced =
+      mine != nullptr ? replace_held(word, *ref, required_holder, BlockWord::freed)
+                      : replace_held(word, *ref, required_holder, returning_to_owner(freer));
+  if (replaced == 0) [[unlikely]] {
+    out.error = arena_.refusal(*ref, required_holder);
+    return out;
+  }
+  out.holder = BlockWord(replaced).holder();
+  const std::uint64_t damaged_before = counters_.canary_damaged;
+  if (mine != nullptr) {
+    out.owner = id_;
+    out.stride_bytes = mine->stride_bytes;
+    settle_local(*ref, *mine);
+  } else {
+    out.owner = owner;
+    if (shape.kind() == SlabKind::kSpan)
+      out.stride_bytes = shape.units() * kSlabUnitBytes;
+    else if (shape.cls() < geometry_.class_count())
+      out.stride_bytes = geometry_.size_class(shape.cls()).stride_bytes;
+    settle_remote(slot);
+  }
+  out.canary_damaged = counters_.canary_damaged != damaged_before;
+  return out;
+}
+
+Error Heap::release(UntrustedRef untrusted, SessionId session) {
+  const auto ref = arena_.validate(untrusted);
+  if (!ref) return ref.error();
+  const SlabIndex at = ref->slot().slab();
+  SlabState* const mine = slabs_.find(at);
+  if (mine != nullptr && ref->slot().block().value >= mine->carved) return Error::kStaleRef;
+  if (mine == nullptr) note_footprint(at);
+  const std::uint64_t my_bits = arena_.sharer_bits(session);
+  AtomicWord& word = words_[ref->slot().value];
+  std::uint64_t bits = word.load(std::memory_order_acquire);
+  for (;;) {
+    const BlockWord seen{bits};
+    if (seen.generation() != ref->generation() || !seen.is_shared())
+      return arena_.refusal(*ref, session);
+    if ((seen.sharers() & my_bits) == 0) return Error::kNotHolder;
+    const std::uint64_t left = seen.sharers() & ~my_bits;
+    const std::uint64_t next = left != 0         ? BlockWord::shared(bits, left)
+                               : mine != nullptr ? BlockWord::freed(bits)
+                                                 : BlockWord::returning(bits, session);
+    CRASH_POINT("release.word");
+    // acq_rel: pairs with the same CAS of the other sharers. What each sharer did to the block
+    // comes before its reuse, whoever is the last.
+    if (!word.compare_exchange_weak(bits, next, std::memory_order_acq_rel,
+                                    std::memory_order_acquire))
+      continue;
+    if (left != 0) return Error::kNone;
+    if (mine != nullptr)
+      settle_local(*ref, *mine);
+    else
+      settle_remote(ref->slot());
+    return Error::kNone;
+  }
+}
+
+void Heap::settle_local(Ref ref, SlabState& slab) {
+  const std::uint64_t block = ref.slot().block().value;
+  if (canaries_.on() &&
+      !canaries_.intact(slab.payload_offset + block * slab.stride_bytes, slab.usable_bytes))
+    ++counters_.canary_damaged;
+  if (slab.is_span) {
+    ++span_frees_;
+    slabs_.release(slab);
+    return;
+  }
+  Magazine& m = magazines_[slab.cls + 1];
+  *m.freed_top++ = ref.value & Ref::kBlockMask;
+  if (m.freed_top == m.freed_limit) transfer_.make_room(m);
+}
+
+void Heap::settle_remote(Slot slot) {
+  ++counters_.remote_frees;
+  if (canaries_.on() && !canaries_.intact_at(slot)) [[unlikely]]
+    ++counters_.canary_damaged;
+  remote_frees_.add(slot);
+}
+
+// --- recovery and housekeeping
+
+void Heap::adopt(SlabIndex first, SessionId dead, ReapResult& result) {
+  Adopter(arena_, id_, slabs_, counters_).adopt(first, dead, result);
+}
+
+std::uint64_t Heap::trim() {
+  publish();
+  drainer_.drain_all();
+  std::uint64_t bytes = 0;
+  for (std::uint32_t c = 0; c < geometry_.class_count(); ++c) {
+    transfer_.flush(magazines_[c + 1]);
+    bytes += slabs_.release_empty(c);
+  }
+  return bytes;
+}
+
+std::uint64_t Heap::idle_tick() {
+  publish();
+  drainer_.drain_all();
+  std::uint64_t bytes = 0;
+  for (std::uint32_t c = 0; c < geometry_.class_count(); ++c) {
+    Magazine& m = magazines_[c + 1];
+    if (m.allocs() == m.allocs_at_tick) {
+      transfer_.flush(m);
+      bytes += slabs_.release_empty(c);
+    }
+    m.allocs_at_tick = m.allocs();
+  }
+  return bytes;
+}
+
+// --- facts
 
 HeapCounters Heap::counters() const {
   HeapCounters c = counters_;
   c.allocs = counters_.spans;
   c.local_frees = span_frees_;
-  c.flushed_blocks = flushed_blocks_;
   for (const Magazine& m : magazines_) {
     c.allocs += m.allocs();
     c.local_frees += m.local_frees();
@@ -135,8 +361,8 @@ std::vector<ClassUsage> Heap::usage() const {
     rows[c].cached_blocks = magazines_[c + 1].count();
   }
   rows.back().cls = kSpanClass;
-  for_each_slab([&](const SlabState& s) {
-    ClassUsage& r = s.cls == kSpanClass ? rows.back() : rows[s.cls];
+  slabs_.for_each([&](const SlabState& s) {
+    ClassUsage& r = s.is_span ? rows.back() : rows[s.cls];
     ++r.slabs;
     r.active_slabs += s.out() != 0;
     r.capacity_blocks += s.capacity;
@@ -147,18 +373,6 @@ std::vector<ClassUsage> Heap::usage() const {
   });
   std::erase_if(rows, [](const ClassUsage& r) { return r.slabs == 0; });
   return rows;
-}
-
-void Heap::for_each_block_out(
-    const std::function<void(SlabIndex, std::uint32_t, std::uint64_t, BlockWord)>& f) const {
-  for_each_slab([&](const SlabState& s) {
-    const std::uint64_t stride =
-        s.cls == kSpanClass ? s.units * kSlabUnitBytes : geometry_.size_class(s.cls).stride_bytes;
-    for (std::uint32_t b = 0; b < s.carved; ++b) {
-      const BlockWord w{words_[Slot::of(s.slab, {b}).value].load(std::memory_order_acquire)};
-      if (w.tag() != BlockTag::kFree) f(s.slab, s.cls, stride, w);
-    }
-  });
 }
 
 }  // namespace arenad

@@ -1,12 +1,14 @@
-// Magazine: a heap's small per-class stacks of block slots, the only thing the fast path touches
-// beside the block word.
+// Magazine: a heap's stack of free blocks of one class.
 //
-// Two stacks: allocations pop from one, frees push on the other, and they change places when the
-// first is empty. So a free's store never feeds the next allocation's load through the stack
-// pointer, which the processor would have to wait for. Invariants: entries are Ref values without
-// generation (arena | slot), so an entry plus the word's generation is a ref.
-//   Each entry's word is FREE. bottom <= top <= bottom + capacity; likewise the freed stack.
-// Threads: private to a heap's owner. Crash: a hint; recovery rebuilds it from the words.
+// Purpose: the fast path touches nothing but a magazine, a row and the block word. A magazine is
+// two stacks. Allocations pop from one, frees push on the other. They change places when the first
+// is empty. So a free's store of a stack pointer never feeds the load of the next allocation, for
+// which the processor would have to wait. Invariants:
+// * Entries are Ref values without a generation (arena | slot). An entry plus the word's generation
+//   is a ref.
+// * The word of each entry is FREE.
+// * bottom <= top <= bottom + capacity; likewise for the freed stack.
+// Threads: the heap's owner. Crash: a hint; recovery rebuilds it from the words.
 #pragma once
 
 #include <cstdint>
@@ -27,13 +29,12 @@ struct alignas(64) Magazine {
   std::uint32_t capacity = 0;  // of each stack
   std::uint32_t batch = 0;     // how many a refill brings
   std::uint32_t cls = 0;
-  // Monotonic. local_frees() and allocs() follow from them, so the fast paths count nothing but
-  // their stack pointer.
-  std::uint64_t counted_frees = 0;  // blocks of own slabs freed here, until freed_mark
-  std::uint64_t filled = 0;         // entries brought by refills
-  std::uint64_t flushed = 0;        // entries gone back to free bitmaps
-  std::uint64_t allocs_at_tick =
-      0;  // allocs at the last idle tick: unchanged means nobody needs the entries
+  // The next three only grow. local_frees() and allocs() follow from them and from the stack
+  // pointers, so the fast paths count nothing.
+  std::uint64_t counted_frees = 0;   // blocks of own slabs freed here, until freed_mark
+  std::uint64_t filled = 0;          // entries brought by refills
+  std::uint64_t flushed = 0;         // entries gone back to free bitmaps
+  std::uint64_t allocs_at_tick = 0;  // allocs at the last idle tick; the same now: not needed
   std::unique_ptr<std::uint64_t[]> storage;
 
   std::uint32_t freed_count() const { return static_cast<std::uint32_t>(freed_top - freed_bottom); }
@@ -55,7 +56,7 @@ struct alignas(64) Magazine {
     freed_limit = freed_bottom + capacity;
     freed_mark = freed_top;
   }
-  // The `count` oldest freed entries leave.
+  // The `count` oldest entries of the freed stack leave.
   void drop_freed(std::uint32_t count) {
     counted_frees = local_frees();
     std::memmove(freed_bottom, freed_bottom + count,
@@ -63,11 +64,18 @@ struct alignas(64) Magazine {
     freed_mark = freed_top -= count;
     flushed += count;
   }
+  // Calls f(entry) for each entry of both stacks.
   template <class F>
   void for_each(F&& f) const {
     for (const std::uint64_t* e = bottom; e != top; ++e) f(*e);
     for (const std::uint64_t* e = freed_bottom; e != freed_top; ++e) f(*e);
   }
 };
+
+// Where the magazine of a class lies in a heap's array of magazines, in bytes. Position 0 has the
+// magazine that is always empty.
+constexpr std::uint16_t magazine_position(std::uint32_t cls) {
+  return static_cast<std::uint16_t>((cls + 1) * sizeof(Magazine));
+}
 
 }  // namespace arenad

@@ -1,7 +1,7 @@
 // RowTables: what the fast paths look up of each row of a heap's slabs.
 //
 // Purpose: a row is 64 blocks of one slab that share a returned word. One table has the row's
-// payload offset, the other the row's magazine (FastHeap::Rows has the meaning of both).
+// payload offset, the other the row's magazine. FastHeap::Rows tells what the entries mean.
 // Invariants: rows of slabs that the heap does not have name no magazine.
 // Threads: the heap's owner. Crash: private memory; recovery makes the tables anew.
 #pragma once
@@ -25,20 +25,24 @@ class RowTables {
   const std::uint64_t* offsets() const { return &offsets_[0]; }
   const std::uint16_t* magazines() const { return &magazines_[0]; }
 
-  // Enters the rows of a slab whose first payload lies at `offset`. `magazine` is 0 when frees of
-  // the slab's blocks must take the slow path.
-  void set(const SlabState& slab, std::uint64_t offset, std::uint32_t stride,
-           std::uint64_t magazine) {
-    for (std::uint32_t w = 0; w < slab.word_count(); ++w, offset += std::uint64_t{64} * stride) {
+  // Enters the rows of a slab. `magazine` is the position of its magazine; 0 when frees of the
+  // slab's blocks must take the slow path.
+  void set(const SlabState& slab, std::uint16_t magazine) {
+    std::uint64_t offset = slab.payload_offset;
+    for (std::uint32_t w = 0; w < slab.word_count(); ++w, offset += 64 * slab.stride_bytes) {
       const std::uint64_t first = Slot::of(slab.slab, {w * 64}).value;
-      offsets_[first / 64] = offset - (arena_bits_ | first) * stride;
-      magazines_[first / 64] = static_cast<std::uint16_t>(magazine);
+      offsets_[first / 64] = offset - (arena_bits_ | first) * slab.stride_bytes;
+      magazines_[first / 64] = magazine;
     }
   }
   // From now on no free of the slab's blocks is a fast one. The offsets stay; nobody uses them.
   void clear(const SlabState& slab) {
     for (std::uint32_t w = 0; w < slab.word_count(); ++w)
       magazines_[Slot::of(slab.slab, {w * 64}).value / 64] = 0;
+  }
+  // Payload offset of the block of an entry (arena | slot), as the fast path computes it.
+  std::uint64_t offset_of(std::uint64_t entry, std::uint64_t stride_bytes) const {
+    return offsets_[(entry - arena_bits_) / 64] + entry * stride_bytes;
   }
 
  private:

@@ -1,9 +1,10 @@
-// SlabState: what a heap knows privately about one of its slabs.
+// SlabState: what a heap knows privately about one of its slabs or spans.
 //
-// Invariants: free_count == popcount(free_bits); bits only below carved; a free block's word is
-// FREE and the block is in no
-//   magazine. carved - free_count blocks are out of the slab: held, shared, returning or cached.
-// Threads: private to the owning heap's thread. Crash: a hint; recovery rebuilds it from the words.
+// Invariants:
+// * free_count == popcount(free_bits). Bits are set only below carved.
+// * A block whose free bit is set has a FREE word and is in no magazine.
+// * carved - free_count blocks are out of the slab: held, shared, returning or cached.
+// Threads: private to the heap's owner. Crash: a hint; recovery rebuilds it from the words.
 #pragma once
 
 #include <bit>
@@ -15,14 +16,18 @@
 namespace arenad {
 
 struct SlabState {
-  SlabIndex slab;
-  std::uint8_t cls = 0;  // kSpanClass: one block, `units` 64 KiB units
-  std::uint32_t units = 0;
+  SlabIndex slab;           // the first unit
+  bool is_span = false;     // one block that takes all units
+  std::uint8_t cls = 0;     // kSpanClass for a span
+  std::uint32_t units = 0;  // of 64 KiB
   std::uint32_t capacity = 0;
   std::uint32_t carved = 0;
   std::uint32_t free_count = 0;
   std::uint32_t first_free_word = 0;  // no bit is set in a word below this one
-  bool listed = false;                // in its class's list of slabs with something to give
+  std::uint64_t stride_bytes = 0;
+  std::uint64_t usable_bytes = 0;    // of each block
+  std::uint64_t payload_offset = 0;  // of block 0, in the data file
+  bool listed = false;               // in its class's list of slabs that have blocks to give
   SlabState* prev = nullptr;
   SlabState* next = nullptr;
   std::unique_ptr<std::uint64_t[]> free_bits;
@@ -31,7 +36,7 @@ struct SlabState {
   std::uint32_t out() const { return carved - free_count; }
   bool has_any() const { return free_count != 0 || carved < capacity; }
 
-  // False when the block was in the free bitmap already.
+  // Puts a block into the free bitmap. False when the block was there already.
   bool put_free(BlockIndex block) {
     std::uint64_t& word = free_bits[block.value / 64];
     const std::uint64_t bit = std::uint64_t{1} << (block.value % 64);
@@ -42,8 +47,8 @@ struct SlabState {
     return true;
   }
 
-  // Takes up to 64 free blocks of one bitmap word, at most `most`; returns bits and where their
-  // word starts.
+  // Takes free blocks of the first bitmap word that has any: at most `most`, so at most 64. Returns
+  // their bits, and in `first_block` the block that bit 0 stands for. There must be a free block.
   std::uint64_t take_free(std::uint32_t most, std::uint32_t* first_block) {
     while (free_bits[first_free_word] == 0) ++first_free_word;
     std::uint64_t& word = free_bits[first_free_word];
@@ -60,7 +65,7 @@ struct SlabState {
   }
 };
 
-// Intrusive list of a class's slabs with something to give, the most recently used first.
+// Intrusive list of the slabs of one class that have blocks to give, the most recently used first.
 class SlabList {
  public:
   SlabState* front() const { return head_; }

@@ -1,5 +1,5 @@
-// The predecessor's failure as a test vector (SEED.md): what it printed, what it refused wrongly,
-// and what must be refused.
+// The predecessor's failure as a test vector: what it printed, what it refused wrongly, and what
+// must be refused.
 #include <gtest/gtest.h>
 
 #include <vector>

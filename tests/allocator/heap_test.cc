@@ -294,15 +294,17 @@ TEST_F(HeapTest, TakeOverChangesTheHolderAndNothingElse) {
             Error::kForeignRef);
 }
 
-TEST_F(HeapTest, UsageAndBlocksOutAgreeWithTheWords) {
+TEST_F(HeapTest, UsageAndSlabsAgreeWithTheWords) {
   make(16 * kMiB);
   const auto small = take(100, 64);
   const auto large = take(3, 200000);
   std::uint64_t seen = 0, span_bytes = 0;
-  heap().for_each_block_out([&](SlabIndex, std::uint32_t cls, std::uint64_t stride, BlockWord w) {
-    EXPECT_TRUE(w.is_held());
-    seen += cls != kSpanClass;
-    span_bytes += cls == kSpanClass ? stride : 0;
+  heap().slabs().for_each([&](const SlabState& s) {
+    for (std::uint32_t b = 0; b < s.carved; ++b) {
+      if (!BlockWord(arena().word(Slot::of(s.slab, {b})).load()).is_held()) continue;
+      seen += !s.is_span;
+      span_bytes += s.is_span ? s.stride_bytes : 0;
+    }
   });
   EXPECT_EQ(seen, 100u);
   EXPECT_EQ(span_bytes, 3 * 4 * kSlabUnitBytes);

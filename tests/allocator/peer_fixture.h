@@ -87,7 +87,7 @@ class ArenaWithPeers : public ArenaWithHeaps {
   }
   VerifyReport full_report() const {
     VerifyReport r;
-    for (const auto& h : heaps_) h->verify(r);
+    for (const auto& h : heaps_) verify_heap(*h, r);
     verify_leases(
         *arena_, [this](std::uint16_t s) { return arena_->ledger().attach_mode({s}) != 0; }, r);
     verify_arena(*arena_, r);

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "allocator/check/verify.h"
 #include "allocator/heap/heap.h"
 #include "server/core/api/clock.h"
 
@@ -26,7 +27,7 @@ TEST(Standstill, FindsAWordThatSomebodyChanged) {
   ASSERT_TRUE(block.ok());
   const auto audit = [&] {
     Standstill round(1, {{state, {}}}, 1000);
-    round.take_part(0, [&](std::uint16_t, VerifyReport& report) { heap.verify(report); });
+    round.take_part(0, [&](std::uint16_t, VerifyReport& report) { verify_heap(heap, report); });
     EXPECT_TRUE(round.complete());
     return round.report(0);
   };

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 
+#include "allocator/check/verify.h"
 #include "allocator/heap/heap.h"
 #include "tests/crash/world.h"
 
@@ -172,7 +173,7 @@ class Daemon {
 
   void verify() {
     VerifyReport r;
-    for (auto& h : heaps_) h->verify(r);
+    for (auto& h : heaps_) verify_heap(*h, r);
     verify_leases(
         *arena_, [this](std::uint16_t s) { return arena_->ledger().attach_mode({s}) != 0; }, r);
     verify_arena(*arena_, r);

@@ -19,6 +19,7 @@
 #include "allocator/arena/arena.h"
 #include "allocator/base/error.h"
 #include "allocator/check/verify.h"
+#include "allocator/heap/class_usage.h"
 #include "allocator/heap/counters.h"
 #include "allocator/heap/heap.h"
 

@@ -20,7 +20,7 @@
 #include <thread>
 #include <vector>
 
-#include "allocator/heap/counters.h"
+#include "allocator/heap/class_usage.h"
 #include "server/core/shard/shard_tables.h"
 #include "server/core/shard/shared_state.h"
 

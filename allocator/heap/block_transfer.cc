@@ -1,0 +1,104 @@
+#include "allocator/heap/block_transfer.h"
+
+#include <algorithm>
+#include <bit>
+#include <string>
+
+#include "allocator/arena/arena.h"
+#include "allocator/base/crash_point.h"
+
+namespace arenad {
+
+BlockTransfer::BlockTransfer(Arena& arena, const RowTables& rows, SlabTable& slabs,
+                             HeapCounters& counters)
+    : arena_(arena),
+      slabs_(slabs),
+      counters_(counters),
+      guards_(rows, arena.control().words(), arena.geometry().layout().header_bytes),
+      arena_bits_(std::uint64_t{arena.id().value} << Ref::kArenaShift) {}
+
+std::uint32_t BlockTransfer::take(SlabState& slab, Magazine& m, std::uint32_t most) {
+  slabs_.begin_take(slab);
+  const std::uint32_t got = slab.free_count != 0 ? splice(slab, m, most) : carve(slab, m, most);
+  m.top += got;
+  m.filled += got;
+  slabs_.end_take(slab, got);
+  return got;
+}
+
+// Free blocks of the slab's bitmap go on top of the magazine.
+std::uint32_t BlockTransfer::splice(SlabState& slab, Magazine& m, std::uint32_t most) {
+  std::uint32_t got = 0;
+  while (got < most && slab.free_count != 0) {
+    std::uint32_t first = 0;
+    std::uint64_t bits = slab.take_free(most - got, &first);
+    const std::uint64_t base = arena_bits_ | Slot::of(slab.slab, {first}).value;
+    for (; bits != 0; bits &= bits - 1)
+      m.top[got++] = base | static_cast<std::uint64_t>(std::countr_zero(bits));
+  }
+  if (PrivateGuards::on()) [[unlikely]]
+    guards_.check_batch(slab, {m.top, got}, false);
+  ++counters_.splices;
+  counters_.spliced_blocks += got;
+  return got;
+}
+
+// Never-used blocks go on top of the magazine, in the order of their addresses (linear carve).
+std::uint32_t BlockTransfer::carve(SlabState& slab, Magazine& m, std::uint32_t most) {
+  const std::uint32_t got = std::min(most, slab.capacity - slab.carved);
+  const bool guarded = PrivateGuards::on();
+  if (guarded) [[unlikely]]
+    guards_.check_carve(slab, got);
+  for (std::uint32_t i = 0; i < got; ++i)
+    m.top[i] = arena_bits_ | Slot::of(slab.slab, {slab.carved + i}).value;
+  slab.carved += got;
+  CRASH_POINT("carve.carved");
+  // release: pairs with the acquire of carved in Arena's validate. The count is published before
+  // any of the blocks is out.
+  arena_.control().slab(slab.slab).carved.store(slab.carved, std::memory_order_release);
+  if (guarded) [[unlikely]]
+    guards_.check_batch(slab, {m.top, got}, true);
+  ++counters_.carves;
+  counters_.carved_blocks += got;
+  return got;
+}
+
+// The `count` oldest entries of the freed stack go back into their slabs.
+void BlockTransfer::flush_freed(Magazine& m, std::uint32_t count) {
+  if (count == 0) return;  // a class that was never used has no storage to move
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint64_t entry = m.freed_bottom[i];
+    const Slot slot{entry & Ref::kSlotMask};
+    SlabState* const slab = slabs_.find(slot.slab());
+    if (slab == nullptr || slot.block().value >= slab->carved || !slab->put_free(slot.block()))
+        [[unlikely]] {
+      // A block that is not out can only be freed when its word was forged. So shared memory is
+      // damaged, which is no reason to abort.
+      if (slab != nullptr && PrivateGuards::on()) guards_.freed_twice(*slab, entry);
+      ++counters_.guard_trips;
+      arena_.quarantine("block word of a free block said HELD, slot " + std::to_string(slot.value));
+      continue;
+    }
+    if (!slab->listed || slab->out() == 0) slabs_.gained(*slab);
+  }
+  slabs_.came_home(count);
+  counters_.flushed_blocks += count;
+  m.drop_freed(count);
+}
+
+void BlockTransfer::flush(Magazine& m) {
+  flush_freed(m, m.freed_count());
+  m.swap_stacks();
+  flush_freed(m, m.freed_count());
+}
+
+// The freed stack becomes the allocation stack when that one is empty. Otherwise its older half
+// goes back into the slabs.
+void BlockTransfer::make_room(Magazine& m) {
+  if (m.top == m.bottom)
+    m.swap_stacks();
+  else
+    flush_freed(m, m.capacity / 2);
+}
+
+}  // namespace arenad

@@ -1,0 +1,47 @@
+// BlockTransfer: moves free blocks between the slabs and the magazines of one heap.
+//
+// Purpose: splice and carve fill a magazine from a slab; flush brings a magazine's blocks back to
+// their slabs.
+// Invariants: a moved block's word is FREE all the time. The block is in a magazine or in a slab's
+// free bitmap, never in both.
+// Threads: the heap's owner. Crash: magazines and free bitmaps are private. The only store to
+// shared memory is the slab's carved count, which is stored before any of the carved blocks is out.
+#pragma once
+
+#include <cstdint>
+
+#include "allocator/heap/counters.h"
+#include "allocator/heap/magazine.h"
+#include "allocator/heap/private_guards.h"
+#include "allocator/heap/slab.h"
+#include "allocator/heap/slab_table.h"
+
+namespace arenad {
+
+class Arena;
+
+class BlockTransfer {
+ public:
+  BlockTransfer(Arena& arena, const RowTables& rows, SlabTable& slabs, HeapCounters& counters);
+
+  // Moves up to `most` blocks of a slab that has some into the magazine: free blocks if there are
+  // any, else never-used ones. Returns how many. The magazine must have room for them.
+  std::uint32_t take(SlabState& slab, Magazine& m, std::uint32_t most);
+  // Moves all blocks of a magazine back into their slabs.
+  void flush(Magazine& m);
+  // Makes room in a magazine whose freed stack is full.
+  void make_room(Magazine& m);
+
+ private:
+  std::uint32_t splice(SlabState& slab, Magazine& m, std::uint32_t most);
+  std::uint32_t carve(SlabState& slab, Magazine& m, std::uint32_t most);
+  void flush_freed(Magazine& m, std::uint32_t count);
+
+  Arena& arena_;
+  SlabTable& slabs_;
+  HeapCounters& counters_;
+  const PrivateGuards guards_;
+  const std::uint64_t arena_bits_;  // the arena's field of a ref
+};
+
+}  // namespace arenad

@@ -1,0 +1,124 @@
+#include "allocator/heap/drainer.h"
+
+#include <bit>
+#include <string>
+
+#include "allocator/arena/arena.h"
+#include "allocator/base/crash_point.h"
+
+namespace arenad {
+
+bool Drainer::has_pending() const {
+  const std::atomic<std::uint64_t>* summary = arena_.control().pending_summary(id_);
+  // relaxed: a hint. drain's exchange orders what follows.
+  for (std::uint32_t i = 0; i < arena_.control().pending_summary_count(); ++i)
+    if (summary[i].load(std::memory_order_relaxed) != 0) return true;
+  return false;
+}
+
+std::uint64_t Drainer::drain() {
+  ControlView& control = arena_.control();
+  std::atomic<std::uint64_t>* const summary = control.pending_summary(id_);
+  std::atomic<std::uint64_t>* const words = control.pending_words(id_);
+  const std::uint32_t superslabs = arena_.superslab_count();
+  std::uint64_t taken = 0;
+  for (std::uint32_t i = 0; i < control.pending_summary_count(); ++i) {
+    if (summary[i].load(std::memory_order_relaxed) == 0) continue;
+    CRASH_POINT("drain.summary");
+    // seq_cst, as all exchanges of pending bits: each pairs with the fetch_or of the same word in
+    // Arena::publish_returned. Either the freer's bit is seen here, or the freer sees 0 and sets
+    // the bit above it again.
+    for (std::uint64_t tops = summary[i].exchange(0); tops != 0; tops &= tops - 1) {
+      const std::uint32_t w = i * 64 + static_cast<std::uint32_t>(std::countr_zero(tops));
+      if (w >= control.pending_word_count()) continue;  // bits beyond the arena mean nothing
+      CRASH_POINT("drain.heap_pending");
+      for (std::uint64_t bits = words[w].exchange(0); bits != 0; bits &= bits - 1) {
+        const std::uint32_t superslab = w * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
+        if (superslab < superslabs) taken += drain_superslab({superslab});
+      }
+    }
+  }
+  return taken;
+}
+
+std::uint64_t Drainer::drain_superslab(SuperslabIndex superslab) {
+  // Only the bits of this heap's slabs. The owners of the others have been told themselves.
+  auto& pending = arena_.control().superslab(superslab).pending;
+  const std::uint32_t mine = pending.load() & slabs_.units_in(superslab);
+  if (mine == 0) return 0;
+  CRASH_POINT("drain.superslab_pending");
+  // seq_cst: pairs with the fetch_or of pending in Arena::publish_returned, as above.
+  pending.fetch_and(~mine);
+  std::uint64_t taken = 0;
+  for (std::uint32_t units = mine; units != 0; units &= units - 1) {
+    const auto unit = static_cast<std::uint32_t>(std::countr_zero(units));
+    taken += drain_slab(*slabs_.find({superslab.value * kUnitsPerSuperslab + unit}));
+  }
+  return taken;
+}
+
+// The slab may be gone afterwards.
+std::uint64_t Drainer::drain_slab(SlabState& slab) {
+  std::uint64_t taken = 0;
+  for (std::uint32_t w = 0; w < slab.word_count(); ++w) taken += take_returned(slab, w);
+  ++counters_.drains;
+  if (taken == 0) return 0;
+  counters_.drained_blocks += taken;
+  if (slab.is_span) {
+    spans_ += taken;
+    slabs_.release(slab);
+  } else {
+    slabs_.came_home(taken);
+    slabs_.gained(slab);
+  }
+  return taken;
+}
+
+// The blocks of one returned word.
+std::uint64_t Drainer::take_returned(SlabState& slab, std::uint32_t word_index) {
+  std::atomic<std::uint64_t>& returned = arena_.control().returned(slab.slab, word_index);
+  if (returned.load(std::memory_order_relaxed) == 0) return 0;
+  CRASH_POINT("drain.returned");
+  // acquire: pairs with the fetch_or of the same word in Arena::publish_returned, which follows the
+  // freer's CAS to RETURNING.
+  std::uint64_t bits = returned.exchange(0, std::memory_order_acq_rel);
+  const std::uint32_t first_block = word_index * 64;
+  const std::uint32_t left = slab.capacity - first_block;
+  if (left < 64) bits &= (std::uint64_t{1} << left) - 1;
+  std::uint64_t taken = 0;
+  for (; bits != 0; bits &= bits - 1) {
+    const BlockIndex block{first_block + static_cast<std::uint32_t>(std::countr_zero(bits))};
+    AtomicWord& word = arena_.word(Slot::of(slab.slab, block));
+    // relaxed: the acquire of the returned word above orders it.
+    const std::uint64_t seen = word.load(std::memory_order_relaxed);
+    // The bit may be late, repeated or forged.
+    if (!BlockWord(seen).is_returning() || block.value >= slab.carved) continue;
+    CRASH_POINT("drain.word");
+    // RETURNING -> FREE. Only the owner does this, so a plain store is enough. release: pairs with
+    // the acquire loads of the word in Arena's describe, acquire and reap. A kill before the store
+    // leaves RETURNING, and an adopter takes RETURNING blocks whatever their bits say.
+    word.store(BlockWord::free_of(seen), std::memory_order_release);
+    if (!slab.put_free(block)) [[unlikely]] {
+      // The block was free already, so the word was forged.
+      ++counters_.guard_trips;
+      arena_.quarantine("block word of a free block said RETURNING, slab " +
+                        std::to_string(slab.slab.value));
+      continue;
+    }
+    ++taken;
+  }
+  return taken;
+}
+
+std::uint64_t Drainer::drain_all() {
+  std::uint64_t taken = drain();
+  for (SlabState* const slab : slabs_.all()) {
+    bool any = false;
+    for (std::uint32_t w = 0; w < slab->word_count() && !any; ++w)
+      any = arena_.control().returned(slab->slab, w).load(std::memory_order_relaxed) != 0;
+    if (any) taken += drain_slab(*slab);
+  }
+  return taken;
+}
+
+}  // namespace arenad

@@ -1,0 +1,119 @@
+#include "allocator/heap/slab_table.h"
+
+namespace arenad {
+namespace {
+
+// Empty slabs that a class keeps. A further one goes back to the source at once.
+constexpr std::uint32_t kKeepEmptySlabs = 4;
+
+constexpr std::uint32_t unit_bit(SlabIndex first) {
+  return std::uint32_t{1} << (first.value % kUnitsPerSuperslab);
+}
+
+}  // namespace
+
+SlabTable::SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId id,
+                     SlabSource& source, RowTables& rows, std::span<Magazine> magazines,
+                     HeapCounters& counters)
+    : geometry_(geometry),
+      id_(id),
+      source_(source),
+      rows_(rows),
+      magazines_(magazines),
+      counters_(counters),
+      superslab_count_(unit_count / kUnitsPerSuperslab),
+      slabs_(unit_count),
+      my_units_(superslab_count_),
+      hint_{static_cast<std::uint32_t>(std::uint64_t{id.value} * 64 % superslab_count_)} {}
+
+SlabTable::~SlabTable() {
+  for (const SlabState* s : all()) delete s;
+}
+
+std::vector<SlabState*> SlabTable::all() {
+  std::vector<SlabState*> all;
+  for_each([&](const SlabState& s) { all.push_back(slabs_[s.slab.value]); });
+  return all;
+}
+
+Result<SlabState*> SlabTable::take(const RunRequest& request) {
+  const auto run = source_.take(id_, request, hint_);
+  if (!run) return run.error();
+  return &enter(*run, request);
+}
+
+Result<SlabState*> SlabTable::take_slab(std::uint32_t cls) {
+  const SizeClass& sc = geometry_.size_class(cls);
+  const auto slab =
+      take({SlabKind::kSlab, static_cast<std::uint8_t>(cls), sc.slab_units, sc.capacity});
+  if (!slab) return slab.error();
+  hint_ = {(*slab)->slab.value / kUnitsPerSuperslab};
+  list(**slab);
+  ++counters_.new_slabs;
+  return *slab;
+}
+
+Result<SlabState*> SlabTable::take_span(std::uint32_t units) {
+  return take({SlabKind::kSpan, kSpanClass, units, 1});
+}
+
+SlabState& SlabTable::enter(SlabIndex first, const RunRequest& run) {
+  const Layout& layout = geometry_.layout();
+  auto* const slab = new SlabState;
+  slab->slab = first;
+  slab->is_span = run.kind == SlabKind::kSpan;
+  slab->cls = run.cls;
+  slab->units = run.units;
+  slab->capacity = run.capacity;
+  slab->payload_offset = first.value * kSlabUnitBytes + layout.header_bytes;
+  slab->free_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
+  if (slab->is_span) {
+    slab->stride_bytes = run.units * kSlabUnitBytes;
+    slab->usable_bytes = slab->stride_bytes - layout.header_bytes - layout.canary_bytes;
+  } else {
+    const SizeClass& sc = geometry_.size_class(run.cls);
+    slab->stride_bytes = sc.stride_bytes;
+    slab->usable_bytes = sc.usable_bytes;
+    if (Magazine& m = magazines_[run.cls]; m.bottom == nullptr) m.make_storage();
+    // Canaries are compared at each free, which is not a fast path.
+    rows_.set(*slab, layout.canary_bytes == 0 ? magazine_position(run.cls) : std::uint16_t{0});
+  }
+  slabs_[first.value] = slab;
+  my_units_[first.value / kUnitsPerSuperslab] |= unit_bit(first);
+  return *slab;
+}
+
+void SlabTable::release(SlabState& slab) {
+  const SlabIndex first = slab.slab;
+  const std::uint32_t units = slab.units;
+  if (slab.listed) partial_[slab.cls].remove(&slab);
+  rows_.clear(slab);
+  slabs_[first.value] = nullptr;
+  my_units_[first.value / kUnitsPerSuperslab] &= ~unit_bit(first);
+  delete &slab;
+  ++counters_.released_slabs;
+  source_.give_back(id_, first, units);
+}
+
+std::uint64_t SlabTable::release_empty(std::uint32_t cls) {
+  std::uint64_t bytes = 0;
+  for (SlabState* s = partial_[cls].front(); s != nullptr;) {
+    SlabState* const next = s->next;
+    if (s->out() == 0) {
+      if (s->carved != 0) --empty_slabs_[cls];
+      bytes += s->units * kSlabUnitBytes;
+      release(*s);
+    }
+    s = next;
+  }
+  return bytes;
+}
+
+void SlabTable::gained(SlabState& slab) {
+  if (!slab.listed) list(slab);
+  if (slab.out() != 0) return;
+  if (empty_slabs_[slab.cls] >= kKeepEmptySlabs) return release(slab);
+  ++empty_slabs_[slab.cls];
+}
+
+}  // namespace arenad

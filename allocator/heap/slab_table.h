@@ -1,0 +1,109 @@
+// SlabTable: which slabs and spans a heap has, and which of them have blocks to give.
+//
+// Purpose: takes runs from the heap's SlabSource, keeps their private state, lists the slabs of
+// each class that have free or never-used blocks, and gives empty slabs back. Invariants:
+// * A slab is listed exactly while it has a block to give. A span is never listed.
+// * A slab that is here has its rows set. Its class's magazine has storage, so that a row that
+// names
+//   a magazine has a place to push to.
+// * active_blocks() is the sum of SlabState::out() over all slabs, without spans.
+// Threads: the heap's owner. Crash: private; recovery makes the table anew from ledger and words.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "allocator/arena/slab_source.h"
+#include "allocator/base/error.h"
+#include "allocator/base/zeroed_array.h"
+#include "allocator/format/geometry.h"
+#include "allocator/format/ids.h"
+#include "allocator/heap/counters.h"
+#include "allocator/heap/magazine.h"
+#include "allocator/heap/row_tables.h"
+#include "allocator/heap/slab.h"
+
+namespace arenad {
+
+class SlabTable {
+ public:
+  // `magazines` are the heap's, by class. All references must outlive the table.
+  SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId id, SlabSource& source,
+            RowTables& rows, std::span<Magazine> magazines, HeapCounters& counters);
+  ~SlabTable();
+  SlabTable(const SlabTable&) = delete;
+  SlabTable& operator=(const SlabTable&) = delete;
+
+  // --- a slab's life
+  // Takes a run from the source and makes it a slab of `cls`, listed. Errors: the source's.
+  Result<SlabState*> take_slab(std::uint32_t cls);
+  // Takes a run of `units` and makes it a span. Errors: the source's.
+  Result<SlabState*> take_span(std::uint32_t units);
+  // Makes a run that is this heap's already one of its slabs. The slab is not listed yet.
+  SlabState& enter(SlabIndex first, const RunRequest& run);
+  // Gives a slab or span back to the source. Nothing of it may be out. `slab` is gone afterwards.
+  void release(SlabState& slab);
+  // Gives back all slabs of a class from which nothing is out. Returns bytes.
+  std::uint64_t release_empty(std::uint32_t cls);
+
+  // --- blocks that leave a slab and come home
+  // The slab of `cls` to take blocks from; null when none has any.
+  SlabState* next_with_blocks(std::uint32_t cls) const { return partial_[cls].front(); }
+  void list(SlabState& slab) { partial_[slab.cls].push_front(&slab); }
+  // Call before and after blocks are taken from a slab.
+  void begin_take(const SlabState& slab) {
+    if (slab.carved != 0 && slab.out() == 0) --empty_slabs_[slab.cls];
+  }
+  void end_take(SlabState& slab, std::uint32_t taken) {
+    active_blocks_ += taken;
+    if (!slab.has_any()) partial_[slab.cls].remove(&slab);
+  }
+  // Call after blocks came home to a slab's free bitmap: it is listed, and goes back to the source
+  // when it is empty and enough empty slabs of its class are kept already.
+  void gained(SlabState& slab);
+  // `count` blocks of slabs came home, or, when adopted, are out from the beginning.
+  void came_home(std::uint64_t count) { active_blocks_ -= count; }
+  void adopted_out(std::uint64_t count) { active_blocks_ += count; }
+
+  // --- facts
+  // The slab or span that starts at `first`; null when this heap has none there.
+  SlabState* find(SlabIndex first) { return slabs_[first.value]; }
+  const SlabState* find(SlabIndex first) const { return slabs_[first.value]; }
+  // Bit i: a slab or span of this heap starts at unit i of the superslab.
+  std::uint32_t units_in(SuperslabIndex superslab) const { return my_units_[superslab.value]; }
+  // Calls f(const SlabState&) for each slab and span.
+  template <class F>
+  void for_each(F&& f) const {
+    for (std::uint32_t s = 0; s < superslab_count_; ++s)
+      for (std::uint32_t units = my_units_[s]; units != 0; units &= units - 1) {
+        const auto unit = static_cast<std::uint32_t>(std::countr_zero(units));
+        f(static_cast<const SlabState&>(*slabs_[s * kUnitsPerSuperslab + unit]));
+      }
+  }
+  // All slabs and spans, for callers that release some of them meanwhile.
+  std::vector<SlabState*> all();
+  // Blocks of slabs (not spans) that are out of their slab: the predecessor's total_active_blocks.
+  std::uint64_t active_blocks() const { return active_blocks_; }
+
+ private:
+  Result<SlabState*> take(const RunRequest& request);
+
+  const Geometry& geometry_;
+  const HeapId id_;
+  SlabSource& source_;
+  RowTables& rows_;
+  const std::span<Magazine> magazines_;
+  HeapCounters& counters_;
+  const std::uint32_t superslab_count_;
+  ZeroedArray<SlabState*> slabs_;        // by unit; costs no memory where there is no slab
+  ZeroedArray<std::uint32_t> my_units_;  // by superslab
+  std::array<SlabList, kMaxClasses> partial_;
+  std::array<std::uint32_t, kMaxClasses> empty_slabs_{};  // carved, nothing out
+  std::uint64_t active_blocks_ = 0;
+  SuperslabIndex hint_;  // where the last slab was; neighbours share control pages
+};
+
+}  // namespace arenad
