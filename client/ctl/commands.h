@@ -1,10 +1,11 @@
 // The subcommands of arenactl.
 //
-// Purpose: each add_* function puts its subcommands into the command line; the one that was named
-// leaves its action in
-//   Invocation, which main runs once the daemon is reached.
-// Invariants: an action prints its whole answer to stdout, or gives a Status and prints nothing.
-// Threads: one. Crash: the daemon's own affair; no command leaves anything half done.
+// Purpose: each add_* function adds its subcommands to the command line. The subcommand that the
+// user named leaves its action in Invocation. main connects to the daemon and runs the action.
+// Invariants: an action prints its whole answer to stdout, or it gives a Status and prints nothing.
+// Threads: one. Crash: a command is one call, and the daemon does a call whole or not at all.
+//
+// Read this file first, then arena_commands.cc. show.h prints, to_json.h converts.
 #pragma once
 
 #include <functional>
@@ -28,7 +29,7 @@ struct Invocation {
   std::string socket;  // empty: $ARENAD_SOCKET, else /run/arenad
   bool json = false;
   std::uint32_t timeout_ms = 10'000;
-  // What was asked for. The value is the exit code.
+  // What the user asked for. The value is the exit code.
   std::function<client::Answer<int>(const client::Client&)> action;
 };
 

@@ -1,9 +1,11 @@
-// arenactl: look at and steer an arenad daemon.
+// arenactl: shows and steers an arenad daemon. client/ctl/commands.h says how commands work.
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <string>
 
+#include "arenad/version.h"
 #include "client/ctl/commands.h"
 
 namespace {
@@ -26,25 +28,28 @@ int refuse(const client::Status& status, bool as_json) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Lowest latency on Unix sockets; set before gRPC starts, and only when the user did not choose.
+  // This poller has the lowest latency on Unix sockets. gRPC reads the variable when it starts. A
+  // choice of the user stays.
   ::setenv("GRPC_POLL_STRATEGY", "poll", 0);
 
   Invocation invocation;
   std::string output = "table";
-  CLI::App app{"Look at and steer an arenad daemon."};
+  CLI::App app{"Shows and steers an arenad daemon."};
   app.footer(
-      "Exit codes: 0 ok; 1 the daemon refused or does not answer (message and reason on stderr); 2 "
-      "usage; 3 an audit was not exact.\n"
-      "Sizes are shown in powers of 1024; -o json has exact numbers, in bytes and milliseconds.");
+      "Exit codes: 0 ok; 1 the daemon refused or does not answer (message and reason on stderr); "
+      "2 usage; 3 an audit was not exact.\n"
+      "Tables show sizes in powers of 1024. -o json has exact numbers, in bytes and milliseconds.");
+  app.set_version_flag("--version", std::string("arenactl ") + arenad::kVersion);
   app.require_subcommand(1);
-  app.fallthrough();  // so that -o and --socket may also stand behind the subcommand
+  app.fallthrough();  // -o and --socket may also follow the subcommand
   app.add_option("-s,--socket,--socket-dir", invocation.socket,
                  "The daemon's socket directory, a socket file, or a gRPC target (127.0.0.1:7470); "
                  "default /run/arenad")
       ->envname("ARENAD_SOCKET");
-  app.add_option("-o,--output", output, "table or json; default table")
+  app.add_option("-o,--output", output, "Form of the answer, table or json; default table")
       ->check(CLI::IsMember({"table", "json"}));
-  app.add_option("--timeout-ms", invocation.timeout_ms, "Of each call, milliseconds; default 10000")
+  app.add_option("--timeout-ms", invocation.timeout_ms,
+                 "Longest wait for each call, milliseconds, 1..3600000; default 10000")
       ->check(CLI::Range(1, 3'600'000));
   add_arena_commands(app, invocation);
   add_admin_commands(app, invocation);
@@ -62,7 +67,7 @@ int main(int argc, char** argv) {
   if (!done) return refuse(done.error(), invocation.json);
   std::cout.flush();
   if (!std::cout) {
-    std::cerr << "arenactl: the answer could not be written to stdout\n";
+    std::cerr << "arenactl: cannot write the answer to stdout\n";
     return kExitRefused;
   }
   return *done;

@@ -1,8 +1,8 @@
-// What arenactl prints: tables for people, JSON for programs.
+// Tables and texts for people.
 //
-// Purpose: Table (text columns that line up), sizes and times as people write them.
-// Invariants: JSON carries exact numbers under the field names of arenad.v1; tables round. One or
-// the other, never both. Threads: one. Crash: nothing is shared.
+// Purpose: Table lines up text columns. The functions write sizes and times as people write them.
+// Invariants: tables round numbers, JSON does not.
+// Threads: one. Crash: nothing is shared.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +18,10 @@ std::string yes_no(bool value);
 
 class Table {
  public:
-  // A column whose title begins with '>' is a number and stands to the right.
+  // A title that begins with '>' aligns its column to the right, for numbers.
   explicit Table(std::vector<std::string> columns);
   void add(std::vector<std::string> cells);  // as many as columns
-  void print(std::ostream& out) const;       // the titles even when there are no rows
+  void print(std::ostream& out) const;       // also prints the titles of an empty table
 
  private:
   std::vector<std::string> titles_;

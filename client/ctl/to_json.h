@@ -1,7 +1,8 @@
-// What arenactl's answers look like as JSON.
+// Answers of the client library as JSON.
 //
-// Purpose: to_json of each value of the client library that a command shows.
-// Invariants: names are those of the arenad.v1 fields, numbers are exact.
+// Purpose: to_json of each value that a command shows.
+// Invariants: names are the field names of arenad.v1, and numbers are exact. A test compares the
+// names with the proto descriptors.
 // Threads: pure functions. Crash: nothing is shared.
 #pragma once
 

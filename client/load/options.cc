@@ -3,6 +3,9 @@
 #include <CLI/CLI.hpp>
 #include <map>
 #include <random>
+#include <string>
+
+#include "arenad/version.h"
 
 namespace arenad::load {
 namespace {
@@ -95,6 +98,7 @@ int parse_options(int argc, char** argv, Options& o) {
       "Prints a live line a second, a table of throughput and latencies, and the audit.\n"
       "Exit codes: 0 ok; 1 the daemon refused or does not answer; 2 usage; 3 something was lost, "
       "doubled or left held.");
+  app.set_version_flag("--version", std::string("arena-load ") + arenad::kVersion);
   app.require_subcommand(1);
   const std::map<std::string, Mode> modes{{"inproc", Mode::kInProcess},
                                           {"unary", Mode::kUnary},

@@ -10,6 +10,7 @@
 #include <future>
 #include <thread>
 
+#include "arenad/version.h"
 #include "server/core/api/clock.h"
 #include "server/core/api/text.h"
 #include "server/core/control/engine.h"
@@ -19,7 +20,6 @@
 #include "server/rpc/loop/shard_loop.h"
 #include "server/rpc/metrics.h"
 #include "server/rpc/services/services.h"
-#include "server/rpc/version.h"
 
 namespace arenad::server {
 namespace {
@@ -86,8 +86,8 @@ class Daemon {
   }
 
   Answer<Nothing> start_loops() {
-    topology_.version = kVersion;
-    topology_.build_type = kBuildType;
+    topology_.version = arenad::kVersion;
+    topology_.build_type = ARENAD_BUILD_TYPE;
     topology_.common_address = unix_address(config_.socket_dir, "arenad.sock");
     topology_.handoff_path = engine_->handoff_path();
     topology_.started_ns = now_ns();

@@ -2,6 +2,7 @@
 import concurrent.futures
 import json
 import os
+import re
 import subprocess
 
 import grpc
@@ -69,9 +70,18 @@ def test_usage_errors_exit_2_and_reach_no_daemon(ctl, words):
     assert wrong.returncode == 2 and wrong.stdout == "" and wrong.stderr
 
 
+@pytest.mark.parametrize("program", ["arenad", "arenactl", "arena-load"])
+def test_every_program_says_the_version_of_the_project(program):
+    line = re.search(r"project\(arenad VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text())
+    said = subprocess.run([BIN / program, "--version"], env=clean_environment(),
+                          capture_output=True, text=True, check=True)
+    assert (said.stdout, said.stderr) == (f"{program} {line[1]}\n", "")
+
+
 def test_help_says_units_defaults_and_exit_codes():
     text = subprocess.run([BIN / "arenactl", "--help"], capture_output=True, text=True, check=True).stdout
-    assert "Exit codes: 0 ok" in text and "3 an audit was not exact" in text and "/run/arenad" in text and "milliseconds" in text
+    for part in ["Exit codes: 0 ok", "3 an audit was not exact", "/run/arenad", "milliseconds"]:
+        assert part in " ".join(text.split()), part
 
 
 def test_nobody_there_exits_1_and_says_where_it_looked(ctl):
@@ -134,6 +144,53 @@ def test_sessions_show_what_a_peer_holds_and_leases(ctl, arena):
         head, line = (text.split() for text in ctl.ok("sessions").splitlines())
         assert head[-5:] == ["MODE", "BLOCKS", "HELD", "LEASED", "LIMIT"] and line[-1] == "-" and "peer" in line
         peer.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory):
+    """The names of a message's fields, as the proto files have them."""
+    out = tmp_path_factory.mktemp("descriptors") / "set"
+    names = ["admin", "arenas", "sessions"]
+    subprocess.run(["protoc", "-I", ROOT / "proto", f"--descriptor_set_out={out}",
+                    *[f"arenad/v1/{name}.proto" for name in names]], check=True)
+    files = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file
+    messages = {m.name: {f.name for f in m.field} for file in files for m in file.message_type}
+    return lambda message: messages[message] - {"next_page_token"}  # arenactl asks for all pages
+
+
+def test_json_has_every_field_of_the_contract_and_no_other(ctl, arena, fields):
+    with subprocess.Popen([BIN / "client_peer", ctl.sockets, arena], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as peer:
+        peer.stdout.readline()
+        print("many 4096 3", file=peer.stdin, flush=True)
+        assert peer.stdout.readline() == "ok\n"
+        stats, sessions = ctl.json("stats"), ctl.json("sessions")
+        slabs, holders, audit = ctl.json("slabinfo"), ctl.json("holders", arena), ctl.json("audit")
+        tunables, topology = ctl.json("tune", "get"), ctl.json("topology")
+        arenas = ctl.json("arena", "list")
+        peer.stdin.close()
+    shown = [
+        ("Stats", stats), ("ShardStats", stats["shards"][0]),
+        ("HeapCounters", stats["shards"][0]["heap"]),
+        ("ListSessionsResponse", sessions), ("SessionInfo", sessions["sessions"][0]),
+        ("Attachment", sessions["sessions"][0]["attachments"][0]),
+        ("GetSlabInfoResponse", slabs), ("SlabInfoRow", slabs["rows"][0]),
+        ("ListHoldersResponse", holders), ("HolderRow", holders["holders"][0]),
+        ("AuditReport", audit), ("ArenaAudit", audit["arenas"][0]),
+        ("Tunables", tunables), ("Tunable", tunables["tunables"][0]),
+        ("Topology", topology), ("ShardInfo", topology["shards"][0]),
+        ("ListArenasResponse", arenas), ("Arena", arenas["arenas"][0]),
+        ("ArenaAccess", arenas["arenas"][0]["access"])]
+    for message, answer in shown:
+        assert set(answer) == fields(message), message
+
+
+def test_stats_table_has_a_line_with_a_meaning_for_every_counter(ctl, fields):
+    lines = [line.split() for line in ctl.ok("stats").splitlines()]
+    table = {words[0]: words[1:] for words in lines if words}
+    for name in fields("HeapCounters") | fields("ShardStats") - {"shard", "heap", "remote_frees_to"}:
+        numbers, meaning = table[name][:2], table[name][2:]
+        assert all(number.isdigit() for number in numbers) and meaning, name
 
 
 def encoded(message, text):

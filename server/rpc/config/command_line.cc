@@ -4,9 +4,9 @@
 #include <iostream>
 #include <string_view>
 
+#include "arenad/version.h"
 #include "server/rpc/config/config_keys.h"
 #include "server/rpc/config/config_sources.h"
-#include "server/rpc/version.h"
 
 namespace arenad::server {
 namespace {
@@ -24,7 +24,7 @@ CommandLine from_flags(int argc, const char* const* argv) {
       "A flag wins over a variable, a variable wins over the file. Sizes are bytes, or numbers "
       "with KiB, MiB, GiB or TiB.\n"
       "Exit codes: 0 stopped as asked, 1 could not start or run, 2 wrong configuration.");
-  app.set_version_flag("--version", "arenad " + std::string(kVersion));
+  app.set_version_flag("--version", "arenad " + std::string(arenad::kVersion));
   app.add_option("--config", line.config_file, "TOML file to read; also ARENAD_CONFIG")
       ->type_name("FILE");
   app.add_flag("--print-config", line.print_config,

@@ -1,0 +1,234 @@
+#include "client/ctl/show.h"
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "client/ctl/commands.h"
+#include "client/ctl/output.h"
+#include "client/ctl/to_json.h"
+
+namespace arenad::ctl {
+namespace {
+
+using nlohmann::json;
+using std::to_string;
+
+void print_json(const json& answer) { std::cout << answer.dump(2) << '\n'; }
+
+template <class T>
+json list(const char* name, const std::vector<T>& items) {
+  json all = json::array();
+  for (const T& item : items) all.push_back(to_json(item));
+  return {{name, all}};
+}
+
+// The usable bytes of a block of the row, or "span".
+std::string class_name(const client::SlabUsage& row) {
+  return row.size_class == 255 ? "span" : to_string(row.usable_bytes);
+}
+
+void print_arenas(const std::vector<client::ArenaInfo>& arenas) {
+  Table table({"NAME", ">ID", ">CAPACITY", ">COMMITTED", ">HELD", ">BLOCKS", ">SESSIONS", "UID:GID",
+               "MODE", "OPTIONS"});
+  for (const client::ArenaInfo& a : arenas) {
+    std::string options;
+    if (a.holder_only) options += "holder-only ";
+    if (a.canary) options += "canary ";
+    if (a.quarantined) options += "QUARANTINED: " + a.quarantine_reason;
+    table.add({a.name, to_string(a.id), human_bytes(a.capacity_bytes),
+               human_bytes(a.committed_bytes), human_bytes(a.held_bytes), to_string(a.held_blocks),
+               to_string(a.sessions), to_string(a.access.uid) + ":" + to_string(a.access.gid),
+               octal(a.access.mode), options});
+  }
+  table.print(std::cout);
+}
+
+// One row for each counter, one column for each shard.
+void print_counters(const std::vector<client::ShardStats>& shards) {
+  std::vector<std::string> columns{"COUNTER"};
+  for (const auto& s : shards) columns.push_back(">SHARD " + to_string(s.shard));
+  columns.push_back("MEANING");
+  Table table(columns);
+  const auto add = [&](const char* name, auto value_of, const char* meaning) {
+    std::vector<std::string> row{name};
+    for (const auto& s : shards) row.push_back(to_string(value_of(s)));
+    row.push_back(meaning);
+    table.add(std::move(row));
+  };
+  using Shard = client::ShardStats;
+  add(
+      "calls", [](const Shard& s) { return s.calls; }, "unary calls and stream messages served");
+  for (const HeapCounterRow& row : kHeapCounterRows)
+    add(
+        row.name, [&row](const Shard& s) { return s.heap.*row.value; }, row.help);
+  add(
+      "loop_turns", [](const Shard& s) { return s.loop_turns; },
+      "turns of the shard's loop that found an event");
+  add(
+      "inbox_messages", [](const Shard& s) { return s.inbox_messages; },
+      "messages from other threads");
+  add(
+      "idle_drains", [](const Shard& s) { return s.idle_drains; }, "drains on the idle timer");
+  table.print(std::cout);
+}
+
+// Blocks freed on one shard that another shard's heap owns.
+void print_remote_frees(const std::vector<client::ShardStats>& shards) {
+  std::vector<std::string> columns{"REMOTE FREES"};
+  for (const auto& s : shards) columns.push_back(">TO " + to_string(s.shard));
+  Table pairs(columns);
+  for (const auto& s : shards) {
+    std::vector<std::string> row{"from shard " + to_string(s.shard)};
+    for (std::size_t to = 0; to < shards.size(); ++to)
+      row.push_back(to < s.remote_frees_to.size() ? to_string(s.remote_frees_to[to]) : "0");
+    pairs.add(std::move(row));
+  }
+  pairs.print(std::cout);
+}
+
+}  // namespace
+
+int show_arena(const client::ArenaInfo& arena, bool as_json) {
+  if (as_json)
+    print_json(to_json(arena));
+  else
+    print_arenas({arena});
+  return kExitOk;
+}
+
+int show_arenas(const std::vector<client::ArenaInfo>& arenas, bool as_json) {
+  if (as_json)
+    print_json(list("arenas", arenas));
+  else
+    print_arenas(arenas);
+  return kExitOk;
+}
+
+int show_deleted(const std::string& name, bool as_json) {
+  if (as_json)
+    print_json({{"deleted", name}});
+  else
+    std::cout << "deleted " << name << '\n';
+  return kExitOk;
+}
+
+int show_slabinfo(const std::vector<client::SlabUsage>& rows, bool as_json) {
+  if (as_json) return print_json(list("rows", rows)), kExitOk;
+  Table table({"ARENA", ">SHARD", ">SIZE", ">STRIDE", ">PER_SLAB", ">SLAB", ">ACTIVE_BLOCKS",
+               ">BLOCKS", ">CACHED", ">FREE", ">UNCARVED", ">ACTIVE_SLABS", ">SLABS"});
+  for (const auto& r : rows)
+    table.add({r.arena, r.peers ? "peers" : to_string(r.shard), class_name(r),
+               to_string(r.stride_bytes), to_string(r.blocks_per_slab), human_bytes(r.slab_bytes),
+               to_string(r.active_blocks), to_string(r.total_blocks), to_string(r.cached_blocks),
+               to_string(r.free_blocks), to_string(r.uncarved_blocks), to_string(r.active_slabs),
+               to_string(r.total_slabs)});
+  table.print(std::cout);
+  return kExitOk;
+}
+
+int show_holders(const client::Holders& holders, bool as_json) {
+  if (as_json) return print_json(to_json(holders)), kExitOk;
+  Table table({">SESSION", "NAME", ">TAG", ">BLOCKS", ">HELD"});
+  for (const auto& h : holders.rows)
+    table.add({to_string(h.session), h.session_name, to_string(h.tag), to_string(h.blocks),
+               human_bytes(h.bytes)});
+  table.print(std::cout);
+  std::cout << "total: " << holders.total_blocks << " blocks, " << human_bytes(holders.total_bytes)
+            << '\n';
+  return kExitOk;
+}
+
+int show_sessions(const std::vector<client::SessionInfo>& sessions, bool as_json) {
+  if (as_json) return print_json(list("sessions", sessions)), kExitOk;
+  Table table({">ID", "NAME", ">PID", ">UID", "ALIVE_BY", "STATE", ">AGE", "ARENA", "MODE",
+               ">BLOCKS", ">HELD", ">LEASED", ">LIMIT"});
+  for (const auto& s : sessions) {
+    const std::string alive_by = s.bound ? "process" : s.keepalive ? "keepalive" : "grace";
+    const std::vector<std::string> facts{to_string(s.id),
+                                         s.name,
+                                         s.bound ? to_string(s.pid) : "-",
+                                         s.bound ? to_string(s.uid) : "-",
+                                         alive_by,
+                                         s.state,
+                                         human_duration(s.age_ms)};
+    const auto add = [&](std::vector<std::string> attached) {
+      attached.insert(attached.begin(), facts.begin(), facts.end());
+      attached.push_back(s.limit_bytes == 0 ? "-" : human_bytes(s.limit_bytes));
+      table.add(std::move(attached));
+    };
+    if (s.attachments.empty()) add({"-", "-", "0", human_bytes(0), human_bytes(0)});
+    for (const auto& a : s.attachments)
+      add({a.arena, mode_name(a.mode), to_string(a.held_blocks), human_bytes(a.held_bytes),
+           human_bytes(a.leased_bytes)});
+  }
+  table.print(std::cout);
+  return kExitOk;
+}
+
+int show_audit(const client::AuditReport& report, bool as_json) {
+  const int exit_code = report.exact ? kExitOk : kExitNotExact;
+  if (as_json) return print_json(to_json(report)), exit_code;
+  Table table({"ARENA", ">SLABS", ">CAPACITY", ">HELD", ">SHARED", ">RETURNING", ">CACHED", ">FREE",
+               ">UNCARVED", ">COUNTED_HELD", ">HELD_BYTES", ">MISMATCHES", "EXACT", ">SCAN_US"});
+  for (const auto& a : report.arenas)
+    table.add({a.arena, to_string(a.slabs), to_string(a.capacity_blocks), to_string(a.held),
+               to_string(a.shared), to_string(a.returning), to_string(a.cached), to_string(a.free),
+               to_string(a.uncarved), to_string(a.counted_held), human_bytes(a.held_bytes),
+               to_string(a.mismatches), yes_no(a.exact), to_string(a.scan_us)});
+  table.print(std::cout);
+  for (const auto& a : report.arenas)
+    for (const auto& finding : a.findings) std::cout << a.arena << ": " << finding << '\n';
+  std::cout << (report.p0_counter_mismatch == 0 ? "[P0_COUNTER_OK] " : "[P0_COUNTER_MISMATCH] ")
+            << report.p0_counter_ok << " refills agreed, " << report.p0_counter_mismatch
+            << " did not\n"
+            << "audit: "
+            << (report.exact ? "exact"
+                             : "NOT EXACT; keep this output and the daemon's log, and report it")
+            << '\n';
+  return exit_code;
+}
+
+int show_tunables(const std::vector<client::Tunable>& tunables, bool as_json) {
+  if (as_json) return print_json(list("tunables", tunables)), kExitOk;
+  Table table({"NAME", ">VALUE", ">DEFAULT", "DESCRIPTION"});
+  for (const auto& t : tunables) table.add({t.name, t.value, t.default_value, t.description});
+  table.print(std::cout);
+  return kExitOk;
+}
+
+int show_stats(const client::Stats& stats, bool as_json) {
+  if (as_json) return print_json(to_json(stats)), kExitOk;
+  std::cout << "arenas " << stats.arenas << ", sessions " << stats.sessions << " ("
+            << stats.sessions_reaped << " reaped), up " << human_duration(stats.uptime_ms)
+            << "\nheld " << stats.held_blocks << " blocks, " << human_bytes(stats.held_bytes)
+            << "; committed " << human_bytes(stats.committed_bytes) << " of "
+            << human_bytes(stats.capacity_bytes) << "\nleased to peers " << stats.leased_slabs
+            << " slabs, " << human_bytes(stats.leased_bytes) << "\n\n";
+  print_counters(stats.shards);
+  std::cout << '\n';
+  print_remote_frees(stats.shards);
+  return kExitOk;
+}
+
+int show_topology(const client::Topology& t, bool as_json) {
+  if (as_json) return print_json(to_json(t)), kExitOk;
+  std::cout << "arenad " << t.version << " (" << t.build_type << "), P0 batch refill "
+            << (t.p0_batch_refill_built ? "built in" : "not built in") << ", up "
+            << human_duration(t.uptime_ms) << "\ncommon   " << t.common_address << "\nhandoff  "
+            << t.handoff_path << '\n';
+  Table table({">SHARD", ">CPU", "ADDRESS"});
+  for (const auto& s : t.shards)
+    table.add({to_string(s.index), s.cpu < 0 ? "-" : to_string(s.cpu), s.address});
+  table.print(std::cout);
+  return kExitOk;
+}
+
+int show_health(bool as_json) {
+  if (as_json)
+    print_json({{"status", "SERVING"}});
+  else
+    std::cout << "SERVING\n";
+  return kExitOk;
+}
+
+}  // namespace arenad::ctl
