@@ -43,9 +43,9 @@ def rows(title):
 @pytest.mark.parametrize("title, name", [("Request", "Request"), ("Reply", "Reply")])
 def test_frame_is_described_as_it_is_defined(title, name):
     header = (PROTO / "handoff/frames.h").read_text()
-    body = re.search(rf"struct {name} {{\n(.*?)}};", header, re.DOTALL)[1]
+    body = re.search(rf"struct {name} {{\n(.*?)\n}};", header, re.DOTALL)[1]
     offset, defined = 0, []
-    field_line = r"^  (std::array<[^>]+>|std::\w+) (\w+)(?: = [^;]+|{})?;"
+    field_line = r"^  (std::array<[^>]+>|std::\w+) (\w+)(?: = [^;]+|\{\})?;"
     for kind, field in re.findall(field_line, body, re.M):
         defined.append((offset, SIZES[kind], field))
         offset += SIZES[kind]
