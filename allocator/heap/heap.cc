@@ -311,8 +311,8 @@ void Heap::settle_remote(Slot slot) {
 
 // --- recovery and housekeeping
 
-void Heap::adopt(SlabIndex first, SessionId dead, ReapResult& result) {
-  Adopter(arena_, id_, slabs_, counters_).adopt(first, dead, result);
+void Heap::adopt(Arena& arena, SlabIndex first, SessionId dead, ReapResult& result) {
+  Adopter(arena, id_, slabs_, counters_).adopt(first, dead, result);
 }
 
 std::uint64_t Heap::trim() {

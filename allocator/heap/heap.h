@@ -72,9 +72,9 @@ class Heap : public FastHeap {
   Error release(UntrustedRef ref, SessionId session);
 
   // --- recovery
-  // Takes over a run of a heap that works no more, in the arena's own process only: see
-  // Adopter::adopt.
-  void adopt(SlabIndex first, SessionId dead, ReapResult& result);
+  // Takes over a run of a heap that works no more: see Adopter::adopt. Only the arena's owner can;
+  // `arena` is the one that this heap is of.
+  void adopt(Arena& arena, SlabIndex first, SessionId dead, ReapResult& result);
 
   // --- housekeeping
   // Publishes all gathered remote frees. Call it at the end of a batch and before going idle.

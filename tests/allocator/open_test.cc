@@ -43,7 +43,7 @@ class OpenTest : public testing::Test {
     std::vector<SlabIndex> runs;
     arena.for_each_run([&](SlabIndex first, RunRecord) { runs.push_back(first); });
     ReapResult result;
-    for (const SlabIndex run : runs) heap.adopt(run, dead, result);
+    for (const SlabIndex run : runs) heap.adopt(arena, run, dead, result);
     return result;
   }
 

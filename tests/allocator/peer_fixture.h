@@ -78,7 +78,7 @@ class ArenaWithPeers : public ArenaWithHeaps {
     arena().for_each_run([&](SlabIndex first, RunRecord run) {
       if (run.owner() == RunOwner::leased_to(dead)) runs.push_back(first);
     });
-    for (const SlabIndex run : runs) heap(adopter).adopt(run, dead, result);
+    for (const SlabIndex run : runs) heap(adopter).adopt(arena(), run, dead, result);
     const Footprint touched = arena().footprint_of(dead);
     result += arena().reap(dead, &touched);
     for (auto& h : heaps_) h->drain();

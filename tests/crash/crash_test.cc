@@ -369,7 +369,7 @@ TEST(CrashPoints, DamagedCarvedIsAdoptedAllTheSame) {
       std::vector<SlabIndex> runs;
       (*arena)->for_each_run([&](SlabIndex first, RunRecord) { runs.push_back(first); });
       ReapResult result;
-      for (const SlabIndex first : runs) heap.adopt(first, kNoSession, result);
+      for (const SlabIndex first : runs) heap.adopt(**arena, first, kNoSession, result);
       VerifyReport report;
       verify_heap(heap, report);
       ::_exit((*arena)->quarantined() && report.held == 1 && report.mismatches == 0 ? 0 : 4);

@@ -74,7 +74,8 @@ class Daemon {
       if (!run.owner().session) orphans.push_back(first);
     });
     ReapResult result;
-    for (const SlabIndex first : orphans) heap(first.value).adopt(first, kNoSession, result);
+    for (const SlabIndex first : orphans)
+      heap(first.value).adopt(*arena_, first, kNoSession, result);
     // A session whose end the dead daemon had begun is ended again: its leases may be adopted by
     // now, its words may not.
     for (const std::uint16_t session : dead) end_session({session}, nullptr);
@@ -92,7 +93,7 @@ class Daemon {
       if (run.owner() == RunOwner::leased_to(dead)) runs.push_back(first);
     });
     ReapResult result;
-    for (const SlabIndex first : runs) heap(first.value).adopt(first, dead, result);
+    for (const SlabIndex first : runs) heap(first.value).adopt(*arena_, first, dead, result);
     arena_->reap(dead, touched);
     for (auto& h : heaps_) h->drain();
     arena_->forget_session(dead);
@@ -148,7 +149,7 @@ class Daemon {
         if (arena_->run_is_free({m.slab}))
           arena_->reclaim({m.slab});
         else
-          heap(0).adopt({m.slab}, kNoSession, result);
+          heap(0).adopt(*arena_, {m.slab}, kNoSession, result);
         break;
       }
       case Message::kEndSession: {

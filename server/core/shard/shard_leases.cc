@@ -147,7 +147,7 @@ void Shard::take_back(const Access& access, std::uint16_t session, SlabIndex sla
     shared_.session_bytes.add(session, held);
     remember(access, slab);
     ReapResult result;
-    slot.heap.adopt(slab, kNoSession, result);
+    slot.heap.adopt(slot.arena, slab, kNoSession, result);
   }
   shared_.session_bytes.give_back(session, bytes);
   slot.freed = true;
@@ -257,7 +257,7 @@ void Shard::adopt_some(const std::shared_ptr<Adoption>& a) {
   for (std::size_t n = 0; a->next < a->runs.size() && n < kRunsATime && blocks < kBlocksATime;
        ++n, ++a->next) {
     blocks += slot->arena.shape_of(a->runs[a->next]).capacity();
-    slot->heap.adopt(a->runs[a->next], a->dead, a->result);
+    slot->heap.adopt(slot->arena, a->runs[a->next], a->dead, a->result);
   }
   if (a->next < a->runs.size()) return inbox_.push([this, a] { adopt_some(a); });
   a->done(a->result);
