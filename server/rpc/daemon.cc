@@ -26,7 +26,7 @@ namespace {
 
 namespace asio = boost::asio;
 
-// What a call that is under way gets when the daemon has drained and ends.
+// How long a call may still run when the daemon has drained and ends.
 constexpr std::uint64_t kCallGraceMs = 250;
 
 std::string unix_address(const std::string& directory, const std::string& name) {
@@ -37,7 +37,7 @@ class Daemon {
  public:
   explicit Daemon(const Config& config) : config_(config) {}
 
-  // Errors: whatever keeps it from serving.
+  // Errors: what keeps the daemon from serving.
   Answer<Nothing> start() {
     auto lock = lock_socket_directory(config_.socket_dir);
     if (!lock.ok()) return lock.error();
@@ -48,7 +48,7 @@ class Daemon {
     return start_http();
   }
 
-  // From ready until stopped as asked.
+  // Returns when a signal has stopped the daemon.
   void serve() {
     wait_for_signal();
     if (http_) http_->set_ready(true);
@@ -60,7 +60,7 @@ class Daemon {
   void stop() {
     if (engine_ != nullptr) engine_->stop();
     {
-      std::vector<std::jthread> stoppers;  // together: each may take the whole grace time
+      std::vector<std::jthread> stoppers;  // at once: each may take the whole grace time
       for (const auto& loop : loops_) stoppers.emplace_back([&loop] { loop->stop(kCallGraceMs); });
     }
     for (std::uint32_t i = 0; i < loops_.size(); ++i) engine_->set_waker(i, nullptr);
@@ -106,7 +106,7 @@ class Daemon {
           engine_->shard(i), engine_->tunables().spin_us,
           ShardLoopOptions{std::move(addresses), topology_.shards[i].cpu}));
     }
-    // Shard 0 last: who reaches the common address can reach all others.
+    // Shard 0 comes last: a client that reaches the common address can then reach every shard.
     for (std::uint32_t i = engine_->shard_count(); i-- > 0;) {
       auto started = loops_[i]->start(make_services(engine_->control(), topology_));
       if (!started.ok()) return started;
@@ -134,7 +134,7 @@ class Daemon {
     return Nothing{};
   }
 
-  // A daemon before made it, in the state directory. Its capacity stays what it is.
+  // True when the state directory has the arena from an earlier daemon. Its capacity stays.
   bool was_kept(const Config::ArenaAtStart& wanted) {
     std::promise<Answer<ArenaFacts>> promise;
     engine_->control().get_arena(
@@ -143,7 +143,8 @@ class Daemon {
     if (!arena.ok()) return false;
     if (arena->capacity_bytes < wanted.capacity_bytes) {
       spdlog::warn(
-          "arena {} was kept with {}, the configuration asks for {}: delete it to make it anew",
+          "arena {} exists with {}, the configuration asks for {}: delete the arena to change its "
+          "capacity",
           wanted.name, bytes_text(arena->capacity_bytes), bytes_text(wanted.capacity_bytes));
     }
     return true;
@@ -172,7 +173,7 @@ class Daemon {
     signals_.async_wait([this](const boost::system::error_code& error, int signal) {
       if (error) return;
       if (!draining_) {
-        spdlog::info("signal {}: draining; a second one ends at once", signal);
+        spdlog::info("signal {}: draining; a second signal ends the daemon at once", signal);
         draining_ = true;
         sd_notify(0, "STOPPING=1");
         if (http_) http_->set_ready(false);
@@ -180,7 +181,7 @@ class Daemon {
         for (const auto& loop : loops_) loop->announce_drain();
         return wait_for_signal();
       }
-      spdlog::warn("signal {} while draining: ending now", signal);
+      spdlog::warn("signal {} while draining: ending at once", signal);
       io_.stop();
     });
   }

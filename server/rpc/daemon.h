@@ -1,19 +1,21 @@
-// Daemon: the whole of arenad, from a checked Config to exit.
+// Daemon: the whole of arenad, from a checked Config to the exit.
 //
-// Purpose: puts the engine, the shard loops, HTTP and signals together, in this order of life:
-// lock, engine, loops, arenas
-//   of the config, HTTP, ready; then until SIGTERM or SIGINT; then not ready, drain, stop.
-// Invariants: ready (HTTP, health, sd_notify) means that every address serves and every arena of
-// the config exists. Threads: run() is the main thread's, which turns the io_context of signals and
-// HTTP. Crash: sockets and the lock file stay behind and are replaced by the next daemon.
+// Purpose: puts the engine, the shard loops, HTTP and signals together. They start in this order:
+// lock of the socket directory, engine, shard loops, arenas of the configuration, HTTP, ready. The
+// first SIGTERM or SIGINT makes the daemon not ready, and it drains and stops. A second signal ends
+// the daemon at once.
+// Invariants: once the daemon is ready (HTTP, health, sd_notify), every address serves and every
+// arena of the configuration exists.
+// Threads: the main thread calls run_daemon, which runs the io_context of signals and HTTP.
+// Crash: sockets and the lock file stay behind, and the next daemon replaces them.
 #pragma once
 
 #include "server/rpc/config/config.h"
 
 namespace arenad::server {
 
-// Serves until it was told to stop. Returns the process's exit code: 0 stopped as asked, 1 could
-// not start.
+// Serves until a signal stops the daemon. The result is the exit code of the process: 0 stopped as
+// asked, 1 could not start.
 int run_daemon(const Config& config);
 
 }  // namespace arenad::server

@@ -1,13 +1,13 @@
 #include "server/rpc/http.h"
 
+#include <fmt/format.h>
+
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
 #include <optional>
-
-#include "server/core/api/text.h"
 
 namespace arenad::server {
 namespace {
@@ -65,7 +65,7 @@ class HttpServer::Connection : public std::enable_shared_from_this<Connection> {
                  : answer(http::status::service_unavailable, "not ready: starting or draining\n");
     }
     if (path != "/metrics")
-      return answer(http::status::not_found, "there are /healthz, /readyz and /metrics\n");
+      return answer(http::status::not_found, "arenad serves /healthz, /readyz and /metrics\n");
     shared_->metrics([self = shared_from_this()](Answer<std::string> text) {
       asio::post(self->shared_->io_context, [self, text = std::move(text)] {
         if (text.ok())
@@ -122,14 +122,14 @@ Answer<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, Met
     if (!error) shared->acceptor.listen(asio::socket_base::max_listen_connections, error);
   }
   if (error) {
-    return Failure{
-        Error::kInvalidOption,
-        concat("cannot serve HTTP on ", host, ":", port, ": ", error.message(),
-               ": choose another address with --http, or turn HTTP off with --http off")};
+    return Failure{Error::kInvalidOption,
+                   fmt::format("cannot serve HTTP on {}:{}: {}: choose another address with "
+                               "--http, or turn HTTP off with --http off",
+                               host, port, error.message())};
   }
-  shared->address =
-      concat("http://", host.find(':') == std::string::npos ? host : concat("[", host, "]"), ":",
-             shared->acceptor.local_endpoint().port());
+  const bool v6 = host.find(':') != std::string::npos;
+  shared->address = fmt::format("http://{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "",
+                                shared->acceptor.local_endpoint().port());
   shared->accept();
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(shared)));
 }

@@ -1,8 +1,8 @@
 #include "server/rpc/instance_lock.h"
 
-#include <filesystem>
+#include <fmt/format.h>
 
-#include "server/core/api/text.h"
+#include <filesystem>
 
 namespace arenad::server {
 
@@ -10,11 +10,13 @@ Answer<FileLock> lock_socket_directory(const std::string& directory) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) {
-    return Failure{Error::kInvalidOption,
-                   concat("cannot make the socket directory ", directory, ": ", error.message(),
-                          ": make it yourself, or choose another with --socket-dir")};
+    return Failure{
+        Error::kInvalidOption,
+        fmt::format("cannot make the socket directory {}: {}: make the directory, or choose "
+                    "another with --socket-dir",
+                    directory, error.message())};
   }
-  return FileLock::take(directory + "/arenad.lock", concat("socket directory ", directory),
+  return FileLock::take(directory + "/arenad.lock", "socket directory " + directory,
                         "--socket-dir");
 }
 

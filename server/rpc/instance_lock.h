@@ -1,10 +1,8 @@
-// InstanceLock: one arenad a socket directory.
+// The instance lock: at most one arenad on a socket directory.
 //
-// Purpose: holds <directory>/arenad.lock while the daemon lives, so that a second one refuses to
-// start instead of taking
-//   the sockets away from the first.
-// Threads: one. Crash: the kernel lets the lock go with the process; the file stays and does no
-// harm.
+// Purpose: holds <directory>/arenad.lock while the daemon lives. A second daemon refuses to start
+// instead of taking the sockets away from the first.
+// Threads: one. Crash: the kernel frees the lock with the process. The file stays and does no harm.
 #pragma once
 
 #include <string>
@@ -13,7 +11,8 @@
 
 namespace arenad::server {
 
-// Makes the directory (0755) when it is not there, and takes the lock. Errors: kInvalidOption.
+// Makes the directory with mode 0755 when it does not exist, and takes the lock.
+// Errors: kInvalidOption.
 Answer<FileLock> lock_socket_directory(const std::string& directory);
 
 }  // namespace arenad::server

@@ -26,8 +26,8 @@ int main(int argc, char** argv) {
     case Invocation::Action::kCheck: std::puts("arenad: the configuration is good"); return 0;
     case Invocation::Action::kServe: break;
   }
-  // With the default poller any shard's thread may read any shard's sockets; with this one each
-  // reads its own (server/README.md). gRPC reads the variable when it starts.
+  // With gRPC's default poller the thread of any shard may read the sockets of any shard. With this
+  // poller each shard reads its own (server/README.md). gRPC reads the variable when it starts.
   ::setenv("GRPC_POLL_STRATEGY", "poll", 0);
 
   auto logger = spdlog::stderr_color_mt("arenad");

@@ -1,7 +1,7 @@
-// The cpus this process may use.
+// The cpus that this process may use.
 //
-// Purpose: how many shards there should be and where they are pinned.
-// Threads: pure but for reading /proc and /sys. Crash: nothing is shared.
+// Purpose: how many shards there should be, and which cpus they are pinned to.
+// Threads: pure functions that read /proc and /sys. Crash: nothing is shared.
 #pragma once
 
 #include <string>
@@ -9,14 +9,15 @@
 
 namespace arenad::server {
 
-// The affinity mask of this process, ascending; never empty.
+// The cpus in the affinity mask of this process, in ascending order. Never empty.
 std::vector<int> allowed_cpus();
 
-// ceil of the tightest cgroup v2 cpu.max on the way from the process's group to the root; 0: no
-// limit. `proc_cgroup` is the text of /proc/self/cgroup, `root` the mount point of the hierarchy.
+// The tightest cpu.max (cgroup v2) between the process's group and the root, in cpus and rounded
+// up. 0: no limit. `proc_cgroup` is the text of /proc/self/cgroup, `root` is the mount point of the
+// hierarchy.
 unsigned cgroup_cpus(const std::string& proc_cgroup, const std::string& root);
 
-// min(affinity, ceil(cgroup cpu.max)), at least 1.
+// The smaller of the two numbers above, at least 1.
 unsigned default_shards();
 
 }  // namespace arenad::server

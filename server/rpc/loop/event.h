@@ -1,10 +1,9 @@
-// Event: what a completion queue of a shard brings back.
+// Event: what a shard's completion queue brings back.
 //
-// Purpose: every tag on a shard's queue is an Event*. Step turns a member function into one, for
-// objects with several
-//   operations under way at once.
-// Invariants: an Event stays where it is until its completion has come.
-// Threads: complete() on the thread of the queue. Crash: nothing is shared.
+// Purpose: every tag on a shard's queue is an Event*. Step makes an Event of a member function, for
+// objects that have several operations under way at once.
+// Invariants: an Event keeps its address until its completion has come.
+// Threads: complete() runs on the thread of the queue. Crash: nothing is shared.
 #pragma once
 
 namespace arenad::server {

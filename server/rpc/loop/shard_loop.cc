@@ -21,12 +21,12 @@
 namespace arenad::server {
 namespace {
 
-// Events after which a turn ends though more are ready: gathered frees and deferred answers must
-// not wait for ever.
+// A turn ends after this many events, even when more are ready. Gathered frees and delayed answers
+// must not wait for ever.
 constexpr std::uint32_t kMostEventsInTurn = 128;
-// The longest sleep; it bounds what a missed timer could cost.
+// The longest sleep. It bounds what a missed timer could cost.
 constexpr std::uint64_t kLongestWaitNs = 1'000'000'000;
-// Heaps.Resume may name a million slabs.
+// A request of Heaps.Resume may name a million slabs.
 constexpr int kMaxRequestBytes = 8 << 20;
 constexpr std::string_view kUnixScheme = "unix:";
 
@@ -42,7 +42,7 @@ void pin_to(int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(static_cast<std::size_t>(cpu), &set);
-  // A cpu that went away since it was chosen: unpinned works too.
+  // The cpu may have gone away since it was chosen. The thread then runs unpinned.
   pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
@@ -51,8 +51,8 @@ void pin_to(int cpu) {
 struct ShardLoop::Impl final {
   explicit Impl(ShardLoop& owner) : woken(owner) {}
 
-  // A wake-up arrived. An Alarm's completion comes even when the Alarm is long over, so it never
-  // gets lost.
+  // The event of a wake-up. gRPC delivers the completion of an Alarm in any case, so no wake-up is
+  // lost.
   class Woken final : public Event {
    public:
     explicit Woken(ShardLoop& owner) : owner_(owner) {}
@@ -64,23 +64,24 @@ struct ShardLoop::Impl final {
 
   TurnEnd turn_end;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
-  std::unique_ptr<ServeContext>
-      context;  // before the services: their streams reach into it until they are gone
+  // Declared before the services: their streams use the context until they are destroyed.
+  std::unique_ptr<ServeContext> context;
   std::vector<std::unique_ptr<RpcService>> services;
   std::unique_ptr<grpc::Server> server;
   grpc::Alarm alarm;
   Woken woken;
-  // 0 -> 1 by whoever sets the alarm, 1 -> 0 by the loop when its completion has come: one alarm
-  // under way at a time.
+  // wake() changes false to true and sets the alarm. Woken::complete changes true to false. So at
+  // most one alarm is under way. The two exchanges are partners.
   std::atomic<bool> alarm_set{false};
-  std::atomic<bool> leaving{
-      false};  // set by stop() before a wake-up; the loop looks after every wait
+  // stop() sets the flag and then wakes the loop. Its partner is the load in run(), after each
+  // wait.
+  std::atomic<bool> leaving{false};
   std::thread thread;
 };
 
 void ShardLoop::Impl::Woken::complete(bool) {
-  // Before the inbox is looked at: what is pushed from here on sets the alarm again. Pairs with the
-  // exchange in wake().
+  // The flag is cleared before the loop reads the inbox: a message pushed later sets the alarm
+  // again. Pairs with the exchange in wake().
   owner_.impl_->alarm_set.exchange(false, std::memory_order_seq_cst);
   owner_.shard_.run_inbox();
 }
@@ -101,8 +102,8 @@ Answer<Nothing> ShardLoop::start(std::vector<std::unique_ptr<RpcService>> servic
   for (std::size_t i = 0; i < addresses_.size(); ++i) {
     builder.AddListeningPort(addresses_[i], grpc::InsecureServerCredentials(), &ports[i]);
   }
-  // Two daemons on one TCP port would share its connections; and a Unix socket has no bandwidth to
-  // probe.
+  // With SO_REUSEPORT two daemons on one TCP port would share its connections. A Unix socket has no
+  // bandwidth to probe.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
@@ -121,8 +122,8 @@ Answer<Nothing> ShardLoop::start(std::vector<std::unique_ptr<RpcService>> servic
   }
   for (std::size_t i = 0; i < addresses_.size(); ++i) {
     if (std::string& address = addresses_[i]; address.starts_with(kUnixScheme)) {
-      // Whoever may enter the directory may call; what he may do is said by sessions and by each
-      // arena's access.
+      // Every user who may enter the directory may call. Sessions and the access of each arena
+      // decide what a user may do.
       ::chmod(address.c_str() + kUnixScheme.size(), 0666);
     } else if (address.ends_with(":0")) {
       address.replace(address.size() - 1, 1, std::to_string(ports[i]));
@@ -149,15 +150,15 @@ void ShardLoop::announce_drain() {
 void ShardLoop::stop(std::uint64_t grace_ms) {
   if (!impl_->thread.joinable()) return;
   impl_->server->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(grace_ms));
-  // What was cancelled has its events in the queue, and whoever got them would start operations (an
-  // answer, a last status) that a queue which is shut down does not take, nor an alarm: gRPC
-  // aborts. So the loop leaves first, and the rest is dropped.
+  // Cancelled calls have events in the queue. Their handlers would start operations, such as a last
+  // status. gRPC aborts when an operation or an alarm starts on a queue that is shut down. So the
+  // loop leaves first, and the events that are left are dropped.
   impl_->leaving.store(true, std::memory_order_seq_cst);
   wake();
   impl_->thread.join();
   void* tag = nullptr;
   bool ok = false;
-  // The flag is kept from here on, so no wake-up sets an alarm again; one that is under way is
+  // The flag stays set from here on, so no wake-up sets an alarm again. An alarm under way is
   // waited for.
   if (impl_->alarm_set.exchange(true, std::memory_order_seq_cst)) {
     while (tag != static_cast<Event*>(&impl_->woken)) impl_->queue->Next(&tag, &ok);
@@ -181,7 +182,7 @@ void ShardLoop::run() {
   std::uint64_t spin_until = 0;
   for (;;) {
     gpr_timespec deadline = never_wait();
-    // A timer that is due, or a spin: only look at the queue.
+    // A timer is due, or the loop spins: look at the queue without waiting.
     if (timer > now && now >= spin_until) deadline = wait_ns(std::min(timer - now, kLongestWaitNs));
     Next next = queue.AsyncNext(&tag, &ok, deadline);
     std::uint32_t events = 0;
@@ -192,7 +193,7 @@ void ShardLoop::run() {
     if (impl_->leaving.load(std::memory_order_relaxed)) return;
     now = now_ns();
     timer =
-        shard_.tick(now);  // answers waits that are over, so it stands before the end of the turn
+        shard_.tick(now);  // answers waits that are over, so it comes before the end of the turn
     if (impl_->turn_end.run() || events != 0) shard_.end_turn();
     if (events != 0) {
       shard_.count_turn();

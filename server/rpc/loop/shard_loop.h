@@ -1,12 +1,13 @@
 // ShardLoop: the thread of one shard, with a gRPC server and a completion queue of its own.
 //
-// Purpose: turns the queue. One turn: wait for an event (or the shard's next timer, or a wake-up),
-// take all events that are
-//   ready, then end the turn: deferred writes leave, gathered remote frees are published. See
-//   server/README.md for the measurements behind it.
-// Invariants: nothing but this thread touches the shard, its services and its calls. No lock is
-// taken here. Threads: start and stop by one thread; wake by any; the rest is private to the loop's
-// thread. Crash: sockets stay behind and are replaced by the next daemon.
+// Purpose: turns the queue. A turn waits for an event, the shard's next timer or a wake-up. The
+// turn then handles all events that are ready. At its end, delayed writes leave and gathered remote
+// frees are published. server/README.md has the measurements behind this design.
+// Invariants: only this thread touches the shard, its services and its calls. The loop takes no
+// lock.
+// Threads: one thread calls start and stop. Any thread calls wake and announce_drain. All else is
+// private to the loop's thread.
+// Crash: sockets stay behind, and the next daemon replaces them.
 #pragma once
 
 #include <atomic>
@@ -22,28 +23,30 @@ namespace arenad::server {
 
 struct ShardLoopOptions {
   std::vector<std::string> addresses;  // gRPC targets to listen on: unix:<path>, host:port
-  int cpu = -1;                        // to pin the thread to; -1: leave it to the scheduler
+  int cpu = -1;                        // the cpu to pin the thread to; -1: do not pin
 };
 
 class ShardLoop final : public Waker {
  public:
-  // `spin_us` is read in every turn: how long the loop polls before it sleeps.
+  // `spin_us`: how long the loop polls before it sleeps. Every turn reads the value; SetTunables
+  // writes it.
   ShardLoop(ShardApi& shard, const std::atomic<std::uint64_t>& spin_us, ShardLoopOptions options);
   ~ShardLoop();
   ShardLoop(const ShardLoop&) = delete;
   ShardLoop& operator=(const ShardLoop&) = delete;
 
-  // Listens, and starts the thread. Errors: kInvalidOption (an address that cannot be listened on).
+  // Listens and starts the thread. Errors: kInvalidOption, an address on which it cannot listen.
   Answer<Nothing> start(std::vector<std::unique_ptr<RpcService>> services);
-  // Any thread, after start.
+  // Wakes the loop out of its wait. Any thread, after start.
   void wake() override;
-  // Tells the services that the daemon drains. Any thread, between start and stop.
+  // Tells the services that the daemon drains. Any thread, after start and before stop.
   void announce_drain();
-  // Refuses new calls, gives those under way `grace_ms`, cancels the rest, ends the thread. wake()
-  // does nothing after it. Call it when the engine has stopped. Idempotent.
+  // Refuses new calls, lets running calls go on for `grace_ms`, cancels the rest, and ends the
+  // thread. wake() does nothing afterwards. Call stop when the engine has stopped. A second call
+  // does nothing.
   void stop(std::uint64_t grace_ms);
 
-  // Host and port where a port 0 was asked for are settled by start.
+  // start() replaces a port 0 by the port that the system chose.
   const std::vector<std::string>& addresses() const { return addresses_; }
 
  private:

@@ -1,9 +1,8 @@
-// TurnEnd: work that waits until a shard has looked at all events that were ready.
+// TurnEnd: work that waits until a shard has handled all events that were ready.
 //
-// Purpose: streams put their writes off to the end of the turn, so that answers to requests that
-// arrived together leave
-//   in one system call.
-// Invariants: a task is on the list at most once; it may leave the list at any time before it runs.
+// Purpose: streams delay their writes to the end of the turn. So the answers to requests that
+// arrived together leave in one system call.
+// Invariants: a task is on the list at most once. A task may leave the list before it runs.
 // Threads: the shard's own. Crash: nothing is shared.
 #pragma once
 
@@ -30,13 +29,13 @@ class TurnEnd {
     if (std::exchange(task.listed_, true)) return;
     tasks_.push_back(&task);
   }
-  // Before a task is destroyed.
+  // A task calls this before it is destroyed.
   void remove(Task& task) {
     if (!std::exchange(task.listed_, false)) return;
     for (Task*& t : tasks_)
       if (t == &task) t = nullptr;
   }
-  // True when there was anything to do.
+  // Runs all tasks. True when there was one.
   bool run() {
     if (tasks_.empty()) return false;
     for (std::size_t i = 0; i < tasks_.size(); ++i) {  // by index: a task may add others
