@@ -15,6 +15,15 @@ if(ARENAD_GRPC)
   list(APPEND libraries client)
 endif()
 
+# What a program needs that links the static client, and only such a program. So it is in
+# Libs.private, not in Requires.private: pkg-config would ask for gRPC's development files even when
+# a program uses the shared client.
+if(ARENAD_GRPC)
+  find_package(PkgConfig REQUIRED)
+  pkg_check_modules(GRPC_FOR_STATIC REQUIRED QUIET grpc++ protobuf)
+  list(JOIN GRPC_FOR_STATIC_STATIC_LDFLAGS " " grpc_static_libs)
+endif()
+
 foreach(library ${libraries})
   install(TARGETS arenad_${library} EXPORT arenad_static
           ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT libarenad-dev)
@@ -57,10 +66,21 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/deploy/cmake/arenadConfig.cm
   ${PROJECT_BINARY_DIR}/arenadConfig.cmake INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/arenadConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
-install(FILES ${PROJECT_BINARY_DIR}/arenadConfig.cmake ${PROJECT_BINARY_DIR}/arenadConfigVersion.cmake
+install(FILES ${PROJECT_BINARY_DIR}/arenadConfig.cmake
+              ${PROJECT_BINARY_DIR}/arenadConfigVersion.cmake
         DESTINATION ${package_dir} COMPONENT libarenad-dev)
 
 if(ARENAD_GRPC AND ARENAD_PROGRAMS)
   install(TARGETS arenad arenactl arena-load
           RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT arenad)
+endif()
+
+# Debian wants a copyright file in each package.
+foreach(package arenad libarenad libarenad-dev)
+  install(FILES ${PROJECT_SOURCE_DIR}/deploy/copyright DESTINATION share/doc/${package}
+          COMPONENT ${package})
+endforeach()
+
+if(PROJECT_IS_TOP_LEVEL AND ARENAD_GRPC AND ARENAD_PROGRAMS AND ARENAD_SHARED)
+  include(${PROJECT_SOURCE_DIR}/deploy/cmake/package.cmake)
 endif()
