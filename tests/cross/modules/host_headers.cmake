@@ -1,15 +1,11 @@
-# arenad_host_headers(TARGET folder/header): the headers in /usr/include/folder of this machine.
-# They come through a folder that has nothing else, so no other header of this machine gets in.
-function(arenad_host_headers target header)
-  if(TARGET ${target})
-    return()
+# Header-only libraries of this machine for a cross build. They come through a folder that has
+# nothing else, so no other header of this machine gets in. Every compile command has the folder.
+set(arenad_host_headers ${CMAKE_BINARY_DIR}/host_headers)
+file(MAKE_DIRECTORY ${arenad_host_headers})
+foreach(library boost fmt)
+  if(NOT EXISTS /usr/include/${library})
+    message(FATAL_ERROR "/usr/include/${library} does not exist: run deploy/install_packages build")
   endif()
-  if(NOT EXISTS /usr/include/${header})
-    message(FATAL_ERROR "/usr/include/${header} does not exist: run deploy/install_packages build")
-  endif()
-  get_filename_component(folder ${header} DIRECTORY)
-  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/host_headers)
-  file(CREATE_LINK /usr/include/${folder} ${CMAKE_BINARY_DIR}/host_headers/${folder} SYMBOLIC)
-  add_library(${target} INTERFACE IMPORTED GLOBAL)
-  target_include_directories(${target} SYSTEM INTERFACE ${CMAKE_BINARY_DIR}/host_headers)
-endfunction()
+  file(CREATE_LINK /usr/include/${library} ${arenad_host_headers}/${library} SYMBOLIC)
+endforeach()
+set(CMAKE_CXX_STANDARD_INCLUDE_DIRECTORIES ${arenad_host_headers})
