@@ -1,4 +1,4 @@
-// Admin's answers from the engine's facts.
+// The answers of Admin from the engine's facts.
 //
 // Threads: pure functions. Crash: nothing is shared.
 #pragma once

@@ -1,4 +1,4 @@
-// arenad.v1.Arena from the engine's facts: what Arenas and Sessions share.
+// arenad.v1.Arena from the engine's facts. The services Arenas and Sessions both use it.
 //
 // Threads: pure functions. Crash: nothing is shared.
 #pragma once

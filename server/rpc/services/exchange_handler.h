@@ -1,13 +1,12 @@
-// Exchange: a stream of the Blocks calls in batches.
+// ExchangeHandler: the server's end of one Exchange stream.
 //
-// Purpose: reads requests as they come, runs each at once, answers in the order of the requests. A
-// request that waits for
-//   memory holds back the answers behind it, not the work: those requests run meanwhile.
-// Invariants: one read and one write under way at most; answers go out in the order in which
-// requests came in; at most
-//   kMostUnanswered requests are unanswered, then the stream is not read until the client takes
-//   answers. Answers are put off to the end of the turn and all but the last of a run are only
-//   buffered, so requests that arrive together are answered in one system call.
+// Purpose: reads requests as they come, runs each at once, and answers in the order of the
+// requests. A request that waits for memory delays the answers of later requests, but not their
+// work.
+// Invariants: at most one read and one write are under way. At most kMostUnanswered requests are
+// unanswered; then the handler reads no further until the client takes answers. Answers wait for
+// the end of the turn, and all but the last answer of a run are only buffered. So one system call
+// answers all requests that arrived together.
 // Threads: the shard's own. Crash: nothing is shared.
 #pragma once
 
@@ -47,12 +46,12 @@ class ExchangeHandler final : public TurnEnd::Task {
   static constexpr std::size_t kMostUnanswered = 1024;
   static constexpr std::size_t kInlineBytes = 4096;
 
-  // One answer's place in the order.
+  // The place of one answer in the order of requests.
   struct Slot {
     std::uint64_t id = 0;
     bool ready = false;
     grpc::ByteBuffer bytes;  // the serialised ExchangeResponse
-    // Blocks that the answer hands out, to be taken back when it cannot be delivered.
+    // Blocks that the answer hands out. They are taken back when the answer cannot be delivered.
     SessionKey session;
     std::uint32_t arena_id = 0;
     std::vector<Allocation> blocks;
@@ -75,19 +74,19 @@ class ExchangeHandler final : public TurnEnd::Task {
 
   ExchangeHandlers& owner_;
   char first_block_[kInlineBytes];
-  google::protobuf::Arena arena_;  // of the request being served and its answer
+  google::protobuf::Arena arena_;  // of the request that is served now, and of its answer
   std::optional<grpc::ServerContext> context_;
   std::optional<grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> stream_;
   grpc::ByteBuffer incoming_;
-  std::deque<Slot> slots_;  // unanswered requests; the front one is first_ in the count of requests
+  std::deque<Slot> slots_;  // unanswered requests; the front has the number first_
   std::uint64_t first_ = 0;
   SessionKey default_session_;
   bool any_request_ = false;  // default_session_ is set
   bool any_written_ = false;
   bool reading_ = false, writing_ = false;
-  bool no_more_requests_ = false;  // the client is done, or gone
-  bool broken_ = false;            // answers do not get through any more
-  bool malformed_ = false;         // the client sent what is no request
+  bool no_more_requests_ = false;  // the client has finished, or is gone
+  bool broken_ = false;            // answers no longer reach the client
+  bool malformed_ = false;         // the client sent bytes that are no request
   Step<ExchangeHandler, &ExchangeHandler::on_asked> asked_{*this};
   Step<ExchangeHandler, &ExchangeHandler::on_read> read_{*this};
   Step<ExchangeHandler, &ExchangeHandler::on_written> written_{*this};

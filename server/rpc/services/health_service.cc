@@ -1,5 +1,5 @@
-// Health: the standard health protocol, served by the shard itself (the stock service would bring a
-// thread pool along).
+// Health: the standard health protocol. The shard serves it itself, because gRPC's own service
+// brings a thread pool.
 #include <grpcpp/support/async_stream.h>
 
 #include <algorithm>
@@ -24,13 +24,13 @@ bool known_service(const std::string& name) {
 
 class HealthService;
 
-// One Watch call: the state at once, and again when it has changed. A daemon's state changes once,
-// when it drains.
+// One Watch call. It sends the state at once, and again after a change. The state of a daemon
+// changes once, when the daemon drains.
 class Watch {
  public:
   explicit Watch(HealthService& owner) : owner_(owner) {}
   void ask();
-  void look();  // the state may have changed
+  void look();  // sends the state when it has changed
 
  private:
   void on_asked(bool ok);
@@ -91,7 +91,7 @@ class HealthService final : public RpcService {
         if (state == HealthCheckResponse::SERVICE_UNKNOWN) {
           return call.finish(::grpc::Status(
               ::grpc::StatusCode::NOT_FOUND,
-              "no service '" + name + "' here: server reflection lists what there is"));
+              "there is no service '" + name + "': server reflection lists all services"));
         }
         call.response().set_status(state);
         call.finish();
@@ -111,9 +111,8 @@ void Watch::ask() {
 }
 
 void Watch::on_asked(bool ok) {
-  if (!ok)
-    return owner_.forget(
-        this);  // the server shuts down; the call's end is not reported for a call that never was
+  // The server shuts down. gRPC reports no end for a call that never began.
+  if (!ok) return owner_.forget(this);
   owner_.watch_another();
   served_ = true;
   look();

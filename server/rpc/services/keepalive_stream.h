@@ -1,13 +1,11 @@
-// KeepAlive: the stream whose being open is a remote session's life.
+// KeepAliveStream: the server's end of one KeepAlive stream.
 //
-// Purpose: registers the stream for its session with the control thread, passes on what the daemon
-// wants the client to
-//   know, and tells the control thread when the stream has ended.
-// Invariants: a stream that the control thread accepted is reported lost exactly once. An event may
-// still come from the
-//   control thread after that; it carries the stream's number, which is never used again, and finds
-//   nobody.
-// Threads: the shard's own; events come from the control thread through ShardApi::post.
+// Purpose: registers the stream of a session with the control thread. Passes on what the daemon
+// wants to tell the client. Tells the control thread when the stream has ended.
+// Invariants: an accepted stream is reported as lost exactly once. The control thread may still
+// send an event afterwards. The event carries the stream's number. Numbers are never reused, so
+// such an event finds no stream.
+// Threads: the shard's own. Events come from the control thread through ShardApi::post.
 // Crash: nothing is shared.
 #pragma once
 
@@ -55,15 +53,15 @@ class KeepAliveStream {
   ReaderWriter stream_{&context_};
   v1::KeepAliveRequest request_;
   SessionKey session_;
-  Failure failure_;          // how the stream ends; no error: OK
-  bool asked_open_ = false;  // the key was sent to the control thread, the answer is not here yet
-  bool open_ = false;        // the control thread accepted it and does not know of its end
-  bool known_ = false;       // the first message came
+  Failure failure_;          // why the stream ends; kNone: OK
+  bool asked_open_ = false;  // the control thread has the key and has not answered
+  bool open_ = false;        // accepted, and not yet reported as lost
+  bool known_ = false;       // the first message has come
   bool reading_ = false, writing_ = false;
   bool ending_ = false;                    // no more events; Finish when nothing is under way
-  bool finishing_ = false, over_ = false;  // Finish was called, has completed
+  bool finishing_ = false, over_ = false;  // Finish was called; Finish has completed
   bool draining_ = false;
-  bool tell_ = false;                // there is something to write
+  bool tell_ = false;                // an event waits to be written
   std::vector<SessionEvent> trims_;  // not written yet
   Step<KeepAliveStream, &KeepAliveStream::on_asked> asked_{*this};
   Step<KeepAliveStream, &KeepAliveStream::on_read> read_{*this};
@@ -82,7 +80,7 @@ class KeepAliveStreams {
  private:
   friend KeepAliveStream;
   void ask_another();
-  // Runs f on the stream on this shard's thread, if it is still there then. Any thread.
+  // Runs f on this shard's thread with the stream, if the stream still exists then. Any thread.
   void post_to(std::uint64_t id, std::function<void(KeepAliveStream&)> f);
 
   ServeContext& context_;

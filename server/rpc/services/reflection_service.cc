@@ -1,6 +1,6 @@
 // Server reflection over protobuf's generated pool, in both versions of the protocol.
 //
-// libgrpc++_reflection would do the same with a synchronous service, whose thread pool polls beside
+// libgrpc++_reflection does the same with a synchronous service. Its thread pool would poll beside
 // the shards.
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
@@ -32,7 +32,7 @@ struct V1Alpha {
   using Response = ::grpc::reflection::v1alpha::ServerReflectionResponse;
 };
 
-// `file` and all it imports, each once.
+// Adds `file` and all files that it imports, each once.
 template <class Response>
 void add_file(Response& response, const FileDescriptor& file,
               std::set<const FileDescriptor*>& seen) {
@@ -48,7 +48,7 @@ void answer_file(Response& response, const FileDescriptor* file, const std::stri
   if (file == nullptr) {
     auto& error = *response.mutable_error_response();
     error.set_error_code(::grpc::StatusCode::NOT_FOUND);
-    error.set_error_message("'" + asked + "' is not known here: list_services says what is");
+    error.set_error_message("'" + asked + "' is unknown: list_services lists all services");
     return;
   }
   std::set<const FileDescriptor*> seen;
@@ -91,7 +91,7 @@ void answer(const typename Version::Request& request, typename Version::Response
 template <class Version>
 class ReflectionService;
 
-// One call: request, answer, request, answer.
+// One call: a request, its answer, the next request, and so on.
 template <class Version>
 class Talk {
  public:

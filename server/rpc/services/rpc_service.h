@@ -1,9 +1,11 @@
-// RpcService: one gRPC service as one shard serves it.
+// RpcService: one gRPC service on one shard.
 //
-// Purpose: what ShardLoop needs of a service, and what a service needs of its shard (ServeContext).
-// Invariants: every shard has service objects of its own; nothing in them is shared.
-// Threads: serve() and everything after it on the shard's thread; construction and destruction
-// while no loop runs. Crash: nothing is shared.
+// Purpose: says what ShardLoop needs of a service, and what a service needs of its shard
+// (ServeContext).
+// Invariants: every shard has its own service objects. They share nothing.
+// Threads: serve() and all later calls run on the shard's thread. Services are made and destroyed
+// while no loop runs.
+// Crash: nothing is shared.
 #pragma once
 
 #include <memory>
@@ -29,9 +31,9 @@ class RpcService {
  public:
   virtual ~RpcService() = default;
   virtual grpc::Service& service() = 0;
-  // Asks for the first calls. The context stays valid until the queue is drained.
+  // Asks gRPC for the first calls. The context stays valid until the queue is drained.
   virtual void serve(ServeContext& context) = 0;
-  // The daemon has begun to drain.
+  // Called when the daemon begins to drain.
   virtual void draining() {}
 };
 

@@ -1,7 +1,8 @@
 // The services that a shard offers.
 //
-// Purpose: one factory a service, so that each one's generated code is seen by one source file.
-// Threads: call while no loop runs; see rpc_service.h. Crash: nothing is shared.
+// Purpose: one factory for each service. So only one source file includes a service's generated
+// code.
+// Threads: call these while no loop runs (rpc_service.h). Crash: nothing is shared.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,7 @@
 
 namespace arenad::server {
 
-// What GetTopology says; the same for every shard.
+// The answer of GetTopology, the same on every shard.
 struct TopologyFacts {
   struct Shard {
     std::string address;  // gRPC target
@@ -31,17 +32,17 @@ std::unique_ptr<RpcService> make_arenas_service(ControlApi& control);
 std::unique_ptr<RpcService> make_sessions_service(ControlApi& control);
 std::unique_ptr<RpcService> make_blocks_service();
 std::unique_ptr<RpcService> make_heaps_service();
-std::unique_ptr<RpcService> make_admin_service(
-    ControlApi& control, const TopologyFacts& topology);  // keeps the reference
+// Keeps the reference to `topology`.
+std::unique_ptr<RpcService> make_admin_service(ControlApi& control, const TopologyFacts& topology);
 std::unique_ptr<RpcService> make_health_service(ControlApi& control);
 std::unique_ptr<RpcService> make_reflection_service();
 std::unique_ptr<RpcService> make_reflection_v1alpha_service();
 
-// All of them, as arenad offers them on each of its shards.
+// All services, for one shard.
 std::vector<std::unique_ptr<RpcService>> make_services(ControlApi& control,
                                                        const TopologyFacts& topology);
 
-// Full names of all of them: what reflection lists and health knows.
+// The full names of all services. Reflection lists them, health answers for them.
 const std::vector<std::string>& service_names();
 
 }  // namespace arenad::server

@@ -9,7 +9,7 @@
 namespace arenad::server {
 namespace {
 
-// One reason, one number, on both sides of the wire.
+// Error and arenad.v1.Reason have the same numbers.
 #define ARENAD_SAME(e, reason) static_assert(static_cast<int>(Error::e) == v1::reason, #reason)
 ARENAD_SAME(kNone, REASON_UNSPECIFIED);
 ARENAD_SAME(kInvalidSize, REASON_INVALID_SIZE);
@@ -43,7 +43,7 @@ ARENAD_SAME(kSharersFull, REASON_SHARERS_FULL);
 ARENAD_SAME(kForked, REASON_FORKED);
 #undef ARENAD_SAME
 static_assert(static_cast<int>(kLastError) == v1::Reason_MAX,
-              "a reason without an Error, or the other way round");
+              "Error and arenad.v1.Reason must have the same rows");
 
 }  // namespace
 

@@ -1,6 +1,6 @@
-// Failures as gRPC statuses.
+// A Failure as a gRPC status.
 //
-// Purpose: canonical code, message and google.rpc.ErrorInfo (domain "arenad") from a Failure.
+// Purpose: makes the canonical code, the message and google.rpc.ErrorInfo (domain "arenad").
 // Threads: pure functions. Crash: nothing is shared.
 #pragma once
 

@@ -1,14 +1,11 @@
-// UnaryMethod: serves one unary gRPC method on one shard with call objects that are used again and
-// again.
+// UnaryMethod: serves one unary gRPC method on one shard.
 //
-// Purpose: keeps calls asked for at the completion queue, hands each that arrives to the handler,
-// sends what the handler
-//   finishes it with, and recycles the call. Messages live in a protobuf arena inside the call
-//   object, so a call of ordinary size allocates nothing here.
-// Invariants: the handler finishes each call exactly once, inside the handler or later on the
-// shard's thread. At least one
-//   call is asked for at any time until the server shuts down. Call objects live as long as the
-//   method.
+// Purpose: keeps calls asked for at the completion queue. Hands each call that arrives to the
+// handler, sends the handler's answer, and uses the call object again. The messages of a call lie
+// in a protobuf arena inside the call object, so a call of ordinary size allocates nothing here.
+// Invariants: the handler finishes each call exactly once, at once or later on the shard's thread.
+// At least one call is asked for until the server shuts down. Call objects live as long as the
+// method.
 // Threads: the shard's own. Crash: nothing is shared.
 #pragma once
 
@@ -94,11 +91,11 @@ class UnaryCall final : public Event {
   Request* request_ = nullptr;
   Response* response_ = nullptr;
   State state_ = State::kIdle;
-  bool ok_ = false;  // the status it was finished with
+  bool ok_ = false;  // whether the call was finished with OK
   std::optional<grpc::ServerContext> context_;
   std::optional<grpc::ServerAsyncResponseWriter<Response>> writer_;
   alignas(16) char first_block_[kInlineBytes];
-  google::protobuf::Arena arena_;  // behind its block
+  google::protobuf::Arena arena_;  // declared after its block
 };
 
 template <class Request, class Response>
@@ -115,11 +112,11 @@ class UnaryMethod {
   UnaryMethod(const UnaryMethod&) = delete;
   UnaryMethod& operator=(const UnaryMethod&) = delete;
 
-  // Called when an answer of OK could not be sent: whatever it gave to the caller must be taken
-  // back.
+  // The handler is called when an answer of OK could not be sent. It must take back what the answer
+  // gave to the caller.
   void on_undelivered(Handler handler) { undelivered_ = std::move(handler); }
 
-  // Keeps up to `asked` calls asked for: as many as may arrive in one turn without an allocation.
+  // Keeps up to `asked` calls asked for. That many may arrive in one turn without an allocation.
   void serve(ServeContext& context, std::size_t asked) {
     context_ = &context;
     most_asked_ = asked;
@@ -147,7 +144,7 @@ class UnaryMethod {
 
   void arrived(Call& call, bool ok) {
     --asked_;
-    if (!ok) {  // the server shuts down: ask for no more
+    if (!ok) {  // the server shuts down, so ask for no more
       idle_.push_back(&call);
       return;
     }
@@ -171,7 +168,7 @@ class UnaryMethod {
   std::vector<Call*> idle_;
 };
 
-// A control call's answer, brought from the control thread back to the shard that asked.
+// Runs f on the shard's thread with the answer that the control thread gives.
 template <class T, class F>
 Done<T> on_shard(ShardApi& shard, F f) {
   return [&shard, f = std::move(f)](Answer<T> answer) {
