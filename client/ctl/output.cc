@@ -7,21 +7,6 @@
 
 namespace arenad::ctl {
 
-std::string human_bytes(std::uint64_t bytes) {
-  static constexpr std::array kUnits{"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-  if (bytes < 10'000) return std::to_string(bytes) + " B";
-  double value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  while (value >= 1024 && unit + 1 < kUnits.size()) {
-    value /= 1024;
-    ++unit;
-  }
-  std::array<char, 32> text;
-  const bool whole = value == static_cast<double>(static_cast<std::uint64_t>(value));
-  std::snprintf(text.data(), text.size(), whole ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
-  return text.data();
-}
-
 std::string human_duration(std::uint64_t ms) {
   std::array<char, 48> text;
   const unsigned long long s = ms / 1000;

@@ -1,6 +1,7 @@
 // Tables and texts for people.
 //
-// Purpose: Table lines up text columns. The functions write sizes and times as people write them.
+// Purpose: Table lines up text columns. The functions write times and answers as
+// people write them. Sizes: bytes_text in allocator/base/format.h.
 // Invariants: tables round numbers, JSON does not.
 // Threads: one. Crash: nothing is shared.
 #pragma once
@@ -12,7 +13,6 @@
 
 namespace arenad::ctl {
 
-std::string human_bytes(std::uint64_t bytes);  // "1.5 GiB", "4096 B"
 std::string human_duration(std::uint64_t ms);  // "850 ms", "12 s", "3 h 04 min"
 std::string yes_no(bool value);
 

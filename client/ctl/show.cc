@@ -3,6 +3,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "allocator/base/format.h"
 #include "client/ctl/commands.h"
 #include "client/ctl/output.h"
 #include "client/ctl/to_json.h"
@@ -35,10 +36,10 @@ void print_arenas(const std::vector<client::ArenaInfo>& arenas) {
     if (a.holder_only) options += "holder-only ";
     if (a.canary) options += "canary ";
     if (a.quarantined) options += "QUARANTINED: " + a.quarantine_reason;
-    table.add({a.name, to_string(a.id), human_bytes(a.capacity_bytes),
-               human_bytes(a.committed_bytes), human_bytes(a.held_bytes), to_string(a.held_blocks),
-               to_string(a.sessions), to_string(a.access.uid) + ":" + to_string(a.access.gid),
-               octal(a.access.mode), options});
+    table.add({a.name, to_string(a.id), bytes_text(a.capacity_bytes), bytes_text(a.committed_bytes),
+               bytes_text(a.held_bytes), to_string(a.held_blocks), to_string(a.sessions),
+               to_string(a.access.uid) + ":" + to_string(a.access.gid), octal(a.access.mode),
+               options});
   }
   table.print(std::cout);
 }
@@ -118,7 +119,7 @@ int show_slabinfo(const std::vector<client::SlabUsage>& rows, bool as_json) {
                ">BLOCKS", ">CACHED", ">FREE", ">UNCARVED", ">ACTIVE_SLABS", ">SLABS"});
   for (const auto& r : rows)
     table.add({r.arena, r.peers ? "peers" : to_string(r.shard), class_name(r),
-               to_string(r.stride_bytes), to_string(r.blocks_per_slab), human_bytes(r.slab_bytes),
+               to_string(r.stride_bytes), to_string(r.blocks_per_slab), bytes_text(r.slab_bytes),
                to_string(r.active_blocks), to_string(r.total_blocks), to_string(r.cached_blocks),
                to_string(r.free_blocks), to_string(r.uncarved_blocks), to_string(r.active_slabs),
                to_string(r.total_slabs)});
@@ -131,9 +132,9 @@ int show_holders(const client::Holders& holders, bool as_json) {
   Table table({">SESSION", "NAME", ">TAG", ">BLOCKS", ">HELD"});
   for (const auto& h : holders.rows)
     table.add({to_string(h.session), h.session_name, to_string(h.tag), to_string(h.blocks),
-               human_bytes(h.bytes)});
+               bytes_text(h.bytes)});
   table.print(std::cout);
-  std::cout << "total: " << holders.total_blocks << " blocks, " << human_bytes(holders.total_bytes)
+  std::cout << "total: " << holders.total_blocks << " blocks, " << bytes_text(holders.total_bytes)
             << '\n';
   return kExitOk;
 }
@@ -153,13 +154,13 @@ int show_sessions(const std::vector<client::SessionInfo>& sessions, bool as_json
                                          human_duration(s.age_ms)};
     const auto add = [&](std::vector<std::string> attached) {
       attached.insert(attached.begin(), facts.begin(), facts.end());
-      attached.push_back(s.limit_bytes == 0 ? "-" : human_bytes(s.limit_bytes));
+      attached.push_back(s.limit_bytes == 0 ? "-" : bytes_text(s.limit_bytes));
       table.add(std::move(attached));
     };
-    if (s.attachments.empty()) add({"-", "-", "0", human_bytes(0), human_bytes(0)});
+    if (s.attachments.empty()) add({"-", "-", "0", bytes_text(0), bytes_text(0)});
     for (const auto& a : s.attachments)
-      add({a.arena, mode_name(a.mode), to_string(a.held_blocks), human_bytes(a.held_bytes),
-           human_bytes(a.leased_bytes)});
+      add({a.arena, mode_name(a.mode), to_string(a.held_blocks), bytes_text(a.held_bytes),
+           bytes_text(a.leased_bytes)});
   }
   table.print(std::cout);
   return kExitOk;
@@ -173,7 +174,7 @@ int show_audit(const client::AuditReport& report, bool as_json) {
   for (const auto& a : report.arenas)
     table.add({a.arena, to_string(a.slabs), to_string(a.capacity_blocks), to_string(a.held),
                to_string(a.shared), to_string(a.returning), to_string(a.cached), to_string(a.free),
-               to_string(a.uncarved), to_string(a.counted_held), human_bytes(a.held_bytes),
+               to_string(a.uncarved), to_string(a.counted_held), bytes_text(a.held_bytes),
                to_string(a.mismatches), yes_no(a.exact), to_string(a.scan_us)});
   table.print(std::cout);
   for (const auto& a : report.arenas)
@@ -200,10 +201,10 @@ int show_stats(const client::Stats& stats, bool as_json) {
   if (as_json) return print_json(to_json(stats)), kExitOk;
   std::cout << "arenas " << stats.arenas << ", sessions " << stats.sessions << " ("
             << stats.sessions_reaped << " reaped), up " << human_duration(stats.uptime_ms)
-            << "\nheld " << stats.held_blocks << " blocks, " << human_bytes(stats.held_bytes)
-            << "; committed " << human_bytes(stats.committed_bytes) << " of "
-            << human_bytes(stats.capacity_bytes) << "\nleased to peers " << stats.leased_slabs
-            << " slabs, " << human_bytes(stats.leased_bytes) << "\n\n";
+            << "\nheld " << stats.held_blocks << " blocks, " << bytes_text(stats.held_bytes)
+            << "; committed " << bytes_text(stats.committed_bytes) << " of "
+            << bytes_text(stats.capacity_bytes) << "\nleased to peers " << stats.leased_slabs
+            << " slabs, " << bytes_text(stats.leased_bytes) << "\n\n";
   print_counters(stats.shards);
   std::cout << '\n';
   print_remote_frees(stats.shards);
