@@ -10,6 +10,9 @@
 # engine_base DIR  Prints the name of the base image: debian:bookworm-slim, or an image made with
 #                  debootstrap from the machine's own Debian mirror where no registry is reachable.
 
+# shellcheck source=deploy/debian_root.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../deploy/debian_root.sh"
+
 engine_pid=
 engine_run=
 engine_mounted=
@@ -114,52 +117,7 @@ engine_base() {
   fi
   engine_say "$registry_image cannot be pulled; making a base image with debootstrap"
   "$(dirname "${BASH_SOURCE[0]}")/../deploy/install_packages" image >&2 || return 1
-  engine_debootstrap "$dir/base" || { rm -rf --one-file-system "$dir/base"; return 1; }
-  tar -C "$dir/base" --exclude='./var/cache/apt/*.bin' --exclude='./var/cache/apt/archives/*.deb' \
-    --exclude='./var/lib/apt/lists/*' --exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' \
-    --exclude='./usr/share/locale/*' -c . |
-    docker import - "$own_image" >/dev/null || return 1
-  rm -rf --one-file-system "$dir/base"
+  debian_root_tar "$dir/../debian/base.tar" || return 1
+  docker import - "$own_image" <"$dir/../debian/base.tar" >/dev/null || return 1
   echo "$own_image"
-}
-
-# A minimal Debian 12 in $1. It installs from the same mirrors and through the same proxy as this
-# machine. Names of hosts come from the machine's apt configuration only.
-engine_debootstrap() {
-  local base=$1 mirror sources proxies include=()
-  if ((EUID != 0)); then
-    engine_say "debootstrap needs root: provide $1 in another way, for instance 'docker load'"
-    return 1
-  fi
-  # shellcheck disable=SC2016  # the $(...) are apt's own
-  local format='$(ORIGIN) $(CODENAME) $(REPO_URI) $(COMPONENT)'
-  sources=$(apt-get indextargets --format "$format" 'Created-By: Packages' |
-    awk '$1 == "Debian" && $2 ~ /^bookworm(-updates|-security)?$/ {print "deb", $3, $2, $4}' |
-    sort -u)
-  mirror=$(awk '$3 == "bookworm" && $4 == "main" {print $2; exit}' <<<"$sources")
-  if [[ -z $mirror ]]; then
-    engine_say "this machine's apt names no mirror of Debian 12 main." \
-      "Run 'apt-get update' and look at /etc/apt/sources.list*"
-    return 1
-  fi
-  proxies=$(apt-config dump |
-    grep -E '^Acquire::(https?::.*[Pp]roxy|Check-Valid-Until|Check-Date|Retries)' || true)
-  if [[ -z ${http_proxy:-} ]]; then
-    local proxy
-    proxy=$(sed -nE 's/^Acquire::http::[Pp]roxy "([^"]+)";/\1/p' <<<"$proxies")
-    [[ -n $proxy && $proxy != DIRECT ]] && local -x http_proxy=$proxy
-  fi
-  [[ $sources == *https:* ]] && include=(--include=ca-certificates)
-  rm -rf --one-file-system "$base"
-  mkdir -p "$base"
-  if ! debootstrap --variant=minbase "${include[@]}" bookworm "$base" "$mirror" \
-    >"$base.log" 2>&1; then
-    tail -5 "$base.log" >&2
-    return 1
-  fi
-  echo "$sources" >"$base/etc/apt/sources.list"
-  echo "$proxies" >"$base/etc/apt/apt.conf.d/90-as-on-the-host"
-  if [[ $sources == *https:* && -f /etc/ssl/certs/ca-certificates.crt ]]; then
-    cp /etc/ssl/certs/ca-certificates.crt "$base/etc/ssl/certs/"
-  fi
 }
