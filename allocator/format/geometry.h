@@ -89,7 +89,7 @@ class Geometry {
     if (size <= 1024) [[likely]]
       return static_cast<std::uint32_t>((size + 7) >> 3);
     const std::uint64_t s = size - 1;
-    const int shift = std::bit_width(s) - 4;
+    const int shift = static_cast<int>(std::bit_width(s)) - 4;
     return 129 + static_cast<std::uint32_t>((shift << 3) + ((s >> shift) & 7));
   }
 

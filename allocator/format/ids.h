@@ -27,6 +27,7 @@ struct StrongId {
 using SessionId = StrongId<struct SessionTag, std::uint16_t>;  // 0 is nobody; 65535 is the reaper
 using HeapId = StrongId<struct HeapTag, std::uint16_t>;        // 65535 is nobody
 using ArenaId = StrongId<struct ArenaTag, std::uint16_t>;      // 1..1023
+using ShardId = StrongId<struct ShardTag, std::uint16_t>;      // 0..255; its heaps have this number
 using SlabIndex = StrongId<struct SlabTag,
                            std::uint32_t>;  // 64 KiB unit of the data file in which the slab starts
 using BlockIndex = StrongId<struct BlockIndexTag, std::uint32_t>;  // 0..8191 in its slab

@@ -36,7 +36,7 @@ void print_arenas(const std::vector<client::ArenaInfo>& arenas) {
     if (a.holder_only) options += "holder-only ";
     if (a.canary) options += "canary ";
     if (a.quarantined) options += "QUARANTINED: " + a.quarantine_reason;
-    table.add({a.name, to_string(a.id), bytes_text(a.capacity_bytes), bytes_text(a.committed_bytes),
+    table.add({a.name, to_string(a.id.value), bytes_text(a.capacity_bytes), bytes_text(a.committed_bytes),
                bytes_text(a.held_bytes), to_string(a.held_blocks), to_string(a.sessions),
                to_string(a.access.uid) + ":" + to_string(a.access.gid), octal(a.access.mode),
                options});
@@ -47,7 +47,7 @@ void print_arenas(const std::vector<client::ArenaInfo>& arenas) {
 // One row for each counter, one column for each shard.
 void print_counters(const std::vector<client::ShardStats>& shards) {
   std::vector<std::string> columns{"COUNTER"};
-  for (const auto& s : shards) columns.push_back(">SHARD " + to_string(s.shard));
+  for (const auto& s : shards) columns.push_back(">SHARD " + to_string(s.shard.value));
   columns.push_back("MEANING");
   Table table(columns);
   const auto add = [&](const char* name, auto value_of, const char* meaning) {
@@ -76,10 +76,10 @@ void print_counters(const std::vector<client::ShardStats>& shards) {
 // Blocks freed on one shard that another shard's heap owns.
 void print_remote_frees(const std::vector<client::ShardStats>& shards) {
   std::vector<std::string> columns{"REMOTE FREES"};
-  for (const auto& s : shards) columns.push_back(">TO " + to_string(s.shard));
+  for (const auto& s : shards) columns.push_back(">TO " + to_string(s.shard.value));
   Table pairs(columns);
   for (const auto& s : shards) {
-    std::vector<std::string> row{"from shard " + to_string(s.shard)};
+    std::vector<std::string> row{"from shard " + to_string(s.shard.value)};
     for (std::size_t to = 0; to < shards.size(); ++to)
       row.push_back(to < s.remote_frees_to.size() ? to_string(s.remote_frees_to[to]) : "0");
     pairs.add(std::move(row));
@@ -118,7 +118,7 @@ int show_slabinfo(const std::vector<client::SlabUsage>& rows, bool as_json) {
   Table table({"ARENA", ">SHARD", ">SIZE", ">STRIDE", ">PER_SLAB", ">SLAB", ">ACTIVE_BLOCKS",
                ">BLOCKS", ">CACHED", ">FREE", ">UNCARVED", ">ACTIVE_SLABS", ">SLABS"});
   for (const auto& r : rows)
-    table.add({r.arena, r.peers ? "peers" : to_string(r.shard), class_name(r),
+    table.add({r.arena, r.peers ? "peers" : to_string(r.shard.value), class_name(r),
                to_string(r.stride_bytes), to_string(r.blocks_per_slab), bytes_text(r.slab_bytes),
                to_string(r.active_blocks), to_string(r.total_blocks), to_string(r.cached_blocks),
                to_string(r.free_blocks), to_string(r.uncarved_blocks), to_string(r.active_slabs),
@@ -131,7 +131,7 @@ int show_holders(const client::Holders& holders, bool as_json) {
   if (as_json) return print_json(to_json(holders)), kExitOk;
   Table table({">SESSION", "NAME", ">TAG", ">BLOCKS", ">HELD"});
   for (const auto& h : holders.rows)
-    table.add({to_string(h.session), h.session_name, to_string(h.tag), to_string(h.blocks),
+    table.add({to_string(h.session.value), h.session_name, to_string(h.tag), to_string(h.blocks),
                bytes_text(h.bytes)});
   table.print(std::cout);
   std::cout << "total: " << holders.total_blocks << " blocks, " << bytes_text(holders.total_bytes)
@@ -145,7 +145,7 @@ int show_sessions(const std::vector<client::SessionInfo>& sessions, bool as_json
                ">BLOCKS", ">HELD", ">LEASED", ">LIMIT"});
   for (const auto& s : sessions) {
     const std::string alive_by = s.bound ? "process" : s.keepalive ? "keepalive" : "grace";
-    const std::vector<std::string> facts{to_string(s.id),
+    const std::vector<std::string> facts{to_string(s.id.value),
                                          s.name,
                                          s.bound ? to_string(s.pid) : "-",
                                          s.bound ? to_string(s.uid) : "-",
@@ -219,7 +219,7 @@ int show_topology(const client::Topology& t, bool as_json) {
             << t.handoff_path << '\n';
   Table table({">SHARD", ">CPU", "ADDRESS"});
   for (const auto& s : t.shards)
-    table.add({to_string(s.index), s.cpu < 0 ? "-" : to_string(s.cpu), s.address});
+    table.add({to_string(s.index.value), s.cpu < 0 ? "-" : to_string(s.cpu), s.address});
   table.print(std::cout);
   return kExitOk;
 }

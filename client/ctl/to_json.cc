@@ -25,7 +25,7 @@ const char* mode_name(client::AttachMode mode) {
 
 json to_json(const client::ArenaInfo& a) {
   return {
-      {"id", a.id},
+      {"id", a.id.value},
       {"name", a.name},
       {"capacity_bytes", a.capacity_bytes},
       {"holder_only", a.holder_only},
@@ -41,7 +41,7 @@ json to_json(const client::ArenaInfo& a) {
 
 json to_json(const client::SlabUsage& r) {
   return {{"arena", r.arena},
-          {"shard", r.shard},
+          {"shard", r.shard.value},
           {"peers", r.peers},
           {"size_class", r.size_class},
           {"usable_bytes", r.usable_bytes},
@@ -60,7 +60,7 @@ json to_json(const client::SlabUsage& r) {
 json to_json(const client::Holders& holders) {
   json rows = json::array();
   for (const auto& h : holders.rows)
-    rows.push_back({{"session", h.session},
+    rows.push_back({{"session", h.session.value},
                     {"session_name", h.session_name},
                     {"tag", h.tag},
                     {"blocks", h.blocks},
@@ -78,7 +78,7 @@ json to_json(const client::SessionInfo& s) {
                            {"held_blocks", a.held_blocks},
                            {"held_bytes", a.held_bytes},
                            {"leased_bytes", a.leased_bytes}});
-  return {{"id", s.id},
+  return {{"id", s.id.value},
           {"name", s.name},
           {"pid", s.pid},
           {"uid", s.uid},
@@ -127,7 +127,7 @@ json to_json(const client::Stats& stats) {
   for (const auto& s : stats.shards) {
     json heap;
     for (const HeapCounterRow& row : kHeapCounterRows) heap[row.name] = s.heap.*row.value;
-    shards.push_back({{"shard", s.shard},
+    shards.push_back({{"shard", s.shard.value},
                       {"heap", heap},
                       {"calls", s.calls},
                       {"remote_frees_to", s.remote_frees_to},
@@ -151,7 +151,7 @@ json to_json(const client::Stats& stats) {
 json to_json(const client::Topology& t) {
   json shards = json::array();
   for (const auto& s : t.shards)
-    shards.push_back({{"index", s.index}, {"address", s.address}, {"cpu", s.cpu}});
+    shards.push_back({{"index", s.index.value}, {"address", s.address}, {"cpu", s.cpu}});
   return {{"version", t.version},           {"common_address", t.common_address},
           {"handoff_path", t.handoff_path}, {"shards", shards},
           {"build_type", t.build_type},     {"p0_batch_refill_built", t.p0_batch_refill_built},

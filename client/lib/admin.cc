@@ -14,7 +14,7 @@ HeapCounters from_wire(const v1::HeapCounters& w) {
 }
 
 ShardStats from_wire(const v1::ShardStats& w) {
-  return {.shard = w.shard(),
+  return {.shard = ShardId{static_cast<std::uint16_t>(w.shard())},
           .heap = from_wire(w.heap()),
           .calls = w.calls(),
           .remote_frees_to = {w.remote_frees_to().begin(), w.remote_frees_to().end()},
@@ -25,7 +25,7 @@ ShardStats from_wire(const v1::ShardStats& w) {
 
 SlabUsage from_wire(const v1::SlabInfoRow& w) {
   return {.arena = w.arena(),
-          .shard = w.shard(),
+          .shard = ShardId{static_cast<std::uint16_t>(w.shard())},
           .peers = w.peers(),
           .size_class = w.size_class(),
           .usable_bytes = w.usable_bytes(),
@@ -61,7 +61,7 @@ ArenaAudit from_wire(const v1::ArenaAudit& w) {
 }
 
 SessionInfo from_wire(const v1::SessionInfo& w) {
-  SessionInfo info{.id = w.id(),
+  SessionInfo info{.id = SessionId{static_cast<std::uint16_t>(w.id())},
                    .name = w.name(),
                    .pid = w.pid(),
                    .uid = w.uid(),
@@ -150,8 +150,8 @@ Answer<Holders> Admin::holders(std::string_view arena, std::uint32_t limit) cons
     return s;
   Holders holders{.rows = {}, .total_blocks = w.total_blocks(), .total_bytes = w.total_bytes()};
   for (const v1::HolderRow& row : w.holders())
-    holders.rows.push_back(
-        {row.session(), row.session_name(), row.tag(), row.blocks(), row.bytes()});
+    holders.rows.push_back({SessionId{static_cast<std::uint16_t>(row.session())},
+                            row.session_name(), row.tag(), row.blocks(), row.bytes()});
   return holders;
 }
 

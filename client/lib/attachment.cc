@@ -1,57 +1,34 @@
 #include "client/lib/attachment.h"
 
-#include <algorithm>
 #include <string>
+#include <utility>
+
+#include "client/lib/daemon_blocks.h"
 
 namespace arenad::client {
+
+Attachment::Attachment(std::shared_ptr<SessionState> of, ArenaInfo info, AttachMode as,
+                       Mapping mapped)
+    : session(std::move(of)),
+      arena(std::move(info)),
+      mode(as),
+      mapping(std::move(mapped)),
+      blocks_(std::make_unique<DaemonBlocks>(*this)) {}
+
+Attachment::Attachment(std::shared_ptr<SessionState> of, ArenaInfo info,
+                       std::shared_ptr<PeerPool> heaps)
+    : session(std::move(of)),
+      arena(std::move(info)),
+      mode(AttachMode::kPeer),
+      pool(std::move(heaps)) {
+  auto calls = std::make_unique<PeerBlocks>(pool);
+  peer_blocks_ = calls.get();
+  blocks_ = std::move(calls);
+}
 
 std::span<std::byte> Attachment::data() const {
   if (pool) return {pool->arena().data(), pool->arena().capacity_bytes()};
   return mapping.bytes();
-}
-
-Answer<std::vector<AllocatedBlock>> Attachment::allocate(std::uint32_t shard,
-                                                         const v1::AllocateRequest& request) const {
-  if (Status s = usable(); !s.ok()) return s;
-  ClientState& client = *session->client;
-  v1::AllocateResponse response;
-  if (Status s = client.call(client.blocks(shard), &v1::Blocks::Stub::Allocate, request, response,
-                             request.wait_ms());
-      !s.ok())
-    return s;
-  std::vector<AllocatedBlock> blocks;
-  if (Status s = append(response, blocks); !s.ok()) return s;
-  if (Status s = check(blocks); !s.ok()) return s;
-  return blocks;
-}
-
-Answer<BatchAnswer> Attachment::free(std::uint32_t shard, std::span<const Ref> refs) const {
-  if (Status s = usable(); !s.ok()) return s;
-  ClientState& client = *session->client;
-  BatchAnswer answer;
-  for (std::size_t first = 0; first < refs.size(); first += kMaxBlocksPerCall) {
-    auto message = request<v1::FreeRequest>();
-    set_refs(refs.subspan(first, std::min<std::size_t>(kMaxBlocksPerCall, refs.size() - first)),
-             message);
-    v1::FreeResponse response;
-    if (Status s = client.call(client.blocks(shard), &v1::Blocks::Stub::Free, message, response);
-        !s.ok())
-      return s;
-    append(response, response.freed(), static_cast<std::uint32_t>(first), answer);
-  }
-  return answer;
-}
-
-Status Attachment::free_one(std::uint32_t shard, Ref ref) const {
-  if (pool) {
-    Error error = Error::kNone;
-    if (Status s = pool->inside([&](PeerHeap& heap) { error = pool->free(heap, ref); }); !s.ok())
-      return s;
-    return error == Error::kNone ? Status{} : ref_refusal(error, ref);
-  }
-  const auto answer = free(shard, std::span(&ref, 1));
-  if (!answer) return answer.error();
-  return answer->all() ? Status{} : answer->errors.front().status;
 }
 
 Status Attachment::check(const AllocatedBlock& block) const {
@@ -71,9 +48,9 @@ Status Attachment::check(std::span<const AllocatedBlock> blocks) const {
 void Attachment::count(std::int64_t blocks) {
   std::shared_ptr<Pinned> last;  // destroyed after the lock is gone
   const std::lock_guard lock(mutex_);
-  blocks_ += blocks;
-  if (blocks_ > 0 && !self_) self_ = shared_from_this();
-  if (blocks_ <= 0) last = std::move(self_);
+  counted_ += blocks;
+  if (counted_ > 0 && !self_) self_ = shared_from_this();
+  if (counted_ <= 0) last = std::move(self_);
 }
 
 void Attachment::block_made() {
@@ -81,7 +58,7 @@ void Attachment::block_made() {
   count(1);
 }
 
-Status Attachment::block_ended(std::uint32_t shard, Ref ref, bool free) {
+Status Attachment::block_ended(ShardId shard, Ref ref, bool free) {
   if (forked()) return forked_status();
   Status status;
   if (pool) {
@@ -92,7 +69,7 @@ Status Attachment::block_ended(std::uint32_t shard, Ref ref, bool free) {
     });
     if (status.ok()) return error == Error::kNone ? Status{} : ref_refusal(error, ref);
   } else if (free) {
-    status = free_one(shard, ref);
+    status = blocks_->free_one(shard, ref);
   }
   count(-1);
   return status;

@@ -1,13 +1,12 @@
 // Attachment: what the handles and Blocks of one attached arena share. Private: includes gRPC
 // headers.
 //
-// Purpose: the arena's facts and mapping, the pool of a peer's heaps; the block calls that handles,
-// blocks, streams and pumps
-//   build on.
-// Invariants: it lives as long as handles or Blocks of it do. Blocks of writers are counted one by
-// one (a call costs thousands of
-//   times more); those of a peer by its heaps, without an atomic, while the session holds the
-//   attachment, and one by one once the session is closed: close_pool adds the two up.
+// Purpose: the arena's facts, its mapping, the way to its block calls, and the count of its Blocks.
+// Invariants: an attachment lives as long as a handle or a Block of it does. A Block holds no
+//   reference, so the attachment counts Blocks, and keeps itself while there are any:
+//   * A writer's Blocks are counted one by one. Its calls cost thousands of times more.
+//   * A peer's heaps count Blocks without an atomic while the session holds the attachment.
+//     close_pool adds up what the heaps have counted. From then on Blocks are counted one by one.
 // Threads: any thread. fork: pinned in the child. Crash: see arena_handle.h.
 #pragma once
 
@@ -15,11 +14,12 @@
 #include <memory>
 #include <mutex>
 #include <span>
-#include <vector>
 
 #include "arenad/types.h"
+#include "client/lib/block_calls.h"
 #include "client/lib/client_state.h"
 #include "client/lib/mapping.h"
+#include "client/lib/peer_blocks.h"
 #include "client/lib/peer_pool.h"
 #include "client/lib/session_state.h"
 
@@ -27,49 +27,41 @@ namespace arenad::client {
 
 class Attachment final : public Pinned {
  public:
+  // As remote (nothing is mapped), reader or writer.
   Attachment(std::shared_ptr<SessionState> session, ArenaInfo arena, AttachMode mode,
-             Mapping mapping)
-      : session(std::move(session)),
-        arena(std::move(arena)),
-        mode(mode),
-        mapping(std::move(mapping)) {}
-  // A peer's: the pool maps the arena.
-  Attachment(std::shared_ptr<SessionState> session, ArenaInfo arena, std::shared_ptr<PeerPool> pool)
-      : session(std::move(session)),
-        arena(std::move(arena)),
-        mode(AttachMode::kPeer),
-        pool(std::move(pool)) {}
+             Mapping mapping);
+  // As peer. The pool maps the arena.
+  Attachment(std::shared_ptr<SessionState> session, ArenaInfo arena,
+             std::shared_ptr<PeerPool> pool);
 
+  // FORKED, or UNKNOWN_SESSION when the session is over.
   Status usable() const { return session->usable(); }
-  std::span<std::byte> data() const;  // mapped data; empty for remote
+  // The mapped data; empty for remote.
+  std::span<std::byte> data() const;
   bool writable() const { return pool != nullptr || mapping.writable(); }
 
-  // Fills in session and arena.
+  // A request with session and arena filled in.
   template <class Request>
   Request request() const {
     Request request;
     *request.mutable_session() = session->key;
-    request.set_arena_id(arena.id);
+    request.set_arena_id(arena.id.value);
     return request;
   }
 
-  // Through the daemon.
-  Answer<std::vector<AllocatedBlock>> allocate(std::uint32_t shard,
-                                               const v1::AllocateRequest& request) const;
-  Answer<BatchAnswer> free(std::uint32_t shard, std::span<const Ref> refs) const;
-  // One ref in whatever way the mode has.
-  Status free_one(std::uint32_t shard, Ref ref) const;
-  // Whether the block lies in the mapping; for remote always.
+  BlockCalls& blocks() const { return *blocks_; }
+  // The same of a peer; null in the other modes.
+  PeerBlocks* peer_blocks() const { return peer_blocks_; }
+  // Whether blocks that the daemon answered lie in the arena. INTERNAL when they do not.
   Status check(const AllocatedBlock& block) const;
   Status check(std::span<const AllocatedBlock> blocks) const;
 
   // --- Blocks
-  // ---------------------------------------------------------------------------------------------------------------
-  void block_made();  // counts one
-  // A Block ends: counts it out; `free`: frees it, too, unless the session is over. May destroy
-  // this.
-  Status block_ended(std::uint32_t shard, Ref ref, bool free);
-  void close_pool(const Status& why);  // keeps the threads out of a peer's heaps, settles the count
+  void block_made();
+  // A Block ends. `free`: its block is freed, unless the session is over. May destroy this object.
+  Status block_ended(ShardId shard, Ref ref, bool free);
+  // Keeps all threads out of a peer's heaps for good, and takes over their count of Blocks.
+  void close_pool(const Status& why);
 
   const std::shared_ptr<SessionState> session;
   const ArenaInfo arena;
@@ -80,9 +72,11 @@ class Attachment final : public Pinned {
  private:
   void count(std::int64_t blocks);
 
+  std::unique_ptr<BlockCalls> blocks_;
+  PeerBlocks* peer_blocks_ = nullptr;  // blocks_, of a peer
   std::mutex mutex_;
-  std::int64_t blocks_ = 0;       // counted one by one
-  std::shared_ptr<Pinned> self_;  // while blocks_ > 0
+  std::int64_t counted_ = 0;      // under mutex_: Blocks that were counted one by one
+  std::shared_ptr<Pinned> self_;  // under mutex_: while counted_ > 0
 };
 
 }  // namespace arenad::client

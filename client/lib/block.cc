@@ -14,11 +14,12 @@ Status Block::free() {
 }
 
 Ref Block::release() {
+  if (empty()) return {};
   const Ref ref = block_.ref;
-  if (PeerHeap* const heap = empty() ? nullptr : peer_cache.enter(pool_); heap != nullptr) {
-    heap->lost_block();
+  if (const EnteredHeap heap = peer_cache.enter(pool_)) {
+    heap.facts().lost_block();
     peer_cache.leave();
-  } else if (!empty()) {
+  } else {
     (void)attachment_->block_ended(shard_, ref, false);
   }
   forget();

@@ -29,10 +29,10 @@ class CallPump::Impl {
   void allocate(std::uint64_t tag, std::uint64_t size_bytes, std::uint32_t count,
                 const AllocateOptions& options) {
     Slot& slot = take(tag, Call::kAllocate, options.wait_ms);
-    v1::AllocateRequest& request =
-        slot.allocate_request;  // a slot's messages keep their memory from call to call
+    // A slot's messages keep their memory from call to call.
+    v1::AllocateRequest& request = slot.allocate_request;
     *request.mutable_session() = attachment_->session->key;
-    request.set_arena_id(attachment_->arena.id);
+    request.set_arena_id(attachment_->arena.id.value);
     request.set_size_bytes(size_bytes);
     request.set_count(count);
     to_wire(options, request);
@@ -45,7 +45,7 @@ class CallPump::Impl {
     Slot& slot = take(tag, Call::kFree, 0);
     v1::FreeRequest& request = slot.free_request;
     *request.mutable_session() = attachment_->session->key;
-    request.set_arena_id(attachment_->arena.id);
+    request.set_arena_id(attachment_->arena.id.value);
     request.clear_refs();
     set_refs(refs, request);
     slot.free_reader = blocks_->PrepareAsyncFree(&*slot.context, request, &queue_);

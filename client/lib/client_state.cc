@@ -9,17 +9,17 @@
 namespace arenad::client {
 namespace {
 
-constexpr int kMaxAnswerBytes =
-    64 * 1024 * 1024;  // slab_info of many arenas is larger than gRPC's default of 4 MiB
+// slab_info of many arenas is larger than gRPC's default of 4 MiB.
+constexpr int kMaxAnswerBytes = 64 * 1024 * 1024;
 
 std::shared_ptr<::grpc::Channel> make_channel(const std::string& address) {
   ::grpc::ChannelArguments arguments;
-  // Or all channels of the process to one address would be one connection, whichever Client they
-  // belong to.
+  // Without this option gRPC shares one connection among all channels of the process to one
+  // address, whichever Client they belong to.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  // A daemon that comes back is on this host: look again soon, not after the second and more that
-  // suits a network. (The "minimum" is how long one attempt may take.)
+  // The daemon is on this host, so look again soon. gRPC's defaults of a second and more suit a
+  // network. (gRPC's "minimum" is how long one attempt may take.)
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 250);
@@ -36,8 +36,9 @@ Topology from_wire(const v1::Topology& wire, const Target& target) {
                     .p0_batch_refill_built = wire.p0_batch_refill_built(),
                     .uptime_ms = wire.uptime_ms()};
   for (const v1::ShardInfo& shard : wire.shards())
-    topology.shards.push_back(
-        {shard.index(), rebase(target, wire.common_address(), shard.address()), shard.cpu()});
+    topology.shards.push_back({ShardId{static_cast<std::uint16_t>(shard.index())},
+                               rebase(target, wire.common_address(), shard.address()),
+                               shard.cpu()});
   return topology;
 }
 
@@ -90,7 +91,7 @@ Status ClientState::connect() {
   return options_.shard == kAnyShard ? Status{} : choose_shard(options_.shard).error();
 }
 
-Answer<std::uint32_t> ClientState::choose_shard(std::uint32_t wanted) {
+Answer<ShardId> ClientState::choose_shard(ShardId wanted) {
   if (wanted == kAnyShard) wanted = options_.shard;
   if (target_.directory.empty()) {
     if (wanted == kAnyShard) return kAnyShard;
@@ -99,15 +100,17 @@ Answer<std::uint32_t> ClientState::choose_shard(std::uint32_t wanted) {
                   "socket directory"};
   }
   const auto count = static_cast<std::uint32_t>(shards_.size());
-  // relaxed: nothing is published with it, it only spreads.
-  if (wanted == kAnyShard) return next_shard_.fetch_add(1, std::memory_order_relaxed) % count;
-  if (wanted < count) return wanted;
+  // relaxed: the number only spreads attachments.
+  if (wanted == kAnyShard)
+    return ShardId{
+        static_cast<std::uint16_t>(next_shard_.fetch_add(1, std::memory_order_relaxed) % count)};
+  if (wanted.value < count) return wanted;
   return Status{Code::kInvalidArgument, Error::kNone,
-                "there is no shard " + std::to_string(wanted) + "; this daemon has 0.." +
+                "there is no shard " + std::to_string(wanted.value) + "; this daemon has 0.." +
                     std::to_string(count - 1)};
 }
 
-std::shared_ptr<::grpc::Channel> ClientState::new_channel(std::uint32_t shard) const {
+std::shared_ptr<::grpc::Channel> ClientState::new_channel(ShardId shard) const {
   return make_channel(shards_[slot(shard)].address);
 }
 

@@ -1,14 +1,12 @@
 // ClientState: what all copies of one Client share. Private: includes gRPC headers.
 //
-// Purpose: the connections: one for control calls, one per shard for blocks, and fresh ones on
-// demand; and the one way to
-//   make a unary call.
-// Invariants: control calls and blocks never share a connection: the KeepAlive stream's thread
-// waits on the control
-//   connection all the time and would otherwise take the data path's wake-ups. Each Client has
-//   sockets of its own.
-// Threads: immutable after connect() but for two atomics. fork: every call in the child answers
-// FORKED. Crash: nothing is shared.
+// Purpose: the connections (one for control calls, one to each shard for blocks, others on demand),
+//   and the one way to make a unary call.
+// Invariants: control calls and block calls never share a connection. The KeepAlive stream's thread
+//   always waits on the control connection, and would be woken for each answer of a block call.
+//   Each Client has its own sockets.
+// Threads: immutable after connect(), except for two atomics.
+// fork: every call in the child answers FORKED. Crash: nothing is shared.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -50,17 +48,19 @@ class ClientState : public Pinned {
   v1::Admin::Stub& admin() { return *admin_; }
   ::grpc::health::v1::Health::Stub& health() { return *health_; }
 
-  // Where an attachment goes that asked for `wanted`: that shard, the client's, or the next one.
-  // kAnyShard over TCP.
-  Answer<std::uint32_t> choose_shard(std::uint32_t wanted);
-  // `shard` as choose_shard gave it.
-  v1::Blocks::Stub& blocks(std::uint32_t shard) { return *shards_[slot(shard)].blocks; }
-  v1::Heaps::Stub& heaps(std::uint32_t shard) { return *shards_[slot(shard)].heaps; }
-  const std::shared_ptr<::grpc::Channel>& channel(std::uint32_t shard) {
+  // The shard of a new attachment that asked for `wanted`. With kAnyShard: the client's shard, or
+  // the next one in turn. Over TCP the answer is kAnyShard.
+  Answer<ShardId> choose_shard(ShardId wanted);
+  // `shard` is an answer of choose_shard.
+  v1::Blocks::Stub& blocks(ShardId shard) { return *shards_[slot(shard)].blocks; }
+  v1::Heaps::Stub& heaps(ShardId shard) { return *shards_[slot(shard)].heaps; }
+  const std::shared_ptr<::grpc::Channel>& channel(ShardId shard) {
     return shards_[slot(shard)].channel;
   }
-  std::shared_ptr<::grpc::Channel> new_channel(std::uint32_t shard) const;
+  // Another connection to the shard, which nobody else uses.
+  std::shared_ptr<::grpc::Channel> new_channel(ShardId shard) const;
 
+  // Makes a unary call. `extra_ms` is added to the call timeout.
   template <class Stub, class Request, class Response>
   Status call(Stub& stub,
               ::grpc::Status (Stub::*method)(::grpc::ClientContext*, const Request&, Response*),
@@ -79,7 +79,7 @@ class ClientState : public Pinned {
     count_call();
     return from_grpc((stub.*method)(&context, request, &response));
   }
-  // For those who send by themselves: one message.
+  // Counts one message that somebody sends without call().
   void count_call() const { calls_.fetch_add(1, std::memory_order_relaxed); }
   std::uint64_t calls_made() const { return calls_.load(std::memory_order_relaxed); }
 
@@ -90,7 +90,7 @@ class ClientState : public Pinned {
     std::unique_ptr<v1::Blocks::Stub> blocks;
     std::unique_ptr<v1::Heaps::Stub> heaps;
   };
-  std::size_t slot(std::uint32_t shard) const { return shard == kAnyShard ? 0 : shard; }
+  static std::size_t slot(ShardId shard) { return shard == kAnyShard ? 0 : shard.value; }
 
   Target target_;
   ConnectOptions options_;
@@ -99,9 +99,10 @@ class ClientState : public Pinned {
   std::unique_ptr<v1::Admin::Stub> admin_;
   std::unique_ptr<::grpc::health::v1::Health::Stub> health_;
   Topology topology_;
-  std::vector<ShardConnection> shards_;  // over TCP: one, the target itself
+  std::vector<ShardConnection> shards_;  // over TCP one: the target itself
+  // Both order nothing, and pair with no other atomic.
   std::atomic<std::uint32_t> next_shard_;
-  mutable std::atomic<std::uint64_t> calls_{0};  // counts, and publishes nothing
+  mutable std::atomic<std::uint64_t> calls_{0};
 };
 
 }  // namespace arenad::client

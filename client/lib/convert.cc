@@ -41,11 +41,11 @@ Status not_attached() {
 
 Status bad_count() {
   return {Code::kInvalidArgument, Error::kInvalidCount,
-          "a request for no block at all; ask for 1 to 16384"};
+          "one request is for 1 to 16384 blocks; ask for at least one, or split the request"};
 }
 
 ArenaInfo from_wire(const v1::Arena& arena) {
-  return {.id = arena.id(),
+  return {.id = ArenaId{static_cast<std::uint16_t>(arena.id())},
           .name = arena.name(),
           .capacity_bytes = arena.capacity_bytes(),
           .holder_only = arena.holder_only(),
@@ -66,9 +66,9 @@ BlockInfo from_wire(const v1::BlockInfo& info) {
           .offset_bytes = info.offset_bytes(),
           .usable_bytes = info.usable_bytes(),
           .stride_bytes = info.stride_bytes(),
-          .holder = info.holder(),
+          .holder = SessionId{static_cast<std::uint16_t>(info.holder())},
           .tag = info.tag(),
-          .heap = info.heap(),
+          .heap = HeapId{static_cast<std::uint16_t>(info.heap())},
           .generation = info.generation(),
           .size_class = info.size_class()};
 }

@@ -1,9 +1,9 @@
-// Between arenad.v1 messages and this library's values. Private: includes protobuf and gRPC
-// headers.
+// Conversion between arenad.v1 messages and the library's values. Private: includes protobuf and
+// gRPC headers.
 //
-// Purpose: one place where wire and values meet. Invariants: what comes from the wire is checked
-// for shape (counts that must
-//   agree) before it becomes a value.
+// Purpose: the one place where wire and values meet.
+// Invariants: a message is checked for its shape (counts that must agree) before it becomes a
+//   value.
 // Threads: pure functions. Crash: nothing is shared.
 #pragma once
 
@@ -28,11 +28,11 @@ ArenaInfo from_wire(const v1::Arena& arena);
 BlockInfo from_wire(const v1::BlockInfo& info);
 Status from_wire(const v1::ExchangeError& error);
 
-// Appends the blocks; INTERNAL when the lists do not fit together.
+// Appends the blocks. INTERNAL when the lists of the response have different lengths.
 Status append(const v1::AllocateResponse& response, std::vector<AllocatedBlock>& blocks);
 
-// For FreeResponse (freed) and AcquireResponse (acquired). Adds to `answer`, whose errors refer to
-// a list of which this was the part from `first_index` on.
+// Adds a response's count and its bad refs to `answer`. `first_index` is the index of the request's
+// first ref in the caller's list.
 template <class Response>
 void append(const Response& response, std::uint64_t done, std::uint32_t first_index,
             BatchAnswer& answer) {

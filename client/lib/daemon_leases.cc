@@ -5,27 +5,26 @@
 namespace arenad::client {
 namespace {
 
-constexpr std::uint32_t kLeaseThreadCallMs =
-    2'000;  // the lease thread has other things to do than wait for a daemon that stands still
+// The lease thread does not wait longer for a daemon that does not answer: it has other work.
+constexpr std::uint32_t kLeaseThreadCallMs = 2'000;
 
 }  // namespace
 
 DaemonLeases::DaemonLeases(std::shared_ptr<ClientState> client, v1::SessionKey key,
-                           DaemonGate& gate, std::uint32_t arena_id, std::uint32_t shard,
-                           std::uint32_t units)
+                           DaemonGate& gate, ArenaId arena, ShardId shard, std::uint32_t units)
     : client_(std::move(client)),
       key_(std::move(key)),
       gate_(gate),
-      arena_id_(arena_id),
+      arena_(arena),
       shard_(shard),
       leased_(units) {}
 
 template <class Request>
 Request DaemonLeases::request() const {
-  Request request;
-  *request.mutable_session() = key_;
-  request.set_arena_id(arena_id_);
-  return request;
+  Request filled;
+  *filled.mutable_session() = key_;
+  filled.set_arena_id(arena_.value);
+  return filled;
 }
 
 template <class Request, class Response, class Account>
@@ -46,13 +45,14 @@ Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::Clie
         client_->heaps(shard_), method, request, response,
         is_lease_thread ? kLeaseThreadCallMs : client_->call_timeout_ms() + extra_ms);
     if (status.ok()) account();
-    // An end that is not the daemon's word: it may have leased what this answer would have named.
+    // Not the daemon's own refusal: it may have leased slabs, and the answer got lost.
     const bool unanswered = !status.ok() && status.reason == Error::kNone;
     if (unanswered) unanswered_.store(true, std::memory_order_relaxed);
     gate_.leave();
     if (!unanswered || status.code != Code::kUnavailable || DaemonGate::Clock::now() >= deadline)
       return status;
-    gate_.pause(deadline);  // the connection broke: the session finds out, reconnects and resumes
+    // The connection broke. The session finds out, reconnects and resumes.
+    gate_.pause(deadline);
   }
 }
 
@@ -63,7 +63,7 @@ Answer<HeapId> DaemonLeases::open_heap() {
                              Patience::kThread, 0, [&] {
                                id = {static_cast<std::uint16_t>(response.heap_id())};
                                const std::lock_guard lock(mutex_);
-                               heaps_.push_back(response.heap_id());
+                               heaps_.push_back(id);
                              });
   if (!status.ok()) return status;
   return id;
@@ -108,12 +108,12 @@ void DaemonLeases::give_back(std::span<const SlabIndex> runs) {
     }
   }
   v1::ReturnSlabsResponse response;
-  // Not made again when it fails: the runs are not in the account any more, so the daemon finds
-  // them at the next resume.
+  // When this call fails it is not made again: the account does not have the runs any more, so the
+  // daemon takes them back at the next resume.
   const Status status =
       call(&v1::Heaps::Stub::ReturnSlabs, message, response, Patience::kLeaseThread, 0, [] {});
   if (!status.ok())
-    unanswered_.store(true, std::memory_order_relaxed);  // a resume under way may have named them
+    unanswered_.store(true, std::memory_order_relaxed);  // a resume on its way may name the runs
 }
 
 Status DaemonLeases::resume() {
@@ -123,7 +123,7 @@ Status DaemonLeases::resume() {
     const std::lock_guard lock(mutex_);
     for (std::uint32_t unit = 0; unit < leased_.size(); ++unit)
       if (leased_[unit]) message.add_slabs(unit);
-    for (const std::uint32_t heap : heaps_) message.add_heaps(heap);
+    for (const HeapId heap : heaps_) message.add_heaps(heap.value);
   }
   v1::ResumeResponse response;
   Status status =

@@ -1,10 +1,10 @@
 // DaemonLeases: LeaseCalls over gRPC. Private: includes gRPC headers.
 //
-// Purpose: the Heaps service for one arena of one session, through the session's gate; and the
-// account of what is leased that a
-//   resume names.
-// Invariants: the account has a run from before the gate is left with it until before it is named
-// in a ReturnSlabs. Threads: any. Crash: see lease_calls.h.
+// Purpose: the Heaps service for one arena of one session, through the session's gate, and the
+//   account of leases that a resume tells the daemon.
+// Invariants: the account has a run before the lease call leaves the gate. The account drops a run
+//   before the ReturnSlabs that names it.
+// Threads: any. Crash: see lease_calls.h.
 #pragma once
 
 #include <atomic>
@@ -20,25 +20,25 @@ namespace arenad::client {
 
 class DaemonLeases final : public LeaseCalls {
  public:
-  // `gate` outlives it (the session's). `arena_id` as the daemon gave it, `units` of the arena.
+  // `gate` is the session's, and outlives this object. `units` is the arena's number of units.
   DaemonLeases(std::shared_ptr<ClientState> client, v1::SessionKey key, DaemonGate& gate,
-               std::uint32_t arena_id, std::uint32_t shard, std::uint32_t units);
+               ArenaId arena, ShardId shard, std::uint32_t units);
 
   Answer<HeapId> open_heap() override;
   Status lease(HeapId heap, const RunRequest& request, std::uint32_t count, std::uint32_t wait_ms,
                Patience patience, std::vector<SlabIndex>& runs) override;
   void give_back(std::span<const SlabIndex> runs) override;
 
-  // Names everything that the session knows, with the gate exclusive. Errors: those of
-  // Heaps.Resume.
+  // Tells the daemon all leases and heaps that the session knows. The caller has the gate for
+  // itself. Errors: those of Heaps.Resume.
   Status resume();
-  // Whether a call ended without an answer, so that the daemon may have leased what the session
+  // Whether a call ended without an answer. Then the daemon may have leased slabs that the session
   // does not know.
   bool wants_resume() const { return unanswered_.load(std::memory_order_relaxed); }
 
  private:
-  // Makes a call inside the gate, again while the daemon is away; account() runs inside after a
-  // success.
+  // Makes a call inside the gate, and makes it again while the daemon is away. After a success
+  // account() runs, still inside the gate.
   template <class Request, class Response, class Account>
   Status call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::ClientContext*, const Request&,
                                                         Response*),
@@ -50,13 +50,13 @@ class DaemonLeases final : public LeaseCalls {
   const std::shared_ptr<ClientState> client_;
   const v1::SessionKey key_;
   DaemonGate& gate_;
-  const std::uint32_t arena_id_;
-  const std::uint32_t shard_;
+  const ArenaId arena_;
+  const ShardId shard_;
 
-  std::atomic<bool> unanswered_{false};  // a hint
+  std::atomic<bool> unanswered_{false};  // a hint: orders nothing, pairs with no other atomic
   std::mutex mutex_;
-  std::vector<bool> leased_;  // by first unit
-  std::vector<std::uint32_t> heaps_;
+  std::vector<bool> leased_;   // under mutex_, by first unit
+  std::vector<HeapId> heaps_;  // under mutex_
 };
 
 }  // namespace arenad::client

@@ -9,16 +9,15 @@ namespace arenad::client {
 
 class Exchange::Impl {
  public:
-  Impl(const ArenaHandle& arena, std::shared_ptr<::grpc::Channel> channel,
-       std::uint32_t max_in_flight)
-      : stream(arena.attachment_, std::move(channel)), max_in_flight(std::max(max_in_flight, 1u)) {}
+  Impl(const ArenaHandle& arena, std::shared_ptr<::grpc::Channel> channel, std::uint32_t most)
+      : stream(arena.attachment_, std::move(channel)), max_in_flight(std::max(most, 1u)) {}
 
   std::uint32_t timeout_ms() const {
     return stream.attachment().session->client->call_timeout_ms();
   }
 
-  // Room for one more request, and the blank to fill in. The key goes with the first request only:
-  // it is the default after.
+  // Waits for room for one more request, and gives an empty one. Only the first request carries the
+  // session's key: the daemon keeps it for the stream.
   template <class Request>
   Status prepare(Request* (v1::ExchangeRequest::*member)(), Request*& request,
                  std::uint32_t extra_ms = 0) {
@@ -26,7 +25,7 @@ class Exchange::Impl {
       return s;
     request = (stream.blank().*member)();
     if (next_id == 1) *request->mutable_session() = stream.attachment().session->key;
-    request->set_arena_id(stream.attachment().arena.id);
+    request->set_arena_id(stream.attachment().arena.id.value);
     return {};
   }
 
@@ -139,7 +138,7 @@ Status nothing_may_be_unreceived(std::size_t unreceived) {
   if (unreceived == 0) return {};
   return {Code::kFailedPrecondition, Error::kNone,
           std::to_string(unreceived) +
-              " replies are not received yet; receive them first, or use a stream of its own"};
+              " replies are not received yet; receive them first, or open another stream"};
 }
 
 }  // namespace
@@ -173,8 +172,8 @@ Answer<BatchAnswer> Exchange::free_batched(std::span<const Ref> refs) {
   BatchAnswer answer;
   Status first_failure;
   ExchangeReply reply;
-  std::uint32_t answered =
-      0;  // replies come in order, so this is where the reply's part of `refs` starts
+  // Replies come in order. So this is the index of the first ref of the next reply.
+  std::uint32_t answered = 0;
   for (std::size_t sent = 0; (sent < refs.size() && first_failure.ok()) || unreceived() > 0;) {
     if (sent < refs.size() && first_failure.ok() && unreceived() < impl_->max_in_flight) {
       const auto part = refs.subspan(sent, std::min(kBatchBlocks, refs.size() - sent));

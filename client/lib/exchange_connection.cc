@@ -44,7 +44,7 @@ ExchangeConnection::ExchangeConnection(std::shared_ptr<Attachment> attachment,
 
 ExchangeConnection::~ExchangeConnection() {
   context_.TryCancel();
-  // Every operation's tag comes back once the call is cancelled; the queue may go only after them.
+  // After the cancel gRPC gives back each operation's tag. The queue may end only after the last.
   while (operations_ > 0 && step(gpr_inf_future(GPR_CLOCK_MONOTONIC))) {}
   queue_.Shutdown();
   void* unused = nullptr;
@@ -79,7 +79,7 @@ Status ExchangeConnection::send(ExchangeCall call) {
   outbox_.push_back(std::move(spare_requests_.front()));
   spare_requests_.pop_front();
   outbox_.back().Swap(&next_);
-  // The write before may be done already; whoever only sends would otherwise never find out.
+  // The write before may be done already. A caller that only sends finds out here.
   if (writing_) step(gpr_inf_past(GPR_CLOCK_MONOTONIC));
   write_next();
   return broken_;
@@ -130,7 +130,7 @@ Status ExchangeConnection::finish(std::uint32_t timeout_ms) {
     replies_.clear();
     if (!step(deadline)) return broken_by_timeout("the daemon did not end it");
   }
-  // OK is the orderly end that was asked for, and no failure of the stream.
+  // OK is the orderly end that finish() asks for.
   return from_grpc(grpc_status_);
 }
 
@@ -173,9 +173,8 @@ void ExchangeConnection::write_next() {
   if (writing_ || failing_ || outbox_.empty()) return;
   v1::ExchangeRequest& request = outbox_.front();
   writing_ = true;
-  // No buffer hint, though more may be behind it: gRPC 1.51 does not complete a hinted write until
-  // another one is started, and the one that would flush it may only start when this one has
-  // completed.
+  // No buffer hint, although more requests may wait. gRPC 1.51 completes a hinted write only when
+  // another write starts, and here the next write starts only when this one is complete.
   attachment_->session->client->count_call();
   stream_->Write(request, tag(Event::kWritten));
   ++operations_;

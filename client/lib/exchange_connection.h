@@ -1,11 +1,11 @@
-// ExchangeConnection: the gRPC machinery under Exchange. Private: includes gRPC headers.
+// ExchangeConnection: the gRPC machinery of an Exchange. Private: includes gRPC headers.
 //
-// Purpose: one bidirectional stream on a completion queue of its own, driven by whoever calls it:
-// no thread of its own, so a
-//   reply is handed over without a wake-up.
-// Invariants: at most one write and one read are with gRPC at a time, and one read always is while
-// the stream is good. Requests
-//   leave in order, replies arrive in order; pending_ names the requests that have no reply yet.
+// Purpose: one bidirectional stream on its own completion queue. It has no thread: the caller
+// drives
+//   the stream, so a reply needs no wake-up between threads.
+// Invariants: gRPC works on at most one write and one read at a time. While the stream is good it
+//   always works on a read. Requests leave in order, and replies arrive in order. pending_ names
+//   the requests that have no reply yet.
 // Threads: one at a time. Crash: see exchange.h.
 #pragma once
 
@@ -29,14 +29,16 @@ class ExchangeConnection {
   ~ExchangeConnection();
 
   Status start(std::uint32_t timeout_ms);
-  // A request to fill in and pass to send(); its session is set where the protocol wants it.
+  // An empty request. The caller fills it in and calls send().
   v1::ExchangeRequest& blank();
-  Status send(ExchangeCall call);  // what blank() gave
-  // Works until a reply is there, or fewer than `unanswered` requests have none. Errors: the
-  // stream's; DEADLINE_EXCEEDED.
+  // Sends the request of the last blank().
+  Status send(ExchangeCall call);
+  // Drive the stream until a reply has come, or until fewer than `unanswered` requests have no
+  // reply. Errors: the stream's; DEADLINE_EXCEEDED.
   Status await_reply(std::uint32_t timeout_ms);
   Status await_unanswered_below(std::size_t unanswered, std::uint32_t timeout_ms);
-  void take_reply(ExchangeReply& reply);  // after await_reply was ok: swaps
+  // After await_reply was ok: swaps the next reply with `reply`.
+  void take_reply(ExchangeReply& reply);
   Status finish(std::uint32_t timeout_ms);
 
   std::size_t unreceived() const { return pending_.size() + replies_.size(); }
@@ -50,22 +52,23 @@ class ExchangeConnection {
   };
   static void* tag(Event event) { return reinterpret_cast<void*>(event); }
 
-  bool step(gpr_timespec deadline);  // one event; false when the deadline passed first
+  // Works on one event. False when the deadline passed first.
+  bool step(gpr_timespec deadline);
   void on_event(Event event, bool ok);
   void write_next();
   void read_next();
   void on_reply();
-  void fail();  // asks for the stream's status, once
+  void fail();  // asks gRPC for the stream's status, once
   Status broken_by_timeout(const char* what);
 
   std::shared_ptr<Attachment> attachment_;
-  std::shared_ptr<::grpc::Channel> channel_;  // kept: it may be this stream's own
+  std::shared_ptr<::grpc::Channel> channel_;  // kept, as it may be of this stream alone
   ::grpc::ClientContext context_;
   ::grpc::CompletionQueue queue_;
   std::unique_ptr<::grpc::ClientAsyncReaderWriter<v1::ExchangeRequest, v1::ExchangeResponse>>
       stream_;
 
-  std::deque<v1::ExchangeRequest> outbox_;  // front: being written when writing_
+  std::deque<v1::ExchangeRequest> outbox_;
   std::deque<v1::ExchangeRequest> spare_requests_;
   v1::ExchangeRequest next_;
   v1::ExchangeResponse incoming_;
@@ -73,11 +76,15 @@ class ExchangeConnection {
   std::deque<ExchangeReply> replies_;
   std::deque<ExchangeReply> spare_replies_;
   std::uint64_t next_id_ = 1;
-  int operations_ = 0;  // with gRPC
-  bool started_ = false, writing_ = false, failing_ = false, finished_ = false, finishing_ = false,
-       writes_done_ = false;
+  int operations_ = 0;        // that gRPC works on
+  bool started_ = false;      // the connection is made
+  bool writing_ = false;      // gRPC works on outbox_.front()
+  bool finishing_ = false;    // finish() was called
+  bool writes_done_ = false;  // told gRPC that no more requests come
+  bool failing_ = false;      // asked gRPC for the status
+  bool finished_ = false;     // the status is there
   ::grpc::Status grpc_status_;
-  Status broken_;  // not ok once the stream is
+  Status broken_;  // not ok once the stream is broken
 };
 
 }  // namespace arenad::client

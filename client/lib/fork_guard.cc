@@ -4,7 +4,7 @@
 
 #include <mutex>
 
-#include "client/lib/peer_heap.h"
+#include "arenad/peer_cache.h"
 
 namespace arenad::client {
 
@@ -12,7 +12,7 @@ namespace detail {
 constinit std::atomic<bool> is_fork{false};
 }
 
-// All living Pinned objects. Its mutex is held across fork, so that the child finds the list whole.
+// All living Pinned objects. The mutex is held across fork, so the child finds a whole list.
 struct PinRegistry {
   static inline constinit std::mutex mutex;
   static inline constinit Pinned* first = nullptr;
@@ -23,8 +23,7 @@ struct PinRegistry {
     detail::is_fork.store(true, std::memory_order_relaxed);
     peer_cache.clear();
     for (Pinned* p = first; p != nullptr; p = p->next_)
-      if (!p->self_)
-        p->self_ = p->weak_from_this().lock();  // no allocation: the count is there already
+      if (!p->self_) p->self_ = p->weak_from_this().lock();  // allocates nothing
     mutex.unlock();
   }
 
@@ -53,9 +52,8 @@ void watch_forks() {
 
 Status forked_status() {
   return {Code::kFailedPrecondition, Error::kForked,
-          "this process is a fork of one that had connected to arenad, and has none of its threads "
-          "and mappings; exec a program, or "
-          "fork before the first Client::connect"};
+          "this process is a fork of a process that had connected to arenad, and has not its "
+          "threads and mappings; exec a program, or fork before the first Client::connect"};
 }
 
 }  // namespace arenad::client

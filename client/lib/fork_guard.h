@@ -1,13 +1,12 @@
-// fork: what an inherited client object may do in the child, which is nothing.
+// fork: an inherited object of the client does nothing in the child.
 //
-// Purpose: forked() says that this process is a fork of one that had connected. Whatever such a
-// process inherited of this library is
-//   pinned in the child: its threads, sockets and gRPC objects are the parent's, so nothing of it
-//   may be joined, closed or freed.
-// Invariants: the child's handler runs before fork() returns there, on its only thread; it empties
-// that thread's heap caches, so
-//   that no fast path goes on in memory that the child does not map (MADV_DONTFORK).
-// Threads: forked() by any. Crash: nothing is shared.
+// Purpose: forked() says that this process is a child of a process that had connected. Threads,
+//   sockets and gRPC objects that the child inherited are the parent's. So the child must not join,
+//   close or free them: they are pinned.
+// Invariants: the handler runs in the child before fork() returns, on the child's only thread. It
+//   empties that thread's PeerCache, so no fast path goes on in memory that the child does not map
+//   (MADV_DONTFORK).
+// Threads: any thread calls forked(). Crash: nothing is shared.
 #pragma once
 
 #include <atomic>
@@ -24,11 +23,11 @@ extern constinit std::atomic<bool> is_fork;
 inline bool forked() { return detail::is_fork.load(std::memory_order_relaxed); }
 Status forked_status();  // FORKED, and what to do
 
-// Registers the fork handlers, once. By Client::connect, so that processes that fork before it are
-// none of our business.
+// Registers the fork handlers, once. Client::connect calls it, so a process that forks before it
+// connects is not affected.
 void watch_forks();
 
-// Base of what a child must never destroy. Made by std::make_shared only.
+// Base of the objects that a child must never destroy. Only std::make_shared makes them.
 class Pinned : public std::enable_shared_from_this<Pinned> {
  public:
   Pinned();
@@ -40,7 +39,7 @@ class Pinned : public std::enable_shared_from_this<Pinned> {
   friend struct PinRegistry;
   Pinned* previous_ = nullptr;
   Pinned* next_ = nullptr;
-  std::shared_ptr<Pinned> self_;  // in a child: itself, for good
+  std::shared_ptr<Pinned> self_;  // in a child: this object, so that it is never destroyed
 };
 
 }  // namespace arenad::client

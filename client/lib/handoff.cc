@@ -126,7 +126,7 @@ Answer<HandedOver> hand_over(const std::string& path, std::string_view token,
         "the descriptors do not match their count (is this process out of file descriptors?)");
   answer.data_bytes = header.data_bytes;
   answer.control_bytes = header.control_bytes;
-  answer.arena_id = header.arena_id;
+  answer.arena = ArenaId{static_cast<std::uint16_t>(header.arena_id)};
   return answer;
 }
 

@@ -43,7 +43,7 @@ void KeepAlive::run(ClientState& client, v1::SessionKey key, Listener& listener,
       status = from_grpc(stream_->Finish());
       if (status.ok())
         status = {Code::kUnavailable, Error::kNone,
-                  "the daemon ended the KeepAlive stream without a word"};
+                  "the daemon ended the KeepAlive stream and gave no reason"};
     } else if (!first_) {
       status = listener.back();
       if (!status.ok()) {
@@ -73,7 +73,7 @@ bool KeepAlive::open(ClientState& client, const v1::SessionKey& key, v1::KeepAli
     stream_.reset();
     if (stopping_) return false;
     context_ = std::make_unique<::grpc::ClientContext>();
-    context_->set_wait_for_ready(!first_);  // the first time somebody waits for the answer
+    context_->set_wait_for_ready(!first_);  // the first time start() waits for the answer
   }
   stream_ = client.sessions().KeepAlive(context_.get());
   v1::KeepAliveRequest request;
@@ -88,7 +88,7 @@ void KeepAlive::listen(ClientState& client, v1::KeepAliveEvent& event, Listener&
     if (event.trims().empty()) continue;
     v1::KeepAliveRequest done;
     for (const v1::TrimRequest& trim : event.trims()) {
-      listener.trim(trim.arena_id());
+      listener.trim(ArenaId{static_cast<std::uint16_t>(trim.arena_id())});
       v1::TrimDone& answer = *done.add_trimmed();
       answer.set_round(trim.round());
       answer.set_arena_id(trim.arena_id());

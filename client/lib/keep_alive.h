@@ -1,11 +1,10 @@
-// KeepAlive: the stream that tells the daemon that a session's client is there. Private.
+// KeepAlive: the stream that tells the daemon that a session's client is alive. Private.
 //
-// Purpose: open it, wait for its confirmation, listen to it on a thread of its own until stop();
-// when it breaks, open it again until
-//   the daemon is back or does not know the session any more.
-// Invariants: the thread ends before this object does. The listener is called on that thread only.
-// Threads: start and stop once each, by the owner; serving by any thread.
-// Crash: the stream ends with the process, and a remote session with the stream.
+// Purpose: open the stream, wait for its confirmation, and listen to it on a thread of its own.
+//   When the stream breaks, open it again, until the daemon is back or does not know the session.
+// Invariants: the thread ends before this object does. Only that thread calls the listener.
+// Threads: the owner calls start and stop, once each. Any thread calls serving.
+// Crash: the stream ends with the process. A remote session ends with the stream.
 #pragma once
 
 #include <grpcpp/client_context.h>
@@ -29,12 +28,15 @@ class KeepAlive {
  public:
   class Listener {
    public:
-    virtual void broken() = 0;  // from now on the daemon is away
-    // The daemon has confirmed the stream again. Errors: try again later, or UNKNOWN_SESSION, which
-    // ends it.
+    // The stream broke: the daemon is away.
+    virtual void broken() = 0;
+    // The daemon has confirmed the stream again. After an error the stream is opened again later,
+    // unless the error is UNKNOWN_SESSION.
     virtual Status back() = 0;
-    virtual void lost() = 0;                        // it does not know the session; the thread ends
-    virtual void trim(std::uint32_t arena_id) = 0;  // an arena runs short
+    // The daemon does not know the session. The thread ends.
+    virtual void lost() = 0;
+    // The arena runs short of memory: give back what is not needed.
+    virtual void trim(ArenaId arena) = 0;
 
    protected:
     ~Listener() = default;
@@ -42,10 +44,11 @@ class KeepAlive {
 
   ~KeepAlive() { stop(); }
 
-  // `listener` outlives stop(). Errors: those of the daemon; UNAVAILABLE when it does not confirm
-  // within the call timeout.
+  // Opens the stream, and waits until the daemon has confirmed it. `listener` lives until stop().
+  // Errors: those of the daemon; UNAVAILABLE when it does not confirm within the call timeout.
   Status start(ClientState& client, const v1::SessionKey& key, Listener& listener);
-  void stop();  // ends the stream and the thread; again is nothing
+  // Ends the stream and the thread. A second call does nothing.
+  void stop();
 
   bool serving() const { return !draining_.load(std::memory_order_relaxed); }
 
@@ -56,17 +59,18 @@ class KeepAlive {
            std::promise<Status> confirmed);
   bool open(ClientState& client, const v1::SessionKey& key, v1::KeepAliveEvent& event);
   void listen(ClientState& client, v1::KeepAliveEvent& event, Listener& listener);
-  bool pause();  // between two attempts; false when stopping
+  bool pause();  // between two attempts; false when stop() was called
   void cancel();
 
   std::thread thread_;
   std::mutex mutex_;
   std::condition_variable stopping_changed_;
-  bool stopping_ = false;  // under mutex_, as context_
-  std::unique_ptr<::grpc::ClientContext> context_;
-  std::unique_ptr<Stream> stream_;     // the thread's
-  bool first_ = true;                  // the thread's
-  std::atomic<bool> draining_{false};  // a hint for the user; publishes nothing else
+  bool stopping_ = false;                           // under mutex_
+  std::unique_ptr<::grpc::ClientContext> context_;  // under mutex_
+  std::unique_ptr<Stream> stream_;                  // of the thread alone
+  bool first_ = true;                               // of the thread alone
+  // A hint for the user: orders nothing, pairs with no other atomic.
+  std::atomic<bool> draining_{false};
 };
 
 }  // namespace arenad::client

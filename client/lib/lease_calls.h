@@ -1,8 +1,9 @@
 // LeaseCalls: what a peer's heaps need of the daemon.
 //
-// Purpose: OpenHeap, LeaseSlabs and ReturnSlabs of one arena, as an interface, so that stock and
-// pool know no gRPC. Threads: any, at once. They block; nobody calls them inside a heap. Crash: a
-// lease whose answer never arrived stays with the session until it resumes or ends.
+// Purpose: OpenHeap, LeaseSlabs and ReturnSlabs of one arena, as an interface. So the stock and the
+//   pool know no gRPC.
+// Threads: any, at the same time. The calls block; no thread makes them inside a heap.
+// Crash: the session keeps a lease whose answer never arrived, until it resumes or ends.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ namespace arenad::client {
 
 class LeaseCalls {
  public:
-  // Who asks: a thread that cannot go on without it (waits for a daemon that is away, up to the
-  // call timeout), or the lease thread.
+  // Who asks. kThread: a thread that cannot go on without the answer; it waits for a daemon that is
+  // away, up to the call timeout. kLeaseThread: the lease thread; it does not wait.
   enum class Patience : std::uint8_t { kThread, kLeaseThread };
 
   virtual ~LeaseCalls() = default;
@@ -25,8 +26,8 @@ class LeaseCalls {
   // Appends at least one run, or answers why not. Errors: those of Heaps.LeaseSlabs; UNAVAILABLE.
   virtual Status lease(HeapId heap, const RunRequest& request, std::uint32_t count,
                        std::uint32_t wait_ms, Patience patience, std::vector<SlabIndex>& runs) = 0;
-  // Returns leases of which nothing is out. When that fails they are the daemon's all the same: it
-  // finds them when the session resumes or ends.
+  // Returns runs of which no block is out. The runs belong to the daemon even when the call fails:
+  // the daemon finds them when the session resumes or ends.
   virtual void give_back(std::span<const SlabIndex> runs) = 0;
 };
 

@@ -8,7 +8,7 @@ namespace arenad::client {
 namespace {
 
 constexpr std::uint64_t kMostAheadBytes = 8 << 20;           // per class
-constexpr std::uint64_t kSurplusUnits = kUnitsPerSuperslab;  // so much goes back at once
+constexpr std::uint64_t kSurplusUnits = kUnitsPerSuperslab;  // returned without waiting for a tick
 constexpr std::uint32_t kTicksPerReturn = 5;
 constexpr std::size_t kRunsPerReturn = 4096;  // in one call; the daemon takes 16384
 
@@ -23,7 +23,7 @@ LeaseStock::LeaseStock(const Geometry& geometry, std::uint32_t unit_count,
       class_of_run_(unit_count) {}
 
 std::uint32_t LeaseStock::most_ahead(std::uint32_t units) const {
-  // Of a small arena one session takes no more than an eighth ahead.
+  // In a small arena: at most an eighth of the arena.
   const std::uint64_t bytes = std::min(kMostAheadBytes, unit_count_ * kSlabUnitBytes / 8);
   return static_cast<std::uint32_t>(std::max<std::uint64_t>(bytes / (units * kSlabUnitBytes), 1));
 }
@@ -65,7 +65,7 @@ void LeaseStock::give_back(SlabIndex run, std::uint32_t units) {
   {
     const std::lock_guard lock(mutex_);
     const std::uint8_t what = class_of_run_[run.value];
-    if (what == 0) return;  // was the daemon's already
+    if (what == 0) return;  // not leased
     if (what == kSpanRun || classes_[what - 1].runs.size() >= most_ahead(units)) {
       add_surplus(run, units);
     } else {
@@ -77,7 +77,7 @@ void LeaseStock::give_back(SlabIndex run, std::uint32_t units) {
   if (wake) wake_lease_thread_();
 }
 
-// runs[from..] into the stock, so that they are taken in their order.
+// Puts runs[from..] into the stock, so that heaps take them in their order.
 void LeaseStock::put(ClassStock& c, const std::vector<SlabIndex>& runs, std::size_t from) {
   for (std::size_t i = runs.size(); i > from; --i) c.runs.push_back(runs[i - 1]);
 }
@@ -101,7 +101,7 @@ Answer<SlabIndex> LeaseStock::fetch(HeapId heap, const RunRequest& request, std:
   std::uint32_t count = 1;
   {
     std::unique_lock lock(mutex_);
-    // Somebody else's call may bring what this thread needs.
+    // A call of another thread may bring a run for this thread.
     changed_.wait(lock, [&] { return !c.runs.empty() || !c.fetching; });
     if (!c.runs.empty()) return pop(c);
     c.fetching = true;
@@ -151,7 +151,7 @@ void LeaseStock::fill_ahead(HeapId heap) {
       const std::lock_guard lock(mutex_);
       c.fetching = false;
       if (!status.ok())
-        c.target = 0;  // not again before somebody runs dry: asking makes others trim
+        c.target = 0;  // lease no more until a heap runs dry: each lease makes other peers trim
       for (const SlabIndex run : runs)
         class_of_run_[run.value] = static_cast<std::uint8_t>(cls + 1);
       put(c, runs, 0);
@@ -179,10 +179,10 @@ void LeaseStock::tick() {
     if (std::exchange(c.grown, 0) <= 0) c.target /= 2;
     if (!returning) continue;
     const auto count = static_cast<std::uint32_t>(c.runs.size());
-    // The oldest ones go; those that were given back last are the warm ones.
+    // The oldest runs go. The runs that were given back last are warm in the caches.
     const std::uint32_t unneeded = (std::min(c.least, count) + 1) / 2;
     for (std::uint32_t i = 0; i < unneeded; ++i)
-      add_surplus(c.runs[i], 0);  // the lease thread returns it after this
+      add_surplus(c.runs[i], 0);  // 0 units: the lease thread returns it after this tick anyway
     c.runs.erase(c.runs.begin(), c.runs.begin() + unneeded);
     c.least = count - unneeded;
   }

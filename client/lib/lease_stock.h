@@ -1,17 +1,21 @@
-// LeaseStock: the slabs that a session has leased in one arena and that no heap of it uses now.
+// LeaseStock: the runs that a session has leased in one arena and that no heap uses now. Private.
 //
-// Purpose: heaps take from it and give back to it without a call; the lease thread leases ahead and
-// returns what nobody needed. How far
-//   ahead: a class starts with nothing, and its target doubles each time it runs dry, to at most 8
-//   MiB; it halves when a tick passes in which the heaps gave back as much as they took. Of what
-//   stayed in stock over half a second half is returned, so that a load that breathes makes no
-//   calls.
-// Invariants: a run is in exactly one of: the stock, a heap, on its way to the daemon. It is used
-// as what it was leased as (the
-//   ledger says it), in any heap of the session.
-// Threads: any, at once; one mutex, held for pushes and pops only. fetch, fill_ahead and
-// return_surplus call the daemon. Crash: the daemon takes over all runs that its ledger shows for
-// the session.
+// Purpose: heaps take runs from the stock and give runs back without a call to the daemon. The
+// lease
+//   thread leases ahead, and returns what nobody needed.
+//   * Each class has a target: how many runs to have in stock. It starts at 0, doubles each time
+//   the
+//     class runs dry, up to 8 MiB, and halves in a tick in which heaps gave back as many runs as
+//     they took.
+//   * Of the runs that stayed in stock for half a second, half are returned. So a load that grows
+//     and shrinks makes no calls.
+// Invariants: a run is in one of these places: in the stock, in a heap, or on its way to the
+// daemon.
+//   A run keeps the shape that it was leased with, because the daemon's ledger has it. Any heap of
+//   the session may use it.
+// Threads: any, at the same time. A mutex is held for pushes and pops only. fetch, fill_ahead and
+//   return_surplus call the daemon.
+// Crash: the daemon takes back all runs that its ledger shows for the session.
 #pragma once
 
 #include <array>
@@ -31,45 +35,46 @@ namespace arenad::client {
 
 class LeaseStock {
  public:
-  // `wake_lease_thread` is called when fill_ahead or return_surplus has something to do; any
-  // thread, no lock held.
+  // The stock calls `wake_lease_thread` when fill_ahead or return_surplus has work: on any thread,
+  // and without a lock.
   LeaseStock(const Geometry& geometry, std::uint32_t unit_count, std::unique_ptr<LeaseCalls> calls,
              std::function<void()> wake_lease_thread);
 
-  // --- inside a heap: no call
-  // -------------------------------------------------------------------------------------------------
-  Result<SlabIndex> take(const RunRequest& request);  // kLeaseNeeded: fetch() outside the heap
+  // --- inside a heap: no call to the daemon
+  // A run of that shape. kLeaseNeeded: there is none; leave the heap and fetch().
+  Result<SlabIndex> take(const RunRequest& request);
   void give_back(SlabIndex run, std::uint32_t units);
 
-  // --- outside: a thread that cannot go on
-  // ------------------------------------------------------------------------------------ One run of
-  // that shape, leased for `heap` if there is none; with it, more of its class for later.
+  // --- outside, by a thread that cannot go on
+  // One run of that shape. Leases for `heap` when the stock has none, and with the run more of its
+  // class for later. Errors: those of LeaseCalls::lease.
   Answer<SlabIndex> fetch(HeapId heap, const RunRequest& request, std::uint32_t wait_ms);
   Answer<HeapId> open_heap() { return calls_->open_heap(); }
 
   // --- the lease thread
-  // --------------------------------------------------------------------------------------------------------------
-  void fill_ahead(HeapId heap);  // classes that have less than half of their target
+  // Leases for classes that have less than half of their target.
+  void fill_ahead(HeapId heap);
   void return_surplus();
-  void tick();  // every 100 ms or so: what was not needed becomes surplus
-  // Everything in stock goes back to the daemon. Returns how many runs did.
+  // Every 100 ms or so: what was not needed becomes surplus.
+  void tick();
+  // Returns the whole stock to the daemon. Answers how many runs that were.
   std::size_t return_all();
   bool empty() const;
 
  private:
   struct ClassStock {
     std::vector<SlabIndex> runs;
-    std::uint32_t target = 0;  // wanted in stock while the class grows
-    std::uint32_t least = 0;   // fewest in stock since the last return
-    std::int32_t grown = 0;    // taken less given back since the last tick
-    bool dry = false;          // somebody found it empty since the last lease
-    bool fetching = false;     // a call of this class is under way, that waiters may wait for
+    std::uint32_t target = 0;  // runs to have in stock
+    std::uint32_t least = 0;   // fewest runs in stock since the last return
+    std::int32_t grown = 0;    // runs taken less runs given back since the last tick
+    bool dry = false;          // a heap found the stock empty since the last lease
+    bool fetching = false;     // a lease call for this class is under way; others may wait for it
   };
 
   std::uint32_t most_ahead(std::uint32_t units) const;
   SlabIndex pop(ClassStock& c);
   void add_surplus(SlabIndex run, std::uint32_t units);
-  void put(ClassStock& c, const std::vector<SlabIndex>& runs, std::size_t from);
+  static void put(ClassStock& c, const std::vector<SlabIndex>& runs, std::size_t from);
   Answer<SlabIndex> lease_one(HeapId heap, const RunRequest& request, std::uint32_t wait_ms);
 
   const Geometry& geometry_;
@@ -77,16 +82,17 @@ class LeaseStock {
   const std::unique_ptr<LeaseCalls> calls_;
   const std::function<void()> wake_lease_thread_;
 
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;  // some fetching ended
+  mutable std::mutex mutex_;         // guards all members below
+  std::condition_variable changed_;  // a call that was under way has ended
   std::array<ClassStock, kMaxClasses> classes_;
-  ZeroedArray<std::uint8_t>
-      class_of_run_;  // by first unit: class + 1 of leased runs, kSpanRun for spans, 0 not leased
+  // By first unit of a run: class + 1, kSpanRun for a span, 0 when not leased.
+  ZeroedArray<std::uint8_t> class_of_run_;
   static constexpr std::uint8_t kSpanRun = 255;
-  std::vector<SlabIndex> surplus_;  // to be returned: at the next tick, or when it is 2 MiB
+  // Runs to be returned: with the next tick, or when they are 2 MiB.
+  std::vector<SlabIndex> surplus_;
   std::uint64_t surplus_units_ = 0;
   std::uint32_t ticks_ = 0;
-  bool woken_ = false;  // the lease thread was told and has not come yet
+  bool woken_ = false;  // the lease thread was woken and has not come yet
 };
 
 }  // namespace arenad::client

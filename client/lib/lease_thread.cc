@@ -60,7 +60,7 @@ void LeaseThread::run() {
     const auto pools = pools_;
     lock.unlock();
     if (woken) {
-      // Somebody leases: look at the heaps soon, too.
+      // A thread leases, so the heaps are in use: look at them soon.
       interval = kTick;
       next_tick = std::min(next_tick, Clock::now() + interval);
       for (const auto& pool : pools) pool->lease_ahead();

@@ -1,10 +1,11 @@
 // LeaseThread: the thread of a session that looks after its peer heaps. Private.
 //
-// Purpose: leases ahead and returns surplus when a stock asks for it; about every 100 ms, while
-// something is going on, lets sleeping
-//   threads' heaps publish, drain and give back. When nothing goes on it looks less and less often.
-// Invariants: no thread before the first pool. A pool's lock and the lease thread's are never held
-// at once. Threads: any; stop by the owner. Crash: private memory.
+// Purpose: lease ahead and return surplus when a stock asks for it. Every 100 ms, while something
+//   is going on, look at the heaps: a heap whose thread sleeps publishes, drains and gives back.
+//   When nothing goes on, the looks become rarer, down to one in 400 ms.
+// Invariants: the thread starts with the first pool. It never holds its own lock and a pool's lock
+//   at once.
+// Threads: any; the owner calls stop. Crash: private memory.
 #pragma once
 
 #include <condition_variable>
@@ -20,12 +21,13 @@ namespace arenad::client {
 
 class LeaseThread {
  public:
-  // `mend` is called now and then, off all locks: for what a session repairs.
+  // The thread calls `mend` with each look at the heaps, without a lock. The session repairs there.
   explicit LeaseThread(std::function<void()> mend) : mend_(std::move(mend)) {}
   ~LeaseThread() { stop(); }
 
-  Status add(
-      std::shared_ptr<PeerPool> pool);  // RESOURCE_EXHAUSTED when there is no thread to be had
+  // Looks after one more pool. Errors: RESOURCE_EXHAUSTED (no thread can be started).
+  Status add(std::shared_ptr<PeerPool> pool);
+  // A stock has something to lease or to return.
   void wake();
   void stop();
 
@@ -35,9 +37,9 @@ class LeaseThread {
   const std::function<void()> mend_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool stopping_ = false;
-  bool woken_ = false;
-  std::vector<std::shared_ptr<PeerPool>> pools_;
+  bool stopping_ = false;                         // under mutex_
+  bool woken_ = false;                            // under mutex_
+  std::vector<std::shared_ptr<PeerPool>> pools_;  // under mutex_
   std::thread thread_;
 };
 

@@ -1,9 +1,8 @@
 // Mapping: an arena's data in this process's address space.
 //
-// Purpose: mmap of the data file as it was handed over, unmapped by its destructor.
-// Invariants: MADV_DONTFORK, so that a child that runs on by accident cannot write what its parent
-// holds. Committed blocks are
-//   backed by memory, so touching a block that one holds never raises SIGBUS.
+// Purpose: maps the data file that was handed over. The destructor unmaps it.
+// Invariants: MADV_DONTFORK, so that a child cannot write what its parent holds. The daemon commits
+//   memory before it hands a block out, so touching a block that you hold never raises SIGBUS.
 // Threads: immutable after map(). Crash: the kernel unmaps.
 #pragma once
 
@@ -22,8 +21,8 @@ class Mapping {
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();
 
-  // Maps all `bytes` of the file `fd`, which may be closed afterwards. Errors: INTERNAL (the file
-  // is shorter than the daemon said), RESOURCE_EXHAUSTED (the kernel refused).
+  // Maps `bytes` bytes of the file `fd`. The caller may close `fd` afterwards. Errors: INTERNAL
+  // (the file is shorter than the daemon said), RESOURCE_EXHAUSTED (the kernel refused).
   static Answer<Mapping> map(int fd, std::uint64_t bytes, bool writable);
 
   bool writable() const { return writable_; }

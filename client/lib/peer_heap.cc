@@ -12,12 +12,10 @@
 
 namespace arenad::client {
 
-constinit thread_local PeerCache peer_cache;
-
 namespace {
 
-// A full barrier in every thread of this process that runs now. Where the kernel does not offer the
-// expedited one for a process (before 4.14), the slow one for the whole machine does the same.
+// Makes every running thread of this process pass a full barrier. Linux has an expedited barrier
+// for one process since 4.14. Older kernels have a slow one for the whole machine.
 void barrier_everywhere() {
   static const bool expedited =
       ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
@@ -31,51 +29,11 @@ bool same_run(const RunRequest& a, const RunRequest& b) {
 
 }  // namespace
 
-PeerHeap* PeerCache::find(std::uint32_t pool) const {
-  const Entry& e = entries_[pool % kEntries];
-  return e.pool == pool ? e.heap : nullptr;
-}
-
-PeerHeap* PeerCache::enter_slow(std::uint32_t pool) {
-  leave();
-  PeerHeap* const heap = find(pool);
-  if (heap == nullptr) return nullptr;
-  bring_to_front(pool, heap);
-  return heap->enter() ? heap : nullptr;
-}
-
-void PeerCache::put(std::uint32_t pool, PeerHeap* heap) {
-  entries_[pool % kEntries] = {pool, heap};
-  bring_to_front(pool, heap);
-}
-
-// Another stores wanted_ and then empties front_; here front_ is stored and then wanted_ loaded.
-// All four are seq_cst: if the other did not find this front_ to empty, this sees its wanted_, and
-// leaves the fast way closed.
-void PeerCache::bring_to_front(std::uint32_t pool, PeerHeap* heap) {
-  heap->used_.store(true, std::memory_order_relaxed);
-  front_heap_ = heap;
-  front_.store(pool, std::memory_order_seq_cst);
-  if (heap->wanted_.load(std::memory_order_seq_cst) != 0)
-    front_.store(kNone, std::memory_order_relaxed);
-}
-
-void PeerCache::clear() {
-  front_.store(kNone, std::memory_order_relaxed);
-  front_heap_ = nullptr;
-  for (Entry& e : entries_) e = {};
-}
-
-PeerHeap::PeerHeap(arenad::Arena& arena, HeapId id, SessionId session, std::uint32_t pool,
+PeerHeap::PeerHeap(arenad::Arena& arena, HeapId id, SessionId session, PoolId pool,
                    std::shared_ptr<LeaseStock> stock)
-    : heap_(arena, id, session, source_),
-      untagged_(session, 0),
+    : PeerFacts(arena.geometry(), session),
+      heap_(arena, id, session, source_),
       id_(id),
-      data_(arena.data()),
-      geometry_(arena.geometry()),
-      largest_class_(arena.geometry().largest_class_bytes()),
-      span_overhead_(arena.geometry().layout().header_bytes +
-                     arena.geometry().layout().canary_bytes),
       pool_(pool),
       stock_(std::move(stock)) {}
 
@@ -89,8 +47,15 @@ void PeerHeap::be_nobodys() {
   owner_ = nullptr;
 }
 
-std::uint64_t PeerHeap::span_usable_bytes(std::uint64_t size) const {
-  return geometry_.span_units(size) * kSlabUnitBytes - span_overhead_;
+std::uint64_t PeerFacts::span_usable_bytes(std::uint64_t size_bytes) const {
+  return geometry_.span_units(size_bytes) * kSlabUnitBytes - geometry_.layout().header_bytes -
+         geometry_.layout().canary_bytes;
+}
+
+bool PeerHeap::enter() {
+  peer_cache.go_inside();
+  // acquire: pairs with the release of wanted_ at the end of with_owner_out.
+  return wanted_.load(std::memory_order_acquire) == 0 ? true : enter_slow();
 }
 
 bool PeerHeap::enter_slow() {
@@ -101,16 +66,17 @@ bool PeerHeap::enter_slow() {
       if (closed_) return false;
     }
     peer_cache.go_inside();
-    if (wanted_.load(std::memory_order_acquire) == 0) return true;
+    if (wanted_.load(std::memory_order_acquire) == 0) return true;  // as in enter
   }
 }
 
-// Under others_. False when the owner did not come out in time.
+// Holds others_. False when the owner did not come out in time.
 bool PeerHeap::send_owner_out(std::uint64_t patience_us) {
   using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + std::chrono::microseconds(patience_us);
-  wanted_.store(1, std::memory_order_seq_cst);  // see bring_to_front
-  if (owner_ == nullptr) return true;           // nobody becomes its owner without others_
+  // seq_cst: pairs with PeerCache::bring_to_front, as empty_of does.
+  wanted_.store(1, std::memory_order_seq_cst);
+  if (owner_ == nullptr) return true;  // a thread needs others_ to become the owner
   owner_->empty_of(pool_);
   barrier_everywhere();
   while (owner_->inside()) {
@@ -125,8 +91,8 @@ bool PeerHeap::with_owner_out(std::uint64_t patience_us, const std::function<voi
   if (closed_) return false;
   const bool out = send_owner_out(patience_us);
   if (out) work(heap_);
-  wanted_.store(0, std::memory_order_release);  // pairs with the loads of it in enter, enter_slow,
-                                                // bring_to_front
+  // release: pairs with the loads in enter, enter_slow and PeerCache::bring_to_front.
+  wanted_.store(0, std::memory_order_release);
   return out;
 }
 
@@ -140,7 +106,8 @@ void PeerHeap::close() {
 
 bool PeerHeap::used_since_last_look() {
   const std::lock_guard lock(others_);
-  // In front: it came there since the last look. used_: it did, and others have displaced it.
+  // The last look emptied the front. So a heap in front was used since, and so was a heap with
+  // used_, which another heap may have displaced.
   const bool in_front = owner_ != nullptr && owner_->empty_of(pool_);
   return used_.exchange(false, std::memory_order_relaxed) || in_front;
 }
@@ -159,22 +126,22 @@ void PeerHeap::drop_reserve() {
 
 Result<SlabIndex> PeerHeap::Source::take(HeapId heap, const RunRequest& request, SuperslabIndex) {
   SlabIndex run;
-  if (of.has_reserved_ && same_run(of.reserved_, request)) {
-    run = of.reserved_run_;
-    of.has_reserved_ = false;
-  } else if (const auto stocked = of.stock_->take(request)) {
+  if (heap_.has_reserved_ && same_run(heap_.reserved_, request)) {
+    run = heap_.reserved_run_;
+    heap_.has_reserved_ = false;
+  } else if (const auto stocked = heap_.stock_->take(request)) {
     run = *stocked;
   } else {
-    of.missing_ = request;
-    return stocked.error();
+    heap_.missing_ = request;
+    return Error::kLeaseNeeded;
   }
-  of.heap_.arena().prepare_run(run, heap,
-                               request);  // it may have been leased for another heap of the session
+  // The run may have been leased for another heap of the session.
+  heap_.heap_.arena().prepare_run(run, heap, request);
   return run;
 }
 
 void PeerHeap::Source::give_back(HeapId, SlabIndex first, std::uint32_t units) {
-  of.stock_->give_back(first, units);
+  heap_.stock_->give_back(first, units);
 }
 
 }  // namespace arenad::client

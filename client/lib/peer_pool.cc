@@ -1,77 +1,35 @@
 #include "client/lib/peer_pool.h"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <chrono>
-#include <cstdio>
 #include <string>
 #include <utility>
 
 #include "client/lib/fork_guard.h"
+#include "client/lib/thread_heaps.h"
 
 namespace arenad::client {
 namespace {
 
-constexpr std::uint64_t kTrimPatienceUs =
-    5'000;  // an owner is inside for nanoseconds, or its thread does not run
+// An owner is inside for nanoseconds. When it does not come out, its thread does not run.
+constexpr std::uint64_t kTrimPatienceUs = 5'000;
 constexpr std::uint64_t kTickPatienceUs = 1'000;
-constexpr std::uint32_t kQuietTicks =
-    3;  // the first publishes, the second flushes, the third returns what that left
-constexpr std::size_t kInsideAtOnce = 1024;  // operations before others get a chance to come in
+// Three ticks in a heap whose thread sleeps: the first publishes, the second flushes, the third
+// returns what the flush left.
+constexpr std::uint32_t kQuietTicks = 3;
+// Operations of a batch before other threads get a chance to enter the heap.
+constexpr std::size_t kInsideAtOnce = 1024;
 
-std::uint32_t next_pool_id() {
-  static constinit std::atomic<std::uint32_t> last{0};
+PoolId next_pool_id() {
+  static constinit std::atomic<std::uint32_t> last{0};  // relaxed: the ids only have to differ
   for (;;) {
-    const std::uint32_t id = last.fetch_add(1, std::memory_order_relaxed) + 1;
-    if (id != 0 && id != UINT32_MAX) return id;  // no pool, and the empty cache entry
+    const PoolId id{last.fetch_add(1, std::memory_order_relaxed) + 1};
+    // 0 is no pool; the largest number marks an empty cache entry.
+    if (id != kNoPool && id.value != UINT32_MAX) return id;
   }
 }
-
-// Whether this thread's ThreadHeaps is gone already: thread_local destructors that run later may
-// still free blocks.
-constinit thread_local bool thread_is_ending = false;
 
 }  // namespace
-
-// The heaps that a thread has in all pools; gives them back when the thread ends.
-struct ThreadHeaps {
-  struct Entry {
-    std::uint32_t pool_id;
-    std::weak_ptr<PeerPool> pool;
-    PeerHeap* heap;
-  };
-  std::vector<Entry> entries;
-
-  static ThreadHeaps& mine() {
-    static thread_local ThreadHeaps heaps;
-    return heaps;
-  }
-  PeerHeap* find(std::uint32_t pool) const {
-    for (const Entry& e : entries)
-      if (e.pool_id == pool) return e.heap;
-    return nullptr;
-  }
-  void add(const std::shared_ptr<PeerPool>& pool, PeerHeap* heap) {
-    std::erase_if(entries, [](const Entry& e) { return e.pool.expired(); });
-    entries.push_back({pool->id(), pool, heap});
-  }
-  ~ThreadHeaps() {
-    thread_is_ending = true;
-    if (forked()) return;
-    peer_cache.clear();
-    for (const Entry& e : entries)
-      if (const auto pool = e.pool.lock()) pool->thread_ended(e.heap);
-  }
-};
-
-Status ref_refusal(Error error, Ref ref) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(),
-                "ref 0x%016llx: ", static_cast<unsigned long long>(ref.value));
-  return {static_cast<Code>(error_code(error)), error,
-          std::string(text.data()) + error_advice(error)};
-}
 
 PeerPool::PeerPool(std::unique_ptr<arenad::Arena> arena, SessionId session,
                    std::unique_ptr<LeaseCalls> calls, std::function<void()> wake_lease_thread)
@@ -86,21 +44,21 @@ PeerPool::~PeerPool() = default;
 Answer<PeerHeap*> PeerPool::heap_of_thread() {
   if (PeerHeap* const heap = peer_cache.find(id_)) return heap;
   if (forked()) return forked_status();
-  if (thread_is_ending) return Status{Code::kUnavailable, Error::kNone, "this thread is ending"};
-  ThreadHeaps& mine = ThreadHeaps::mine();
-  PeerHeap* heap = mine.find(id_);
+  ThreadHeaps* const mine = ThreadHeaps::mine();
+  if (mine == nullptr) return Status{Code::kUnavailable, Error::kNone, "this thread is ending"};
+  PeerHeap* heap = mine->find(id_);
   if (heap == nullptr) {
-    const auto got = adopt_or_open();
+    const auto got = idle_or_new_heap();
     if (!got) return got.error();
     heap = *got;
     heap->be_mine();
-    mine.add(shared_from_this(), heap);
+    mine->add(shared_from_this(), *heap);
   }
-  peer_cache.put(id_, heap);
+  peer_cache.put(id_, *heap);
   return heap;
 }
 
-Answer<PeerHeap*> PeerPool::adopt_or_open() {
+Answer<PeerHeap*> PeerPool::idle_or_new_heap() {
   {
     const std::lock_guard lock(mutex_);
     if (closed_) return why_closed_;
@@ -120,14 +78,14 @@ Answer<PeerHeap*> PeerPool::adopt_or_open() {
   return heap;
 }
 
-void PeerPool::thread_ended(PeerHeap* heap) {
-  if (heap->enter()) {
-    heap->heap().publish();
-    heap->leave();
+void PeerPool::thread_ended(PeerHeap& heap) {
+  if (heap.enter()) {
+    heap.heap().publish();
+    heap.leave();
   }
-  heap->be_nobodys();
+  heap.be_nobodys();
   const std::lock_guard lock(mutex_);
-  idle_.push_back(heap);
+  idle_.push_back(&heap);
 }
 
 Status PeerPool::why_closed() const {
@@ -135,37 +93,38 @@ Status PeerPool::why_closed() const {
   return why_closed_;
 }
 
-Status PeerPool::refusal(Error error, std::uint64_t size, std::uint32_t align) const {
-  std::string text = "a block of " + std::to_string(size) + " bytes";
-  if (align != 0) text += " aligned to " + std::to_string(align);
+Status PeerPool::refusal(Error error, std::uint64_t size_bytes, std::uint32_t align_bytes) const {
+  std::string text = "a block of " + std::to_string(size_bytes) + " bytes";
+  if (align_bytes != 0) text += " aligned to " + std::to_string(align_bytes);
   if (error == Error::kQuarantined) text += ": " + arena_->quarantine_reason();
   return {static_cast<Code>(error_code(error)), error, text + ": " + error_advice(error)};
 }
 
-Status PeerPool::allocate(std::uint64_t size, const AllocateOptions& options, bool counted,
-                          AllocatedBlock& out) {
+Status PeerPool::allocate(std::uint64_t size_bytes, const AllocateOptions& options,
+                          bool for_a_block, AllocatedBlock& out) {
   const auto mine = heap_of_thread();
   if (!mine) return mine.error();
   PeerHeap& heap = **mine;
   const arenad::Holder holder(session_, options.tag);
   for (Status refused;;) {
     if (!heap.enter()) return why_closed();
-    // Before it fails a heap looks at all its returned words, pending or not, and gives up what
-    // other classes keep.
+    // The daemon refused a lease. Before the allocation fails, the heap looks at all its returned
+    // words, pending or not, and gives up the free blocks of other classes.
     if (!refused.ok()) heap.heap().trim();
     const auto got = options.align_bytes == 0
-                         ? heap.heap().allocate(size, holder)
-                         : heap.heap().allocate_aligned(size, options.align_bytes, holder);
+                         ? heap.heap().allocate(size_bytes, holder)
+                         : heap.heap().allocate_aligned(size_bytes, options.align_bytes, holder);
     const RunRequest missing = heap.missing();
-    if (got.ok() && counted) heap.made_block();
+    if (got.ok() && for_a_block) heap.made_block();
     heap.leave();
     if (got.ok()) {
-      std::uint64_t usable = heap.usable_bytes(size);
+      std::uint64_t usable = heap.usable_bytes(size_bytes);
       if (options.align_bytes != 0) usable = arena_->describe({got->ref.value}).usable_bytes;
       out = {got->ref, got->offset, usable};
       return {};
     }
-    if (got.error() != Error::kLeaseNeeded) return refusal(got.error(), size, options.align_bytes);
+    if (got.error() != Error::kLeaseNeeded)
+      return refusal(got.error(), size_bytes, options.align_bytes);
     if (!refused.ok()) return refused;
     refused = supply(heap, missing, options.wait_ms);
   }
@@ -174,15 +133,16 @@ Status PeerPool::allocate(std::uint64_t size, const AllocateOptions& options, bo
 Status PeerPool::supply(PeerHeap& heap, const RunRequest& missing, std::uint32_t wait_ms) {
   auto run = stock_->fetch(heap.id(), missing, wait_ms);
   if (!run && run.error().reason == Error::kQuotaSession) {
-    // What the session has leased and does not use counts too. (In a full arena the daemon asks for
-    // it.)
+    // Leases that the session does not use count against its quota, too. (When the arena is full,
+    // the daemon asks for them.)
     trim();
     run = stock_->fetch(heap.id(), missing, wait_ms);
   }
   if (!run) return run.error();
   if (!heap.enter()) return why_closed();
-  heap.drop_reserve();  // of an allocation that found another way: a span that the stock takes back
-                        // is not offered again
+  // A run may be set aside still, when the last allocation found a block elsewhere. It must make
+  // room: the stock does not offer a span again that it takes back.
+  heap.drop_reserve();
   (void)heap.reserve(missing, *run);
   heap.leave();
   return {};
@@ -240,7 +200,7 @@ std::int64_t PeerPool::close(const Status& why) {
     why_closed_ = why;
   }
   std::int64_t blocks = 0;
-  for (PeerHeap* const heap : all_heaps()) {  // nothing is added any more
+  for (PeerHeap* const heap : all_heaps()) {  // none is added any more
     heap->close();
     blocks += heap->blocks();
   }
@@ -264,28 +224,28 @@ void PeerPool::lease_ahead() {
   stock_->fill_ahead(any->id());
 }
 
+std::uint32_t PeerPool::count_quiet_tick(std::size_t heap, bool used) {
+  const std::lock_guard lock(mutex_);
+  std::uint32_t& quiet = heaps_[heap].quiet_ticks;
+  quiet = used ? 0 : std::min(quiet + 1, kQuietTicks + 1);
+  return quiet;
+}
+
 bool PeerPool::tick() {
   bool busy = false;
   const std::vector<PeerHeap*> heaps = all_heaps();
   for (std::size_t i = 0; i < heaps.size(); ++i) {
-    std::uint32_t quiet = 0;
-    if (!heaps[i]->used_since_last_look()) {
-      const std::lock_guard lock(mutex_);
-      quiet = heaps_[i].quiet_ticks = std::min(heaps_[i].quiet_ticks + 1, kQuietTicks + 1);
-    } else {
-      const std::lock_guard lock(mutex_);
-      heaps_[i].quiet_ticks = 0;
-    }
+    const std::uint32_t quiet = count_quiet_tick(i, heaps[i]->used_since_last_look());
     busy = busy || quiet <= kQuietTicks;
-    // A thread at work drains and publishes by itself. Whether others freed something of a sleeping
-    // one's is read without entering.
-    if (quiet != 0 && (quiet <= kQuietTicks || heaps[i]->has_pending())) {
-      heaps[i]->with_owner_out(kTickPatienceUs, [&](Heap& h) {
-        h.idle_tick();
-        heaps[i]->drop_reserve();
-      });
-      busy = true;
-    }
+    // A thread at work drains and publishes by itself.
+    if (quiet == 0) continue;
+    // After kQuietTicks a tick enters the heap only when others freed blocks of it.
+    if (quiet > kQuietTicks && !heaps[i]->has_pending()) continue;
+    heaps[i]->with_owner_out(kTickPatienceUs, [&](Heap& h) {
+      h.idle_tick();
+      heaps[i]->drop_reserve();
+    });
+    busy = true;
   }
   stock_->tick();
   return busy || !stock_->empty();

@@ -1,20 +1,18 @@
-// PeerPool: this process's heaps in one arena, one a thread.
+// PeerPool: this process's heaps in one arena, one for each thread. Private.
 //
-// Purpose: find or open the calling thread's heap, lend it to the next thread when its own ends,
-// everything of an allocation that
-//   is not the fast path (leasing, errors with text), and what the lease thread does to heaps whose
-//   threads sleep.
-// Invariants: a heap is some thread's, or idle; heaps live as long as the pool. No call to the
-// daemon is made inside a heap: an
-//   operation that needs a lease leaves, fetches, sets the run aside for itself and starts again.
-// Threads: any, at once. Crash: see heap.h; the daemon adopts the heaps.
+// Purpose: find or open the calling thread's heap. Lend the heap to another thread when its thread
+//   ends. Serve what the fast path does not: allocations that need a lease, aligned allocations,
+//   batches. Let the lease thread work in the heaps of sleeping threads.
+// Invariants: a heap belongs to one thread, or it is idle. Heaps live as long as the pool. No
+//   thread calls the daemon while it is inside a heap: an operation that needs a lease leaves the
+//   heap, fetches a run, sets the run aside for the heap, and starts again.
+// Threads: any, at the same time. Crash: see allocator/heap/heap.h; the daemon adopts the heaps.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <vector>
 
 #include "allocator/arena/arena.h"
@@ -29,68 +27,69 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
   PeerPool(std::unique_ptr<arenad::Arena> arena, SessionId session,
            std::unique_ptr<LeaseCalls> calls, std::function<void()> wake_lease_thread);
   ~PeerPool();
+  PeerPool(const PeerPool&) = delete;
+  PeerPool& operator=(const PeerPool&) = delete;
 
-  std::uint32_t id() const { return id_; }
+  PoolId id() const { return id_; }
   arenad::Arena& arena() const { return *arena_; }
   SessionId session() const { return session_; }
   bool holder_only() const { return arena_->options().holder_only; }
 
-  // --- operations of threads. Each finds the thread's heap, opening one when it has none.
-  // One block. `counted`: a Block is made of it.
-  Status allocate(std::uint64_t size, const AllocateOptions& options, bool counted,
+  // --- operations of threads: each finds the thread's heap, or opens one
+  // Allocates one block. `for_a_block`: the heap counts a Block.
+  Status allocate(std::uint64_t size_bytes, const AllocateOptions& options, bool for_a_block,
                   AllocatedBlock& out);
-  // Calls work(heap, index) for 0..count-1 inside the thread's heap.
+  // Calls work(heap, index) for 0 .. count-1 inside the thread's heap.
   Status for_each_inside(std::size_t count,
                          const std::function<void(PeerHeap&, std::size_t)>& work);
-  // The same once, in another thread's heap when this thread gets none: for what must not fail.
+  // Calls work(heap) once inside the thread's heap. When this thread cannot get a heap, in the heap
+  // of another thread: a free must not fail for want of a heap.
   Status inside(const std::function<void(PeerHeap&)>& work);
-  // Free with the arena's rule of who may.
+  // Frees by the arena's rule of who may free. Inside `heap`.
   Error free(PeerHeap& heap, Ref ref) const;
+  // The calling thread ends: its heap becomes idle.
+  void thread_ended(PeerHeap& heap);
 
   // --- the session
-  // ----------------------------------------------------------------------------------------------------------
-  // Keeps all threads out for good; from then on everything answers `why`. Publishes what was
-  // gathered. Returns the Blocks that live (0 when it was closed before).
+  // Keeps all threads out for good, and publishes gathered frees. From then on every operation
+  // answers `why`. Returns the number of Blocks that are alive; 0 when it was closed before.
   std::int64_t close(const Status& why);
-  // Flushes what can be given back, of every heap whose owner comes out in time, and returns it.
+  // Returns to the daemon what no block needs, of every heap whose owner comes out in time.
   void trim();
 
   // --- the lease thread
-  // -------------------------------------------------------------------------------------------------------------
-  void lease_ahead();  // fill and return, as the stock asks for
-  bool tick();         // every 100 ms: true when something was going on
+  // Leases and returns what the stock asks for.
+  void lease_ahead();
+  // Looks at the heaps; every 100 ms or so. True when something was going on.
+  bool tick();
 
   LeaseStock& stock() { return *stock_; }
   std::size_t heap_count() const;
 
  private:
-  friend struct ThreadHeaps;
   struct HeapState {
     std::unique_ptr<PeerHeap> heap;
-    std::uint32_t quiet_ticks = 0;  // the lease thread's
+    std::uint32_t quiet_ticks = 0;  // ticks since its thread worked last
   };
 
   Answer<PeerHeap*> heap_of_thread();
-  Answer<PeerHeap*> adopt_or_open();
-  void thread_ended(PeerHeap* heap);
+  Answer<PeerHeap*> idle_or_new_heap();
   Status supply(PeerHeap& heap, const RunRequest& missing, std::uint32_t wait_ms);
   Status why_closed() const;
-  Status refusal(Error error, std::uint64_t size, std::uint32_t align) const;
+  Status refusal(Error error, std::uint64_t size_bytes, std::uint32_t align_bytes) const;
   std::vector<PeerHeap*> all_heaps() const;
+  std::uint32_t count_quiet_tick(std::size_t heap, bool used);
 
-  const std::uint32_t id_;
+  const PoolId id_;
   const SessionId session_;
   const std::unique_ptr<arenad::Arena> arena_;
   const std::shared_ptr<LeaseStock> stock_;
 
   mutable std::mutex mutex_;
-  std::vector<HeapState> heaps_;
-  std::vector<PeerHeap*> idle_;
-  bool closed_ = false;
-  Status why_closed_;
+  std::vector<HeapState> heaps_;  // under mutex_; heaps are only added
+  std::vector<PeerHeap*> idle_;   // under mutex_
+  bool closed_ = false;           // under mutex_
+  Status why_closed_;             // under mutex_
 };
-
-// Says in text what was wrong with one ref.
-Status ref_refusal(Error error, Ref ref);
 
 }  // namespace arenad::client

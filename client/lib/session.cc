@@ -29,7 +29,7 @@ Answer<Session> Session::open(const Client& client, const SessionOptions& option
       !s.ok())
     return s;
 
-  Session session;  // from here on closed by its destructor when a step fails
+  Session session;  // its destructor closes it when a step fails
   session.state_ = std::make_shared<SessionState>(client.state_, opened.session());
   if (Status s = session.state_->start(); !s.ok()) return s;
   if (options.bind_to_process) {
@@ -40,7 +40,7 @@ Answer<Session> Session::open(const Client& client, const SessionOptions& option
   return session;
 }
 
-std::uint32_t Session::id() const { return state_ ? state_->key.id() : 0; }
+SessionId Session::id() const { return state_ ? state_->id() : SessionId{}; }
 
 Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode,
                                     const AttachOptions& options) {
@@ -51,9 +51,10 @@ Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode,
   if (!shard) return shard.error();
   if (auto peer = state_->peer(arena)) {
     if (mode == AttachMode::kPeer) return ArenaHandle(std::move(peer), *shard);
-    return Status{Code::kFailedPrecondition, Error::kNone,
-                  "this session is a peer of the arena, and its heaps live there; open another "
-                  "session for another mode"};
+    return Status{
+        Code::kFailedPrecondition, Error::kNone,
+        "this session is a peer of the arena, and has heaps in it; open another session for "
+        "another mode"};
   }
 
   v1::AttachArenaRequest request;
@@ -82,9 +83,8 @@ Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode,
 }
 
 Answer<ArenaHandle> Session::attach_peer(const std::shared_ptr<SessionState>& state,
-                                         const ArenaInfo& info, std::uint32_t shard,
-                                         HandedOver& handed) {
-  const SessionId id{static_cast<std::uint16_t>(state->key.id())};
+                                         const ArenaInfo& info, ShardId shard, HandedOver& handed) {
+  const SessionId id = state->id();
   auto view = arenad::Arena::attach(handed.data.release(), handed.control.release(), id);
   if (!view) {
     const arenad::Failure& failure = view.error();

@@ -6,8 +6,8 @@
 
 namespace arenad::client {
 
-SessionState::SessionState(std::shared_ptr<ClientState> client, v1::SessionKey key)
-    : client(std::move(client)), key(std::move(key)), lease_thread_([this] { mend(); }) {}
+SessionState::SessionState(std::shared_ptr<ClientState> of, v1::SessionKey opened)
+    : client(std::move(of)), key(std::move(opened)), lease_thread_([this] { mend(); }) {}
 
 SessionState::~SessionState() = default;
 
@@ -49,7 +49,7 @@ void SessionState::close_peers(SessionStanding standing) {
 void SessionState::stop() {
   lease_thread_.stop();
   keep_alive_.stop();
-  std::vector<Peer> gone;  // they hold the session, too
+  std::vector<Peer> gone;  // destroyed after the lock is gone: they hold the session, too
   const std::lock_guard lock(mutex_);
   gone.swap(peers_);
 }
@@ -72,12 +72,13 @@ Status SessionState::resume() {
 
 void SessionState::lost() { close_peers(SessionStanding::kLost); }
 
-void SessionState::trim(std::uint32_t arena_id) {
+void SessionState::trim(ArenaId arena) {
   for (const Peer& p : peers())
-    if (p.attachment->arena.id == arena_id) p.attachment->pool->trim();
+    if (p.attachment->arena.id == arena) p.attachment->pool->trim();
 }
 
-// A call that ended without an answer while the stream stayed up.
+// A call ended without an answer while the stream stayed up: the daemon may have leased slabs that
+// the session does not know.
 void SessionState::mend() {
   if (gate.standing() != SessionStanding::kConnected) return;
   for (const Peer& p : peers())

@@ -1,11 +1,10 @@
-// SessionState: what everything made from one session shares. Private: includes gRPC headers.
+// SessionState: what everything that was made from one session shares. Private: includes gRPC
+// headers.
 //
-// Purpose: the session's key and liveness, its gate, its peer attachments, and what happens when
-// the daemon comes back, does not
-//   know the session any more, or asks for memory.
-// Invariants: once closed no call is made for the session any more: all it held is given back by
-// the daemon, and its key may mean
-//   nothing, or be refused.
+// Purpose: the session's key, its gate, its peer attachments, and its answers to what the KeepAlive
+//   stream tells: the daemon is away, is back, does not know the session, or needs memory.
+// Invariants: no call is made for a session that was closed. The daemon has given back what the
+//   session held, and the key may mean nothing any more.
 // Threads: any; close once. fork: pinned in the child. Crash: see session.h.
 #pragma once
 
@@ -27,28 +26,31 @@ class Attachment;
 
 class SessionState final : public Pinned, private KeepAlive::Listener {
  public:
-  SessionState(std::shared_ptr<ClientState> client, v1::SessionKey key);
+  SessionState(std::shared_ptr<ClientState> of, v1::SessionKey opened);
   ~SessionState() override;
 
   const std::shared_ptr<ClientState> client;
   const v1::SessionKey key;
   DaemonGate gate;
 
+  SessionId id() const { return {static_cast<std::uint16_t>(key.id())}; }
+
   Status start();  // the KeepAlive stream
   bool serving() const {
     return gate.standing() == SessionStanding::kConnected && keep_alive_.serving();
   }
-  // FORKED, or UNKNOWN_SESSION when it is lost or closed.
+  // Errors: FORKED, or UNKNOWN_SESSION when the session is lost or closed.
   Status usable() const;
 
-  // The peer attachment to that arena, when there is one.
+  // The peer attachment to that arena, or null.
   std::shared_ptr<Attachment> peer(std::string_view arena) const;
-  // Takes it in: it lives until the session is closed, and is looked after until then. `leases`
-  // belongs to its pool.
+  // Keeps a peer attachment until the session is closed, and gives it to the lease thread.
+  // `leases` belongs to the attachment's pool.
   Status add_peer(std::shared_ptr<Attachment> attachment, DaemonLeases& leases);
   void wake_lease_thread() { lease_thread_.wake(); }
 
-  // Stops everything of it in this process; first half before the daemon is told, second after.
+  // The two halves of a close in this process. close_peers comes before the call to the daemon: it
+  // keeps all threads out of the heaps. stop comes after the call: it ends the session's threads.
   void close_peers(SessionStanding standing);
   void stop();
 
@@ -60,7 +62,7 @@ class SessionState final : public Pinned, private KeepAlive::Listener {
   void broken() override;
   Status back() override;
   void lost() override;
-  void trim(std::uint32_t arena_id) override;
+  void trim(ArenaId arena) override;
   void mend();
   Status resume();
   std::vector<Peer> peers() const;

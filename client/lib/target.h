@@ -1,12 +1,11 @@
-// Where a daemon is: what a user writes, as gRPC targets of this process.
+// Where a daemon is: from what a user writes to gRPC targets of this process.
 //
-// Purpose: parse_target (socket directory, socket file or gRPC target), and rebase, which finds the
-// daemon's other sockets
-//   beside the one that was given: a container may have the directory mounted elsewhere than the
-//   daemon has it.
-// Invariants: directory is empty exactly when the daemon is not reached through a socket file.
-// Threads: pure functions (parse_target reads the environment and the file system). Crash: nothing
-// is shared.
+// Purpose: parse_target reads a socket directory, a socket file or a gRPC target. rebase finds the
+//   daemon's other sockets beside the given one: a container may mount the directory elsewhere than
+//   the daemon does.
+// Invariants: `directory` is empty exactly when the daemon is not reached through a socket file.
+// Threads: pure functions; parse_target reads the environment and the file system.
+// Crash: nothing is shared.
 #pragma once
 
 #include <string>
@@ -19,11 +18,11 @@ struct Target {
   std::string directory;    // "/run/arenad"; empty for TCP and abstract sockets
 };
 
-// Empty text: $ARENAD_SOCKET, else /run/arenad.
+// An empty text means $ARENAD_SOCKET, or /run/arenad when that is not set.
 Target parse_target(std::string_view text);
 
-// `address` ("unix:/path/file" or "/path/file") as the daemon gave it, moved to target.directory
-// when it lies in the same directory as the daemon's own `common_address`. Otherwise unchanged.
+// Moves an address that the daemon gave ("unix:/path/file" or "/path/file") to target.directory, if
+// it lies in the same directory as the daemon's own `common_address`. Else it stays as it is.
 std::string rebase(const Target& target, std::string_view common_address, std::string_view address);
 
 }  // namespace arenad::client

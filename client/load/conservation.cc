@@ -50,12 +50,12 @@ Conservation check_daemon(const client::Client& client, const std::string& arena
                          " refills");
   for (const client::HolderShare& h : holders->rows)
     for (const WorkloadResult& r : results)
-      if (std::find(r.sessions.begin(), r.sessions.end(), h.session) != r.sessions.end())
-        c.problems.push_back("session " + std::to_string(h.session) + " (" + h.session_name +
+      if (std::find(r.sessions.begin(), r.sessions.end(), h.session.value) != r.sessions.end())
+        c.problems.push_back("session " + std::to_string(h.session.value) + " (" + h.session_name +
                              ") still holds " + std::to_string(h.blocks) + " blocks");
   if (!every_shard) return c;
   for (const client::ShardStats& s : c.stats.shards) {
-    const std::string shard = "shard " + std::to_string(s.shard);
+    const std::string shard = "shard " + std::to_string(s.shard.value);
     if (s.heap.carves == 0) c.problems.push_back(shard + " never carved");
     if (s.heap.splices == 0) c.problems.push_back(shard + " never spliced");
     if (s.heap.drains == 0 && c.stats.shards.size() > 1)
@@ -78,9 +78,9 @@ void print_conservation(const Conservation& c) {
         "shard     drains  drained blocks     splices      carves   new slabs  remote frees to "
         "shard 0, 1, ...\n");
     for (const client::ShardStats& s : c.stats.shards) {
-      std::printf("%5u %10llu %15llu %11llu %11llu %11llu ", s.shard, ull{s.heap.drains},
-                  ull{s.heap.drained_blocks}, ull{s.heap.splices}, ull{s.heap.carves},
-                  ull{s.heap.new_slabs});
+      std::printf("%5u %10llu %15llu %11llu %11llu %11llu ", unsigned{s.shard.value},
+                  ull{s.heap.drains}, ull{s.heap.drained_blocks}, ull{s.heap.splices},
+                  ull{s.heap.carves}, ull{s.heap.new_slabs});
       for (const std::uint64_t n : s.remote_frees_to) std::printf(" %llu", ull{n});
       std::printf("\n");
     }

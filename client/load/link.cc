@@ -11,10 +11,13 @@ std::uint64_t now_ns() {
                                         .count());
 }
 
-std::uint32_t shard_of(const Options& options, const client::Client& client, std::uint32_t index) {
+client::ShardId shard_of(const Options& options, const client::Client& client,
+                         std::uint32_t index) {
   const auto count = static_cast<std::uint32_t>(client.topology().shards.size());
-  if (!options.shards.empty()) return options.shards[index % options.shards.size()];
-  return count == 0 ? client::kAnyShard : index % count;
+  if (!options.shards.empty())
+    return {static_cast<std::uint16_t>(options.shards[index % options.shards.size()])};
+  return count == 0 ? client::kAnyShard
+                    : client::ShardId{static_cast<std::uint16_t>(index % count)};
 }
 
 Link Link::open(const Options& options, const std::string& arena, const std::string& name,
@@ -22,7 +25,7 @@ Link Link::open(const Options& options, const std::string& arena, const std::str
   Link link;
   link.client = or_throw(client::Client::connect(options.socket), "connect");
   link.session = or_throw(client::Session::open(link.client, {.name = name}), "open a session");
-  track.session.store(link.session.id());
+  track.session.store(link.session.id().value);
   const client::AttachOptions through{.shard = shard_of(options, link.client, index)};
   if (options.mode == Mode::kPeer) {
     link.arena =

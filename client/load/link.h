@@ -51,7 +51,7 @@ struct Link {
 };
 
 // The shard that worker `index` connects to.
-std::uint32_t shard_of(const Options& options, const client::Client& client, std::uint32_t index);
+client::ShardId shard_of(const Options& options, const client::Client& client, std::uint32_t index);
 
 class BlockIo {
  public:

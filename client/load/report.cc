@@ -73,7 +73,7 @@ std::string to_json(const Options& options, const std::vector<WorkloadResult>& r
   }
   json shards = json::array();
   for (const auto& s : conservation.stats.shards)
-    shards.push_back({{"shard", s.shard},
+    shards.push_back({{"shard", s.shard.value},
                       {"drains", s.heap.drains},
                       {"drained_blocks", s.heap.drained_blocks},
                       {"splices", s.heap.splices},

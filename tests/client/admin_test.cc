@@ -78,7 +78,7 @@ TEST_F(AdminTest, SlabInfoShowsTheClassThatIsUsed) {
                                 [](const SlabUsage& r) { return r.usable_bytes == 256; });
   ASSERT_NE(row, rows.end());
   EXPECT_EQ(row->arena, arena_name);
-  EXPECT_EQ(row->shard, 1u);
+  EXPECT_EQ(row->shard, ShardId{1});
   EXPECT_GE(row->active_blocks, 300u);
   EXPECT_GE(row->total_slabs, row->active_slabs);
 }

@@ -87,7 +87,7 @@ TEST_F(BatchTest, DescribeKnowsHeldFreedAndForeign) {
   EXPECT_EQ(infos[0].state, BlockState::kHeld);
   EXPECT_EQ(infos[0].holder, a.session.id());
   EXPECT_EQ(infos[0].tag, 77u);
-  EXPECT_EQ(infos[0].heap, a.arena.shard());
+  EXPECT_EQ(infos[0].heap.value, a.arena.shard().value);  // a shard's heap has its number
   EXPECT_GE(infos[0].usable_bytes, 512u);
   EXPECT_EQ(infos[1].state, BlockState::kStale);
   EXPECT_EQ(infos[2].state, BlockState::kInvalid);

@@ -16,7 +16,7 @@ TEST_F(CallPumpTest, ThirtyTwoInFlightEachCompleteOnceUnderTheirTag) {
   std::set<std::uint64_t> tags;
   std::vector<Ref> refs;
   while (pump.in_flight() > 0) {
-    const CallPump::Completion* done = pump.next(10'000);
+    const CallPump::Completion* done = pump.next(30'000);
     ASSERT_NE(done, nullptr);
     ASSERT_TRUE(done->status.ok()) << done->status.text();
     EXPECT_EQ(done->call, CallPump::Call::kAllocate);
@@ -24,9 +24,9 @@ TEST_F(CallPumpTest, ThirtyTwoInFlightEachCompleteOnceUnderTheirTag) {
     refs.push_back(done->blocks.at(0).ref);
   }
   EXPECT_EQ(tags.size(), 32u);
-  EXPECT_EQ(pump.next(10'000), nullptr);  // at once: nothing is in flight
+  EXPECT_EQ(pump.next(30'000), nullptr);  // at once: nothing is in flight
   pump.free(99, refs);
-  const CallPump::Completion* freed = pump.next(10'000);
+  const CallPump::Completion* freed = pump.next(30'000);
   ASSERT_NE(freed, nullptr);
   EXPECT_EQ(freed->tag, 99u);
   EXPECT_EQ(freed->batch.done, 32u);
@@ -37,12 +37,12 @@ TEST_F(CallPumpTest, SlotsAreReusedWithoutCarryingAnswersOver) {
   CallPump pump = must(CallPump::open(a.arena, {.own_connection = false}));
   for (int round = 0; round < 200; ++round) {
     pump.allocate(1, 64, 3);
-    const CallPump::Completion* done = pump.next(10'000);
+    const CallPump::Completion* done = pump.next(30'000);
     ASSERT_NE(done, nullptr);
     ASSERT_EQ(done->blocks.size(), 3u);
     const std::vector<Ref> refs{done->blocks[0].ref, done->blocks[1].ref, done->blocks[2].ref};
     pump.free(2, refs);
-    done = pump.next(10'000);
+    done = pump.next(30'000);
     ASSERT_NE(done, nullptr);
     ASSERT_EQ(done->batch.done, 3u);
     ASSERT_TRUE(done->blocks.empty());
@@ -53,7 +53,7 @@ TEST_F(CallPumpTest, RefusalIsACompletion) {
   auto a = attach(AttachMode::kRemote);
   CallPump pump = must(CallPump::open(a.arena));
   pump.allocate(7, 0);
-  const CallPump::Completion* done = pump.next(10'000);
+  const CallPump::Completion* done = pump.next(30'000);
   ASSERT_NE(done, nullptr);
   EXPECT_EQ(done->tag, 7u);
   EXPECT_EQ(done->status.reason, Error::kInvalidSize);

@@ -59,7 +59,7 @@ void ClientTest::TearDown() {
   EXPECT_TRUE(client.delete_arena(arena_name).ok());
 }
 
-Client ClientTest::connect(std::uint32_t shard) const {
+Client ClientTest::connect(ShardId shard) const {
   return must(Client::connect(shared_daemon().socket_dir(), {.shard = shard}));
 }
 
@@ -67,9 +67,9 @@ Session ClientTest::open(const Client& c, const std::string& name) const {
   return must(Session::open(c, {.name = name}));
 }
 
-ClientTest::Attached ClientTest::attach(AttachMode mode, std::uint32_t shard) const {
+ClientTest::Attached ClientTest::attach(AttachMode mode, std::uint16_t shard) const {
   Attached attached{open(client), {}};
-  attached.arena = must(attached.session.attach(arena_name, mode, {.shard = shard}));
+  attached.arena = must(attached.session.attach(arena_name, mode, {.shard = {shard}}));
   return attached;
 }
 

@@ -41,14 +41,14 @@ class ClientTest : public testing::Test {
   void SetUp() override;
   void TearDown() override;  // everything given back, audit exact
 
-  Client connect(std::uint32_t shard = kAnyShard) const;
+  Client connect(ShardId shard = kAnyShard) const;
   Session open(const Client& client, const std::string& name = "test") const;
   // A session and its handle in one go; the session must live as long as it is used.
   struct Attached {
     Session session;
     ArenaHandle arena;
   };
-  Attached attach(AttachMode mode, std::uint32_t shard = 0) const;
+  Attached attach(AttachMode mode, std::uint16_t shard = 0) const;
   ArenaOptions arena_options{.capacity_bytes =
                                  64 << 20};  // change it in a derived fixture's constructor
   ArenaInfo facts() const;                   // of the arena, now

@@ -92,24 +92,24 @@ class LocalArena : public testing::Test {
     EXPECT_TRUE(p.inside([&](PeerHeap& heap) { error = p.free(heap, ref); }).ok());
     return error;
   }
-  // The fast ways of ArenaHandle, and the slow ones where they are closed.
+  // The fast paths of ArenaHandle, and the slow paths when the fast ones are closed.
   Ref take_fast(PeerPool& p, std::uint64_t size) {
-    if (PeerHeap* const heap = peer_cache.enter(p.id()); heap != nullptr) {
-      const auto got = heap->heap().allocate(size, heap->holder(0));
+    if (const EnteredHeap heap = peer_cache.enter(p.id())) {
+      const auto got = heap.allocate(size, 0);
       peer_cache.leave();
       if (got.ok()) return got->ref;
     }
     return take(p, size).ref;
   }
   Error give_fast(PeerPool& p, Ref ref) {
-    if (PeerHeap* const heap = peer_cache.enter(p.id()); heap != nullptr) {
-      const Error error = heap->heap().free(ref);
+    if (const EnteredHeap heap = peer_cache.enter(p.id())) {
+      const Error error = heap.free(ref);
       peer_cache.leave();
       return error;
     }
     return give(p, ref);
   }
-  // What the words of all leases say.
+  // What the block words of all leased runs say.
   VerifyReport leases() const {
     VerifyReport report;
     verify_leases(

@@ -94,7 +94,7 @@ HandedOver reader_descriptor(ClientState& state, const std::string& arena) {
   v1::AttachArenaResponse attached;
   EXPECT_TRUE(
       state.call(state.sessions(), &v1::Sessions::Stub::AttachArena, request, attached).ok());
-  auto handed = must(hand_over(state.topology().handoff_path, attached.handoff_token(), 5000));
+  auto handed = must(hand_over(state.topology().handoff_path, attached.handoff_token(), 30'000));
   v1::CloseSessionRequest close;
   *close.mutable_session() = opened.session();
   v1::CloseSessionResponse closed;

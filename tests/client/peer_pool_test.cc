@@ -1,16 +1,26 @@
 // A peer's heaps without a daemon: pool, stock and the lock, on an arena of this process.
 #include "client/lib/peer_pool.h"
 
-#include <latch>
+#include <array>
+#include <atomic>
 #include <thread>
 
 #include "client/lib/daemon_gate.h"
 #include "tests/client/local_leases.h"
+#include "tests/support/workers.h"
 
 namespace arenad::client {
 namespace {
 
+using test::Workers;
+
 class PeerPoolTest : public LocalArena {};
+
+// Enters the thread's heap of the pool through the cache; null when that is refused.
+PeerFacts* enter(const PeerPool& pool) {
+  const EnteredHeap heap = peer_cache.enter(pool.id());
+  return heap ? &heap.facts() : nullptr;
+}
 
 TEST_F(PeerPoolTest, AllocatesSmallLargeAndAlignedAndFreesThem) {
   make(64 << 20);
@@ -112,20 +122,21 @@ TEST_F(PeerPoolTest, ClosedPoolKeepsEverybodyOutAndCountsItsBlocks) {
   const auto p = pool(7);
   AllocatedBlock block;
   ASSERT_TRUE(p->allocate(64, {}, true, block).ok());
-  std::latch open(1), closed(1);
-  std::thread other([&] {
+  std::atomic<bool> open{false}, closed{false};
+  Workers workers;
+  workers.start([&] {
     AllocatedBlock mine;
     ASSERT_TRUE(p->allocate(64, {}, true, mine).ok());
-    open.count_down();
-    closed.wait();
+    open = true;
+    ASSERT_TRUE(workers.wait_until([&] { return closed.load(); }));
     EXPECT_EQ(p->allocate(64, {}, true, mine).reason, Error::kUnknownSession);
-    EXPECT_EQ(peer_cache.enter(p->id()), nullptr);
+    EXPECT_EQ(enter(*p), nullptr);
   });
-  open.wait();
+  ASSERT_TRUE(workers.wait_until([&] { return open.load(); }));
   EXPECT_EQ(p->close(closed_status()), 2);
   EXPECT_EQ(p->close(closed_status()), 0);
-  closed.count_down();
-  other.join();
+  closed = true;
+  workers.join();
 }
 
 TEST_F(PeerPoolTest, TheFastWayIsThereAgainAfterOthersWereInside) {
@@ -135,13 +146,13 @@ TEST_F(PeerPoolTest, TheFastWayIsThereAgainAfterOthersWereInside) {
   PeerHeap& heap = *peer_cache.find(p->id());
   EXPECT_TRUE(heap.used_since_last_look());
   EXPECT_FALSE(heap.used_since_last_look());
-  ASSERT_EQ(peer_cache.enter(p->id()), &heap);
+  ASSERT_EQ(enter(*p), &heap);
   peer_cache.leave();
   EXPECT_TRUE(heap.used_since_last_look());
   for (int i = 0; i < 3; ++i) {
-    EXPECT_TRUE(heap.with_owner_out(0, [](Heap& h) { h.idle_tick(); }));
-    EXPECT_FALSE(heap.used_since_last_look());  // by others: the owner does not count as at work
-    EXPECT_EQ(peer_cache.enter(p->id()), &heap);
+    EXPECT_TRUE(heap.with_owner_out(UINT64_MAX, [](Heap& h) { h.idle_tick(); }));
+    EXPECT_FALSE(heap.used_since_last_look());  // only the owner's work counts
+    EXPECT_EQ(enter(*p), &heap);
     EXPECT_TRUE(peer_cache.inside());
     peer_cache.leave();
     EXPECT_TRUE(heap.used_since_last_look());
@@ -153,14 +164,14 @@ TEST_F(PeerPoolTest, NobodyComesInWhileTheOwnerIsInside) {
   make(64 << 20);
   const auto p = pool(7);
   const Ref ref = take(*p, 64).ref;
-  PeerHeap* const heap = peer_cache.enter(p->id());
-  ASSERT_NE(heap, nullptr);
+  PeerHeap* const heap = peer_cache.find(p->id());
+  ASSERT_NE(enter(*p), nullptr);
   std::thread([&] {
     EXPECT_FALSE(heap->with_owner_out(1'000, [](Heap&) { ADD_FAILURE() << "two in one heap"; }));
   }).join();
   peer_cache.leave();
   std::thread([&] {
-    EXPECT_TRUE(heap->with_owner_out(1'000, [](Heap& h) { h.publish(); }));
+    EXPECT_TRUE(heap->with_owner_out(UINT64_MAX, [](Heap& h) { h.publish(); }));
   }).join();
   EXPECT_EQ(give_fast(*p, ref), Error::kNone);
 }
@@ -176,24 +187,26 @@ TEST_F(PeerPoolTest, OneThreadInMoreArenasThanItsCacheHas) {
   for (std::size_t i = 0; i < refs.size(); ++i)
     EXPECT_EQ(give_fast(*pools[i % pools.size()], refs[i]), Error::kNone);
   EXPECT_EQ(leases().held, 0u);
-  pools.erase(pools.begin() + 1,
-              pools.end());  // the arenas are gone, the cache still has some of their heaps
+  // The pools end; the cache still has some of their heaps.
+  pools.erase(pools.begin() + 1, pools.end());
   EXPECT_EQ(give_fast(*pools[0], take_fast(*pools[0], 64)), Error::kNone);
 }
 
-// The owner's store to busy_ may be in its store buffer when another comes: what the other's
-// barrier is for.
+// The owner's store to busy_ may still be in its store buffer when another thread comes. The other
+// thread's barrier is for this case.
 TEST_F(PeerPoolTest, OwnerAndOthersNeverMeet) {
+  constexpr int kVisits = 300;
   make(64 << 20);
   const auto p = pool(7);
   std::atomic<PeerHeap*> heap{nullptr};
-  std::atomic<bool> inside{false}, stop{false};
+  std::atomic<bool> inside{false};
   std::atomic<int> times{0};
-  std::thread owner([&] {
+  Workers workers;
+  workers.start([&] {
     (void)take(*p, 64);
     heap = peer_cache.find(p->id());
-    while (!stop.load(std::memory_order_relaxed)) {
-      ASSERT_NE(peer_cache.enter(p->id()), nullptr);
+    while (workers.go_on()) {
+      ASSERT_NE(enter(*p), nullptr);
       for (int i = 0; i < 200; ++i)
         inside.store(true, std::memory_order_relaxed);  // long enough to be seen
       inside.store(false, std::memory_order_relaxed);
@@ -201,81 +214,84 @@ TEST_F(PeerPoolTest, OwnerAndOthersNeverMeet) {
       times.store(times.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
   });
-  while (heap == nullptr) std::this_thread::yield();
-  int meetings = 0, visits = 0;  // how many there are depends on the cores that there are
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
-  while (std::chrono::steady_clock::now() < end) {
-    for (const int back = times + 50; times.load(std::memory_order_relaxed) < back;)
-      std::this_thread::yield();  // at full speed again
-    visits += heap.load()->with_owner_out(UINT64_MAX, [&](Heap&) {
-      for (int i = 0; i < 200; ++i) meetings += inside.load(std::memory_order_relaxed);
-    });
+  ASSERT_TRUE(workers.wait_until([&] { return heap != nullptr; }));
+  int meetings = 0;
+  for (int visit = 0; visit < kVisits; ++visit) {
+    // The owner works at full speed again before the next visit. A visit may still find the owner's
+    // thread without a processor, which is why there are many.
+    const int enough = times + 50;
+    ASSERT_TRUE(workers.wait_until([&] { return times >= enough; }));
+    EXPECT_TRUE(heap.load()->with_owner_out(UINT64_MAX, [&](Heap&) {
+      for (int i = 0; i < 200; ++i) meetings += inside.load(std::memory_order_relaxed) ? 1 : 0;
+    }));
   }
-  stop = true;
-  owner.join();
-  EXPECT_EQ(meetings, 0) << "in " << visits << " visits";
-  EXPECT_GT(visits, 0);
+  workers.stop();
+  workers.join();
+  EXPECT_EQ(meetings, 0);
 }
 
-// Owners in the middle of fast operations when the session closes: each comes out, and none in
-// again.
+// Owners are in the middle of fast operations when the session closes. Each comes out, and none
+// enters again.
 TEST_F(PeerPoolTest, CloseWaitsForOwnersAtFullSpeed) {
   make(64 << 20);
-  for (std::uint16_t s = 7; s < 22; ++s) {
-    const auto p = pool(s);
+  for (std::uint16_t session = 7; session < 22; ++session) {
+    const auto p = pool(session);
     std::atomic<bool> closed{false};
     std::atomic<int> running{0};
-    std::vector<std::thread> owners;
+    Workers workers;
     for (int t = 0; t < 2; ++t)
-      owners.emplace_back([&] {
+      workers.start([&] {
         (void)take(*p, 64);
         ++running;
-        while (PeerHeap* const heap = peer_cache.enter(p->id())) {
-          EXPECT_FALSE(closed);  // stored when close() had come back
-          const auto got = heap->heap().allocate(64, heap->holder(0));
+        while (const EnteredHeap heap = peer_cache.enter(p->id())) {
+          EXPECT_FALSE(closed);  // stored after close() had returned
+          const auto got = heap.allocate(64, 0);
           if (got.ok()) {
-            EXPECT_EQ(heap->heap().free(got->ref), Error::kNone);
+            EXPECT_EQ(heap.free(got->ref), Error::kNone);
           }
           peer_cache.leave();
         }
-        EXPECT_EQ(peer_cache.enter(p->id()), nullptr) << "the second try after the close";
+        EXPECT_EQ(enter(*p), nullptr) << "the second try after the close";
       });
-    while (running < 2) std::this_thread::yield();
+    ASSERT_TRUE(workers.wait_until([&] { return running == 2; }));
     p->close(closed_status());
     closed = true;
-    for (std::thread& t : owners) t.join();
-    EXPECT_EQ(leases().held, 2u * (s - 6u));
+    workers.join();
+    EXPECT_EQ(leases().held, 2u * (session - 6u));
   }
 }
 
-// Owners at full speed while others come in all the time: nothing is lost, and nobody waits for
-// ever.
+// Owners work at full speed while other threads enter their heaps all the time. Nothing is lost,
+// and both sides get on: the test ends when each has had many turns.
 TEST_F(PeerPoolTest, OwnersAndOthersTakeTurns) {
+  constexpr int kTurns = 50;
   make(64 << 20);
   const auto p = pool(7);
-  std::atomic<bool> stop{false};
-  std::vector<std::thread> owners;
-  for (int t = 0; t < 3; ++t)
-    owners.emplace_back([&] {
-      std::vector<Ref> mine;
-      for (std::uint32_t i = 0; !stop.load(std::memory_order_relaxed); ++i) {
-        mine.push_back(take_fast(*p, 8 + i % 600));
-        if (mine.size() < 500) continue;
-        for (const Ref ref : mine) EXPECT_EQ(give_fast(*p, ref), Error::kNone);
-        mine.clear();
+  std::array<std::atomic<int>, 3> turns{};
+  Workers workers;
+  for (auto& mine : turns)
+    workers.start([&] {
+      std::vector<Ref> refs;
+      for (std::uint32_t i = 0; workers.go_on(); ++i) {
+        refs.push_back(take_fast(*p, 8 + i % 600));
+        if (refs.size() < 500) continue;
+        for (const Ref ref : refs) EXPECT_EQ(give_fast(*p, ref), Error::kNone);
+        refs.clear();
+        ++mine;
       }
-      for (const Ref ref : mine) EXPECT_EQ(give_fast(*p, ref), Error::kNone);
+      for (const Ref ref : refs) EXPECT_EQ(give_fast(*p, ref), Error::kNone);
     });
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(400);
   int rounds = 0;
-  for (; std::chrono::steady_clock::now() < end; ++rounds) {
-    p->trim();
-    p->tick();
-    p->lease_ahead();
-  }
-  stop = true;
-  for (std::thread& t : owners) t.join();
-  EXPECT_GT(rounds, 5);
+  EXPECT_TRUE(workers.wait_until([&] {
+    for (int i = 0; i < 10; ++i, ++rounds) {
+      p->trim();
+      p->tick();
+      p->lease_ahead();
+    }
+    return rounds >= kTurns && turns[0] >= kTurns && turns[1] >= kTurns && turns[2] >= kTurns;
+  }));
+  workers.stop();
+  workers.join();
   p->trim();
   EXPECT_EQ(leases().held, 0u);
   EXPECT_EQ(counts.returned, counts.leased);

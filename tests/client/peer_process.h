@@ -41,7 +41,7 @@ class PeerProcess {
     if (failed != 0) throw std::runtime_error("posix_spawn of " CLIENT_PEER);
     const std::string hello = line();
     if (!hello.starts_with("session ")) throw std::runtime_error(hello);
-    session_ = static_cast<std::uint32_t>(std::stoul(hello.substr(8)));
+    session_ = {static_cast<std::uint16_t>(std::stoul(hello.substr(8)))};
   }
   PeerProcess(const PeerProcess&) = delete;
   ~PeerProcess() {
@@ -52,7 +52,7 @@ class PeerProcess {
     }
   }
 
-  std::uint32_t session() const { return session_; }
+  SessionId session() const { return session_; }
   std::string ask(const std::string& command) {
     say(command);
     return line();
@@ -91,7 +91,7 @@ class PeerProcess {
 
   pid_t pid_ = -1;
   UniqueFd out_, in_;
-  std::uint32_t session_ = 0;
+  SessionId session_;
 };
 
 }  // namespace arenad::client

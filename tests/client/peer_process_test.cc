@@ -3,10 +3,14 @@
 #include "tests/client/peer_process.h"
 
 #include <cstring>
+#include <deque>
+#include <list>
 #include <map>
 #include <memory>
 #include <memory_resource>
 #include <numeric>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "tests/client/client_fixture.h"
@@ -99,12 +103,11 @@ TEST_F(PeerProcessTest, StoppedPeerHoldsNobodyUp) {
   ASSERT_EQ(stopped.ask("take", mine.ref()), "ok");
   (void)mine.release();
   stopped.stop();
-  // Its blocks can be taken and freed, and a full arena is known to be full without its answer.
+  // Its blocks can be taken over and freed. The daemon finds out that the arena is full without the
+  // answer of a process that stands still until these calls have returned.
   EXPECT_TRUE(must(a.arena.take(theirs)).free().ok());
-  const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(a.arena.allocate(1 << 30).error().reason, Error::kInvalidSize);
   EXPECT_EQ(a.arena.allocate(64 << 20).error().reason, Error::kArenaFull);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(3));
   stopped.go_on();
   EXPECT_EQ(stopped.ask("many 100 10"), "ok");
 }
@@ -115,7 +118,7 @@ TEST_F(PeerProcessTest, TrimBringsAnotherProcessMemoryToWhoNeedsIt) {
   const Ref ref = other.allocate(50 << 20, "most");
   EXPECT_EQ(a.arena.allocate(40 << 20).error().reason, Error::kArenaFull);
   EXPECT_EQ(other.ask("free", ref), "ok");
-  const Block block = must(a.arena.allocate(40 << 20, {.wait_ms = 5000}));
+  const Block block = must(a.arena.allocate(40 << 20, {.wait_ms = 30'000}));
   EXPECT_GE(block.size_bytes(), 40u << 20);
 }
 
@@ -140,15 +143,63 @@ TEST_F(PeerProcessTest, VectorInTheArenaIsReadByAnotherProcess) {
 
 class ResourceTest : public PeerProcessTest, public testing::WithParamInterface<AttachMode> {};
 
-TEST_P(ResourceTest, StandardContainersLiveInTheArena) {
+bool lies_in(const ArenaHandle& arena, const void* address) {
+  const auto* const at = static_cast<const std::byte*>(address);
+  return at >= arena.data().data() && at < arena.data().data() + arena.data().size();
+}
+
+// What arenad/pmr.h says of containers that only the process that made them uses.
+TEST_P(ResourceTest, PmrContainersLiveInTheArena) {
+  auto a = attach(GetParam());
+  ArenaResource resource(a.arena);
+  {
+    const std::pmr::string string(1000, 'x', &resource);
+    const std::pmr::vector<int> vector({1, 2, 3}, &resource);
+    const std::pmr::list<int> list({1, 2, 3}, &resource);
+    const std::pmr::deque<int> deque({1, 2, 3}, &resource);
+    const std::pmr::map<int, int> map({{1, 2}, {3, 4}}, &resource);
+    const std::pmr::unordered_map<int, int> hashed({{1, 2}, {3, 4}}, 8, &resource);
+    EXPECT_TRUE(lies_in(a.arena, string.data()));
+    EXPECT_TRUE(lies_in(a.arena, vector.data()));
+    EXPECT_TRUE(lies_in(a.arena, &list.back()));
+    EXPECT_TRUE(lies_in(a.arena, &deque.back()));
+    EXPECT_TRUE(lies_in(a.arena, &map.at(3)));
+    EXPECT_TRUE(lies_in(a.arena, &hashed.at(3)));
+    EXPECT_EQ(map.at(3) + hashed.at(1) + list.back() + deque.back(), 12);
+  }
+  EXPECT_EQ(facts().held_blocks, 0u);
+}
+
+TEST_P(ResourceTest, ArenaAllocatorServesVectorDequeAndUnorderedMap) {
+  auto a = attach(GetParam());
+  ArenaResource resource(a.arena);
+  {
+    using Pair = std::pair<const int, int>;
+    std::vector<int, ArenaAllocator<int>> vector(&resource);
+    std::deque<int, ArenaAllocator<int>> deque(&resource);
+    std::unordered_map<int, int, std::hash<int>, std::equal_to<int>, ArenaAllocator<Pair>> hashed(
+        &resource);
+    for (int i = 0; i < 1000; ++i) {
+      vector.push_back(i);
+      deque.push_back(i);
+      hashed[i] = i;
+    }
+    EXPECT_TRUE(lies_in(a.arena, &vector.back()));
+    EXPECT_TRUE(lies_in(a.arena, &deque.back()));
+    EXPECT_TRUE(lies_in(a.arena, &hashed.at(999)));
+    EXPECT_EQ(vector.back() + deque.back() + hashed.at(1), 999 + 999 + 1);
+  }
+  EXPECT_EQ(facts().held_blocks, 0u);
+}
+
+TEST_P(ResourceTest, NestedContainersAlignmentAndFailure) {
   auto a = attach(GetParam());
   ArenaResource resource(a.arena);
   {
     std::pmr::map<int, std::pmr::string> map(&resource);
     for (int i = 0; i < 200; ++i) map.emplace(i, std::string(static_cast<std::size_t>(i), 'x'));
     EXPECT_EQ(map.at(150).size(), 150u);
-    const auto* const at = reinterpret_cast<const std::byte*>(map.at(150).data());
-    EXPECT_TRUE(at >= a.arena.data().data() && at < a.arena.data().data() + a.arena.data().size());
+    EXPECT_TRUE(lies_in(a.arena, map.at(150).data()));
     EXPECT_GT(facts().held_blocks, 200u);
     void* const aligned = resource.allocate(100, 4096);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(aligned) % 4096, 0u);

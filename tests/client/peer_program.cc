@@ -94,7 +94,7 @@ int main(int argc, char** argv) {
       client ? Session::open(*client, {.name = "peer-process"}) : Answer<Session>(client.error());
   const auto arena =
       session ? session->attach(argv[2], AttachMode::kPeer) : Answer<ArenaHandle>(session.error());
-  std::cout << (arena ? "session " + std::to_string(session->id()) : arena.error().text())
+  std::cout << (arena ? "session " + std::to_string(session->id().value) : arena.error().text())
             << std::endl;
   for (std::string text; std::getline(std::cin, text);) {
     std::istringstream line(text);

@@ -74,18 +74,13 @@ TEST_F(PeerTest, SteadyStateMakesNoCall) {
     for (Block& block : blocks) refs.push_back(block.ref());
     EXPECT_EQ(must(b.arena.describe(refs)).size(), refs.size());
   };
-  // What was leased ahead goes back first, over some ticks of the lease thread.
-  std::uint64_t before = 0;
-  auto since = std::chrono::steady_clock::now();
-  ASSERT_TRUE(eventually([&] {
-    round();
-    if (before != std::exchange(before, client.calls_made()))
-      since = std::chrono::steady_clock::now();
-    return std::chrono::steady_clock::now() - since > std::chrono::milliseconds(500);
+  // At first slabs are leased, and the lease thread returns what was leased ahead too far. Then
+  // there is a hundred rounds without a call.
+  EXPECT_TRUE(eventually([&] {
+    const std::uint64_t before = client.calls_made();
+    for (int i = 0; i < 100; ++i) round();
+    return client.calls_made() == before;
   }));
-  before = client.calls_made();
-  for (int i = 0; i < 100; ++i) round();
-  EXPECT_EQ(client.calls_made(), before);
 }
 
 TEST_F(PeerTest, ThreadsHaveHeapsAndTheNextThreadTakesOver) {
@@ -124,7 +119,7 @@ TEST_F(PeerTest, TwoSessionsOfOneProcessHandBlocksOver) {
   const Ref ref = taken.ref();
   const auto info = must(b.arena.describe(std::span(&ref, 1))).at(0);
   EXPECT_EQ(info.holder, b.session.id());
-  EXPECT_LT(info.heap, 256u);  // a shard adopted the slab
+  EXPECT_LT(info.heap, HeapId{256});  // a shard adopted the slab
   EXPECT_TRUE(taken.free().ok());
 }
 
@@ -220,8 +215,8 @@ TEST_F(PeerTest, FullArenaTakesBackWhatOtherPeersDoNotNeed) {
     }
     EXPECT_GT(blocks.size(), 1000u);
   }
-  // All of it is cached in a's heap, or just gone back; b gets it at once.
-  const Block large = must(b.arena.allocate(50 << 20));
+  // All of it is cached in a's heap, or was just returned. The daemon asks for it, and b gets it.
+  const Block large = must(b.arena.allocate(50 << 20, {.wait_ms = 30'000}));
   EXPECT_EQ(a.arena.allocate(40 << 20, {.wait_ms = 20}).error().reason, Error::kWaitExpired);
 }
 
@@ -229,7 +224,7 @@ TEST_F(PeerTest, AllocationWaitsForMemoryThatAnotherGivesBack) {
   auto a = attach(AttachMode::kPeer);
   Block most = must(a.arena.allocate(40 << 20));
   std::thread other(
-      [&] { EXPECT_TRUE(must(a.arena.allocate(40 << 20, {.wait_ms = 9000})).free().ok()); });
+      [&] { EXPECT_TRUE(must(a.arena.allocate(40 << 20, {.wait_ms = 30'000})).free().ok()); });
   EXPECT_TRUE(most.free().ok());
   other.join();
 }

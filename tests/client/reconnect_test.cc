@@ -12,7 +12,7 @@ namespace {
 
 TEST(Reconnect, DaemonWithoutAMemoryLosesTheSessionAndSaysSo) {
   DaemonProcess daemon({"--shards", "2"});
-  const Client client = must(Client::connect(daemon.socket_dir(), {.call_timeout_ms = 3000}));
+  const Client client = must(Client::connect(daemon.socket_dir()));
   must(client.create_arena("frames", {.capacity_bytes = 64 << 20}));
   Session session = must(Session::open(client));
   const auto arena = must(session.attach("frames", AttachMode::kPeer));
@@ -41,7 +41,7 @@ TEST(Reconnect, DaemonWithoutAMemoryLosesTheSessionAndSaysSo) {
 
 TEST(Reconnect, LeaseWaitsForTheDaemonUpToTheCallTimeout) {
   DaemonProcess daemon({"--shards", "2"});
-  const Client client = must(Client::connect(daemon.socket_dir(), {.call_timeout_ms = 300}));
+  const Client client = must(Client::connect(daemon.socket_dir(), {.call_timeout_ms = 3000}));
   must(client.create_arena("frames", {.capacity_bytes = 64 << 20}));
   Session session = must(Session::open(client));
   const auto arena = must(session.attach("frames", AttachMode::kPeer));
@@ -51,7 +51,7 @@ TEST(Reconnect, LeaseWaitsForTheDaemonUpToTheCallTimeout) {
   const Status refused = arena.allocate(1 << 20).error();
   EXPECT_EQ(refused.code, Code::kUnavailable);
   EXPECT_NE(refused.message.find("daemon"), std::string::npos) << refused.text();
-  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(250));
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(2900));
   EXPECT_TRUE(arena.allocate(64).ok());
 }
 

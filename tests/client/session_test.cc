@@ -10,7 +10,7 @@ namespace {
 class SessionTest : public ClientTest {
  protected:
   // What the daemon knows of a session; id 0 when it knows none.
-  SessionInfo known(std::uint32_t id) const {
+  SessionInfo known(SessionId id) const {
     for (SessionInfo& s : must(Admin(client).sessions()))
       if (s.id == id) return s;
     return {};
@@ -30,13 +30,13 @@ TEST_F(SessionTest, OpenConfirmsTheKeepAliveStream) {
 TEST_F(SessionTest, CloseGivesBackWhatWasHeldAndSaysHowMuch) {
   auto a = attach(AttachMode::kWriter);
   (void)must(a.arena.allocate_many(1024, 100));
-  const std::uint32_t id = a.session.id();
+  const SessionId id = a.session.id();
   EXPECT_EQ(known(id).id, id);
   const GivenBack back = must(a.session.close());
   EXPECT_EQ(back.blocks, 100u);
   EXPECT_GE(back.bytes, 100u * 1024);
   EXPECT_EQ(facts().held_blocks, 0u);
-  EXPECT_EQ(known(id).id, 0u);
+  EXPECT_EQ(known(id).id, SessionId{});
 }
 
 TEST_F(SessionTest, DestructionCloses) {
@@ -79,12 +79,12 @@ TEST_F(SessionTest, RemoteSessionCanBeBoundToTheProcessAtOnce) {
 
 TEST_F(SessionTest, HandleOnAnotherShardSharesTheAttachment) {
   auto a = attach(AttachMode::kWriter, 0);
-  const ArenaHandle other = must(a.arena.on_shard(1));
+  const ArenaHandle other = must(a.arena.on_shard(ShardId{1}));
   EXPECT_EQ(other.data().data(), a.arena.data().data());
   Block block = must(other.allocate(64));
   const Ref ref = block.ref();
-  EXPECT_EQ(must(a.arena.describe(std::span(&ref, 1))).at(0).heap, 1u);
-  EXPECT_EQ(a.arena.on_shard(2).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(must(a.arena.describe(std::span(&ref, 1))).at(0).heap, HeapId{1});
+  EXPECT_EQ(a.arena.on_shard(ShardId{2}).error().code, Code::kInvalidArgument);
 }
 
 TEST_F(SessionTest, AttachmentsSpreadOverShardsUnlessTold) {
@@ -92,9 +92,9 @@ TEST_F(SessionTest, AttachmentsSpreadOverShardsUnlessTold) {
   const auto first = must(session.attach(arena_name, AttachMode::kRemote));
   const auto second = must(session.attach(arena_name, AttachMode::kRemote));
   EXPECT_NE(first.shard(), second.shard());
-  Session pinned = open(connect(1));
-  EXPECT_EQ(must(pinned.attach(arena_name, AttachMode::kRemote)).shard(), 1u);
-  EXPECT_EQ(Client::connect(shared_daemon().socket_dir(), {.shard = 2}).error().code,
+  Session pinned = open(connect(ShardId{1}));
+  EXPECT_EQ(must(pinned.attach(arena_name, AttachMode::kRemote)).shard(), ShardId{1});
+  EXPECT_EQ(Client::connect(shared_daemon().socket_dir(), {.shard = {2}}).error().code,
             Code::kInvalidArgument);
 }
 
@@ -122,7 +122,7 @@ TEST_F(SessionTest, SocketDirectoryMayBeMountedElsewhereThanTheDaemonHasIt) {
   const Client there = must(Client::connect(elsewhere));
   EXPECT_EQ(there.topology().shards[1].address, "unix:" + elsewhere + "/shard-1.sock");
   Session session = open(there);
-  const auto arena = must(session.attach(arena_name, AttachMode::kWriter, {.shard = 1}));
+  const auto arena = must(session.attach(arena_name, AttachMode::kWriter, {.shard = {1}}));
   EXPECT_NE(must(arena.allocate(64)).data(), nullptr);
   ::unlink(elsewhere.c_str());
 }
@@ -133,7 +133,7 @@ TEST_F(SessionTest, OverTcpBlocksAreAllocatedAndNothingIsMapped) {
   const auto arena = must(session.attach(arena_name, AttachMode::kRemote));
   EXPECT_EQ(arena.shard(), kAnyShard);
   EXPECT_TRUE(must(arena.allocate(64)).free().ok());
-  EXPECT_EQ(arena.on_shard(1).error().code, Code::kFailedPrecondition);
+  EXPECT_EQ(arena.on_shard(ShardId{1}).error().code, Code::kFailedPrecondition);
 }
 
 class HolderOnlyTest : public SessionTest {

@@ -1,9 +1,11 @@
-// Admin: what the daemon looks like inside, and its knobs.
+// Admin: what the daemon looks like inside, and its tunables.
 //
 // Purpose: sessions, statistics, slab usage, holders, audit and tunables, as plain values. arenactl
-// shows what this gives. Invariants: counters only grow while the arena, or the daemon, lives; what
-// is "now" says so. Threads: any thread, at once. Calls block until the answer or the call's
-// timeout. Crash: nothing is changed but by set_tunables, which changes all or none.
+//   shows these values.
+// Invariants: a counter only grows while the arena, or the daemon, lives. A value that is true for
+//   this moment only is marked "now".
+// Threads: any thread, at the same time. Calls block until the answer or the call timeout.
+// Crash: only set_tunables changes anything. It changes all values or none.
 #pragma once
 
 #include <cstdint>
@@ -27,24 +29,24 @@ struct SessionInfo {
     AttachMode mode = AttachMode::kRemote;
     std::uint64_t held_blocks = 0;
     std::uint64_t held_bytes = 0;  // sum of strides
-    std::uint64_t leased_bytes =
-        0;  // of slabs that a peer leases; blocks that it holds in them are counted above, too
+    // Of slabs that a peer leases. held_bytes counts the blocks in them that the peer holds, too.
+    std::uint64_t leased_bytes = 0;
   };
-  std::uint32_t id = 0;
+  SessionId id;
   std::string name;
-  std::int32_t pid =
-      0;  // as the daemon sees it; 0 when not bound to a process, or not visible from there
-  std::uint32_t uid = 0;  // when bound
-  bool bound = false;
+  // As the daemon sees it. 0: not bound to a process, or the daemon does not see the process.
+  std::int32_t pid = 0;
+  std::uint32_t uid = 0;   // of a bound session
+  bool bound = false;      // to the life of its process
   bool keepalive = false;  // its KeepAlive stream is open
   std::string state;       // "live" or "reaping"
   std::uint64_t age_ms = 0;
-  std::uint64_t limit_bytes = 0;  // most that it may hold or lease; 0: no limit
+  std::uint64_t limit_bytes = 0;  // the most that it may hold and lease; 0: no limit
   std::vector<Attached> attachments;
 };
 
 struct ShardStats {
-  std::uint32_t shard = 0;
+  ShardId shard;
   HeapCounters heap;
   std::uint64_t calls = 0;                     // unary calls and stream messages served
   std::vector<std::uint64_t> remote_frees_to;  // by index of the owning shard
@@ -57,29 +59,32 @@ struct Stats {
   std::vector<ShardStats> shards;
   std::uint64_t arenas = 0;           // now
   std::uint64_t sessions = 0;         // now
-  std::uint64_t sessions_reaped = 0;  // ended other than by close
+  std::uint64_t sessions_reaped = 0;  // that ended without a close
   std::uint64_t committed_bytes = 0;  // now
   std::uint64_t capacity_bytes = 0;   // now
   std::uint64_t held_blocks = 0;      // now
   std::uint64_t held_bytes = 0;       // now, sum of strides
   std::uint64_t uptime_ms = 0;
-  std::uint64_t leased_slabs = 0;  // now, to peers: slabs and spans
+  std::uint64_t leased_slabs = 0;  // now, to peers, spans included
   std::uint64_t leased_bytes = 0;  // now, to peers
 };
 
-struct SlabUsage {  // one size class of one arena on one shard, or in all peers; all of them now
+// One size class of one arena, on one shard or in all peers. All values are now.
+struct SlabUsage {
   std::string arena;
-  std::uint32_t shard = 0;
-  bool peers = false;  // leased to peers: shard means nothing, and what is free in their heaps
-                       // counts as cached
+  ShardId shard;
+  // The row is of all peers: `shard` has no meaning, and free blocks of peers' heaps count as
+  // cached.
+  bool peers = false;
   std::uint32_t size_class = 0;  // 255: spans
   std::uint64_t usable_bytes = 0, stride_bytes = 0, blocks_per_slab = 0, slab_bytes = 0,
                 active_blocks = 0, total_blocks = 0, cached_blocks = 0, free_blocks = 0,
                 uncarved_blocks = 0, active_slabs = 0, total_slabs = 0;
 };
 
+// What one session holds under one tag.
 struct HolderShare {
-  std::uint32_t session = 0;
+  SessionId session;
   std::string session_name;
   std::uint32_t tag = 0;
   std::uint64_t blocks = 0;
@@ -92,7 +97,7 @@ struct Holders {
   std::uint64_t total_bytes = 0;
 };
 
-// held + shared + returning + cached + free + uncarved == capacity_blocks on an exact arena.
+// In an exact arena held + shared + returning + cached + free + uncarved == capacity_blocks.
 struct ArenaAudit {
   std::string arena;
   std::uint64_t slabs = 0, capacity_blocks = 0, held = 0, shared = 0, returning = 0, cached = 0,
@@ -103,7 +108,7 @@ struct ArenaAudit {
   std::vector<std::string> findings;  // one line each, the first 100
   bool exact = false;
   std::uint64_t scan_us = 0;       // how long the shards stood still
-  std::uint64_t leased_slabs = 0;  // of slabs: in peers' hands
+  std::uint64_t leased_slabs = 0;  // part of `slabs`: leased to peers
 };
 
 struct AuditReport {
@@ -121,18 +126,19 @@ class Admin {
  public:
   explicit Admin(const Client& client) : client_(client) {}
 
-  Answer<std::vector<SessionInfo>> sessions() const;  // all of them, in order of id
-  Answer<Stats> stats(
-      std::string_view arena = {}) const;  // empty: all arenas added up. UNKNOWN_ARENA
-  Answer<std::vector<SlabUsage>> slab_info(
-      std::string_view arena = {}) const;  // empty: all arenas. UNKNOWN_ARENA
-  Answer<Holders> holders(std::string_view arena,
-                          std::uint32_t limit = 100) const;  // limit: rows. UNKNOWN_ARENA
-  // Stops all shards for the length of the scan. Empty: all arenas. An inexact report is an answer,
-  // not an error.
+  // An empty `arena` means all arenas. Errors of a named one: UNKNOWN_ARENA.
+
+  // All sessions, in order of id.
+  Answer<std::vector<SessionInfo>> sessions() const;
+  // Of all arenas: the sum.
+  Answer<Stats> stats(std::string_view arena = {}) const;
+  Answer<std::vector<SlabUsage>> slab_info(std::string_view arena = {}) const;
+  // The largest holders of one arena, at most `limit` rows.
+  Answer<Holders> holders(std::string_view arena, std::uint32_t limit = 100) const;
+  // Stops all shards while it scans. A report that is not exact is an answer, not an error.
   Answer<AuditReport> audit(std::string_view arena = {}) const;
   Answer<std::vector<Tunable>> tunables() const;
-  // Changes all of them or none, live; answers with all tunables. INVALID_OPTION.
+  // Changes all named tunables or none, at once. Answers with all tunables. Errors: INVALID_OPTION.
   Answer<std::vector<Tunable>> set_tunables(
       const std::vector<std::pair<std::string, std::string>>& values) const;
 

@@ -1,176 +1,177 @@
 // ArenaHandle: a session's access to one arena.
 //
-// Purpose: allocate, free, take over, share and describe blocks; the mapped data, when the mode
-// maps it. The same calls in every
-//   mode: a peer's are served by a heap of the calling thread in this process, the others' by the
-//   handle's shard.
-// Invariants: all calls of a remote, reader or writer handle go to its shard, whose heap serves
-// them; a block of another heap
-//   freed here is a remote free. Copies are cheap and share the attachment and the mapping.
-// Threads: any thread, at once. Calls block until the answer or the call's timeout
-// (ConnectOptions::call_timeout_ms). A peer's
-//   calls are made of loads and stores; only a thread's first allocation, and one for which nothing
-//   is leased yet, waits for the daemon.
+// Purpose: allocate, free, take over, share and describe blocks, and reach the mapped data. All
+//   attach modes have the same calls. A peer's calls are served in this process, by the heap of the
+//   calling thread. The calls of the other modes are served by the handle's shard.
+// Invariants: a handle's calls go to one shard. A block that another heap owns can be freed here
+//   too; that is a remote free. Copies of a handle are cheap; they share attachment and mapping.
+// Threads: any thread, at the same time. Calls block until the answer, or until the call timeout
+//   (ConnectOptions::call_timeout_ms). A peer's calls are loads and stores. A peer waits for the
+//   daemon when a thread allocates for the first time, and when no leased slab is left.
 // Errors of every call: UNKNOWN_SESSION (closed, or ended by the daemon), NOT_ATTACHED, READ_ONLY,
-// UNKNOWN_ARENA, UNAVAILABLE
-//   (the daemon is not there), FORKED (this process is a child of the one that attached); those of
-//   one call beside it.
-// Crash: an allocation whose answer never arrived is held by the session, and is given back with
-// it.
+//   UNKNOWN_ARENA, UNAVAILABLE (the daemon does not answer), FORKED (this process is a child of the
+//   process that attached). Errors of one call are named beside it.
+// Crash: the session holds an allocation whose answer never arrived. The daemon gives the block
+//   back with the session.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "arenad/block.h"
+#include "arenad/peer_cache.h"
 #include "arenad/types.h"
-#include "client/lib/peer_heap.h"
 
 namespace arenad::client {
 
 class Attachment;
-class PeerPool;
 
 class ArenaHandle {
  public:
-  ArenaHandle() = default;  // attached to nothing; every call answers FAILED_PRECONDITION
+  // Attached to nothing: every call answers FAILED_PRECONDITION.
+  ArenaHandle() = default;
 
-  // One block of at least `size_bytes` (1 .. the arena's capacity) that frees itself.
+  // --- allocate
+  // One block of at least `size_bytes` (1 .. the arena's capacity), owned by the Block.
   // Errors: INVALID_SIZE, INVALID_ALIGNMENT, ARENA_FULL, MACHINE_FULL, WAIT_EXPIRED, QUOTA_SESSION,
   // QUARANTINED, DRAINING.
   Answer<Block> allocate(std::uint64_t size_bytes, const AllocateOptions& options = {}) const {
-    if (PeerHeap* const heap = options.align_bytes == 0 ? peer_cache.enter(pool_) : nullptr;
-        heap != nullptr) [[likely]] {
-      const auto got = heap->heap().allocate(size_bytes, heap->holder(options.tag));
-      if (got.ok()) [[likely]] {
-        heap->made_block();
+    if (options.align_bytes == 0) [[likely]] {
+      if (const EnteredHeap heap = peer_cache.enter(pool_)) [[likely]] {
+        const auto got = heap.allocate(size_bytes, options.tag);
+        if (got.ok()) [[likely]] {
+          heap.facts().made_block();
+          peer_cache.leave();
+          return Answer<Block>(std::in_place, Block::Maker(), attachment_.get(),
+                               base_ + got->offset, got->ref, got->offset,
+                               heap.facts().usable_bytes(size_bytes), shard_, free_pool_);
+        }
         peer_cache.leave();
-        return Answer<Block>(std::in_place, Block::Maker(), attachment_.get(), base_ + got->offset,
-                             got->ref, got->offset, heap->usable_bytes(size_bytes), shard_,
-                             free_pool_);
       }
-      peer_cache.leave();
     }
     return allocate_slow(size_bytes, options);
   }
 
-  // The same for callers who own by hand, with nothing but the error's number: a peer's fastest
-  // way.
+  // The fastest way for a peer: no owner, and no text in errors. The caller frees the block.
+  // Errors: as allocate. Failures that arenad has no reason for come as the nearest reason:
+  // DRAINING for UNAVAILABLE, WAIT_EXPIRED for a call that timed out.
   Result<AllocatedBlock, Error> try_allocate(std::uint64_t size_bytes,
                                              std::uint32_t tag = 0) const {
-    if (PeerHeap* const heap = peer_cache.enter(pool_); heap != nullptr) [[likely]] {
-      const auto got = heap->heap().allocate(size_bytes, heap->holder(tag));
-      if (got.ok()) [[likely]] {
-        peer_cache.leave();
-        return AllocatedBlock{got->ref, got->offset, heap->usable_bytes(size_bytes)};
-      }
+    if (const EnteredHeap heap = peer_cache.enter(pool_)) [[likely]] {
+      const auto got = heap.allocate(size_bytes, tag);
       peer_cache.leave();
+      if (got.ok()) [[likely]]
+        return AllocatedBlock{got->ref, got->offset, heap.facts().usable_bytes(size_bytes)};
     }
     return try_allocate_slow(size_bytes, tag);
   }
-  // Frees one block; kNone, or why not. Errors without a word of arenad's own come as the nearest:
-  // DRAINING for UNAVAILABLE, WAIT_EXPIRED for a call that timed out.
-  Error try_free(Ref ref) const {
-    if (PeerHeap* const heap = peer_cache.enter(free_pool_); heap != nullptr) [[likely]] {
-      const Error error = heap->heap().free(ref);
-      peer_cache.leave();
-      return error;
-    }
-    return try_free_slow(ref);
-  }
 
-  // `count` blocks alike, or one block of each size: all or nothing, at most kMaxBlocksPerCall in
-  // one call. The caller is to free them (free, own, Exchange). Errors: as allocate, and
-  // INVALID_COUNT.
+  // `count` blocks of one size, or one block of each size: all or nothing. At most
+  // kMaxBlocksPerCall blocks. The caller frees the blocks. Errors: as allocate, and INVALID_COUNT.
   Answer<std::vector<AllocatedBlock>> allocate_many(std::uint64_t size_bytes, std::uint32_t count,
                                                     const AllocateOptions& options = {}) const;
   Answer<std::vector<AllocatedBlock>> allocate_sizes(std::span<const std::uint64_t> sizes_bytes,
                                                      const AllocateOptions& options = {}) const;
 
-  // Frees blocks, whoever allocated them (in a holder_only arena: those this session holds). Any
-  // number; more than kMaxBlocksPerCall go in several calls. All good refs are freed, each bad one
-  // is named in the answer: DOUBLE_FREE, STALE_REF, FOREIGN_REF, NOT_HOLDER. An error of the call
-  // as a whole means that an unknown part of `refs` was freed; freeing the rest again is safe, as a
-  // ref that is gone is refused. A peer tells other heaps of their freed blocks in batches, at the
-  // latest a few tenths of a second after its last call; flush() tells them now.
-  Answer<BatchAnswer> free(std::span<const Ref> refs) const;
+  // --- free
+  // Frees one block. Any session may free it; in a holder_only arena only the holder may.
+  // Errors: DOUBLE_FREE, STALE_REF, FOREIGN_REF, NOT_HOLDER (also: the block is shared).
   Status free(Ref ref) const {
-    const Error error = free_pool_ != 0 ? try_free(ref) : Error::kInternal;
+    const Error error = free_pool_ != kNoPool ? try_free(ref) : Error::kInternal;
     return error == Error::kNone ? Status{} : free_slow(ref, error);
   }
-  void flush() const;  // of the calling thread's frees; nothing but for a peer
+  // The same without a text. kNone, or the reason; failures without a reason as in try_allocate.
+  Error try_free(Ref ref) const {
+    if (const EnteredHeap heap = peer_cache.enter(free_pool_)) [[likely]] {
+      const Error error = heap.free(ref);
+      peer_cache.leave();
+      return error;
+    }
+    return try_free_slow(ref);
+  }
+  // Frees any number of blocks; more than kMaxBlocksPerCall go in several calls. All good refs are
+  // freed, and the answer names each bad one, with the errors of free(). An error of the whole call
+  // means that an unknown part of `refs` was freed. It is safe to free all of them again, because
+  // a ref that is gone is refused.
+  Answer<BatchAnswer> free(std::span<const Ref> refs) const;
+  // A peer gathers its frees of other heaps' blocks, and announces them in batches: at the latest
+  // some tenths of a second after the thread's last call. flush() announces the calling thread's
+  // frees now. It does nothing for other modes.
+  void flush() const;
 
-  // Takes blocks over: this session becomes their holder under `tag`. Per ref as free.
+  // --- hand over and share
+  // Takes blocks over: this session becomes their holder, under `tag`. Errors per ref as free().
   Answer<BatchAnswer> acquire(std::span<const Ref> refs, std::uint32_t tag = 0) const;
-  // Makes this session a sharer of blocks: of those that it holds, and of those that are shared
-  // already. A shared block lives until its last sharer releases it; sessions that die release. Per
-  // ref: NOT_HOLDER (another session holds it: that one shares it first), SHARERS_FULL (48 sessions
-  // share in this arena), DOUBLE_FREE, STALE_REF, FOREIGN_REF. Sharing again is nothing.
-  Answer<BatchAnswer> share(std::span<const Ref> refs) const;
-  // Gives this session's share up. Per ref: NOT_HOLDER (it has none), DOUBLE_FREE, STALE_REF,
+  // Makes this session a sharer of blocks that it holds, or that are shared already. A shared block
+  // lives until its last sharer has released it; a session that ends releases. Sharing again
+  // changes nothing. Errors per ref: NOT_HOLDER (another session holds the block; that session
+  // shares it first), SHARERS_FULL (48 sessions share in this arena), DOUBLE_FREE, STALE_REF,
   // FOREIGN_REF.
+  Answer<BatchAnswer> share(std::span<const Ref> refs) const;
+  // Gives up this session's share. Errors per ref: NOT_HOLDER (the session has no share),
+  // DOUBLE_FREE, STALE_REF, FOREIGN_REF.
   Answer<BatchAnswer> release(std::span<const Ref> refs) const;
-  // What is known of each ref; never fails for a bad ref.
-  Answer<std::vector<BlockInfo>> describe(std::span<const Ref> refs) const;
-
-  // Takes the block of a ref that was handed over (acquire + describe) and owns it. Errors: as
-  // acquire.
+  // Takes over and describes the block of a ref that another session sent, and owns the block.
+  // Errors: as acquire.
   Answer<Block> take(Ref ref, std::uint32_t tag = 0) const;
-  // Owns a block that allocate_many, try_allocate or Exchange gave to this session; no call.
+  // Owns a block that this session allocated with allocate_many, try_allocate or an Exchange.
+  // Makes no call to the daemon.
   Block own(const AllocatedBlock& block) const;
 
-  const ArenaInfo& info() const;  // as of the attachment
-  AttachMode mode() const;
-  std::uint32_t session_id() const;  // the holder that block words show
-  std::uint32_t shard() const;       // kAnyShard when the daemon was reached over TCP
-  // The same attachment and mapping through another shard (a peer goes on leasing through the one
-  // it was attached by). Errors: INVALID_ARGUMENT (no such shard).
-  Answer<ArenaHandle> on_shard(std::uint32_t shard) const;
+  // --- look
+  // What is known of each ref. A bad ref is no error: its state says so.
+  Answer<std::vector<BlockInfo>> describe(std::span<const Ref> refs) const;
+  // The ref of the block whose payload starts at `address`. Peers only; another mode keeps the ref.
+  // Errors: FOREIGN_REF (no block starts there), MODE_UNAVAILABLE (not a peer).
+  Answer<Ref> ref_at(const void* address) const;
 
-  // The arena's data as mapped here: all of the capacity, at an address that differs per process;
-  // empty for remote. Memory that no block of yours covers is not yours to touch. A store into a
-  // reader's mapping is a SIGSEGV.
+  // --- facts
+  const ArenaInfo& info() const;  // as it was when the session attached
+  AttachMode mode() const;
+  SessionId session_id() const;             // the holder in block words; 0 of an empty handle
+  ShardId shard() const { return shard_; }  // kAnyShard when the daemon is reached over TCP
+  // The same attachment and mapping through another shard. A peer goes on leasing through the shard
+  // by which it attached. Errors: INVALID_ARGUMENT (no such shard).
+  Answer<ArenaHandle> on_shard(ShardId shard) const;
+
+  // --- mapped data
+  // All of the arena's data, at an address that differs from process to process. Empty for remote.
+  // Touch only memory of blocks that you may use. A store into a reader's mapping is a SIGSEGV.
   std::span<const std::byte> data() const;
   // The same for a writer or peer; empty for reader and remote.
   std::span<std::byte> writable_data() const { return {base_, base_ == nullptr ? 0 : bytes_}; }
-  // The payload of a block of this session's; empty when it is not mapped for writing here.
+  // The payload of a block; empty when the data is not mapped for writing.
   std::span<std::byte> bytes(const AllocatedBlock& block) const {
     return {base_ + block.offset_bytes, base_ == nullptr ? 0 : block.usable_bytes};
   }
-  // The payload of a described block, which is how a reader looks at one; empty when it is not
-  // mapped here.
+  // The payload of a described block, for readers too; empty when it is not mapped.
   std::span<const std::byte> bytes(const BlockInfo& info) const;
-
-  // The ref of the block whose payload starts at `address`, as it is now; writers ask the daemon,
-  // so they must know the ref. Peers only. Errors: FOREIGN_REF (no block starts there),
-  // MODE_UNAVAILABLE (not a peer).
-  Answer<Ref> ref_at(const void* address) const;
 
  private:
   friend class Session;
   friend class Exchange;
   friend class CallPump;
-  Block block_of(const AllocatedBlock& block) const;  // counted already
-  Answer<Block> take_in_memory(PeerPool& pool, Ref ref, std::uint32_t tag) const;
+  ArenaHandle(std::shared_ptr<Attachment> attachment, ShardId shard);
+
+  Block block_of(const AllocatedBlock& block) const;  // of a block that is counted already
+  Answer<Block> take_in_memory(Ref ref, std::uint32_t tag) const;
   Answer<Block> allocate_slow(std::uint64_t size_bytes, const AllocateOptions& options) const;
   Result<AllocatedBlock, Error> try_allocate_slow(std::uint64_t size_bytes,
                                                   std::uint32_t tag) const;
   Error try_free_slow(Ref ref) const;
   Status free_slow(Ref ref, Error error) const;
-  ArenaHandle(std::shared_ptr<Attachment> attachment, std::uint32_t shard);
 
   std::shared_ptr<Attachment> attachment_;
-  std::byte* base_ = nullptr;  // of data mapped for writing
+  std::byte* base_ = nullptr;  // of the data, when it is mapped for writing
   std::uint64_t bytes_ = 0;
-  std::uint32_t shard_ = kAnyShard;
-  std::uint32_t pool_ = 0;  // of a peer's heaps; 0: not a peer
-  std::uint32_t free_pool_ =
-      0;  // the same where an unchecked free is right: not in a holder_only arena
+  ShardId shard_ = kAnyShard;
+  PoolId pool_ = kNoPool;  // of a peer's heaps
+  // pool_ where a free needs no check of the holder. kNoPool in a holder_only arena.
+  PoolId free_pool_ = kNoPool;
 };
 
 }  // namespace arenad::client

@@ -1,14 +1,13 @@
 // Block: one allocated block with an owner.
 //
-// Purpose: RAII; the block goes back when its Block goes away, or is handed on as a ref.
-// Invariants: a Block that is not empty is freed exactly once, by free(), by destruction, or by
-// whoever got release()'s ref.
-//   data() stays mapped as long as the Block does, even after its session was closed.
-// Threads: one thread at a time; hand it over with a move.
-// Costs: of a peer's block a few nanoseconds; else destruction is one unary call (tens of
-// microseconds). For many of the latter
-//   use ArenaHandle::free or Exchange. A peer's Block counts no reference: its heap counts Blocks,
-//   and the sum is settled when the session is closed.
+// Purpose: the owner frees the block when it is destroyed, or hands the block on as a ref.
+// Invariants: a block that has an owner is freed exactly once: by free(), by the destructor, or by
+//   the receiver of release()'s ref. data() stays mapped as long as the Block lives, even after the
+//   session was closed.
+// Costs: a peer's Block costs a few nanoseconds. In the other modes the destructor is one call to
+//   the daemon, some tens of microseconds; for many blocks use ArenaHandle::free or Exchange. A
+//   peer's Block counts no references: its heap counts Blocks, and close() settles the sum.
+// Threads: one thread at a time. Move the Block to hand it to another thread.
 // fork: a Block that a child inherited does nothing.
 // Crash: the daemon gives the block back with the session, unless another session took it over.
 #pragma once
@@ -18,8 +17,8 @@
 #include <span>
 #include <utility>
 
+#include "arenad/peer_cache.h"
 #include "arenad/types.h"
-#include "client/lib/peer_heap.h"
 
 namespace arenad::client {
 
@@ -28,18 +27,20 @@ class ArenaHandle;
 
 class Block {
  public:
-  class Maker {  // who may make one that is not empty
+  // Only an ArenaHandle makes a Block that is not empty.
+  class Maker {
     friend class ArenaHandle;
     Maker() = default;
   };
   // The attachment counts this Block already.
-  Block(Maker, Attachment* attachment, std::byte* data, Ref ref, std::uint64_t offset,
-        std::uint64_t usable, std::uint32_t shard, std::uint32_t pool)
+  Block(Maker, Attachment* attachment, std::byte* data, Ref ref, std::uint64_t offset_bytes,
+        std::uint64_t usable_bytes, ShardId shard, PoolId pool)
       : attachment_(attachment),
         data_(data),
-        block_{ref, offset, usable},
+        block_{ref, offset_bytes, usable_bytes},
         shard_(shard),
         pool_(pool) {}
+
   Block() = default;             // empty
   Block(Block&& other) noexcept  // leaves `other` empty
       : attachment_(std::exchange(other.attachment_, nullptr)),
@@ -57,38 +58,36 @@ class Block {
     pool_ = other.pool_;
     return *this;
   }
-  ~Block() { destroy(); }  // free(), whose answer nobody sees; nothing once the session is closed
+  // As free(), without the answer. Does nothing when the session is closed.
+  ~Block() { destroy(); }
 
   bool empty() const { return attachment_ == nullptr; }
   explicit operator bool() const { return !empty(); }
 
   Ref ref() const { return block_.ref; }
-  std::uint64_t offset_bytes() const {
-    return block_.offset_bytes;
-  }  // of the payload, in the arena's data
-  std::uint64_t size_bytes() const {
-    return block_.usable_bytes;
-  }  // usable; at least what was asked for
-  // The payload in this process, size_bytes() long; nullptr and empty for a remote attachment,
-  // which maps nothing. (A reader has no blocks: see ArenaHandle::bytes.)
+  // Where the payload starts in the arena's data.
+  std::uint64_t offset_bytes() const { return block_.offset_bytes; }
+  // Usable bytes; at least as many as were asked for.
+  std::uint64_t size_bytes() const { return block_.usable_bytes; }
+  // The payload in this process, size_bytes() long. A remote attachment maps nothing: nullptr and
+  // empty. A reader has no Blocks: see ArenaHandle::bytes.
   std::byte* data() const { return data_; }
   std::span<std::byte> bytes() const { return {data_, data_ == nullptr ? 0 : block_.usable_bytes}; }
 
-  // Frees it now and says how that went; the Block is empty afterwards. Errors: DOUBLE_FREE,
-  // STALE_REF, NOT_HOLDER (another session's in a holder_only arena, or shared: see
-  // ArenaHandle::release), UNKNOWN_SESSION, UNAVAILABLE, FORKED.
+  // Frees the block now. The Block is empty afterwards, whatever the answer is. Errors:
+  // DOUBLE_FREE, STALE_REF, NOT_HOLDER (another session holds it in a holder_only arena, or it is
+  // shared: see ArenaHandle::release), UNKNOWN_SESSION, UNAVAILABLE, FORKED.
   Status free();
-  // Gives the responsibility away: the Block is empty, the block stays allocated. Hand the ref to
-  // who is to free it.
+  // Empties the Block; the block stays allocated. Hand the ref to the session that is to free it.
   [[nodiscard]] Ref release();
 
  private:
   friend class ArenaHandle;
   void destroy() {
     if (attachment_ == nullptr) return;
-    if (PeerHeap* const heap = peer_cache.enter(pool_); heap != nullptr) [[likely]] {
-      (void)heap->heap().free(block_.ref);
-      heap->lost_block();
+    if (const EnteredHeap heap = peer_cache.enter(pool_)) [[likely]] {
+      (void)heap.free(block_.ref);
+      heap.facts().lost_block();
       peer_cache.leave();
       return;
     }
@@ -101,11 +100,12 @@ class Block {
     block_ = {};
   }
 
-  Attachment* attachment_ = nullptr;  // stays as long as Blocks of it do
+  Attachment* attachment_ = nullptr;  // lives as long as Blocks of it do
   std::byte* data_ = nullptr;
   AllocatedBlock block_;
-  std::uint32_t shard_ = kAnyShard;
-  std::uint32_t pool_ = 0;  // whose heaps free it; 0: not a peer's, or only a checked free will do
+  ShardId shard_ = kAnyShard;
+  // The pool whose heaps free the block. kNoPool: not a peer's, or the free must be checked.
+  PoolId pool_ = kNoPool;
 };
 
 }  // namespace arenad::client

@@ -1,13 +1,14 @@
-// Exchange: one stream that carries batches of allocate, free, acquire, share, release and
-// describe, pipelined.
+// Exchange: one stream that carries batches of block calls, pipelined.
 //
-// Purpose: many blocks a second. At 64 blocks a message a stream moves tens of times the blocks
-// that unary calls do. Invariants: replies come in the order of the requests, one each. A refused
-// request is a reply with its error; the stream goes
-//   on. At most max_in_flight requests are unanswered; send more and the call takes in replies
-//   first (they are kept for receive).
+// Purpose: many blocks a second through the daemon. With 64 blocks in a message, a stream moves
+//   tens of times as many blocks as unary calls do.
+// Invariants: each request has one reply, and replies come in the order of the requests. The reply
+//   to a refused request is its error; the stream goes on. At most max_in_flight requests are
+//   unanswered: a call that would send one more first takes in replies, and keeps them for
+//   receive().
 // Threads: one thread at a time.
-// Crash: what was allocated and not received is held by the session, and is given back with it.
+// Crash: the session holds the blocks of replies that were not received. The daemon gives them back
+//   with the session.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +24,8 @@ namespace arenad::client {
 
 struct ExchangeOptions {
   std::uint32_t max_in_flight = 64;  // requests
-  // A connection of its own rather than the client's shared one: what a load generator wants, and
-  // two busy streams.
+  // A connection of its own, not the client's shared one. Good for load generators, and for two
+  // busy streams of one client.
   bool own_connection = false;
 };
 
@@ -38,12 +39,12 @@ enum class ExchangeCall : std::uint8_t {
   kRelease
 };
 
-// Reused from one receive to the next, so that its vectors keep their memory. Only those of `call`
-// mean anything.
+// Use one object for all receives: its vectors keep their memory. Only the members of `call` have a
+// meaning.
 struct ExchangeReply {
   std::uint64_t id = 0;                     // of the request
   ExchangeCall call = ExchangeCall::kNone;  // kNone when status is an error
-  Status status;                            // of the request; as the unary call would have answered
+  Status status;                            // of the request, as the unary call would answer
   std::vector<AllocatedBlock> blocks;       // allocate, in order
   BatchAnswer batch;                        // free, acquire, share, release
   std::vector<BlockInfo> infos;             // describe
@@ -51,19 +52,20 @@ struct ExchangeReply {
 
 class Exchange {
  public:
-  static constexpr std::size_t kBatchBlocks = 64;  // of allocate_batched and free_batched
+  // Blocks in one message of allocate_batched and free_batched.
+  static constexpr std::size_t kBatchBlocks = 64;
 
-  Exchange();  // not open; every call answers FAILED_PRECONDITION
+  Exchange();  // not open: every call answers FAILED_PRECONDITION
   Exchange(Exchange&&) noexcept;
   Exchange& operator=(Exchange&&) noexcept;
-  ~Exchange();  // cancels the stream; unread replies are lost, the blocks are not (see Crash)
+  ~Exchange();  // cancels the stream and drops unread replies; their blocks: see Crash
 
-  // Opens a stream on the handle's shard; waits for the connection, not for an answer. Errors:
-  // UNAVAILABLE.
+  // Opens a stream on the handle's shard. Waits for the connection, not for an answer.
+  // Errors: UNAVAILABLE.
   static Answer<Exchange> open(const ArenaHandle& arena, const ExchangeOptions& options = {});
 
-  // Each sends one request and gives its id. Errors are of the stream: once it is broken, all calls
-  // answer why.
+  // Each of these sends one request and returns the request's id. Errors are those of the stream:
+  // once it is broken, every call answers why.
   Answer<std::uint64_t> allocate(std::uint64_t size_bytes, std::uint32_t count,
                                  const AllocateOptions& options = {});
   Answer<std::uint64_t> allocate_sizes(std::span<const std::uint64_t> sizes_bytes,
@@ -74,20 +76,21 @@ class Exchange {
   Answer<std::uint64_t> release(std::span<const Ref> refs);
   Answer<std::uint64_t> describe(std::span<const Ref> refs);
 
-  // The next reply, in order. Errors: DEADLINE_EXCEEDED after timeout_ms (the stream stays good),
-  // FAILED_PRECONDITION when nothing is in flight, or the stream's.
+  // The next reply. Errors: DEADLINE_EXCEEDED after `timeout_ms` (the stream stays good),
+  // FAILED_PRECONDITION (nothing is in flight), or the stream's.
   Status receive(ExchangeReply& reply, std::uint32_t timeout_ms = 10'000);
-  std::size_t unreceived() const;  // requests whose reply was not received yet
+  // Number of requests whose reply was not received yet.
+  std::size_t unreceived() const;
 
-  // `count` blocks in pipelined messages of kBatchBlocks, appended to `blocks`. Only with nothing
-  // unreceived. After an error `blocks` has those that were got before it: free them.
+  // Appends `count` blocks to `blocks`, in pipelined messages of kBatchBlocks. Nothing may be
+  // unreceived. After an error `blocks` has the blocks that came before the error: free them.
   Status allocate_batched(std::uint64_t size_bytes, std::size_t count,
                           std::vector<AllocatedBlock>& blocks, const AllocateOptions& options = {});
-  // Frees in the same way; indices in the answer are those of `refs`.
+  // Frees in the same way. Indices in the answer are indices of `refs`.
   Answer<BatchAnswer> free_batched(std::span<const Ref> refs);
 
-  // Says that no more requests come, drops unreceived replies, and waits for the daemon's end of
-  // the stream.
+  // Ends the stream in order: sends no more, drops unreceived replies, and waits until the daemon
+  // has ended it too.
   Status finish();
 
  private:

@@ -1,17 +1,13 @@
-// OffsetPtr<T>: a pointer that means the same in every process that maps an arena, wherever it is
-// mapped.
+// OffsetPtr<T>: a pointer that means the same in every process, wherever the arena is mapped.
 //
-// Purpose: structures in an arena: it stores the distance from itself to its target, so both must
-// lie in the same arena, or
-//   be in one process: a copy on the stack works there, and get() gives a plain T*.
-// Invariants: null is the distance 1, which no pointer needs (a target one byte into the pointer
-// itself). Copies keep the target,
-//   not the distance, so it must never be copied with memcpy.
-// With the standard library: it is a fancy pointer. libstdc++ 12 keeps fancy pointers in
-// std::vector (that is tested), and raw
-//   ones inside its nodes (list, map, unordered_map): those containers work in an arena for the
-//   process that made them only.
-// Threads and crash: as of a plain pointer in shared memory.
+// Purpose: links between structures in an arena. The pointer stores the distance from itself to its
+//   target. So pointer and target must lie in the same arena, or both in one process: a copy on the
+//   stack works in that process. get() gives a plain T*.
+// Invariants: the distance 1 means null. No pointer needs this distance: its target would start one
+//   byte into the pointer itself. A copy keeps the target, not the distance, so never copy an
+//   OffsetPtr with memcpy.
+// Standard containers: OffsetPtr is a fancy pointer, and arenad/pmr.h says what works with it.
+// Threads, crash: as of a plain pointer in shared memory.
 #pragma once
 
 #include <compare>
@@ -36,14 +32,14 @@ class OffsetPtr {
   using rebind = OffsetPtr<U>;
 
   OffsetPtr() = default;
-  OffsetPtr(std::nullptr_t) {}   // NOLINT: as a plain pointer
-  OffsetPtr(T* to) { set(to); }  // NOLINT
+  // Implicit, as the conversions of a plain pointer are.
+  OffsetPtr(std::nullptr_t) {}
+  OffsetPtr(T* to) { set(to); }
   OffsetPtr(const OffsetPtr& o) { set(o.get()); }
   template <class U>
-  requires std::is_convertible_v<U*, T*> OffsetPtr(const OffsetPtr<U>& o) {
-    set(o.get());
-  }                   // NOLINT
-  template <class U>  // the way back from void and from a base, by static_cast
+  requires std::is_convertible_v<U*, T*> OffsetPtr(const OffsetPtr<U>& o) { set(o.get()); }
+  // static_cast back from void, or from a base.
+  template <class U>
   requires(!std::is_convertible_v<U*, T*> &&
            requires(U * u) { static_cast<T*>(u); }) explicit OffsetPtr(const OffsetPtr<U>& o) {
     set(static_cast<T*>(o.get()));

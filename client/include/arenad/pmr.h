@@ -1,15 +1,21 @@
-// Standard containers in an arena: ArenaResource (std::pmr) and ArenaAllocator<T>.
+// Standard containers in an arena: ArenaResource and ArenaAllocator<T>.
 //
-// Purpose: any container whose memory shall lie in shared memory. ArenaResource serves plain
-// pointers, for this process;
-//   ArenaAllocator<T> serves OffsetPtr<T>, so that other processes may read a std::vector that lies
-//   in the arena.
-// Invariants: memory is held by the handle's session, and goes with it: close the session after the
-// containers. A peer finds the
-//   block of an address by itself; for a writer the resource keeps a table of what it gave out.
-// Threads: any, at once. Errors: std::bad_alloc, as the standard demands; alignment above 4096 and
-// handles that map nothing
-//   writable, too.
+// Purpose: containers whose memory lies in shared memory.
+//   * ArenaResource is a std::pmr::memory_resource. All std::pmr containers work with it: vector,
+//     string, list, map, unordered_map, deque. They store plain pointers, so only the process that
+//     made such a container can use it.
+//   * ArenaAllocator<T> stores OffsetPtr<T>. Other processes can read a std::vector with it, when
+//     the vector object lies in the arena too. They cannot grow it.
+//   With libstdc++ 12, std::list, std::map, std::set and std::string do not compile with
+//   ArenaAllocator, because they store plain pointers. std::deque and std::unordered_map compile,
+//   but they store plain pointers too: only the process that made them can use them. Use the
+//   std::pmr containers for these.
+// Invariants: the handle's session holds the memory, and it goes with the session: destroy the
+//   containers before you close it. A peer finds the block of an address by itself. For a writer
+//   the resource keeps a table of its blocks.
+// Threads: any thread, at the same time; of each container as the standard says.
+// Errors: std::bad_alloc, as the standard demands; also for an alignment above 4096, and for a
+//   handle that maps nothing for writing.
 // Crash: the daemon gives the memory back with the session.
 #pragma once
 
@@ -27,7 +33,7 @@ namespace arenad::client {
 
 class ArenaResource final : public std::pmr::memory_resource {
  public:
-  // A handle of a writer or peer. `tag` labels the blocks.
+  // `arena` is the handle of a writer or peer. `tag` labels the blocks.
   explicit ArenaResource(ArenaHandle arena, std::uint32_t tag = 0)
       : arena_(std::move(arena)), tag_(tag) {}
 
@@ -43,21 +49,21 @@ class ArenaResource final : public std::pmr::memory_resource {
   const ArenaHandle arena_;
   const std::uint32_t tag_;
   std::mutex mutex_;
-  std::unordered_map<std::uint64_t, Ref> refs_;  // a writer's, by offset
+  std::unordered_map<std::uint64_t, Ref> refs_;  // of a writer, by offset
 };
 
-// The resource outlives the containers. Its address in them means nothing in other processes, which
-// may read but not grow them.
+// The resource must outlive the containers. A container stores the resource's address, which means
+// nothing in another process: another process may read the container, but not grow it.
 template <class T>
 class ArenaAllocator {
  public:
   using value_type = T;
   using pointer = OffsetPtr<T>;
 
-  ArenaAllocator(ArenaResource* resource)
-      : resource_(resource) {}  // NOLINT: as std::pmr::polymorphic_allocator
+  // Implicit, as std::pmr::polymorphic_allocator is.
+  ArenaAllocator(ArenaResource* resource) : resource_(resource) {}
   template <class U>
-  ArenaAllocator(const ArenaAllocator<U>& o) : resource_(o.resource()) {}  // NOLINT
+  ArenaAllocator(const ArenaAllocator<U>& o) : resource_(o.resource()) {}
 
   pointer allocate(std::size_t count) {
     if (count > SIZE_MAX / sizeof(T)) throw std::bad_array_new_length();

@@ -1,17 +1,16 @@
-// Session: this process, or a part of it, as the daemon knows it; the holder of blocks.
+// Session: this process, or a part of it, as the daemon knows it. A session holds blocks.
 //
-// Purpose: open, stay alive, attach arenas, close.
-// Invariants: while a Session lives, a thread of its own keeps its KeepAlive stream open, and
-// reconnects when it breaks; one more
-//   leases ahead for arenas that it is a peer of. Whatever the session holds is given back when it
-//   is closed, destroyed, or its process dies. Handles and blocks made from it may outlive it: they
-//   then do nothing, and their mapping stays readable until the last of them is gone.
-// Threads: any thread, at once; close and destruction once, when no other call on it is running.
-// fork: in the child every call answers FORKED, and destructors do nothing; the parent goes on
-// undisturbed. exec, or start the
-//   process that is to use arenad before this one connects.
-// Crash: SIGKILL of the process at any point ends the session; the daemon gives everything back
-// within a second.
+// Purpose: open a session, keep it alive, attach arenas, close it.
+// Invariants: a Session has a thread that keeps its KeepAlive stream open, and opens it again when
+//   it breaks. A session with a peer attachment has a second one, the lease thread. All that the
+//   session holds is given back when it is closed or destroyed, or when its process ends. Handles
+//   and Blocks may outlive the session: then they do nothing, and their mapping stays readable
+//   until the last of them is gone.
+// Threads: any thread, at the same time. Close or destroy a session once, while no other call on it
+//   is running.
+// fork: in a child every call answers FORKED, and destructors do nothing. The parent goes on
+//   undisturbed. A process that wants children which use arenad forks them before it connects.
+// Crash: a SIGKILL at any point ends the session. The daemon gives everything back within a second.
 #pragma once
 
 #include <cstdint>
@@ -30,59 +29,60 @@ struct HandedOver;
 
 struct SessionOptions {
   std::string name = "client";  // shown to operators; [A-Za-z0-9._-]{1,64}
-  // Tie the session to the life of this process now (a handoff with a pidfd) rather than to its
-  // KeepAlive stream. Attaching as reader, writer or peer does it anyway.
+  // Ties the session to the life of this process (with a pidfd), not to its KeepAlive stream.
+  // Attaching as reader, writer or peer does so anyway.
   bool bind_to_process = false;
-  // The most that the session may hold and lease, in bytes; 0 = the daemon's limit, which also is
-  // the most. Beyond it allocations answer QUOTA_SESSION.
+  // The most bytes that the session may hold and lease. Beyond it allocations answer QUOTA_SESSION.
+  // 0: the daemon's limit, which no session can exceed.
   std::uint64_t limit_bytes = 0;
 };
 
 struct AttachOptions {
-  std::uint32_t shard = kAnyShard;  // of the handle; kAnyShard: as ConnectOptions::shard says
+  ShardId shard = kAnyShard;  // of the handle; kAnyShard: as ConnectOptions::shard says
 };
 
 class Session {
  public:
-  Session() = default;  // no session; every call answers FAILED_PRECONDITION
+  Session() = default;  // no session: every call answers FAILED_PRECONDITION
   Session(Session&&) noexcept = default;
-  Session& operator=(Session&& other) noexcept;  // closes the one that was here
-  ~Session();                                    // close(), whose answer nobody sees
+  Session& operator=(Session&& other) noexcept;  // closes the session that was here
+  ~Session();                                    // as close(), without the answer
 
-  // Opens a session and its KeepAlive stream; the stream was confirmed when this returns.
+  // Opens a session, and waits until the daemon has confirmed its KeepAlive stream.
   // Errors: INVALID_NAME, QUOTA_DAEMON, DRAINING.
   static Answer<Session> open(const Client& client, const SessionOptions& options = {});
 
-  std::uint32_t id()
-      const;  // the holder that block words and Admin::holders show; 0 for no session
+  // The holder in block words and in Admin::holders; 0 for no session.
+  SessionId id() const;
 
-  // Attaches to an arena, and for reader, writer and peer takes over and maps its data
-  // (MADV_DONTFORK: children do not see it). Attaching to the same arena again replaces the mode,
-  // and the earlier handle's rights with it; for another shard or thread use ArenaHandle::on_shard
-  // instead. A second peer attachment is the first one again; a peer attachment is not replaced by
-  // another mode (FAILED_PRECONDITION): its heaps live there. Errors: UNKNOWN_ARENA,
-  // MODE_UNAVAILABLE, NOT_PERMITTED (credentials against the arena's mode), DRAINING; UNAVAILABLE
-  // when the handoff socket cannot be reached, RESOURCE_EXHAUSTED when the kernel would not map.
+  // Attaches to an arena. As reader, writer and peer it also maps the arena's data, which children
+  // do not inherit (MADV_DONTFORK).
+  // A second attachment to the same arena replaces the first one's mode, and with it the rights of
+  // the first handle. For another shard use ArenaHandle::on_shard instead. A peer attachment has
+  // heaps, so it is never replaced: a second one as peer gives the first one again, and another
+  // mode answers FAILED_PRECONDITION.
+  // Errors: UNKNOWN_ARENA, MODE_UNAVAILABLE, NOT_PERMITTED (the arena's owner, group and mode do
+  // not allow it), DRAINING, UNAVAILABLE (the handoff socket cannot be reached),
+  // RESOURCE_EXHAUSTED (the kernel did not map the data).
   Answer<ArenaHandle> attach(std::string_view arena, AttachMode mode,
                              const AttachOptions& options = {});
 
-  // Ends the session; answers when all it held is home. After an error the session is ended here
-  // all the same, and the daemon ends it on its side when it finds the stream or the process gone.
+  // Ends the session. Answers when all that it held was given back. After an error the session has
+  // ended here all the same; the daemon ends it when it finds the stream or the process gone.
   Answer<GivenBack> close();
 
-  // False once the daemon said that it is stopping: finish, free and close.
+  // False once the daemon has said that it is stopping: finish your work, free, and close.
   bool serving() const;
   // Whether the KeepAlive stream is up: standing() == kConnected.
   bool alive() const;
-  // kReconnecting while the daemon is away: a session that is bound to its process and whose daemon
-  // has a state directory, or did not die, goes on when it is back. Peers allocate from what they
-  // have leased meanwhile.
+  // kReconnecting while the daemon is away. Peers then allocate from what they have leased. The
+  // session goes on when the daemon did not die, or when the daemon has a state directory and the
+  // session is bound to its process. Else it is kLost.
   SessionStanding standing() const;
 
  private:
   static Answer<ArenaHandle> attach_peer(const std::shared_ptr<SessionState>& state,
-                                         const ArenaInfo& info, std::uint32_t shard,
-                                         HandedOver& handed);
+                                         const ArenaInfo& info, ShardId shard, HandedOver& handed);
 
   std::shared_ptr<SessionState> state_;
 };

@@ -1,8 +1,9 @@
-// Plain values that calls of the client library take and give.
+// Plain values that calls of the client library take and return.
 //
-// Purpose: what arenad.v1 says on the wire, as C++ values without protobuf.
-// Invariants: bytes are bytes and times are what their names say; a 0 or empty field means the
-// default written beside it. Threads: pure values. Crash: nothing is shared.
+// Purpose: the messages of arenad.v1 as C++ values without protobuf.
+// Invariants: names carry their units. A field that is 0 or empty means the default that is written
+//   beside it.
+// Threads: plain values. Crash: nothing is shared.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +15,22 @@
 
 namespace arenad::client {
 
+// Ids and refs are the allocator's. Their `value` is the number that tools print.
+using arenad::ArenaId;
+using arenad::HeapId;
 using arenad::Ref;
+using arenad::SessionId;
+using arenad::ShardId;
 
-inline constexpr std::uint32_t kAnyShard = UINT32_MAX;
-inline constexpr std::uint32_t kMaxBlocksPerCall = 16384;  // the daemon's limit for one request
+inline constexpr ShardId kAnyShard{UINT16_MAX};
+// The daemon's limit for one request.
+inline constexpr std::uint32_t kMaxBlocksPerCall = 16384;
 
 enum class AttachMode : std::uint8_t {
   kRemote = 1,  // maps nothing
   kReader = 2,  // maps the data read-only; allocates and frees nothing
-  kWriter = 3,  // maps the data read-write
-  kPeer =
-      4,  // maps data and control read-write; allocates and frees in this process, without a call
+  kWriter = 3,  // maps the data read-write; allocates and frees through the daemon
+  kPeer = 4,    // maps data and control read-write; allocates and frees in this process
 };
 
 // How a session stands with its daemon.
@@ -36,53 +42,54 @@ enum class SessionStanding : std::uint8_t {
 };
 const char* standing_name(SessionStanding standing);  // "reconnecting"
 
+// Owner, group and mode of an arena, with the meaning that they have for files.
 struct Access {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  std::uint32_t mode = 0666;  // as of a file: r = reader, w = writer
+  std::uint32_t mode = 0666;  // r: attach as reader; w: attach as writer or peer
 };
 
 struct ArenaOptions {
   std::uint64_t capacity_bytes = 0;  // rounded up to a multiple of 2 MiB
-  bool holder_only = false;          // only the holder may free a block; others acquire it first
-  bool canary = false;  // 16 bytes in front of each block and 8 behind it, checked when it is freed
+  bool holder_only = false;          // only the holder may free a block
+  // Writes 16 bytes in front of each block and 8 bytes behind it, and checks them at its free.
+  bool canary = false;
   bool set_access = false;  // false: the daemon's user and group, mode 0666
   Access access;
 };
 
 struct ArenaInfo {
-  std::uint32_t id = 0;
+  ArenaId id;
   std::string name;
   std::uint64_t capacity_bytes = 0;
   bool holder_only = false;
   bool canary = false;
   Access access;
-  std::uint64_t committed_bytes = 0;  // taken from the system so far
+  std::uint64_t committed_bytes = 0;  // memory that the arena has taken from the system
   std::uint64_t held_bytes = 0;       // sum of the strides of held blocks
   std::uint64_t held_blocks = 0;
-  std::uint32_t sessions = 0;  // attached ones
+  std::uint32_t sessions = 0;  // attached sessions
   bool quarantined = false;
   std::string quarantine_reason;
 };
 
 struct AllocateOptions {
-  std::uint32_t align_bytes =
-      0;  // 0 = natural (16, or 8 for blocks of 8 bytes); else a power of two up to 4096
-  std::uint32_t tag = 0;  // your label, shown by Admin::holders
-  std::uint32_t wait_ms =
-      0;  // when the arena is full: wait up to this long for memory; 0 = fail at once
+  // 0: natural (16; 8 for blocks of 8 bytes). Else a power of two up to 4096.
+  std::uint32_t align_bytes = 0;
+  std::uint32_t tag = 0;      // your label; Admin::holders shows it
+  std::uint32_t wait_ms = 0;  // how long to wait when the arena is full; 0: fail at once
 };
 
-// A block that somebody (not this struct) is to free. Block is the same with an owner.
+// A block that the caller is to free. A Block is the same with an owner.
 struct AllocatedBlock {
   Ref ref;
-  std::uint64_t offset_bytes = 0;  // of the payload, in the arena's data
-  std::uint64_t usable_bytes = 0;  // at least what was asked for
+  std::uint64_t offset_bytes = 0;  // where the payload starts in the arena's data
+  std::uint64_t usable_bytes = 0;  // at least as many as were asked for
 };
 
-// What was wrong with one ref of a batch; the others were not affected.
+// What was wrong with one ref of a batch. It did not affect the other refs.
 struct RefError {
-  std::uint32_t index = 0;  // in the batch that was given
+  std::uint32_t index = 0;  // in the batch
   Ref ref;
   Status status;
 };
@@ -99,8 +106,8 @@ enum class BlockState : std::uint8_t {
   kHeld = 2,
   kReturning = 3,
   kShared = 4,
-  kStale = 5,
-  kInvalid = 6
+  kStale = 5,    // the ref's generation is over
+  kInvalid = 6,  // the ref names no block of the arena
 };
 const char* block_state_name(BlockState state);  // "held"
 
@@ -110,20 +117,21 @@ struct BlockInfo {
   std::uint64_t offset_bytes = 0;
   std::uint64_t usable_bytes = 0;
   std::uint64_t stride_bytes = 0;
-  std::uint32_t holder = 0;  // session id; 0 when free
+  SessionId holder;  // 0 when the block is free
   std::uint32_t tag = 0;
-  std::uint32_t heap = 0;  // whose block it is: below 256 the shard, else a peer's heap
+  HeapId heap;  // the heap that owns the block: below 256 a shard's, else a peer's
   std::uint32_t generation = 0;
   std::uint32_t size_class = 0;  // 255 for a span
 };
 
+// What a session held when it was closed.
 struct GivenBack {
   std::uint64_t blocks = 0;
   std::uint64_t bytes = 0;  // sum of strides
 };
 
 struct Shard {
-  std::uint32_t index = 0;
+  ShardId index;
   std::string address;  // gRPC target, as this process reaches it
   std::int32_t cpu = -1;
 };

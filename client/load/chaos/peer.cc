@@ -47,7 +47,7 @@ class Peer {
         throw LoadError("it could not attach: " + status.text());
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
-    seat_.session.store(session_.id());
+    seat_.session.store(session_.id().value);
     seat_.attached.fetch_add(1);
   }
 
@@ -115,12 +115,12 @@ class Peer {
                       : 64 * 1024 + random_.below(200 * 1024);  // the largest are spans
   }
   std::string who_am_i() const {
-    return "seat " + std::to_string(place_.seat) + ", session " + std::to_string(session_.id()) +
-           ": ";
+    return "seat " + std::to_string(place_.seat) + ", session " +
+           std::to_string(session_.id().value) + ": ";
   }
   std::uint64_t next_who() {
     const std::uint64_t sequence = std::uint64_t{place_.life} << 24 | (++sequence_ & 0xffffff);
-    return std::uint64_t{session_.id()} << Stamp::kSessionShift |
+    return std::uint64_t{session_.id().value} << Stamp::kSessionShift |
            (sequence << Stamp::kSequenceShift & ~(~std::uint64_t{0} << Stamp::kSessionShift));
   }
   std::byte* at(const Held& h) const { return arena_.writable_data().data() + h.offset; }
@@ -268,7 +268,7 @@ class Peer {
   }
   std::uint32_t holder(Ref ref) {
     const client::BlockInfo info = describe(ref);
-    return info.state == client::BlockState::kHeld ? info.holder : 0;
+    return info.state == client::BlockState::kHeld ? info.holder.value : 0u;
   }
 
   const PeerPlace& place_;
