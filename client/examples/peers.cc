@@ -1,13 +1,12 @@
-// Two processes that hand each other blocks at the speed of memory: a producer and a consumer, both
-// peers of one arena.
+// Two processes that hand blocks over at the speed of memory. Both are peers of one arena.
 //
-//   arena-peers [DIR]    DIR is the daemon's socket directory; default $ARENAD_SOCKET, else
-//   /run/arenad
+//   arena-peers [DIR]
 //
-// The producer allocates blocks, numbers them and sends their refs (64 bits each) through a pipe;
-// the consumer takes each block over, looks at the number and frees it. Neither calls the daemon
-// for a block: the program says how many calls there were. Exit 0 when every block arrived with its
-// number and nothing is left in the arena.
+// DIR is the daemon's socket directory. The default is $ARENAD_SOCKET, or /run/arenad.
+// The producer allocates blocks, numbers them, and sends their refs (64 bits each) through a pipe.
+// The consumer takes each block over, compares the number, and frees the block. Neither calls the
+// daemon for a block; the program prints how many calls there were. Exit 0 when every block arrived
+// with its number and nothing is left in the arena.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,11 +23,10 @@
 namespace {
 
 using namespace arenad::client;
-using arenad::Ref;
 
 constexpr std::string_view kArena = "peers-example";
 constexpr std::uint64_t kBlocks = 1 << 20;
-using Batch = std::array<Ref, 512>;  // 4 KiB: a pipe takes that whole
+using Batch = std::array<Ref, 512>;  // 4 KiB: a pipe writes so much in one piece
 
 [[noreturn]] void fail(const std::string& what) {
   std::cerr << "arena-peers: " << what << std::endl;
@@ -52,14 +50,15 @@ void produce(const Client& client, int pipe) {
       Block block = must(arena.allocate(256));
       std::memcpy(block.data(), &n, sizeof n);
       ++n;
-      ref = block.release();  // from here on it is the consumer's to free, or, until it takes it
-                              // over, the session's
+      // The consumer frees the block. Until the consumer takes it over, this session holds it.
+      ref = block.release();
     }
     if (::write(pipe, refs.data(), sizeof refs) != sizeof refs) fail("the consumer is gone");
   }
   ::close(pipe);
   int status = 0;
-  ::wait(&status);  // the consumer: a session's blocks go with it
+  // Wait for the consumer: this session's blocks go with the session.
+  if (::wait(&status) < 0) fail("no consumer to wait for");
   if (status != 0) fail("the consumer failed");
   const auto ns =
       std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count();
@@ -79,8 +78,9 @@ void consume(const Client& client, int pipe) {
       have += static_cast<std::size_t>(got);
     }
     for (const Ref ref : refs) {
-      const Block block =
-          must(arena.take(ref));  // ours now: the producer may die. Freed at the end of its scope
+      // From here on this session holds the block, and the producer may die. The Block frees it at
+      // the end of the scope.
+      const Block block = must(arena.take(ref));
       std::uint64_t number = 0;
       std::memcpy(&number, block.data(), sizeof number);
       if (number != n++) fail("block " + std::to_string(n - 1) + " says " + std::to_string(number));
@@ -93,13 +93,19 @@ void consume(const Client& client, int pipe) {
 int main(int argc, char** argv) {
   std::array<int, 2> ends{};
   if (::pipe(ends.data()) != 0) fail("no pipe");
-  const pid_t child =
-      ::fork();  // before anything connects: gRPC and arenad's library do not live on in a child
+  // Fork before the first connect: the library and gRPC do not work in a child of a process that
+  // has connected.
+  const pid_t child = ::fork();
   if (child < 0) fail("no process");
   const Client client = must(Client::connect(argc > 1 ? argv[1] : "", {.wait_ready_ms = 5000}));
   if (child == 0) {
     ::close(ends[1]);
-    while (client.get_arena(kArena).ok() == false) ::usleep(1000);  // the producer makes it
+    // The producer creates the arena.
+    for (Answer<ArenaInfo> arena = client.get_arena(kArena); !arena;
+         arena = client.get_arena(kArena)) {
+      if (arena.error().reason != Error::kUnknownArena) fail(arena.error().text());
+      ::usleep(1000);
+    }
     consume(client, ends[0]);
     return 0;
   }
@@ -110,5 +116,6 @@ int main(int argc, char** argv) {
   std::cout << "audit: " << (audit.exact ? "exact" : "NOT EXACT") << ", " << audit.arenas.at(0).held
             << " blocks held" << std::endl;
   const Status deleted = client.delete_arena(kArena);
-  return audit.exact && audit.arenas.at(0).held == 0 && deleted.ok() ? 0 : 1;
+  if (!deleted.ok()) fail(deleted.text());
+  return audit.exact && audit.arenas.at(0).held == 0 ? 0 : 1;
 }
