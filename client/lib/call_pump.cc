@@ -57,7 +57,7 @@ class CallPump::Impl {
     if (in_flight_ == 0) return nullptr;
     void* which = nullptr;
     bool ok = false;
-    // A deadline of now may block for about a millisecond in gRPC 1.51; the infinite past does not.
+    // In gRPC 1.51 a deadline of now may block for about a millisecond. The infinite past does not.
     const gpr_timespec deadline =
         timeout_ms == 0 ? gpr_inf_past(GPR_CLOCK_MONOTONIC) : deadline_after(timeout_ms);
     if (queue_.AsyncNext(&which, &ok, deadline) != ::grpc::CompletionQueue::GOT_EVENT)
@@ -120,7 +120,7 @@ class CallPump::Impl {
   std::shared_ptr<::grpc::Channel> channel_;
   std::unique_ptr<v1::Blocks::Stub> blocks_;
   ::grpc::CompletionQueue queue_;
-  std::vector<std::unique_ptr<Slot>> slots_;  // as many as were ever in flight at once
+  std::vector<std::unique_ptr<Slot>> slots_;  // one for each call in flight; they are reused
   std::vector<Slot*> idle_;
   std::size_t in_flight_ = 0;
   Completion completion_;

@@ -30,7 +30,7 @@ Status nonsense(const std::string& path, const char* what) {
               "; are daemon and client of one version?"};
 }
 
-// Reads until `bytes` are there; false at the end of the stream, an error, or the socket's timeout.
+// Reads `bytes` bytes. False at the end of the stream, an error, or the socket's timeout.
 bool read_all(int fd, char* into, std::size_t bytes) {
   while (bytes > 0) {
     const ssize_t got = ::recv(fd, into, bytes, 0);
@@ -42,7 +42,7 @@ bool read_all(int fd, char* into, std::size_t bytes) {
   return true;
 }
 
-// The header, and the descriptors that ride on its first byte.
+// Reads the header, and takes the descriptors that come with its first byte.
 bool read_header(int fd, Reply& header, UniqueFd& data, UniqueFd& control_file) {
   iovec part{&header, sizeof header};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(4 * sizeof(int))> control{};
@@ -62,7 +62,7 @@ bool read_header(int fd, Reply& header, UniqueFd& data, UniqueFd& control_file) 
     for (std::size_t i = 0; i < count; ++i) {
       int each = -1;
       std::memcpy(&each, CMSG_DATA(c) + i * sizeof(int), sizeof each);
-      UniqueFd owned(each);  // one that is not asked for is closed again
+      UniqueFd owned(each);  // closes a descriptor that nobody expects
       if (!data)
         data = std::move(owned);
       else if (!control_file)
@@ -97,8 +97,8 @@ Answer<HandedOver> hand_over(const std::string& path, std::string_view token,
       ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) != 0 ||
       ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return unreachable(path, std::strerror(errno));
-  // MSG_NOSIGNAL: a daemon that goes away here is an error to the caller, not a SIGPIPE to the
-  // process.
+  // MSG_NOSIGNAL: when the daemon goes away here, the caller gets an error, and the process gets no
+  // SIGPIPE.
   if (::send(socket.get(), &request, sizeof request, MSG_NOSIGNAL) != sizeof request)
     return unreachable(path, std::strerror(errno));
 

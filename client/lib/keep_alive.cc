@@ -39,7 +39,7 @@ void KeepAlive::run(ClientState& client, v1::SessionKey key, Listener& listener,
     v1::KeepAliveEvent event;
     Status status;
     if (!open(client, key, event)) {
-      if (!stream_) return;  // stopping
+      if (!stream_) return;  // stop() was called
       status = from_grpc(stream_->Finish());
       if (status.ok())
         status = {Code::kUnavailable, Error::kNone,

@@ -5,7 +5,7 @@
 namespace arenad::client {
 namespace {
 
-// What blocks of a size are aligned to without being asked.
+// The alignment of a block that was asked for without one.
 std::size_t natural_alignment(std::size_t bytes) { return bytes <= 8 ? 8 : 16; }
 
 }  // namespace
@@ -40,7 +40,7 @@ void ArenaResource::do_deallocate(void* address, std::size_t, std::size_t) {
   Ref ref;
   if (arena_.mode() == AttachMode::kPeer) {
     const auto found = arena_.ref_at(address);
-    if (!found) return;  // the session is over: the daemon has it
+    if (!found) return;  // the session is over: the daemon has given the block back
     ref = *found;
   } else {
     const auto offset = static_cast<std::uint64_t>(static_cast<std::byte*>(address) -

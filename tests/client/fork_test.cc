@@ -1,5 +1,4 @@
-// fork in a process that is attached and at work: the child gets errors, and the parent does not
-// notice.
+// fork in a process that is attached and at work: the child gets errors, the parent goes on.
 #include <sys/wait.h>
 #include <unistd.h>
 

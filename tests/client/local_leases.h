@@ -1,9 +1,9 @@
-// The daemon's part of peer heaps without a daemon: an arena of this process, and leases granted
-// from it by a plain call.
+// LocalArena: peer heaps without a daemon. An arena of this process grants the leases by a plain
+// call.
 //
-// Purpose: LocalArena (owner of an arena, pools on views of their own) for tests of the pool, the
-// stock and the biased lock. Threads: grants are as thread-safe as the arena. Crash: private to the
-// test.
+// Purpose: tests of the pool, the stock and the lock. LocalArena owns the arena. Each pool has a
+//   view of its own, as a peer process has.
+// Threads: grants are as thread-safe as the arena. Crash: private to the test.
 #pragma once
 
 #include <gtest/gtest.h>

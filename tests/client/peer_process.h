@@ -1,6 +1,7 @@
-// PeerProcess: a peer in another process (peer_program.cc), which a test talks to, stops and kills.
+// PeerProcess: a peer in another process, which runs peer_program.cc.
 //
-// Threads: one. Crash: the child ends when its stdin does.
+// Purpose: a test tells the peer what to do, stops it and kills it.
+// Threads: one. Crash: the child ends when its stdin ends.
 #pragma once
 
 #include <fcntl.h>
@@ -13,8 +14,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "allocator/format/ids.h"
 #include "allocator/base/unique_fd.h"
+#include "allocator/format/ids.h"
 
 extern char** environ;
 

@@ -1,12 +1,16 @@
-// A peer in a process of its own, told what to do line by line on stdin; one line of answer each.
+// A peer in a process of its own. It reads one command a line on stdin, and answers one line.
 // See peer_process.h.
 //
 //   client_peer SOCKET_DIR ARENA
-//   allocate SIZE TEXT -> ref        read REF -> text          take REF | free REF | share REF |
-//   release REF -> ok or the error many SIZE COUNT -> ok            sum OFFSET -> sum of a
-//   vector<int, ArenaAllocator<int>> that lies there churn -> ok, and from then on a thread
-//   allocates and frees without end gather REF... -> ok: frees them and dies (SIGKILL to itself)
-//   before it publishes
+//
+//   command            answer
+//   allocate SIZE TEXT the ref of a block that holds the text
+//   many SIZE COUNT    ok, when COUNT blocks were allocated
+//   read REF           the text in the block
+//   take REF...        ok, or the first error; the same for free, share and release
+//   sum OFFSET         the sum of a vector<int, ArenaAllocator<int>> that lies at the offset
+//   churn              ok; from then on a thread allocates and frees without end
+//   gather REF...      none: frees the blocks, and dies (SIGKILL) before it publishes the frees
 #include <signal.h>
 #include <unistd.h>
 
@@ -21,8 +25,6 @@
 #include "arenad/arenad.h"
 
 using namespace arenad::client;
-using arenad::Error;
-using arenad::Ref;
 
 namespace {
 
