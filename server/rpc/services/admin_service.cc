@@ -1,4 +1,4 @@
-// Admin: topology, counters, slabinfo, holders, audit and tunables.
+// The service Admin. The control thread makes every answer but the topology.
 #include "allocator/base/tunables.h"
 #include "arenad/v1/admin.grpc.pb.h"
 #include "server/core/api/clock.h"
@@ -26,7 +26,7 @@ class AdminService final : public RpcService {
   }
 
  private:
-  // Ends the call with the control thread's answer, once that is back on this shard.
+  // Ends the call on this shard with the answer that the control thread gives.
   template <class T, class Call>
   static Done<T> answer_on_shard(Call& call) {
     return on_shard<T>(call.shard(), [&call](Answer<T> answered) {

@@ -1,4 +1,4 @@
-// Arenas: create, look up, list and delete. All of it is the control thread's work.
+// The service Arenas. The control thread does all of its work.
 #include "arenad/v1/arenas.grpc.pb.h"
 #include "server/rpc/services/arena_messages.h"
 #include "server/rpc/services/services.h"

@@ -1,6 +1,6 @@
-// Messages of the Blocks service and the engine's plain types, both ways.
+// Messages of the service Blocks and the engine's plain types, both ways.
 //
-// Purpose: one place for what Blocks' unary calls and Exchange share.
+// Purpose: the unary calls and Exchange both use these conversions.
 // Threads: pure functions. Crash: nothing is shared.
 #pragma once
 

@@ -1,5 +1,4 @@
-// Blocks: allocate, free, take over, share, release and describe, one call at a time; Exchange is
-// in exchange_handler.h.
+// The unary calls of the service Blocks. exchange_handler.h serves Exchange.
 #include "arenad/v1/blocks.grpc.pb.h"
 #include "server/rpc/services/block_messages.h"
 #include "server/rpc/services/exchange_handler.h"
@@ -10,12 +9,12 @@ namespace arenad::server {
 namespace {
 
 using v1::Blocks;
-// Exchange reads and writes bytes: it parses and serialises for itself.
+// Exchange reads and writes bytes, because it parses and serialises messages itself.
 using AsyncBlocks = Blocks::WithRawMethod_Exchange<Blocks::WithAsyncMethod_Allocate<
     Blocks::WithAsyncMethod_Free<Blocks::WithAsyncMethod_Acquire<Blocks::WithAsyncMethod_Share<
         Blocks::WithAsyncMethod_Release<Blocks::WithAsyncMethod_Describe<Blocks::Service>>>>>>>;
 
-// Calls that may be asked for in one turn by many clients; the others come one at a time.
+// Many clients may make hot calls in one turn. Rare calls come one at a time.
 constexpr std::size_t kHotCalls = 64;
 constexpr std::size_t kRareCalls = 2;
 

@@ -42,7 +42,6 @@ void ExchangeHandler::on_asked(bool ok) {
 }
 
 // ---- requests
-// --------------------------------------------------------------------------------------------------------------
 
 void ExchangeHandler::read() {
   reading_ = true;
@@ -147,7 +146,6 @@ void ExchangeHandler::serve(const v1::ExchangeRequest& request) {
 }
 
 // ---- answers
-// ---------------------------------------------------------------------------------------------------------------
 
 void ExchangeHandler::answer_allocate(std::uint64_t sequence, Answer<AllocatedBlocks> answered) {
   auto& response = fresh<v1::ExchangeResponse>(arena_);
@@ -164,7 +162,7 @@ void ExchangeHandler::answer(std::uint64_t sequence, v1::ExchangeResponse& respo
   Slot& place = slot(sequence);
   response.set_id(place.id);
   bool own_buffer = false;
-  // Fails only above 2 GiB, which no answer comes near.
+  // This fails only above 2 GiB. No answer is that long.
   (void)grpc::SerializationTraits<v1::ExchangeResponse>::Serialize(response, &place.bytes,
                                                                    &own_buffer);
   place.ready = true;
@@ -179,9 +177,9 @@ void ExchangeHandler::answer(std::uint64_t sequence, v1::ExchangeResponse& respo
 void ExchangeHandler::write_next() {
   if (writing_ || broken_ || slots_.empty() || !slots_.front().ready) return;
   grpc::WriteOptions options;
-  // More follows at once, and that will take this one along. Not on a stream's first write: it
-  // carries the initial metadata, and gRPC 1.51 completes a buffered write with metadata only when
-  // it is sent, which nothing would then ask for.
+  // The next answer follows at once and takes this one along. The first write of a stream is never
+  // buffered: it carries the initial metadata, and gRPC 1.51 completes such a buffered write only
+  // when it is sent, which nothing would then ask for.
   if (any_written_ && slots_.size() > 1 && slots_[1].ready) options.set_buffer_hint();
   any_written_ = writing_ = true;
   stream_->Write(slots_.front().bytes, options, written_.tag());
@@ -197,12 +195,12 @@ void ExchangeHandler::on_written(bool ok) {
   slots_.pop_front();
   ++first_;
   write_next();
-  if (!reading_ && !no_more_requests_) read();  // it was held back
+  if (!reading_ && !no_more_requests_) read();  // reading was stopped at kMostUnanswered
   finish_if_done();
 }
 
-// Nobody will ever hear of these answers: what they hand out is freed again. A failure means that
-// the holder is gone too.
+// The client will never get these answers, so the blocks that they hand out are freed. A failure
+// means that the holder is gone, too.
 void ExchangeHandler::give_up() {
   std::vector<std::uint64_t> refs;
   while (!slots_.empty() && slots_.front().ready) {
@@ -227,7 +225,6 @@ void ExchangeHandler::finish_if_done() {
 void ExchangeHandler::on_finished(bool) { owner_.ended(*this); }
 
 // ---- all of a shard's streams
-// ------------------------------------------------------------------------------------------------
 
 ExchangeHandlers::ExchangeHandlers(ServeContext& context, Ask ask)
     : context_(context), ask_(std::move(ask)) {

@@ -1,4 +1,4 @@
-// Heaps: heap ids and leases for peers; each call is the shard's that received it.
+// The service Heaps: heap ids and leases for peers. The shard that receives a call serves it.
 #include "arenad/v1/heaps.grpc.pb.h"
 #include "server/rpc/services/block_messages.h"
 #include "server/rpc/services/services.h"

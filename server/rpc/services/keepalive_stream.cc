@@ -30,7 +30,7 @@ void KeepAliveStream::on_asked(bool ok) {
 void KeepAliveStream::on_read(bool ok) {
   reading_ = false;
   if (over_) return leave_if_over();
-  if (!ok) return end({});  // the client ended it, or is gone
+  if (!ok) return end({});  // the client has ended the stream, or is gone
   reading_ = true;
   if (known_) {
     for (int i = 0; i < std::min<int>(request_.trimmed_size(), kMaxArenaId);
@@ -110,7 +110,7 @@ void KeepAliveStream::end(const Failure& why) {
   finish_if_done();
 }
 
-// A read may still be under way: the end of the call completes it.
+// A read may still be under way. The end of the call completes the read.
 void KeepAliveStream::finish_if_done() {
   if (!ending_ || writing_ || asked_open_ || finishing_) return;
   finishing_ = true;
@@ -129,9 +129,8 @@ void KeepAliveStream::leave_if_over() {
 }
 
 // ---- all of a shard's streams
-// ------------------------------------------------------------------------------------------------
 
-// Numbers of different shards differ: the control thread knows streams by them.
+// The control thread knows streams by number, so numbers of different shards differ.
 KeepAliveStreams::KeepAliveStreams(ServeContext& context, ControlApi& control, Ask ask)
     : context_(context),
       control_(control),

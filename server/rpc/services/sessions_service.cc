@@ -1,5 +1,4 @@
-// Sessions: open, attach, close and list. The control thread decides; KeepAlive is in
-// keepalive_stream.h.
+// The service Sessions. The control thread does its work. keepalive_stream.h serves KeepAlive.
 #include "arenad/v1/sessions.grpc.pb.h"
 #include "server/rpc/services/arena_messages.h"
 #include "server/rpc/services/block_messages.h"
@@ -58,10 +57,9 @@ class SessionsService final : public RpcService {
   grpc::Service& service() override { return service_; }
 
   void serve(ServeContext& context) override {
-    open_.on_undelivered(
-        [this](auto& call) {  // nobody knows the key: no use to wait for the grace time
-          control_.close_session(session_from(call.response().session()), [](Answer<GivenBack>) {});
-        });
+    open_.on_undelivered([this](auto& call) {  // nobody knows the key, so the session ends at once
+      control_.close_session(session_from(call.response().session()), [](Answer<GivenBack>) {});
+    });
     open_.serve(context, 4);
     attach_.serve(context, 4);
     close_.serve(context, 4);
@@ -101,12 +99,12 @@ class SessionsService final : public RpcService {
       },
       [this](auto& call) {
         const auto& request = call.request();
-        // A number that is no mode of ours is none at all; the control thread says what to do.
+        // A number that is no known mode becomes kNone. The control thread refuses it.
         const AttachMode mode = v1::AttachMode_IsValid(request.mode())
                                     ? static_cast<AttachMode>(request.mode())
                                     : AttachMode::kNone;
-        // The geometry is valid inside the control thread's callback only, so the response is
-        // filled there: until the call is posted back, nobody else looks at it.
+        // The geometry is valid only inside the control thread's callback, so the callback fills
+        // the response. Until the call is posted back, no other thread looks at the response.
         control_.attach_arena(
             session_from(request.session()), request.arena(), mode,
             [&call](Answer<AttachedArena> attached) {
