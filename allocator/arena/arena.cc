@@ -1,72 +1,106 @@
 #include "allocator/arena/arena.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
+#include <cstddef>
+#include <cstring>
 
-#include <algorithm>
-
+#include "allocator/arena/reaper.h"
+#include "allocator/arena/recovery.h"
 #include "allocator/base/crash_point.h"
+#include "allocator/base/format.h"
 
 namespace arenad {
+namespace {
 
-Arena::Made Arena::create(const ArenaConfig& wanted, const ArenaFiles* files) {
-  ArenaConfig o = wanted;
-  if (o.capacity_bytes == 0 || o.capacity_bytes > kMaxArenaBytes)
-    return Failure{Error::kInvalidCapacity, "capacity of " + std::to_string(o.capacity_bytes) +
-                                                " bytes; " + error_advice(Error::kInvalidCapacity) +
-                                                " and " + std::to_string(kMaxArenaBytes) +
-                                                " bytes in any case"};
-  if (o.id.value == 0 || o.id.value > kMaxArenaId)
-    return Failure{Error::kInvalidOption,
-                   "arena id " + std::to_string(o.id.value) + "; use 1 to 1023"};
-  if (o.max_heaps == 0 || o.max_heaps > kMaxHeaps)
-    return Failure{Error::kInvalidOption,
-                   "max_heaps " + std::to_string(o.max_heaps) + "; use 1 to 4096"};
-  if (o.name.size() > kMaxNameBytes)
-    return Failure{Error::kInvalidName, "a name of " + std::to_string(o.name.size()) + " bytes; " +
-                                            error_advice(Error::kInvalidName)};
-  o.capacity_bytes = (o.capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;
+Failure check(const ArenaConfig& c) {
+  if (c.capacity_bytes == 0 || c.capacity_bytes > kMaxArenaBytes)
+    return {Error::kInvalidCapacity,
+            fmt::format("capacity of {} bytes; {} and {} bytes in any case", c.capacity_bytes,
+                        error_advice(Error::kInvalidCapacity), kMaxArenaBytes)};
+  if (c.id.value == 0 || c.id.value > kMaxArenaId)
+    return {Error::kInvalidOption,
+            fmt::format("arena id {}; use 1 to {}", c.id.value, kMaxArenaId)};
+  if (c.max_heaps == 0 || c.max_heaps > kMaxHeaps)
+    return {Error::kInvalidOption,
+            fmt::format("max_heaps {}; use 1 to {}", c.max_heaps, kMaxHeaps)};
+  if (c.name.size() > kMaxNameBytes)
+    return {Error::kInvalidName, fmt::format("a name of {} bytes; {}", c.name.size(),
+                                             error_advice(Error::kInvalidName))};
+  return {};
+}
 
-  std::unique_ptr<Arena> arena(new Arena(o));
-  // The ledger first: from here on a restart finds an arena that was only half made, and removes
-  // it.
-  auto ledger = files != nullptr
-                    ? Ledger::create_file(files->ledger_path, o.capacity_bytes, o.max_heaps)
-                    : Ledger::create(o.capacity_bytes, o.max_heaps);
-  if (!ledger) return ledger.error();
-  arena->ledger_ = std::move(*ledger);
-  LedgerHeader& h = arena->ledger_.header();
+ArenaHeader header_of(const ArenaConfig& c) {
+  return {kControlMagic,         kLayoutVersion,        c.id.value,
+          c.capacity_bytes,      c.layout.header_bytes, c.layout.canary_bytes,
+          c.layout.stride_align, c.max_heaps,           c.holder_only ? 1u : 0u};
+}
+
+void fill(LedgerHeader& h, const ArenaConfig& c) {
   h.version = kLayoutVersion;
-  h.arena_id = o.id.value;
-  h.capacity_bytes = o.capacity_bytes;
-  h.header_bytes = o.layout.header_bytes;
-  h.canary_bytes = o.layout.canary_bytes;
-  h.stride_align = o.layout.stride_align;
-  h.max_heaps = o.max_heaps;
-  h.holder_only = o.holder_only ? 1 : 0;
-  o.name.copy(h.name, kMaxNameBytes);
+  h.arena_id = c.id.value;
+  h.capacity_bytes = c.capacity_bytes;
+  h.header_bytes = c.layout.header_bytes;
+  h.canary_bytes = c.layout.canary_bytes;
+  h.stride_align = c.layout.stride_align;
+  h.max_heaps = c.max_heaps;
+  h.holder_only = c.holder_only ? 1 : 0;
+  c.name.copy(h.name, kMaxNameBytes);
   h.life.store(LedgerHeader::kCreating, std::memory_order_relaxed);
   h.magic = kLedgerMagic;
+}
 
-  const std::uint64_t control_bytes = ControlView::file_bytes(o.capacity_bytes, o.max_heaps);
-  auto control = files != nullptr
-                     ? MemoryFile::create_at(files->control_path, control_bytes, true)
-                     : MemoryFile::create("arenad-control-" + o.name, control_bytes, true);
-  if (!control) return control.error();
-  arena->control_ = std::move(*control);
+ArenaConfig config_of(const LedgerHeader& h, bool map_data) {
+  ArenaConfig c;
+  c.id = {static_cast<std::uint16_t>(h.arena_id)};
+  c.name.assign(h.name, strnlen(h.name, kMaxNameBytes));
+  c.capacity_bytes = h.capacity_bytes;
+  c.layout = {h.header_bytes, h.canary_bytes, h.stride_align};
+  c.holder_only = h.holder_only != 0;
+  c.max_heaps = h.max_heaps;
+  c.map_data = map_data;
+  return c;
+}
+
+}  // namespace
+
+Arena::Arena(const ArenaConfig& config, MemoryFile data, MemoryFile control_memory, Ledger ledger)
+    : ArenaView(config, std::move(data), std::move(control_memory)),
+      ledger_(std::move(ledger)),
+      committer_(data_file(), control_file(), control(), unit_count()),
+      enlisted_(std::make_unique<std::atomic<std::uint64_t>[]>((config.max_heaps + 63) / 64)) {
+  units_.init(
+      config.capacity_bytes,
+      [this](SuperslabIndex first, std::uint32_t count) {
+        return committer_.commit_superslabs(first, count);
+      },
+      [this](SuperslabIndex i) { committer_.decommit_superslab(i); });
+}
+
+Arena::Made Arena::create(const ArenaConfig& wanted, const ArenaFiles* files) {
+  if (Failure wrong = check(wanted); wrong.error != Error::kNone) return wrong;
+  ArenaConfig c = wanted;
+  c.capacity_bytes = (c.capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;
+  // The ledger first: from here on a restart finds an arena that is only half made, and removes it.
+  auto ledger = files != nullptr
+                    ? Ledger::create_file(files->ledger_path, c.capacity_bytes, c.max_heaps)
+                    : Ledger::create(c.capacity_bytes, c.max_heaps);
+  if (!ledger) return ledger.error();
+  fill(ledger->header(), c);
+
+  const std::uint64_t control_bytes = ControlView::file_bytes(c.capacity_bytes, c.max_heaps);
+  auto control_memory = files != nullptr
+                            ? MemoryFile::create_at(files->control_path, control_bytes, true)
+                            : MemoryFile::create("arenad-control-" + c.name, control_bytes, true);
+  if (!control_memory) return control_memory.error();
   auto data = files != nullptr
-                  ? MemoryFile::create_at(files->data_path, o.capacity_bytes, o.map_data)
-                  : MemoryFile::create("arenad-data-" + o.name, o.capacity_bytes, o.map_data);
+                  ? MemoryFile::create_at(files->data_path, c.capacity_bytes, c.map_data)
+                  : MemoryFile::create("arenad-data-" + c.name, c.capacity_bytes, c.map_data);
   if (!data) return data.error();
-  arena->data_ = std::move(*data);
-  arena->view_ = ControlView(arena->control_.base(), o.capacity_bytes, o.max_heaps);
-  if (arena->control_.commit(0, kPage) != Error::kNone)
-    return Failure{Error::kMachineFull, std::string("the control file's first page; ") +
-                                            error_advice(Error::kMachineFull)};
-  arena->view_.header() = {kControlMagic,         kLayoutVersion,        o.id.value,
-                           o.capacity_bytes,      o.layout.header_bytes, o.layout.canary_bytes,
-                           o.layout.stride_align, o.max_heaps,           o.holder_only ? 1u : 0u};
-  arena->init_units();
+  if (control_memory->commit(0, kPage) != Error::kNone)
+    return Failure{Error::kMachineFull, fmt::format("the control file's first page; {}",
+                                                    error_advice(Error::kMachineFull))};
+  std::unique_ptr<Arena> arena(
+      new Arena(c, std::move(*data), std::move(*control_memory), std::move(*ledger)));
+  arena->control().header() = header_of(c);
   if (files == nullptr) arena->finish_creation();
   return arena;
 }
@@ -77,330 +111,156 @@ void Arena::finish_creation() {
   h.life.store(LedgerHeader::kLive, std::memory_order_release);
 }
 
-Arena::Made Arena::attach(int data_fd, int control_fd, SessionId session) {
-  // Both are this function's from here on.
-  struct stat st;
-  ArenaHeader h{};
-  auto data_file = MemoryFile::hold(data_fd), control_file = MemoryFile::hold(control_fd);
-  if (session == kNoSession || ::fstat(control_fd, &st) != 0 ||
-      ::pread(control_fd, &h, sizeof h, 0) != sizeof h || h.magic != kControlMagic)
-    return Failure{Error::kInvalidOption, "the second descriptor is not an arena's control file"};
-  if (h.version != kLayoutVersion)
-    return Failure{Error::kInvalidOption, "the arena has layout version " +
-                                              std::to_string(h.version) + ", this library knows " +
-                                              std::to_string(kLayoutVersion) +
-                                              ": use daemon and library of one version"};
-  ArenaConfig o;
-  o.id = {static_cast<std::uint16_t>(h.arena_id)};
-  o.capacity_bytes = h.capacity_bytes;
-  o.layout = {h.header_bytes, h.canary_bytes, h.stride_align};
-  o.holder_only = h.holder_only != 0;
-  o.max_heaps = h.max_heaps;
-  const bool known_layout = o.layout == Layout::plain() || o.layout == Layout::canaried() ||
-                            o.layout == Layout::headered();
-  if (o.id.value == 0 || o.id.value > kMaxArenaId || o.capacity_bytes == 0 ||
-      o.capacity_bytes > kMaxArenaBytes || o.capacity_bytes % kSuperslabBytes != 0 ||
-      o.max_heaps == 0 || o.max_heaps > kMaxHeaps || !known_layout)
-    return Failure{Error::kInvalidOption, "the control file's header is damaged"};
-  std::unique_ptr<Arena> arena(new Arena(o));
-  arena->peer_ = session;
-  if (auto e = data_file.map_whole(o.capacity_bytes); e.error != Error::kNone) return e;
-  if (auto e = control_file.map_whole(ControlView::file_bytes(o.capacity_bytes, o.max_heaps));
-      e.error != Error::kNone)
-    return e;
-  arena->data_ = std::move(data_file);
-  arena->control_ = std::move(control_file);
-  arena->view_ = ControlView(arena->control_.base(), o.capacity_bytes, o.max_heaps);
+Arena::Made Arena::open(const ArenaFiles& files, Ledger ledger, bool map_data) {
+  const ArenaConfig c = config_of(ledger.header(), map_data);
+  const bool known_layout = c.layout == Layout::plain() || c.layout == Layout::canaried() ||
+                            c.layout == Layout::headered();
+  if (c.id.value == 0 || c.id.value > kMaxArenaId || !known_layout)
+    return Failure{Error::kInvalidOption, fmt::format("ledger {} is damaged", files.ledger_path)};
+  auto control_memory = MemoryFile::open(
+      files.control_path, ControlView::file_bytes(c.capacity_bytes, c.max_heaps), true);
+  if (!control_memory) return control_memory.error();
+  auto data = MemoryFile::open(files.data_path, c.capacity_bytes, map_data);
+  if (!data) return data.error();
+  std::unique_ptr<Arena> arena(
+      new Arena(c, std::move(*data), std::move(*control_memory), std::move(ledger)));
+  const ArenaHeader expected = header_of(c);
+  if (std::memcmp(&arena->control().header(), &expected,
+                  offsetof(ArenaHeader, holder_only) + sizeof expected.holder_only) != 0)
+    return Failure{
+        Error::kInvalidOption,
+        fmt::format("control file {} does not begin as its ledger says", files.control_path)};
+  if (Failure wrong = Recovery(*arena, arena->committer_, files).run(); wrong.error != Error::kNone)
+    return wrong;
   return arena;
 }
 
-void Arena::init_units() {
-  units_.init(
-      options_.capacity_bytes,
-      [this](SuperslabIndex first, std::uint32_t count) { return commit_superslabs(first, count); },
-      [this](SuperslabIndex i) { decommit_superslab(i); });
-  word_pages_ = std::make_unique<std::atomic<std::uint8_t>[]>(unit_count() / kUnitsPerGroup);
-  enlisted_ = std::make_unique<std::atomic<std::uint64_t>[]>((options_.max_heaps + 63) / 64);
-}
-
-Error Arena::commit_superslabs(SuperslabIndex first, std::uint32_t count) {
-  if (const Error e = data_.commit(first.value * kSuperslabBytes, count * kSuperslabBytes);
-      e != Error::kNone)
-    return e;
-  const std::uint64_t headers = view_.superslab_header_page(first);
-  const std::uint64_t headers_end = view_.superslab_header_page({first.value + count - 1}) + kPage;
-  Error e = control_.commit(headers, headers_end - headers);
-  if (e == Error::kNone)
-    e = control_.commit(view_.slab_headers_at(first),
-                        count * kUnitsPerSuperslab * sizeof(SlabHeader));
-  if (e != Error::kNone) {
-    data_.give_back(first.value * kSuperslabBytes, count * kSuperslabBytes);
-    return e;
-  }
-  for (std::uint32_t i = 0; i < count; ++i) {
-    CRASH_POINT("arena.superslab_committed");
-    view_.superslab({first.value + i}).committed.store(1, std::memory_order_release);
-  }
-  return Error::kNone;
-}
-
-void Arena::decommit_superslab(SuperslabIndex i) {
-  CRASH_POINT("arena.superslab_decommitted");
-  view_.superslab(i).committed.store(0, std::memory_order_release);
-  data_.give_back(i.value * kSuperslabBytes, kSuperslabBytes);
-}
-
-Arena::Arena(const ArenaConfig& options)
-    : options_(options),
-      geometry_(options.layout),
-      footprint_shift_(footprint_shift(unit_count())) {}
-
-Arena::~Arena() { delete reason_.load(); }
-
 SlabShape Arena::shape_of(SlabIndex first) const {
-  if (attached()) return {view_.slab(first).shape.load(std::memory_order_acquire)};
   const RunRecord run = ledger_.run(first);
-  if (!run) return {};
-  return SlabShape::of(
-      run.kind(), run.cls(), run.units(),
-      run.kind() == SlabKind::kSpan ? 1 : geometry_.size_class(run.cls()).capacity);
+  return run ? SlabShape::of(geometry().run_shape(run.kind(), run.cls(), run.units()))
+             : SlabShape{};
 }
 
-Result<Ref> Arena::validate(UntrustedRef untrusted) const {
-  const Ref ref{untrusted.value};
-  const SlabIndex slab = ref.slot().slab();
-  if (ref.arena() != options_.id || slab.value >= unit_count()) return Error::kForeignRef;
-  if (!committed({slab.value / kUnitsPerSuperslab})) return Error::kStaleRef;
-  // acquire: pairs with the owner's release of shape in prepare_run and of carved in carve.
-  const SlabHeader& h = view_.slab(slab);
-  const SlabShape shape = shape_of(slab);
-  if (shape.kind() == SlabKind::kNone) return Error::kStaleRef;
-  const std::uint32_t most = std::min(shape.capacity(), kMaxBlocksPerSlab);
-  if (ref.slot().block().value >= std::min(h.carved.load(std::memory_order_acquire), most))
-    return Error::kStaleRef;
-  return ref;
+Result<SlabIndex> Arena::take(HeapId heap, const RunShape& shape, SuperslabIndex hint) {
+  return grant(heap, RunOwner::heap(heap), shape, hint);
 }
 
-BlockFacts Arena::describe(UntrustedRef untrusted) const {
-  BlockFacts info;
-  const auto ref = validate(untrusted);
-  if (!ref) {
-    if (ref.error() == Error::kStaleRef) info.state = BlockFacts::State::kStale;
-    return info;
+void Arena::give_back(HeapId, SlabIndex first, std::uint32_t) { reclaim(first); }
+
+Result<SlabIndex> Arena::grant(HeapId heap, RunOwner owner, const RunShape& shape,
+                               SuperslabIndex hint) {
+  const auto run = shape.whole_superslabs()
+                       ? units_.take_superslabs(shape.units / kUnitsPerSuperslab)
+                       : units_.take_run(shape.units, hint);
+  if (!run) return run.error();
+  if (const Error e = committer_.commit_run(*run, shape.capacity); e != Error::kNone) {
+    release_units(*run, shape);
+    return e;
   }
-  const Slot slot = ref->slot();
-  const SlabHeader& h = view_.slab(slot.slab());
-  const SlabShape shape = shape_of(slot.slab());
-  const BlockWord word{this->word(slot).load(std::memory_order_acquire)};
-  info.heap = {static_cast<std::uint16_t>(h.owner.load(std::memory_order_relaxed))};
-  info.generation = word.generation();
-  const Layout& layout = geometry_.layout();
-  if (shape.kind() == SlabKind::kSpan) {
-    info.stride_bytes = shape.units() * kSlabUnitBytes;
-    info.usable_bytes = info.stride_bytes - layout.header_bytes - layout.canary_bytes;
-    info.offset_bytes = slot.slab().value * kSlabUnitBytes + layout.header_bytes;
-  } else {
-    if (shape.cls() >= geometry_.class_count())
-      return info;  // control memory is not to be followed
-    const SizeClass& sc = geometry_.size_class(shape.cls());
-    info.cls = shape.cls();
-    info.usable_bytes = sc.usable_bytes;
-    info.stride_bytes = sc.stride_bytes;
-    info.offset_bytes = geometry_.payload_offset(shape.cls(), slot);
-  }
-  if (word.generation() != ref->generation()) {
-    info.state = BlockFacts::State::kStale;
-    return info;
-  }
-  switch (word.tag()) {
-    case BlockTag::kFree: info.state = BlockFacts::State::kFree; break;
-    case BlockTag::kHeld: info.state = BlockFacts::State::kHeld; break;
-    case BlockTag::kReturning: info.state = BlockFacts::State::kReturning; break;
-    case BlockTag::kShared: info.state = BlockFacts::State::kShared; break;
-  }
-  if (word.is_held() || word.is_returning()) info.holder = word.holder();
-  return info;
+  CRASH_POINT("grant.ledger");
+  ledger_.set_run(*run, RunRecord::of(shape, owner));
+  prepare_run(*run, heap, shape);
+  return run;
 }
 
-Error Arena::refusal(Ref ref, SessionId required_holder) const {
-  const BlockWord w{word(ref.slot()).load(std::memory_order_acquire)};
-  const std::uint16_t next = (ref.generation() + 1) & 0x3fff;
-  if (w.generation() == next && !w.is_held() && !w.is_shared()) return Error::kDoubleFree;
-  if (w.generation() != ref.generation()) return Error::kStaleRef;
-  if (w.is_held() && required_holder != kNoSession && w.holder().session() != required_holder)
-    return Error::kNotHolder;
-  return w.tag() == BlockTag::kFree ? Error::kForeignRef : Error::kNotHolder;
+void Arena::release_units(SlabIndex first, const RunShape& shape) {
+  if (shape.whole_superslabs())
+    units_.release_superslabs(first, shape.units / kUnitsPerSuperslab);
+  else
+    units_.release_run(first, shape.units);
 }
 
-Result<Holder> Arena::acquire(UntrustedRef untrusted, Holder to) {
-  const auto ref = validate(untrusted);
-  if (!ref) return ref.error();
-  if (attached()) touch(ref->slot().slab());
-  AtomicWord& w = word(ref->slot());
-  std::uint64_t bits = w.load(std::memory_order_acquire);
-  while (BlockWord(bits).is_held() && BlockWord(bits).generation() == ref->generation()) {
-    const std::uint64_t mine = (bits & ~BlockWord::kLowMask) | to.bits();
-    CRASH_POINT("acquire.word");
-    // acq_rel: pairs with the allocating owner's release store, so that what the holder before
-    // wrote is seen.
-    if (w.compare_exchange_weak(bits, mine, std::memory_order_acq_rel, std::memory_order_acquire))
-      return BlockWord(bits).holder();
+void Arena::retire_run(SlabIndex first) {
+  SlabHeader& h = control().slab(first);
+  CRASH_POINT("retire.shape");
+  h.shape.store(0, std::memory_order_release);
+  CRASH_POINT("retire.carved");
+  h.carved.store(0, std::memory_order_relaxed);
+  CRASH_POINT("retire.owner");
+  h.owner.store(kNoHeap.value);
+}
+
+void Arena::reclaim(SlabIndex first) {
+  const RunShape shape = run_at(first);
+  retire_run(first);
+  CRASH_POINT("reclaim.ledger");
+  ledger_.set_run(first, {});
+  release_units(first, shape);
+}
+
+void Arena::for_each_run(const std::function<void(SlabIndex, RunRecord)>& f) const {
+  for (std::uint32_t s = 0; s < units_.superslab_count(); ++s) {
+    if (!units_.committed({s})) continue;
+    for (std::uint32_t u = s * kUnitsPerSuperslab; u < (s + 1) * kUnitsPerSuperslab; ++u)
+      if (const RunRecord run = ledger_.run({u})) f({u}, run);
   }
-  return refusal(*ref, kNoSession);
 }
 
-Result<Ref> Arena::ref_at(std::uint64_t payload_offset) const {
-  const std::uint64_t offset = payload_offset - geometry_.layout().header_bytes;
-  if (offset >= capacity_bytes()) return Error::kForeignRef;
-  // The slab starts at this unit or, when it has several, before it: slabs have at most 32 units,
-  // spans start at the block.
-  std::uint32_t unit = static_cast<std::uint32_t>(offset / kSlabUnitBytes);
-  const std::uint32_t lowest = unit / kUnitsPerSuperslab * kUnitsPerSuperslab;
-  if (!committed({unit / kUnitsPerSuperslab})) return Error::kForeignRef;
-  for (;; --unit) {
-    const SlabHeader& h = view_.slab({unit});
-    const SlabShape shape = shape_of({unit});
-    const std::uint64_t in_slab = offset - unit * kSlabUnitBytes;
-    if (shape.kind() != SlabKind::kNone && in_slab < shape.units() * kSlabUnitBytes) {
-      std::uint32_t block = 0;
-      if (shape.kind() == SlabKind::kSlab) {
-        if (shape.cls() >= geometry_.class_count()) return Error::kForeignRef;
-        const SizeClass& sc = geometry_.size_class(shape.cls());
-        block = sc.reciprocal.divide(static_cast<std::uint32_t>(in_slab));
-        if (block * sc.stride_bytes != in_slab) return Error::kForeignRef;
-      } else if (in_slab != 0) {
-        return Error::kForeignRef;
-      }
-      if (block >= std::min(h.carved.load(std::memory_order_acquire), kMaxBlocksPerSlab))
-        return Error::kForeignRef;
-      const Slot slot = Slot::of({unit}, {block});
-      return Ref::of(BlockWord(word(slot).load(std::memory_order_acquire)).generation(),
-                     options_.id, slot);
+bool Arena::run_is_free(SlabIndex first) const {
+  const std::uint32_t capacity = shape_of(first).capacity();
+  for (std::uint32_t b = 0; b < capacity; ++b)
+    if (!BlockWord(word(Slot::of(first, {b})).load(std::memory_order_acquire)).is_free())
+      return false;
+  return true;
+}
+
+ReapResult Arena::reap(SessionId dead, const Footprint* footprint) {
+  mark_session(dead, SessionEntry::kReaping);
+  return Reaper(*this).reap(dead, footprint);
+}
+
+Footprint Arena::footprint_of(SessionId session) const {
+  Footprint set(unit_count());
+  const std::atomic<std::uint64_t>* const words = control().touched(session);
+  // acquire: pairs with the fetch_or in FootprintMarker::mark.
+  for (std::size_t i = 0; i < set.words().size(); ++i)
+    set.words()[i] = words[i].load(std::memory_order_acquire);
+  return set;
+}
+
+void Arena::forget_session(SessionId session) {
+  for (std::uint32_t i = 0; i < options().max_heaps; ++i) {
+    const HeapId id{static_cast<std::uint16_t>(i)};
+    if (ledger_.heap_owner(id) != session) continue;
+    CRASH_POINT("forget.heap");
+    ledger_.release_heap(id);
+  }
+  sharers().release(session);
+  ledger_.set_attach_mode(session, 0);
+  // A session that was never attached here has no page of its own yet.
+  if (control().session(session).state.load(std::memory_order_relaxed) == SessionEntry::kNone)
+    return;
+  for (std::uint32_t i = 0; i < control().footprint_words(); ++i)
+    if (control().touched(session)[i].load(std::memory_order_relaxed) != 0) {
+      CRASH_POINT("forget.touched");
+      control().touched(session)[i].store(0, std::memory_order_relaxed);
     }
-    if (unit == lowest) return Error::kForeignRef;
-  }
+  mark_session(session, SessionEntry::kNone);
 }
 
-HeapId Arena::publish_returned(std::uint64_t key, std::uint64_t bits, bool force) {
-  const Slot first{key << 6};
-  const SlabIndex slab = first.slab();
-  const SuperslabIndex superslab{slab.value / kUnitsPerSuperslab};
-  CRASH_POINT("publish.returned");
-  // seq_cst throughout: the returned bit must be in memory before the owner is read (pairs with an
-  // adopter's store of owner followed by its scan of the words). On x86 every read-modify-write is
-  // a full barrier anyway.
-  const std::uint64_t before = view_.returned(slab, first.block().value / 64).fetch_or(bits);
-  if (before != 0 && !force)
-    return {static_cast<std::uint16_t>(view_.slab(slab).owner.load(std::memory_order_relaxed))};
-  const std::uint32_t unit_bit = std::uint32_t{1} << (slab.value % kUnitsPerSuperslab);
-  CRASH_POINT("publish.superslab_pending");
-  const bool superslab_known =
-      (view_.superslab(superslab).pending.fetch_or(unit_bit) & unit_bit) != 0;
-  const HeapId heap{static_cast<std::uint16_t>(view_.slab(slab).owner.load())};
-  if ((superslab_known && !force) || heap.value >= options_.max_heaps) return heap;
-  const std::uint32_t word = superslab.value / 64;
-  CRASH_POINT("publish.heap_pending");
-  const std::uint64_t heap_before =
-      view_.pending_words(heap)[word].fetch_or(std::uint64_t{1} << (superslab.value % 64));
-  if (heap_before == 0 || force) {
-    CRASH_POINT("publish.summary");
-    view_.pending_summary(heap)[word / 64].fetch_or(std::uint64_t{1} << (word % 64));
-  }
-  return heap;
+void Arena::mark_session(SessionId session, SessionEntry::State state) {
+  if (committer_.commit_session(session, state == SessionEntry::kLive) != Error::kNone)
+    return;  // only recovery's hint is lost
+  CRASH_POINT("session.state");
+  control().session(session).state.store(state, std::memory_order_release);
 }
 
-void Arena::announce(SlabIndex first, std::uint32_t capacity) {
-  const std::uint32_t unit_bit = std::uint32_t{1} << (first.value % kUnitsPerSuperslab);
-  bool stands =
-      (view_.superslab({first.value / kUnitsPerSuperslab}).pending.load() & unit_bit) != 0;
-  for (std::uint32_t w = 0; w < (capacity + 63) / 64 && !stands; ++w)
-    stands = view_.returned(first, w).load() != 0;
-  if (stands) publish_returned(Slot::of(first, {0}).value >> 6, 0, true);
+void Arena::enlist_heap(HeapId id, SessionId owner) {
+  committer_.commit_heap(id);
+  enlisted_[id.value / 64].fetch_or(std::uint64_t{1} << (id.value % 64), std::memory_order_relaxed);
+  // The pending words may hold bits of the id's owner before. Freers that see such a bit would not
+  // tell the new owner.
+  raise_summary(id);
+  ArenaView::enlist_heap(id, owner);
 }
 
-void Arena::raise_summary(HeapId id) {
-  const std::atomic<std::uint64_t>* const words = view_.pending_words(id);
-  for (std::uint32_t w = 0; w < view_.pending_word_count(); ++w) {
-    if (words[w].load() == 0) continue;
-    CRASH_POINT("raise.summary");
-    view_.pending_summary(id)[w / 64].fetch_or(std::uint64_t{1} << (w % 64));
-  }
-}
-
-// Only heaps that there are: the others' pages have no memory, and a look would give them some.
 void Arena::raise_summaries() {
-  for (std::uint32_t i = 0; i < options_.max_heaps; ++i) {
+  // Only heaps that exist: the pages of the others have no memory, and a look would give them some.
+  for (std::uint32_t i = 0; i < options().max_heaps; ++i) {
     const HeapId id{static_cast<std::uint16_t>(i)};
     const bool enlisted = (enlisted_[i / 64].load(std::memory_order_relaxed) >> (i % 64) & 1) != 0;
     if (enlisted || ledger_.heap_owner(id) != kNoSession) raise_summary(id);
   }
-}
-
-void Arena::enlist_heap(HeapId id, SessionId owner) {
-  if (!attached()) {
-    // Without these pages a touch commits them; it fails only on a machine that is full to the last
-    // page.
-    control_.commit(view_.heap_bytes_at(id) & ~(kPage - 1), kPage);
-    const std::uint64_t from = view_.pending_at(id) & ~(kPage - 1);
-    control_.commit(
-        from, (view_.pending_at(id) + view_.pending_stride() + kPage - 1 - from) & ~(kPage - 1));
-    enlisted_[id.value / 64].fetch_or(std::uint64_t{1} << (id.value % 64),
-                                      std::memory_order_relaxed);
-    raise_summary(id);  // what the id's owner before has left in its pending words would keep
-                        // freers from telling this one
-  }
-  CRASH_POINT("enlist.owner");
-  view_.heap(id).owner.store(owner.value, std::memory_order_relaxed);
-  CRASH_POINT("enlist.state");
-  view_.heap(id).state.store(1, std::memory_order_release);
-}
-
-void Arena::mark_session(SessionId session, SessionEntry::State state) {
-  SessionEntry& entry = view_.session(session);
-  const std::uint64_t at = reinterpret_cast<std::byte*>(&entry) - control_.base();
-  if (control_.commit(at & ~(kPage - 1), kPage) != Error::kNone)
-    return;  // only recovery's hint is lost
-  if (state == SessionEntry::kLive)
-    control_.commit(view_.touched_at(session), view_.footprint_stride());
-  CRASH_POINT("session.state");
-  entry.state.store(state, std::memory_order_release);
-}
-
-Result<std::uint32_t> Arena::commit_ahead(std::uint32_t spare) {
-  return units_.commit_ahead(spare);
-}
-std::uint32_t Arena::decommit_idle(std::uint32_t keep) { return units_.decommit_idle(keep); }
-
-Error Arena::commit_control(SlabIndex slab, std::uint32_t capacity) {
-  const std::uint32_t group = slab.value / kUnitsPerGroup;
-  const auto pages = static_cast<std::uint8_t>((capacity + 63) / 64);
-  std::uint8_t have = word_pages_[group].load(std::memory_order_acquire);
-  if (have < pages) {  // two heaps may commit the same pages: harmless
-    for (std::uint8_t p = have; p < pages;) {
-      // The pages of a group follow each other in the file, so one call commits the rest.
-      if (const Error e = control_.commit(view_.word_page(group, p), (pages - p) * kPage);
-          e != Error::kNone)
-        return e;
-      p = pages;
-    }
-    while (have < pages &&
-           !word_pages_[group].compare_exchange_weak(have, pages, std::memory_order_acq_rel)) {}
-  }
-  if (capacity > kInlineReturnedWords * 64)
-    return control_.commit(view_.overflow_page(slab), kPage);
-  return Error::kNone;
-}
-
-void Arena::quarantine(const std::string& reason) {
-  quarantined_.store(true, std::memory_order_relaxed);
-  const std::string* mine = new std::string(reason);
-  const std::string* none = nullptr;
-  if (!reason_.compare_exchange_strong(none, mine, std::memory_order_acq_rel)) delete mine;
-}
-
-std::string Arena::quarantine_reason() const {
-  const std::string* r = reason_.load(std::memory_order_acquire);
-  return r != nullptr ? *r : std::string();
 }
 
 }  // namespace arenad

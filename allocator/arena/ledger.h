@@ -65,6 +65,9 @@ struct RunRecord {
             std::uint64_t{owner.id} << 16 | std::uint64_t{units} << 32 |
             std::uint64_t{owner.session} << 63};
   }
+  static constexpr RunRecord of(const RunShape& s, RunOwner owner) {
+    return of(s.kind, s.cls, s.units, owner);
+  }
   constexpr explicit operator bool() const { return bits != 0; }
   constexpr SlabKind kind() const { return static_cast<SlabKind>(bits & 0xff); }
   constexpr std::uint8_t cls() const { return static_cast<std::uint8_t>(bits >> 8); }

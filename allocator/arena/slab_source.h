@@ -11,24 +11,16 @@
 #include <cstdint>
 
 #include "allocator/base/error.h"
-#include "allocator/format/control_layout.h"
+#include "allocator/format/geometry.h"
 #include "allocator/format/ids.h"
 
 namespace arenad {
-
-// What a run is to become.
-struct RunRequest {
-  SlabKind kind = SlabKind::kSlab;
-  std::uint8_t cls = 0;        // kSpanClass for a span
-  std::uint32_t units = 0;     // 1..32, or whole superslabs
-  std::uint32_t capacity = 0;  // blocks; 1 for a span
-};
 
 class SlabSource {
  public:
   virtual ~SlabSource() = default;
   // Errors: kArenaFull, kMachineFull, kQuarantined; in a peer kLeaseNeeded.
-  virtual Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex hint) = 0;
+  virtual Result<SlabIndex> take(HeapId heap, const RunShape& shape, SuperslabIndex hint) = 0;
   // Nothing of the run is out any more.
   virtual void give_back(HeapId heap, SlabIndex first, std::uint32_t units) = 0;
 };

@@ -36,7 +36,8 @@ VerifyReport& VerifyReport::operator+=(const VerifyReport& o) {
 // One heap's slabs: words against private state against control headers.
 class HeapVerifier {
  public:
-  HeapVerifier(const Heap& heap, VerifyReport& report) : heap_(heap), report_(report) {}
+  HeapVerifier(const Heap& heap, const Ledger* ledger, VerifyReport& report)
+      : heap_(heap), ledger_(ledger), report_(report) {}
 
   void run() {
     collect_magazines();
@@ -79,12 +80,10 @@ class HeapVerifier {
     const bool span = s.is_span;
     const SlabHeader& h = heap_.arena().control().slab(s.slab);
     const SlabShape shape{h.shape.load(std::memory_order_acquire)};
-    const RunRecord run =
-        heap_.arena().attached() ? RunRecord{} : heap_.arena().ledger().run(s.slab);
-    if (!heap_.arena().attached() &&
-        run.bits != RunRecord::of(span ? SlabKind::kSpan : SlabKind::kSlab, s.cls, s.units,
-                                  RunOwner::heap(heap_.id()))
-                        .bits)
+    if (ledger_ != nullptr &&
+        ledger_->run(s.slab).bits != RunRecord::of(span ? SlabKind::kSpan : SlabKind::kSlab, s.cls,
+                                                   s.units, RunOwner::heap(heap_.id()))
+                                         .bits)
       finding(name + "the ledger says otherwise");
     if (shape.bits !=
         SlabShape::of(span ? SlabKind::kSpan : SlabKind::kSlab, s.cls, s.units, s.capacity).bits)
@@ -143,12 +142,15 @@ class HeapVerifier {
   }
 
   const Heap& heap_;
+  const Ledger* const ledger_;
   VerifyReport& report_;
   std::unordered_map<std::uint32_t, std::vector<std::uint64_t>> cached_;
   std::uint64_t active_ = 0;
 };
 
-void verify_heap(const Heap& heap, VerifyReport& report) { HeapVerifier(heap, report).run(); }
+void verify_heap(const Heap& heap, const Ledger* ledger, VerifyReport& report) {
+  HeapVerifier(heap, ledger, report).run();
+}
 
 void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t session)>& attached,
                    VerifyReport& report) {
@@ -181,9 +183,7 @@ void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t se
     std::uint32_t carved = h.carved.load(std::memory_order_acquire);
     if (carved > shape.capacity()) report.mismatch(name + "more blocks are carved than it has");
     carved = std::min(carved, shape.capacity());
-    const std::uint64_t stride = run.kind() == SlabKind::kSpan
-                                     ? run.units() * kSlabUnitBytes
-                                     : arena.geometry().size_class(run.cls()).stride_bytes;
+    const std::uint64_t stride = arena.run_at(first).stride_bytes;
     std::uint64_t held = 0, shared = 0, returning = 0;
     for (std::uint32_t b = 0; b < shape.capacity(); ++b) {
       const BlockWord w{arena.word(Slot::of(first, {b})).load(std::memory_order_acquire)};
@@ -246,7 +246,7 @@ void verify_arena(const Arena& arena, VerifyReport& report) {
 
 VerifyReport verify(const Arena& arena, std::span<const Heap* const> heaps) {
   VerifyReport report;
-  for (const Heap* h : heaps) verify_heap(*h, report);
+  for (const Heap* h : heaps) verify_heap(*h, &arena.ledger(), report);
   verify_arena(arena, report);
   return report;
 }

@@ -15,6 +15,7 @@ namespace arenad {
 
 class Arena;
 class Heap;
+class Ledger;
 
 struct VerifyReport {
   std::uint64_t slabs = 0;
@@ -48,8 +49,9 @@ void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t se
                    VerifyReport& report);
 
 // One heap's slabs: block words against private state against control headers. Adds to the report.
-// Exact only while nobody works in the arena; the caller is the heap's owner.
-void verify_heap(const Heap& heap, VerifyReport& report);
+// Exact only while nobody works in the arena; the caller is the heap's owner. `ledger` is the
+// arena's: the runs must be this heap's there too. A peer has none and passes null.
+void verify_heap(const Heap& heap, const Ledger* ledger, VerifyReport& report);
 
 // The arena's part: unit map against slab headers, and the law over the sum of the heaps' reports.
 // Call after adding up verify_heap of every heap of the arena, and verify_leases.

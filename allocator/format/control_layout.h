@@ -80,8 +80,6 @@ struct SuperslabHeader {
 };
 static_assert(sizeof(SuperslabHeader) == 256);
 
-enum class SlabKind : std::uint8_t { kNone = 0, kSlab = 1, kSpan = 2 };
-
 // class, kind, units and capacity in one word, so that a reader never sees a mixture of two lives.
 struct SlabShape {
   std::uint64_t bits = 0;
@@ -89,6 +87,9 @@ struct SlabShape {
                                 std::uint32_t capacity) {
     return {std::uint64_t{static_cast<std::uint8_t>(kind)} | std::uint64_t{cls} << 8 |
             std::uint64_t{capacity} << 16 | std::uint64_t{units} << 32};
+  }
+  static constexpr SlabShape of(const RunShape& s) {
+    return of(s.kind, s.cls, s.units, s.capacity);
   }
   constexpr SlabKind kind() const { return static_cast<SlabKind>(bits & 0xff); }
   constexpr std::uint8_t cls() const { return static_cast<std::uint8_t>(bits >> 8); }
@@ -174,6 +175,9 @@ class ControlView {
   }
   std::uint64_t word_page(std::uint32_t group, std::uint32_t page) const {
     return words_ + group * kWordsPerGroup * 8 + page * kPage;
+  }
+  std::uint64_t session_at(SessionId id) const {
+    return sessions_ + id.value * sizeof(SessionEntry);
   }
   std::uint64_t touched_at(SessionId id) const { return touched_ + id.value * footprint_stride_; }
   std::uint64_t footprint_stride() const { return footprint_stride_; }

@@ -76,4 +76,31 @@ std::uint64_t Geometry::span_units(std::uint64_t size) const {
   return units <= kUnitsPerSuperslab ? units : round_up(units, kUnitsPerSuperslab);
 }
 
+RunShape Geometry::slab_shape(std::uint32_t cls) const {
+  const SizeClass& sc = classes_[cls];
+  return {SlabKind::kSlab, static_cast<std::uint8_t>(cls),
+          sc.slab_units,   sc.capacity,
+          sc.stride_bytes, sc.usable_bytes};
+}
+
+RunShape Geometry::span_shape(std::uint32_t units) const {
+  const std::uint64_t bytes = units * kSlabUnitBytes;
+  return {SlabKind::kSpan, kSpanClass,
+          units,           1,
+          bytes,           bytes - layout_.header_bytes - layout_.canary_bytes};
+}
+
+RunShape Geometry::span_for(std::uint64_t size) const {
+  return span_shape(static_cast<std::uint32_t>(span_units(size)));
+}
+
+RunShape Geometry::run_shape(SlabKind kind, std::uint32_t cls, std::uint32_t units) const {
+  if (kind == SlabKind::kSlab && cls < count_ && classes_[cls].slab_units == units)
+    return slab_shape(cls);
+  const bool span_size = units <= kUnitsPerSuperslab || units % kUnitsPerSuperslab == 0;
+  if (kind == SlabKind::kSpan && cls == kSpanClass && units != 0 && span_size)
+    return span_shape(units);
+  return {};
+}
+
 }  // namespace arenad

@@ -71,6 +71,26 @@ constexpr std::array<std::uint32_t, kMaxClasses> default_usable_sizes(std::uint3
   return sizes;
 }
 
+// What the run of an arena is.
+enum class SlabKind : std::uint8_t { kNone = 0, kSlab = 1, kSpan = 2 };
+
+// How a run is cut into blocks: all that follows from its kind, its class and its units. Only
+// Geometry makes them, so each of these facts is computed in one place.
+struct RunShape {
+  SlabKind kind = SlabKind::kNone;  // kNone: there is no such run
+  std::uint8_t cls = 0;             // kSpanClass for a span
+  std::uint32_t units = 0;          // 1..32; of a span also whole superslabs
+  std::uint32_t capacity = 0;       // blocks; 1 for a span
+  std::uint64_t stride_bytes = 0;   // from one block to the next; of a span all of the run
+  std::uint64_t usable_bytes = 0;   // payload of one block
+  constexpr std::uint64_t bytes() const { return units * kSlabUnitBytes; }
+  // A run that is claimed as whole superslabs rather than as units inside one.
+  constexpr bool whole_superslabs() const {
+    return units > kUnitsPerSuperslab || (kind == SlabKind::kSpan && units == kUnitsPerSuperslab);
+  }
+  friend constexpr bool operator==(const RunShape&, const RunShape&) = default;
+};
+
 class Geometry {
  public:
   explicit Geometry(Layout layout = Layout::plain());
@@ -103,8 +123,29 @@ class Geometry {
            std::uint64_t{slot.block().value} * classes_[cls].stride_bytes + layout_.header_bytes;
   }
 
-  // Units of 64 KiB that a span of `size` payload bytes takes (header and canary included); whole
-  // superslabs beyond one.
+  // A slab of a class; cls < class_count().
+  RunShape slab_shape(std::uint32_t cls) const;
+  // A span of so many units. Span sizes are units inside a superslab, or whole superslabs.
+  RunShape span_shape(std::uint32_t units) const;
+  // The smallest span with `size` payload bytes, header and canary beside them.
+  RunShape span_for(std::uint64_t size) const;
+  // The shape of a run that a ledger, a header or a message names. Kind kNone when this geometry
+  // has no such run.
+  RunShape run_shape(SlabKind kind, std::uint32_t cls, std::uint32_t units) const;
+
+  // Offset of a block's payload from the start of the data file.
+  std::uint64_t payload_offset(const RunShape& shape, Slot slot) const {
+    return slot.slab().value * kSlabUnitBytes + slot.block().value * shape.stride_bytes +
+           layout_.header_bytes;
+  }
+  // Number of the block in which a byte of a run lies.
+  std::uint32_t block_at(const RunShape& shape, std::uint64_t offset_in_run) const {
+    if (shape.kind != SlabKind::kSlab) return static_cast<std::uint32_t>(offset_in_run != 0);
+    return classes_[shape.cls].reciprocal.divide(static_cast<std::uint32_t>(offset_in_run));
+  }
+
+  // Units of 64 KiB that a span of `size` payload bytes takes, header and canary included. Beyond
+  // one superslab they are whole superslabs.
   std::uint64_t span_units(std::uint64_t size) const;
 
  private:

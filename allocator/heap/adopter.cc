@@ -28,11 +28,9 @@ std::uint64_t settled(SessionId dead, std::uint64_t dead_bits, BlockWord word) {
 }  // namespace
 
 void Adopter::adopt(SlabIndex first, SessionId dead, ReapResult& result) {
-  const RunRecord record = arena_.ledger().run(first);
-  if (!record || slabs_.find(first) != nullptr) return;
-  const SlabShape shape = arena_.shape_of(first);
-  const RunRequest run{record.kind(), record.cls(), record.units(), shape.capacity()};
-  become_owner(first, run, shape.bits);
+  const RunShape run = arena_.run_at(first);
+  if (run.kind == SlabKind::kNone || slabs_.find(first) != nullptr) return;
+  become_owner(first, run);
 
   SlabState& slab = slabs_.enter(first, run);
   find_carved(slab);
@@ -49,7 +47,8 @@ void Adopter::adopt(SlabIndex first, SessionId dead, ReapResult& result) {
   if (!slab.is_span && slab.has_any()) slabs_.list(slab);
 }
 
-void Adopter::become_owner(SlabIndex first, const RunRequest& run, std::uint64_t shape_bits) {
+void Adopter::become_owner(SlabIndex first, const RunShape& run) {
+  const std::uint64_t shape_bits = SlabShape::of(run).bits;
   SlabHeader& h = arena_.control().slab(first);
   if (h.shape.load(std::memory_order_acquire) != shape_bits) {
     // The run was granted and never begun, because the granter died; or the header was scribbled
@@ -66,7 +65,7 @@ void Adopter::become_owner(SlabIndex first, const RunRequest& run, std::uint64_t
   // Arena::publish_returned, which follows the freer's returned bit.
   h.owner.store(id_.value);
   CRASH_POINT("adopt.ledger");
-  arena_.ledger().set_run(first, RunRecord::of(run.kind, run.cls, run.units, RunOwner::heap(id_)));
+  arena_.ledger().set_run(first, RunRecord::of(run, RunOwner::heap(id_)));
 }
 
 // How many blocks of the slab are carved. Blocks beyond that are not out, unless the count was

@@ -33,7 +33,7 @@ class Adopter {
   void adopt(SlabIndex first, SessionId dead, ReapResult& result);
 
  private:
-  void become_owner(SlabIndex first, const RunRequest& run, std::uint64_t shape_bits);
+  void become_owner(SlabIndex first, const RunShape& run);
   void find_carved(SlabState& slab);
   void settle_words(SlabState& slab, SessionId dead, ReapResult& result);
 

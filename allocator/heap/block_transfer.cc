@@ -4,12 +4,12 @@
 #include <bit>
 #include <string>
 
-#include "allocator/arena/arena.h"
+#include "allocator/arena/arena_view.h"
 #include "allocator/base/crash_point.h"
 
 namespace arenad {
 
-BlockTransfer::BlockTransfer(Arena& arena, const RowTables& rows, SlabTable& slabs,
+BlockTransfer::BlockTransfer(ArenaView& arena, const RowTables& rows, SlabTable& slabs,
                              HeapCounters& counters)
     : arena_(arena),
       slabs_(slabs),

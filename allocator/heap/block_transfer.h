@@ -18,11 +18,11 @@
 
 namespace arenad {
 
-class Arena;
+class ArenaView;
 
 class BlockTransfer {
  public:
-  BlockTransfer(Arena& arena, const RowTables& rows, SlabTable& slabs, HeapCounters& counters);
+  BlockTransfer(ArenaView& arena, const RowTables& rows, SlabTable& slabs, HeapCounters& counters);
 
   // Moves up to `most` blocks of a slab that has some into the magazine: free blocks if there are
   // any, else never-used ones. Returns how many. The magazine must have room for them.
@@ -37,7 +37,7 @@ class BlockTransfer {
   std::uint32_t carve(SlabState& slab, Magazine& m, std::uint32_t most);
   void flush_freed(Magazine& m, std::uint32_t count);
 
-  Arena& arena_;
+  ArenaView& arena_;
   SlabTable& slabs_;
   HeapCounters& counters_;
   const PrivateGuards guards_;

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "allocator/arena/arena.h"
+#include "allocator/arena/arena_view.h"
 
 namespace arenad {
 namespace {
@@ -13,7 +13,7 @@ std::uint64_t canary_value(std::uint64_t offset) {
 
 }  // namespace
 
-Canaries::Canaries(const Arena& arena)
+Canaries::Canaries(const ArenaView& arena)
     : arena_(arena), on_(arena.geometry().layout().canary_bytes != 0) {}
 
 void Canaries::write(std::uint64_t offset, std::uint64_t usable) const {
@@ -34,21 +34,12 @@ bool Canaries::intact(std::uint64_t offset, std::uint64_t usable) const {
 bool Canaries::intact_at(Slot slot) const {
   // The shape may come from shared memory. The place it leads to is looked at only when it lies
   // inside the data file.
-  const SlabShape shape = arena_.shape_of(slot.slab());
+  const RunShape shape = arena_.run_at(slot.slab());
   const Geometry& geometry = arena_.geometry();
-  const Layout& layout = geometry.layout();
-  std::uint64_t offset = 0, usable = 0;
-  if (shape.kind() == SlabKind::kSlab && shape.cls() < geometry.class_count()) {
-    offset = geometry.payload_offset(shape.cls(), slot);
-    usable = geometry.size_class(shape.cls()).usable_bytes;
-  } else if (shape.kind() == SlabKind::kSpan && shape.units() != 0 &&
-             shape.units() <= arena_.unit_count() - slot.slab().value) {
-    offset = slot.slab().value * kSlabUnitBytes + layout.header_bytes;
-    usable = shape.units() * kSlabUnitBytes - layout.header_bytes - layout.canary_bytes;
-  } else {
-    return true;
-  }
-  return offset + usable + layout.canary_bytes > arena_.capacity_bytes() || intact(offset, usable);
+  if (shape.kind == SlabKind::kNone) return true;
+  const std::uint64_t offset = geometry.payload_offset(shape, slot);
+  const std::uint64_t end = offset + shape.usable_bytes + geometry.layout().canary_bytes;
+  return end > arena_.capacity_bytes() || intact(offset, shape.usable_bytes);
 }
 
 }  // namespace arenad

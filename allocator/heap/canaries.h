@@ -12,11 +12,11 @@
 
 namespace arenad {
 
-class Arena;
+class ArenaView;
 
 class Canaries {
  public:
-  explicit Canaries(const Arena& arena);
+  explicit Canaries(const ArenaView& arena);
 
   // Whether the arena's layout has canaries. Nothing else may be called when it has none.
   bool on() const { return on_; }
@@ -28,7 +28,7 @@ class Canaries {
   bool intact_at(Slot slot) const;
 
  private:
-  const Arena& arena_;
+  const ArenaView& arena_;
   const bool on_;
 };
 

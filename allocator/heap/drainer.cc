@@ -3,7 +3,7 @@
 #include <bit>
 #include <string>
 
-#include "allocator/arena/arena.h"
+#include "allocator/arena/arena_view.h"
 #include "allocator/base/crash_point.h"
 
 namespace arenad {

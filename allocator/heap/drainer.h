@@ -16,11 +16,11 @@
 
 namespace arenad {
 
-class Arena;
+class ArenaView;
 
 class Drainer {
  public:
-  Drainer(Arena& arena, HeapId id, SlabTable& slabs, HeapCounters& counters)
+  Drainer(ArenaView& arena, HeapId id, SlabTable& slabs, HeapCounters& counters)
       : arena_(arena), id_(id), slabs_(slabs), counters_(counters) {}
 
   // Whether drain would find something. Reads a few words.
@@ -37,7 +37,7 @@ class Drainer {
   std::uint64_t drain_slab(SlabState& slab);
   std::uint64_t take_returned(SlabState& slab, std::uint32_t word_index);
 
-  Arena& arena_;
+  ArenaView& arena_;
   const HeapId id_;
   SlabTable& slabs_;
   HeapCounters& counters_;

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "allocator/arena/arena.h"
 #include "allocator/heap/adopter.h"
 
 namespace arenad {
@@ -14,7 +15,7 @@ constexpr std::uint64_t kMagazineBytes = 256 * 1024;
 // A refill brings about this much.
 constexpr std::uint64_t kBatchBytes = 32 * 1024;
 
-std::uint64_t slots_of(const Arena& arena) {
+std::uint64_t slots_of(const ArenaView& arena) {
   return std::uint64_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup;
 }
 
@@ -45,14 +46,17 @@ auto returning_to_owner(SessionId freer) {
 
 }  // namespace
 
-Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source)
+Heap::Heap(Arena& arena, HeapId id, SessionId owner) : Heap(arena, id, owner, arena.source()) {}
+
+Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source)
     : Heap(arena, id, owner, source, std::make_unique<RowTables>(arena.id(), slots_of(arena))) {}
 
-Heap::Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source,
+Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source,
            std::unique_ptr<RowTables> rows)
     : FastHeap(arena.id(), arena.control().words(), slots_of(arena),
                {rows->offsets(), rows->magazines()}),
       arena_(arena),
+      footprint_(arena.footprint_marker()),
       geometry_(arena.geometry()),
       rows_(std::move(rows)),
       id_(id),
@@ -224,7 +228,7 @@ FreeOutcome Heap::free_checked(UntrustedRef untrusted, SessionId freer, SessionI
     return out;
   }
   // Read before the CAS: after it the slab may start another life.
-  const SlabShape shape = arena_.shape_of(slot.slab());
+  const RunShape shape = arena_.run_at(slot.slab());
   const HeapId owner{static_cast<std::uint16_t>(
       arena_.control().slab(slot.slab()).owner.load(std::memory_order_relaxed))};
   if (mine == nullptr) note_footprint(slot.slab());
@@ -243,10 +247,7 @@ FreeOutcome Heap::free_checked(UntrustedRef untrusted, SessionId freer, SessionI
     settle_local(*ref, *mine);
   } else {
     out.owner = owner;
-    if (shape.kind() == SlabKind::kSpan)
-      out.stride_bytes = shape.units() * kSlabUnitBytes;
-    else if (shape.cls() < geometry_.class_count())
-      out.stride_bytes = geometry_.size_class(shape.cls()).stride_bytes;
+    out.stride_bytes = shape.stride_bytes;
     settle_remote(slot);
   }
   out.canary_damaged = counters_.canary_damaged != damaged_before;

@@ -25,7 +25,8 @@
 #include <span>
 #include <vector>
 
-#include "allocator/arena/arena.h"
+#include "allocator/arena/arena_view.h"
+#include "allocator/arena/footprint_marker.h"
 #include "allocator/base/zeroed_array.h"
 #include "allocator/heap/block_transfer.h"
 #include "allocator/heap/canaries.h"
@@ -40,6 +41,10 @@
 
 namespace arenad {
 
+class Arena;
+class SlabSource;
+struct ReapResult;
+
 // Result of a checked free.
 struct FreeOutcome {
   Error error = Error::kNone;
@@ -53,9 +58,9 @@ class Heap : public FastHeap {
  public:
   // A heap that takes its runs from the arena itself. `id` is below the arena's max_heaps and not
   // in use. `owner` is the session that owns the heap; for a shard, the daemon's own.
-  Heap(Arena& arena, HeapId id, SessionId owner) : Heap(arena, id, owner, arena.source()) {}
+  Heap(Arena& arena, HeapId id, SessionId owner);
   // A heap that takes its runs from somewhere else: a peer's leases.
-  Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source);
+  Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source);
 
   // --- checked and batched calls (allocate and free: FastHeap)
   // As allocate, with an alignment: 0 or a power of two up to 4096. Errors also: kInvalidAlignment.
@@ -93,7 +98,7 @@ class Heap : public FastHeap {
 
   // --- facts
   HeapId id() const { return id_; }
-  Arena& arena() const { return arena_; }
+  ArenaView& arena() const { return arena_; }
   HeapCounters counters() const;
   // Blocks of heap h freed by this one, by h's id.
   const std::vector<std::uint64_t>& remote_frees_to() const { return remote_frees_.by_owner(); }
@@ -108,7 +113,7 @@ class Heap : public FastHeap {
 
  private:
   friend class FastHeap;  // its slow exits call the private functions
-  Heap(Arena& arena, HeapId id, SessionId owner, SlabSource& source,
+  Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source,
        std::unique_ptr<RowTables> rows);
   void set_up_magazines();
 
@@ -124,15 +129,16 @@ class Heap : public FastHeap {
   Error free_any(Ref ref);
   void settle_local(Ref ref, SlabState& slab);  // the rest of a free, after its CAS
   void settle_remote(Slot slot);
-  // In a peer, before a word of another heap's slab is changed: the slab is in the session's
-  // footprint from now on. footprint_noted_ remembers it, so shared memory is written once a slab.
+  // Before a word of another heap's slab is changed: the slab is in the session's footprint from
+  // now on. footprint_noted_ remembers it, so shared memory is written once a slab.
   void note_footprint(SlabIndex slab) {
-    if (!arena_.attached() || footprint_noted_[slab.value] != 0) return;
-    arena_.touch(slab);
+    if (footprint_.empty() || footprint_noted_[slab.value] != 0) return;
+    footprint_.mark(slab);
     footprint_noted_[slab.value] = 1;
   }
 
-  Arena& arena_;
+  ArenaView& arena_;
+  const FootprintMarker footprint_;  // empty in the arena's owner
   const Geometry& geometry_;
   const std::unique_ptr<RowTables> rows_;  // FastHeap points into it
   const HeapId id_;

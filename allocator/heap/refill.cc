@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "allocator/arena/arena.h"
+#include "allocator/arena/arena_view.h"
 #include "allocator/base/log.h"
 #include "allocator/base/tunables.h"
 
@@ -14,7 +14,7 @@ namespace arenad {
 
 bool p0_batch_refill_built() { return HAKMEM_TINY_P0_BATCH_REFILL != 0; }
 
-Refiller::Refiller(const Arena& arena, HeapId id, SlabTable& slabs, BlockTransfer& transfer,
+Refiller::Refiller(const ArenaView& arena, HeapId id, SlabTable& slabs, BlockTransfer& transfer,
                    Drainer& drainer, HeapCounters& counters, std::function<void()> trim)
     : arena_(arena),
       id_(id),

@@ -21,7 +21,7 @@ namespace arenad {
 class Refiller {
  public:
   // `trim` gives up whatever the heap keeps for other sizes. It is called before a refill fails.
-  Refiller(const Arena& arena, HeapId id, SlabTable& slabs, BlockTransfer& transfer,
+  Refiller(const ArenaView& arena, HeapId id, SlabTable& slabs, BlockTransfer& transfer,
            Drainer& drainer, HeapCounters& counters, std::function<void()> trim);
 
   // Brings blocks into a magazine whose two stacks are empty. Errors: kQuarantined, kArenaFull,
@@ -34,7 +34,7 @@ class Refiller {
   Error refill_once(Magazine& m, bool batch) { return batch ? refill_batch(m) : refill_one(m); }
   void check(const Magazine& m, std::uint64_t taken, std::uint64_t delta);
 
-  const Arena& arena_;
+  const ArenaView& arena_;
   const HeapId id_;
   SlabTable& slabs_;
   BlockTransfer& transfer_;

@@ -2,11 +2,11 @@
 
 #include <bit>
 
-#include "allocator/arena/arena.h"
+#include "allocator/arena/arena_view.h"
 
 namespace arenad {
 
-RemoteFrees::RemoteFrees(Arena& arena) : arena_(arena), by_owner_(arena.options().max_heaps) {}
+RemoteFrees::RemoteFrees(ArenaView& arena) : arena_(arena), by_owner_(arena.options().max_heaps) {}
 
 void RemoteFrees::publish_entry(const RemoteGather::Entry& entry) {
   const HeapId owner = arena_.publish_returned(entry.key, entry.bits, false);

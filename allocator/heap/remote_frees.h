@@ -15,11 +15,11 @@
 
 namespace arenad {
 
-class Arena;
+class ArenaView;
 
 class RemoteFrees {
  public:
-  explicit RemoteFrees(Arena& arena);
+  explicit RemoteFrees(ArenaView& arena);
 
   // Adds a block whose word is RETURNING now. Publishes what is complete, and everything when much
   // has been gathered.
@@ -38,7 +38,7 @@ class RemoteFrees {
  private:
   void publish_entry(const RemoteGather::Entry& entry);
 
-  Arena& arena_;
+  ArenaView& arena_;
   RemoteGather gather_;
   std::vector<std::uint64_t> by_owner_;
 };

@@ -36,16 +36,14 @@ std::vector<SlabState*> SlabTable::all() {
   return all;
 }
 
-Result<SlabState*> SlabTable::take(const RunRequest& request) {
+Result<SlabState*> SlabTable::take(const RunShape& request) {
   const auto run = source_.take(id_, request, hint_);
   if (!run) return run.error();
   return &enter(*run, request);
 }
 
 Result<SlabState*> SlabTable::take_slab(std::uint32_t cls) {
-  const SizeClass& sc = geometry_.size_class(cls);
-  const auto slab =
-      take({SlabKind::kSlab, static_cast<std::uint8_t>(cls), sc.slab_units, sc.capacity});
+  const auto slab = take(geometry_.slab_shape(cls));
   if (!slab) return slab.error();
   hint_ = {(*slab)->slab.value / kUnitsPerSuperslab};
   list(**slab);
@@ -54,10 +52,10 @@ Result<SlabState*> SlabTable::take_slab(std::uint32_t cls) {
 }
 
 Result<SlabState*> SlabTable::take_span(std::uint32_t units) {
-  return take({SlabKind::kSpan, kSpanClass, units, 1});
+  return take(geometry_.span_shape(units));
 }
 
-SlabState& SlabTable::enter(SlabIndex first, const RunRequest& run) {
+SlabState& SlabTable::enter(SlabIndex first, const RunShape& run) {
   const Layout& layout = geometry_.layout();
   auto* const slab = new SlabState;
   slab->slab = first;
@@ -67,13 +65,9 @@ SlabState& SlabTable::enter(SlabIndex first, const RunRequest& run) {
   slab->capacity = run.capacity;
   slab->payload_offset = first.value * kSlabUnitBytes + layout.header_bytes;
   slab->free_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
-  if (slab->is_span) {
-    slab->stride_bytes = run.units * kSlabUnitBytes;
-    slab->usable_bytes = slab->stride_bytes - layout.header_bytes - layout.canary_bytes;
-  } else {
-    const SizeClass& sc = geometry_.size_class(run.cls);
-    slab->stride_bytes = sc.stride_bytes;
-    slab->usable_bytes = sc.usable_bytes;
+  slab->stride_bytes = run.stride_bytes;
+  slab->usable_bytes = run.usable_bytes;
+  if (!slab->is_span) {
     if (Magazine& m = magazines_[run.cls]; m.bottom == nullptr) m.make_storage();
     // Canaries are compared at each free, which is not a fast path.
     rows_.set(*slab, layout.canary_bytes == 0 ? magazine_position(run.cls) : std::uint16_t{0});

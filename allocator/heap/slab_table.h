@@ -43,7 +43,7 @@ class SlabTable {
   // Takes a run of `units` and makes it a span. Errors: the source's.
   Result<SlabState*> take_span(std::uint32_t units);
   // Makes a run that is this heap's already one of its slabs. The slab is not listed yet.
-  SlabState& enter(SlabIndex first, const RunRequest& run);
+  SlabState& enter(SlabIndex first, const RunShape& run);
   // Gives a slab or span back to the source. Nothing of it may be out. `slab` is gone afterwards.
   void release(SlabState& slab);
   // Gives back all slabs of a class from which nothing is out. Returns bytes.
@@ -89,7 +89,7 @@ class SlabTable {
   std::uint64_t active_blocks() const { return active_blocks_; }
 
  private:
-  Result<SlabState*> take(const RunRequest& request);
+  Result<SlabState*> take(const RunShape& request);
 
   const Geometry& geometry_;
   const HeapId id_;

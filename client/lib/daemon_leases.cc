@@ -69,7 +69,7 @@ Answer<HeapId> DaemonLeases::open_heap() {
   return id;
 }
 
-Status DaemonLeases::lease(HeapId heap, const RunRequest& run, std::uint32_t count,
+Status DaemonLeases::lease(HeapId heap, const RunShape& run, std::uint32_t count,
                            std::uint32_t wait_ms, Patience patience, std::vector<SlabIndex>& runs) {
   auto message = request<v1::LeaseSlabsRequest>();
   message.set_heap_id(heap.value);

@@ -25,7 +25,7 @@ class DaemonLeases final : public LeaseCalls {
                ArenaId arena, ShardId shard, std::uint32_t units);
 
   Answer<HeapId> open_heap() override;
-  Status lease(HeapId heap, const RunRequest& request, std::uint32_t count, std::uint32_t wait_ms,
+  Status lease(HeapId heap, const RunShape& request, std::uint32_t count, std::uint32_t wait_ms,
                Patience patience, std::vector<SlabIndex>& runs) override;
   void give_back(std::span<const SlabIndex> runs) override;
 

@@ -24,7 +24,7 @@ class LeaseCalls {
   virtual ~LeaseCalls() = default;
   virtual Answer<HeapId> open_heap() = 0;
   // Appends at least one run, or answers why not. Errors: those of Heaps.LeaseSlabs; UNAVAILABLE.
-  virtual Status lease(HeapId heap, const RunRequest& request, std::uint32_t count,
+  virtual Status lease(HeapId heap, const RunShape& request, std::uint32_t count,
                        std::uint32_t wait_ms, Patience patience, std::vector<SlabIndex>& runs) = 0;
   // Returns runs of which no block is out. The runs belong to the daemon even when the call fails:
   // the daemon finds them when the session resumes or ends.

@@ -36,7 +36,7 @@ SlabIndex LeaseStock::pop(ClassStock& c) {
   return run;
 }
 
-Result<SlabIndex> LeaseStock::take(const RunRequest& request) {
+Result<SlabIndex> LeaseStock::take(const RunShape& request) {
   if (request.kind != SlabKind::kSlab) return Error::kLeaseNeeded;
   SlabIndex run;
   bool low = false;
@@ -82,7 +82,7 @@ void LeaseStock::put(ClassStock& c, const std::vector<SlabIndex>& runs, std::siz
   for (std::size_t i = runs.size(); i > from; --i) c.runs.push_back(runs[i - 1]);
 }
 
-Answer<SlabIndex> LeaseStock::lease_one(HeapId heap, const RunRequest& request,
+Answer<SlabIndex> LeaseStock::lease_one(HeapId heap, const RunShape& request,
                                         std::uint32_t wait_ms) {
   std::vector<SlabIndex> runs;
   if (Status s = calls_->lease(heap, request, 1, wait_ms, LeaseCalls::Patience::kThread, runs);
@@ -95,7 +95,7 @@ Answer<SlabIndex> LeaseStock::lease_one(HeapId heap, const RunRequest& request,
   return runs.front();
 }
 
-Answer<SlabIndex> LeaseStock::fetch(HeapId heap, const RunRequest& request, std::uint32_t wait_ms) {
+Answer<SlabIndex> LeaseStock::fetch(HeapId heap, const RunShape& request, std::uint32_t wait_ms) {
   if (request.kind != SlabKind::kSlab) return lease_one(heap, request, wait_ms);
   ClassStock& c = classes_[request.cls];
   std::uint32_t count = 1;
@@ -143,8 +143,7 @@ void LeaseStock::fill_ahead(HeapId heap) {
       c.fetching = true;
     }
     std::vector<SlabIndex> runs;
-    const RunRequest request{SlabKind::kSlab, static_cast<std::uint8_t>(cls), sc.slab_units,
-                             sc.capacity};
+    const RunShape request = geometry_.slab_shape(cls);
     const Status status =
         calls_->lease(heap, request, count, 0, LeaseCalls::Patience::kLeaseThread, runs);
     {

@@ -42,13 +42,13 @@ class LeaseStock {
 
   // --- inside a heap: no call to the daemon
   // A run of that shape. kLeaseNeeded: there is none; leave the heap and fetch().
-  Result<SlabIndex> take(const RunRequest& request);
+  Result<SlabIndex> take(const RunShape& request);
   void give_back(SlabIndex run, std::uint32_t units);
 
   // --- outside, by a thread that cannot go on
   // One run of that shape. Leases for `heap` when the stock has none, and with the run more of its
   // class for later. Errors: those of LeaseCalls::lease.
-  Answer<SlabIndex> fetch(HeapId heap, const RunRequest& request, std::uint32_t wait_ms);
+  Answer<SlabIndex> fetch(HeapId heap, const RunShape& request, std::uint32_t wait_ms);
   Answer<HeapId> open_heap() { return calls_->open_heap(); }
 
   // --- the lease thread
@@ -75,7 +75,7 @@ class LeaseStock {
   SlabIndex pop(ClassStock& c);
   void add_surplus(SlabIndex run, std::uint32_t units);
   static void put(ClassStock& c, const std::vector<SlabIndex>& runs, std::size_t from);
-  Answer<SlabIndex> lease_one(HeapId heap, const RunRequest& request, std::uint32_t wait_ms);
+  Answer<SlabIndex> lease_one(HeapId heap, const RunShape& request, std::uint32_t wait_ms);
 
   const Geometry& geometry_;
   const std::uint32_t unit_count_;

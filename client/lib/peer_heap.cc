@@ -23,13 +23,13 @@ void barrier_everywhere() {
             0);
 }
 
-bool same_run(const RunRequest& a, const RunRequest& b) {
-  return a.kind == b.kind && a.cls == b.cls && a.units == b.units;
+bool same_run(const RunShape& a, const RunShape& b) {
+  return a == b;
 }
 
 }  // namespace
 
-PeerHeap::PeerHeap(arenad::Arena& arena, HeapId id, SessionId session, PoolId pool,
+PeerHeap::PeerHeap(arenad::PeerArena& arena, HeapId id, SessionId session, PoolId pool,
                    std::shared_ptr<LeaseStock> stock)
     : PeerFacts(arena.geometry(), session),
       heap_(arena, id, session, source_),
@@ -112,7 +112,7 @@ bool PeerHeap::used_since_last_look() {
   return used_.exchange(false, std::memory_order_relaxed) || in_front;
 }
 
-bool PeerHeap::reserve(const RunRequest& request, SlabIndex first) {
+bool PeerHeap::reserve(const RunShape& request, SlabIndex first) {
   if (has_reserved_) return false;
   reserved_ = request;
   reserved_run_ = first;
@@ -124,7 +124,7 @@ void PeerHeap::drop_reserve() {
   if (std::exchange(has_reserved_, false)) stock_->give_back(reserved_run_, reserved_.units);
 }
 
-Result<SlabIndex> PeerHeap::Source::take(HeapId heap, const RunRequest& request, SuperslabIndex) {
+Result<SlabIndex> PeerHeap::Source::take(HeapId heap, const RunShape& request, SuperslabIndex) {
   SlabIndex run;
   if (heap_.has_reserved_ && same_run(heap_.reserved_, request)) {
     run = heap_.reserved_run_;

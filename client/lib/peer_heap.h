@@ -18,6 +18,7 @@
 #include <memory>
 #include <mutex>
 
+#include "allocator/arena/peer_arena.h"
 #include "allocator/heap/heap.h"
 #include "arenad/peer_cache.h"
 
@@ -27,7 +28,7 @@ class LeaseStock;
 
 class alignas(128) PeerHeap : public PeerFacts {
  public:
-  PeerHeap(arenad::Arena& arena, HeapId id, SessionId session, PoolId pool,
+  PeerHeap(arenad::PeerArena& arena, HeapId id, SessionId session, PoolId pool,
            std::shared_ptr<LeaseStock> stock);
   PeerHeap(const PeerHeap&) = delete;
   PeerHeap& operator=(const PeerHeap&) = delete;
@@ -47,10 +48,10 @@ class alignas(128) PeerHeap : public PeerFacts {
   // --- inside
   Heap& heap() { return heap_; }
   // What the heap asked the stock for last, in vain: its call answered kLeaseNeeded.
-  const RunRequest& missing() const { return missing_; }
+  const RunShape& missing() const { return missing_; }
   // Sets a leased run aside for the heap's next request of that shape. False when a run is set
   // aside already.
-  bool reserve(const RunRequest& request, SlabIndex first);
+  bool reserve(const RunShape& request, SlabIndex first);
   // Gives that run to the stock when the heap did not need it after all.
   void drop_reserve();
 
@@ -76,7 +77,7 @@ class alignas(128) PeerHeap : public PeerFacts {
   class Source final : public SlabSource {
    public:
     explicit Source(PeerHeap& heap) : heap_(heap) {}
-    Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex hint) override;
+    Result<SlabIndex> take(HeapId heap, const RunShape& request, SuperslabIndex hint) override;
     void give_back(HeapId heap, SlabIndex first, std::uint32_t units) override;
 
    private:
@@ -104,8 +105,8 @@ class alignas(128) PeerHeap : public PeerFacts {
   bool closed_ = false;         // under others_
 
   // Inside only:
-  RunRequest missing_;
-  RunRequest reserved_;
+  RunShape missing_;
+  RunShape reserved_;
   SlabIndex reserved_run_{};
   bool has_reserved_ = false;
 };

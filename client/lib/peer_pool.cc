@@ -31,7 +31,7 @@ PoolId next_pool_id() {
 
 }  // namespace
 
-PeerPool::PeerPool(std::unique_ptr<arenad::Arena> arena, SessionId session,
+PeerPool::PeerPool(std::unique_ptr<arenad::PeerArena> arena, SessionId session,
                    std::unique_ptr<LeaseCalls> calls, std::function<void()> wake_lease_thread)
     : id_(next_pool_id()),
       session_(session),
@@ -114,7 +114,7 @@ Status PeerPool::allocate(std::uint64_t size_bytes, const AllocateOptions& optio
     const auto got = options.align_bytes == 0
                          ? heap.heap().allocate(size_bytes, holder)
                          : heap.heap().allocate_aligned(size_bytes, options.align_bytes, holder);
-    const RunRequest missing = heap.missing();
+    const RunShape missing = heap.missing();
     if (got.ok() && for_a_block) heap.made_block();
     heap.leave();
     if (got.ok()) {
@@ -130,7 +130,7 @@ Status PeerPool::allocate(std::uint64_t size_bytes, const AllocateOptions& optio
   }
 }
 
-Status PeerPool::supply(PeerHeap& heap, const RunRequest& missing, std::uint32_t wait_ms) {
+Status PeerPool::supply(PeerHeap& heap, const RunShape& missing, std::uint32_t wait_ms) {
   auto run = stock_->fetch(heap.id(), missing, wait_ms);
   if (!run && run.error().reason == Error::kQuotaSession) {
     // Leases that the session does not use count against its quota, too. (When the arena is full,

@@ -15,7 +15,7 @@
 #include <mutex>
 #include <vector>
 
-#include "allocator/arena/arena.h"
+#include "allocator/arena/peer_arena.h"
 #include "arenad/types.h"
 #include "client/lib/lease_stock.h"
 #include "client/lib/peer_heap.h"
@@ -24,14 +24,14 @@ namespace arenad::client {
 
 class PeerPool : public std::enable_shared_from_this<PeerPool> {
  public:
-  PeerPool(std::unique_ptr<arenad::Arena> arena, SessionId session,
+  PeerPool(std::unique_ptr<arenad::PeerArena> arena, SessionId session,
            std::unique_ptr<LeaseCalls> calls, std::function<void()> wake_lease_thread);
   ~PeerPool();
   PeerPool(const PeerPool&) = delete;
   PeerPool& operator=(const PeerPool&) = delete;
 
   PoolId id() const { return id_; }
-  arenad::Arena& arena() const { return *arena_; }
+  arenad::PeerArena& arena() const { return *arena_; }
   SessionId session() const { return session_; }
   bool holder_only() const { return arena_->options().holder_only; }
 
@@ -74,7 +74,7 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
 
   Answer<PeerHeap*> heap_of_thread();
   Answer<PeerHeap*> idle_or_new_heap();
-  Status supply(PeerHeap& heap, const RunRequest& missing, std::uint32_t wait_ms);
+  Status supply(PeerHeap& heap, const RunShape& missing, std::uint32_t wait_ms);
   Status why_closed() const;
   Status refusal(Error error, std::uint64_t size_bytes, std::uint32_t align_bytes) const;
   std::vector<PeerHeap*> all_heaps() const;
@@ -82,7 +82,7 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
 
   const PoolId id_;
   const SessionId session_;
-  const std::unique_ptr<arenad::Arena> arena_;
+  const std::unique_ptr<arenad::PeerArena> arena_;
   const std::shared_ptr<LeaseStock> stock_;
 
   mutable std::mutex mutex_;

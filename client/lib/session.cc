@@ -85,7 +85,7 @@ Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode,
 Answer<ArenaHandle> Session::attach_peer(const std::shared_ptr<SessionState>& state,
                                          const ArenaInfo& info, ShardId shard, HandedOver& handed) {
   const SessionId id = state->id();
-  auto view = arenad::Arena::attach(handed.data.release(), handed.control.release(), id);
+  auto view = arenad::PeerArena::attach(handed.data.release(), handed.control.release(), id);
   if (!view) {
     const arenad::Failure& failure = view.error();
     return Status{static_cast<Code>(error_code(failure.error)), failure.error, failure.message};

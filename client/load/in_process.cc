@@ -1,6 +1,8 @@
 // The workloads with the allocator embedded in this process: the kernels over one heap per thread.
 #include <memory>
 
+#include "allocator/arena/arena.h"
+#include "allocator/check/verify.h"
 #include "allocator/heap/heap.h"
 #include "client/load/kernels/batch.h"
 #include "client/load/kernels/churn.h"

@@ -24,9 +24,8 @@ class AdopterTest : public ArenaWithHeaps {
   void lease() {
     broken_on_purpose_ = true;  // heap 1 is no Heap, so verify would miss it
     make(4 * kMiB, 0);
-    const SizeClass& sc = arena().geometry().size_class(kClass);
     const auto granted = arena().grant(kDeadsHeap, RunOwner::leased_to(kDead),
-                                       {SlabKind::kSlab, kClass, sc.slab_units, sc.capacity}, {0});
+                                       arena().geometry().slab_shape(kClass), {0});
     ASSERT_TRUE(granted.ok());
     first = *granted;
     control().slab(first).carved = 10;

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "allocator/arena/arena.h"
 #include "allocator/base/tunables.h"
 #include "allocator/check/verify.h"
 #include "allocator/heap/heap.h"

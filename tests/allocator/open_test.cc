@@ -97,9 +97,8 @@ TEST_F(OpenTest, RunThatWasGrantedAndNotBegunIsEmpty) {
   SlabIndex run{};
   {
     const auto arena = create();
-    const SizeClass& sc = arena->geometry().size_class(10);
-    const auto granted = arena->grant(HeapId{0}, RunOwner::heap({0}),
-                                      {SlabKind::kSlab, 10, sc.slab_units, sc.capacity}, {0});
+    const auto granted =
+        arena->grant(HeapId{0}, RunOwner::heap({0}), arena->geometry().slab_shape(10), {0});
     ASSERT_TRUE(granted.ok());
     run = *granted;
     arena->control().slab(run).shape.store(0);  // as if killed in front of that store
@@ -121,9 +120,8 @@ TEST_F(OpenTest, FreesOfADaemonThatDiedReachLivingPeers) {
     arena->ledger().set_attach_mode(kPeer, 4);
     const HeapId id = arena->ledger().claim_heap({32}, kPeer);
     arena->enlist_heap(id, kPeer);
-    const SizeClass& sc = arena->geometry().size_class(10);
-    const auto run = arena->grant(id, RunOwner::leased_to(kPeer),
-                                  {SlabKind::kSlab, 10, sc.slab_units, sc.capacity}, {0});
+    const auto run =
+        arena->grant(id, RunOwner::leased_to(kPeer), arena->geometry().slab_shape(10), {0});
     ASSERT_TRUE(run.ok());
     arena->control().slab(*run).carved.store(1);
     const Slot slot = Slot::of(*run, {0});

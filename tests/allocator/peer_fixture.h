@@ -1,7 +1,7 @@
 // An arena as its daemon has it, and peers with views of their own on the same files.
 //
-// Purpose: Peer is what a client process has: Arena::attach on duplicates of the descriptors, slabs
-// leased to its session, and
+// Purpose: Peer is what a client process has: PeerArena::attach on duplicates of the descriptors,
+// slabs leased to its session, and
 //   heaps. Leases come straight from the daemon's arena object: what gRPC carries in between is
 //   tested elsewhere.
 // Threads: a peer's heaps belong to one thread at a time. Crash: a test drops a Peer, or kills the
@@ -10,6 +10,8 @@
 
 #include <unistd.h>
 
+#include "allocator/arena/arena.h"
+#include "allocator/arena/peer_arena.h"
 #include "arena_fixture.h"
 
 namespace arenad {
@@ -20,7 +22,7 @@ inline constexpr std::uint16_t kFirstPeerHeap = 32;
 class Leases final : public SlabSource {
  public:
   Leases(Arena& daemon, SessionId session) : daemon_(daemon), session_(session) {}
-  Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex hint) override {
+  Result<SlabIndex> take(HeapId heap, const RunShape& request, SuperslabIndex hint) override {
     return daemon_.grant(heap, RunOwner::leased_to(session_), request, hint);
   }
   void give_back(HeapId, SlabIndex first, std::uint32_t) override {
@@ -38,7 +40,7 @@ struct Peer {
   Peer(Arena& daemon, SessionId s, std::size_t heap_count = 1) : session(s), leases(daemon, s) {
     daemon.mark_session(s, SessionEntry::kLive);
     daemon.ledger().set_attach_mode(s, 4);
-    auto attached = Arena::attach(::dup(daemon.data_fd()), ::dup(daemon.control_fd()), s);
+    auto attached = PeerArena::attach(::dup(daemon.data_fd()), ::dup(daemon.control_fd()), s);
     EXPECT_TRUE(attached.ok()) << attached.error().message;
     arena = std::move(*attached);
     for (std::size_t i = 0; i < heap_count; ++i) {
@@ -61,7 +63,7 @@ struct Peer {
 
   SessionId session;
   Leases leases;
-  std::unique_ptr<Arena> arena;
+  std::unique_ptr<PeerArena> arena;
   std::vector<std::unique_ptr<Heap>> heaps;
 };
 
@@ -87,7 +89,7 @@ class ArenaWithPeers : public ArenaWithHeaps {
   }
   VerifyReport full_report() const {
     VerifyReport r;
-    for (const auto& h : heaps_) verify_heap(*h, r);
+    for (const auto& h : heaps_) verify_heap(*h, &arena_->ledger(), r);
     verify_leases(
         *arena_, [this](std::uint16_t s) { return arena_->ledger().attach_mode({s}) != 0; }, r);
     verify_arena(*arena_, r);

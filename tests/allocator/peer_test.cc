@@ -62,7 +62,7 @@ TEST_F(PeerTest, MarksWhatItTouchesBeforeAndOnlyForeignSlabs) {
   const auto a = peer(5), b = peer(6);
   const Allocation freed = a->take(1, 64)[0], taken = a->take(1, 1024)[0],
                    joined = a->take(1, 4096)[0];
-  EXPECT_TRUE(b->arena->footprint_of({6}).empty());
+  EXPECT_TRUE(arena().footprint_of({6}).empty());
   EXPECT_EQ(b->heap().free(freed.ref), Error::kNone);
   EXPECT_TRUE(b->arena->acquire({taken.ref.value}, b->holder()).ok());
   EXPECT_EQ(a->arena->share({joined.ref.value}, {5}), Error::kNone);
@@ -212,14 +212,16 @@ TEST_F(PeerTest, SharerBitsRunOutAtFortyEight) {
 
 TEST_F(PeerTest, AttachRefusesWhatIsNoArena) {
   make(16 * kMiB);
-  EXPECT_EQ(Arena::attach(::dup(arena().data_fd()), ::dup(arena().data_fd()), {5}).error().error,
-            Error::kInvalidOption);
   EXPECT_EQ(
-      Arena::attach(::dup(arena().control_fd()), ::dup(arena().control_fd()), {5}).error().error,
-      Error::kInvalidOption)
+      PeerArena::attach(::dup(arena().data_fd()), ::dup(arena().data_fd()), {5}).error().error,
+      Error::kInvalidOption);
+  EXPECT_EQ(PeerArena::attach(::dup(arena().control_fd()), ::dup(arena().control_fd()), {5})
+                .error()
+                .error,
+            Error::kInvalidOption)
       << "a data file of another size";
   control().header().version = kLayoutVersion + 1;
-  const auto other = Arena::attach(::dup(arena().data_fd()), ::dup(arena().control_fd()), {5});
+  const auto other = PeerArena::attach(::dup(arena().data_fd()), ::dup(arena().control_fd()), {5});
   EXPECT_NE(other.error().message.find("layout version"), std::string::npos)
       << other.error().message;
 }
@@ -236,10 +238,8 @@ TEST_F(PeerTest, KilledProcessesLoseNothing) {
     const HeapId id = arena().ledger().claim_heap({kFirstPeerHeap}, session);
     arena().enlist_heap(id, session);
     std::vector<SlabIndex> slabs;  // leased before the process starts: there is no daemon to ask
-    const SizeClass& sc = arena().geometry().size_class(arena().geometry().class_of(256));
-    const RunRequest request{SlabKind::kSlab,
-                             static_cast<std::uint8_t>(arena().geometry().class_of(256)),
-                             sc.slab_units, sc.capacity};
+    const Geometry& geometry = arena().geometry();
+    const RunShape request = geometry.slab_shape(geometry.class_of(256));
     for (int i = 0; i < 40; ++i)
       slabs.push_back(*arena().grant(id, RunOwner::leased_to(session), request, {0}));
     const auto mine = survivor->take(2000, 256);
@@ -250,8 +250,8 @@ TEST_F(PeerTest, KilledProcessesLoseNothing) {
     if (child == 0) {
       struct Stock final : SlabSource {
         std::vector<SlabIndex> left;
-        Arena* view = nullptr;
-        Result<SlabIndex> take(HeapId heap, const RunRequest& r, SuperslabIndex) override {
+        ArenaView* view = nullptr;
+        Result<SlabIndex> take(HeapId heap, const RunShape& r, SuperslabIndex) override {
           if (left.empty()) return Error::kArenaFull;
           const SlabIndex s = left.back();
           left.pop_back();
@@ -261,7 +261,7 @@ TEST_F(PeerTest, KilledProcessesLoseNothing) {
         void give_back(HeapId, SlabIndex first, std::uint32_t) override { left.push_back(first); }
       } stock;
       stock.left = slabs;
-      auto view = Arena::attach(data, control_file, session);
+      auto view = PeerArena::attach(data, control_file, session);
       if (!view.ok()) ::_exit(3);
       stock.view = view->get();
       Heap heap(**view, id, session, stock);

@@ -15,7 +15,7 @@ constexpr std::uint32_t kUnits = 4 * kUnitsPerSuperslab;
 // Grants the units of an arena from the first to the last, and remembers what came back.
 class ListSource final : public SlabSource {
  public:
-  Result<SlabIndex> take(HeapId, const RunRequest& request, SuperslabIndex) override {
+  Result<SlabIndex> take(HeapId, const RunShape& request, SuperslabIndex) override {
     if (next_ + request.units > kUnits) return Error::kArenaFull;
     const SlabIndex first{next_};
     next_ += request.units;

@@ -13,6 +13,8 @@
 #include <memory>
 #include <vector>
 
+#include "allocator/arena/arena.h"
+#include "allocator/arena/peer_arena.h"
 #include "allocator/check/verify.h"
 #include "client/lib/peer_pool.h"
 
@@ -33,7 +35,7 @@ class LocalLeases final : public LeaseCalls {
     owner_.enlist_heap(id, session_);
     return id;
   }
-  Status lease(HeapId heap, const RunRequest& request, std::uint32_t count, std::uint32_t, Patience,
+  Status lease(HeapId heap, const RunShape& request, std::uint32_t count, std::uint32_t, Patience,
                std::vector<SlabIndex>& runs) override {
     ++counts_.leases;
     if (request.kind == SlabKind::kSpan) ++counts_.spans;
@@ -75,7 +77,7 @@ class LocalArena : public testing::Test {
     owner->mark_session({session}, SessionEntry::kLive);
     owner->ledger().set_attach_mode({session}, 4);
     auto view =
-        arenad::Arena::attach(::dup(owner->data_fd()), ::dup(owner->control_fd()), {session});
+        arenad::PeerArena::attach(::dup(owner->data_fd()), ::dup(owner->control_fd()), {session});
     EXPECT_TRUE(view.ok()) << view.error().message;
     return std::make_shared<PeerPool>(
         std::move(*view), SessionId{session},

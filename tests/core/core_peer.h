@@ -24,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "allocator/arena/peer_arena.h"
 #include "allocator/heap/heap.h"
 #include "tests/core/peer_churn.h"
 
@@ -32,8 +33,8 @@ namespace arenad::server {
 // Gives the heap what the test gave it, and is full when that is gone.
 class GivenSlabs final : public SlabSource {
  public:
-  explicit GivenSlabs(Arena& arena) : arena_(arena) {}
-  Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex) override {
+  explicit GivenSlabs(ArenaView& arena) : arena_(arena) {}
+  Result<SlabIndex> take(HeapId heap, const RunShape& request, SuperslabIndex) override {
     auto& stock = stock_[request.cls];
     if (stock.empty()) return Error::kArenaFull;
     const SlabIndex slab{stock.front()};
@@ -59,7 +60,7 @@ class GivenSlabs final : public SlabSource {
   }
 
  private:
-  Arena& arena_;
+  ArenaView& arena_;
   std::map<std::uint32_t, std::deque<std::uint32_t>> stock_;
   std::vector<std::uint32_t> returned_;
 };
@@ -73,8 +74,8 @@ class CorePeer {
     if (verb == "attach") {
       std::uint32_t session = 0, heap = 0;
       words >> session >> heap;
-      auto arena =
-          Arena::attach(::dup(data_fd), ::dup(control_fd), {static_cast<std::uint16_t>(session)});
+      auto arena = PeerArena::attach(::dup(data_fd), ::dup(control_fd),
+                                     {static_cast<std::uint16_t>(session)});
       if (!arena.ok()) return arena.error().message;
       session_ = {static_cast<std::uint16_t>(session)};
       arena_ = std::move(*arena);
@@ -158,7 +159,7 @@ class CorePeer {
   }
 
   SessionId session_;
-  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<PeerArena> arena_;
   std::unique_ptr<GivenSlabs> slabs_;
   std::unique_ptr<Heap> heap_;
 };

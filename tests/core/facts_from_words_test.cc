@@ -127,7 +127,7 @@ TEST(CensusTest, BelievesNothingThatCouldLeadItAstray) {
   const auto arena = std::move(*Arena::create(options));
   Heap heap(*arena, {0}, kReaperSession);
   const auto run =
-      arena->grant({9}, RunOwner::leased_to({5}), {SlabKind::kSlab, 0, 1, kMaxBlocksPerSlab}, {0});
+      arena->grant({9}, RunOwner::leased_to({5}), arena->geometry().slab_shape(0), {0});
   ASSERT_TRUE(run.ok());
   SlabHeader& h = arena->control().slab(*run);
   h.carved.store(0xffffffff);

@@ -30,7 +30,7 @@ constexpr std::uint32_t kGivenTag = 99;
                                         bool takes) {
   const pid_t test = ::getppid();
   std::mt19937_64 random(seed);
-  Arena& arena = heap.arena();
+  ArenaView& arena = heap.arena();
   const std::uint64_t slots = arena.unit_count() * std::uint64_t{kMaxBlocksPerSlab};
   std::vector<Ref> mine;
   for (std::uint64_t n = 0;; ++n) {
@@ -75,7 +75,7 @@ constexpr std::uint32_t kGivenTag = 99;
 // Flips bits of an arena's control memory, mostly where something is in use.
 class BitFlipper {
  public:
-  BitFlipper(Arena& arena, std::uint64_t seed) : arena_(arena), random_(seed) {}
+  BitFlipper(ArenaView& arena, std::uint64_t seed) : arena_(arena), random_(seed) {}
 
   // So many, a few microseconds apart.
   void flip(std::uint64_t count) {
@@ -134,7 +134,7 @@ class BitFlipper {
                                                     << below(below(2) != 0 ? 4 : 32));
   }
 
-  Arena& arena_;
+  ArenaView& arena_;
   std::mt19937_64 random_;
   std::vector<SlabIndex> runs_;
 };

@@ -27,7 +27,9 @@ TEST(Standstill, FindsAWordThatSomebodyChanged) {
   ASSERT_TRUE(block.ok());
   const auto audit = [&] {
     Standstill round(1, {{state, {}}}, 1000);
-    round.take_part(0, [&](std::uint16_t, VerifyReport& report) { verify_heap(heap, report); });
+    round.take_part(0, [&](std::uint16_t, VerifyReport& report) {
+      verify_heap(heap, &state->arena->ledger(), report);
+    });
     EXPECT_TRUE(round.complete());
     return round.report(0);
   };

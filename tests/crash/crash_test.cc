@@ -371,7 +371,7 @@ TEST(CrashPoints, DamagedCarvedIsAdoptedAllTheSame) {
       ReapResult result;
       for (const SlabIndex first : runs) heap.adopt(**arena, first, kNoSession, result);
       VerifyReport report;
-      verify_heap(heap, report);
+      verify_heap(heap, &(*arena)->ledger(), report);
       ::_exit((*arena)->quarantined() && report.held == 1 && report.mismatches == 0 ? 0 : 4);
     }
     int status = 0;

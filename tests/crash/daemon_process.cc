@@ -174,7 +174,7 @@ class Daemon {
 
   void verify() {
     VerifyReport r;
-    for (auto& h : heaps_) verify_heap(*h, r);
+    for (auto& h : heaps_) verify_heap(*h, &arena_->ledger(), r);
     verify_leases(
         *arena_, [this](std::uint16_t s) { return arena_->ledger().attach_mode({s}) != 0; }, r);
     verify_arena(*arena_, r);

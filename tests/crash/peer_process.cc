@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 
+#include "allocator/arena/peer_arena.h"
 #include "allocator/heap/heap.h"
 #include "tests/crash/world.h"
 
@@ -16,7 +17,7 @@ namespace {
 class LeasedByMessage final : public SlabSource {
  public:
   LeasedByMessage(int socket, SessionId session) : socket_(socket), session_(session) {}
-  Result<SlabIndex> take(HeapId heap, const RunRequest& request, SuperslabIndex) override {
+  Result<SlabIndex> take(HeapId heap, const RunShape& request, SuperslabIndex) override {
     if (!kept_.empty() && request.kind == SlabKind::kSlab && kept_.back().second == request.cls) {
       const SlabIndex first = kept_.back().first;
       kept_.pop_back();
@@ -44,7 +45,7 @@ class LeasedByMessage final : public SlabSource {
     m.slab = first.value;
     ask(socket_, m, 200, 50);
   }
-  Arena* view = nullptr;
+  ArenaView* view = nullptr;
 
  private:
   const int socket_;
@@ -59,8 +60,9 @@ class PeerLife {
         me_{session_of(peer)},
         leases_(stage.peers[peer].asker, me_),
         random_(seed) {
-    auto view = Arena::attach(::open(stage.files.data_path.c_str(), O_RDWR | O_CLOEXEC),
-                              ::open(stage.files.control_path.c_str(), O_RDWR | O_CLOEXEC), me_);
+    auto view =
+        PeerArena::attach(::open(stage.files.data_path.c_str(), O_RDWR | O_CLOEXEC),
+                          ::open(stage.files.control_path.c_str(), O_RDWR | O_CLOEXEC), me_);
     if (!view.ok()) ::_exit(3);
     arena_ = std::move(*view);
     leases_.view = arena_.get();
@@ -167,7 +169,7 @@ class PeerLife {
   const SessionId me_;
   LeasedByMessage leases_;
   std::uint64_t random_;
-  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<PeerArena> arena_;
   std::unique_ptr<Heap> heap_;
   std::vector<Ref> mine_, shared_;
 };

@@ -67,7 +67,7 @@ struct Message {
   std::uint16_t session = 0;
   std::uint32_t slab = 0;
   std::uint32_t error = 0;
-  RunRequest run;
+  RunShape run;
 };
 
 // Socket pairs made once a run: [0] the asker's end, [1] the daemon's, which a new daemon inherits.

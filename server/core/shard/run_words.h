@@ -21,12 +21,8 @@ struct RunCut {
 };
 
 inline RunCut cut_of(const Arena& arena, SlabIndex first, RunRecord run) {
-  RunCut cut{run.units() * kSlabUnitBytes, 1, 0};
-  if (run.kind() != SlabKind::kSpan) {
-    const SizeClass& cls = arena.geometry().size_class(run.cls());
-    cut.stride_bytes = cls.stride_bytes;
-    cut.capacity = cls.capacity;
-  }
+  const RunShape shape = arena.geometry().run_shape(run.kind(), run.cls(), run.units());
+  RunCut cut{shape.stride_bytes, shape.capacity, 0};
   cut.carved =
       std::min(arena.control().slab(first).carved.load(std::memory_order_acquire), cut.capacity);
   return cut;

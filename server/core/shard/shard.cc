@@ -19,11 +19,8 @@ struct BlockCost {
 Result<BlockCost> cost_of(const Geometry& geometry, std::uint64_t size, std::uint32_t align) {
   const auto cls = geometry.class_of(size, align);
   if (!cls.ok()) return cls.error();
-  if (*cls != kSpanClass)
-    return BlockCost{geometry.size_class(*cls).usable_bytes,
-                     geometry.size_class(*cls).stride_bytes};
-  const std::uint64_t bytes = geometry.span_units(size) * kSlabUnitBytes;
-  return BlockCost{bytes - geometry.layout().header_bytes - geometry.layout().canary_bytes, bytes};
+  const RunShape shape = *cls != kSpanClass ? geometry.slab_shape(*cls) : geometry.span_for(size);
+  return BlockCost{shape.usable_bytes, shape.stride_bytes};
 }
 
 }  // namespace

@@ -18,11 +18,9 @@ constexpr std::uint64_t kLeaseTurnNs = 2 * kNsPerMs;
 constexpr std::size_t kRunsATime = 256;
 constexpr std::uint64_t kBlocksATime = 65536;
 
-RunRequest run_of(const Geometry& geometry, const LeaseArgs& args) {
-  if (args.size_class == kSpanClass) return {SlabKind::kSpan, kSpanClass, args.span_units, 1};
-  const SizeClass& cls = geometry.size_class(args.size_class);
-  return {SlabKind::kSlab, static_cast<std::uint8_t>(args.size_class), cls.slab_units,
-          cls.capacity};
+RunShape run_of(const Geometry& geometry, const LeaseArgs& args) {
+  return args.size_class == kSpanClass ? geometry.span_shape(args.span_units)
+                                       : geometry.slab_shape(args.size_class);
 }
 
 }  // namespace
@@ -85,8 +83,8 @@ Failure Shard::check_request(const LeaseArgs& args, const ArenaSlot& slot) const
 Error Shard::attempt(const Access& access, const LeaseArgs& args, LeasedSlabs& out) {
   ArenaSlot& slot = *access.slot;
   if (slot.arena.quarantined()) return Error::kQuarantined;
-  const RunRequest run = run_of(slot.arena.geometry(), args);
-  const std::uint64_t bytes = run.units * kSlabUnitBytes;
+  const RunShape run = run_of(slot.arena.geometry(), args);
+  const std::uint64_t bytes = run.bytes();
   const HeapId heap{static_cast<std::uint16_t>(args.heap_id)};
   const std::uint64_t until = now_ns() + kLeaseTurnNs;
   Error e = Error::kNone;

@@ -142,7 +142,8 @@ std::vector<std::pair<std::uint16_t, ClassUsage>> Shard::usage(std::uint16_t are
 void Shard::take_part(Standstill& round) {
   publish();
   round.take_part(index_, [this](std::uint16_t arena_id, VerifyReport& report) {
-    if (const ArenaSlot* slot = tables_.arena(arena_id)) verify_heap(slot->heap, report);
+    if (const ArenaSlot* slot = tables_.arena(arena_id))
+      verify_heap(slot->heap, &slot->arena.ledger(), report);
   });
 }
 

@@ -1,0 +1,34 @@
+// ArenaConfig: what an arena is. ArenaFiles: where its files lie.
+//
+// Threads: pure values. Crash: nothing is shared.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "allocator/format/geometry.h"
+#include "allocator/format/ids.h"
+
+namespace arenad {
+
+inline constexpr std::uint64_t kMaxArenaBytes = std::uint64_t{1} << 42;  // 4 TiB
+
+struct ArenaConfig {
+  ArenaId id{1};               // 1..1023; part of every ref. Living arenas of one owner must differ
+  std::string name = "arena";  // for logs, and the memfd's name
+  std::uint64_t capacity_bytes = 0;  // rounded up to 2 MiB; at most kMaxArenaBytes
+  Layout layout = Layout::plain();
+  bool holder_only = false;       // a free must name the holder
+  bool map_data = true;           // map the data file here; embedders and canaries need it
+  std::uint32_t max_heaps = 256;  // heap ids are 0..max_heaps-1; at most 4096
+};
+
+// The three files of an arena that is to outlive its daemon. Data may lie on hugetlbfs. The other
+// two lie on tmpfs.
+struct ArenaFiles {
+  std::string data_path;
+  std::string control_path;
+  std::string ledger_path;
+};
+
+}  // namespace arenad

@@ -1,0 +1,52 @@
+// Committer: backs an arena's files with memory before anything there is used.
+//
+// Purpose: everything that may be written later is committed first, so a full machine is an error
+// here and never a SIGBUS. Data comes and goes by superslab. Control pages come when first needed
+// and stay.
+// Threads: any, at once; a range that two threads commit is committed. The owner only.
+// Crash: a committed page stays committed. A superslab counts as committed when its header says so;
+// recovery clears the header of a superslab that has no run.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "allocator/base/error.h"
+#include "allocator/format/control_layout.h"
+#include "allocator/format/ids.h"
+#include "allocator/format/memory_file.h"
+
+namespace arenad {
+
+class Committer {
+ public:
+  // All of them outlive the committer.
+  Committer(const MemoryFile& data, const MemoryFile& control, const ControlView& view,
+            std::uint32_t unit_count);
+
+  // Data and headers of `count` superslabs. Errors: kMachineFull, then nothing was committed.
+  Error commit_superslabs(SuperslabIndex first, std::uint32_t count);
+  // Gives a superslab's data back to the system. Nothing of the superslab is in use.
+  void decommit_superslab(SuperslabIndex i);
+  // The same for a superslab whose header says already that it has none.
+  void give_back_superslab(SuperslabIndex i);
+  // The control pages of a run of `capacity` blocks: its words, and returned bits that do not fit
+  // into the header. Errors: kMachineFull.
+  Error commit_run(SlabIndex first, std::uint32_t capacity);
+  // A heap's entry and its pending words. When the machine is full, the first touch commits them.
+  void commit_heap(HeapId id);
+  // A session's entry and, when `live`, its footprint. Errors: kMachineFull when the entry has no
+  // memory. When the footprint has none, the first touch commits it.
+  Error commit_session(SessionId session, bool live);
+
+ private:
+  const MemoryFile& data_;
+  const MemoryFile& control_;
+  const ControlView& view_;
+  // Committed word pages by group of eight units. Only grows: its CAS pairs with the acquire load
+  // that lets a heap use the pages.
+  std::unique_ptr<std::atomic<std::uint8_t>[]> word_pages_;
+};
+
+}  // namespace arenad

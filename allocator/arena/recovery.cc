@@ -1,0 +1,82 @@
+#include "allocator/arena/recovery.h"
+
+#include "allocator/arena/reaper.h"
+#include "allocator/base/crash_point.h"
+#include "allocator/base/format.h"
+
+namespace arenad {
+
+Failure Recovery::run() {
+  for (const auto step :
+       {&Recovery::read_ledger, &Recovery::restore_superslabs, &Recovery::commit_words})
+    if (Failure wrong = (this->*step)(); wrong.error != Error::kNone) return wrong;
+  Reaper(arena_).announce_leases();
+  return {};
+}
+
+Failure Recovery::check_run(SlabIndex first, RunRecord run) const {
+  const std::uint32_t units = run.units(), in_superslab = first.value % kUnitsPerSuperslab;
+  const bool in_one_superslab = units <= kUnitsPerSuperslab - in_superslab;
+  const bool whole_superslabs =
+      run.kind() == SlabKind::kSpan && in_superslab == 0 && units % kUnitsPerSuperslab == 0;
+  const bool fits = units != 0 && units <= arena_.unit_count() - first.value &&
+                    (in_one_superslab || whole_superslabs);
+  const RunShape shape = arena_.geometry().run_shape(run.kind(), run.cls(), units);
+  if (!fits || shape.kind == SlabKind::kNone)
+    return {Error::kInvalidOption, fmt::format("ledger {} is damaged: the run at unit {}",
+                                               files_.ledger_path, first.value)};
+  for (std::uint32_t i = first.value + 1; i < first.value + units; ++i)
+    if (arena_.ledger().run({i}))
+      return {Error::kInvalidOption,
+              fmt::format("ledger {} is damaged: runs overlap at unit {}", files_.ledger_path, i)};
+  return {};
+}
+
+Failure Recovery::read_ledger() {
+  taken_.assign(arena_.superslab_count(), 0);
+  for (std::uint32_t u = 0; u < arena_.unit_count();) {
+    const RunRecord run = arena_.ledger().run({u});
+    if (!run) {
+      ++u;
+      continue;
+    }
+    if (Failure wrong = check_run({u}, run); wrong.error != Error::kNone) return wrong;
+    for (std::uint32_t i = u; i < u + run.units(); ++i)
+      taken_[i / kUnitsPerSuperslab] |= std::uint32_t{1} << (i % kUnitsPerSuperslab);
+    u += run.units();
+  }
+  return {};
+}
+
+Failure Recovery::restore_superslabs() {
+  for (std::uint32_t s = 0; s < arena_.superslab_count(); ++s) {
+    if (taken_[s] == 0) {
+      // Free as a whole. The daemon may have died while it committed the superslab, so give the
+      // memory back in any case.
+      if (arena_.control().superslab({s}).committed.load(std::memory_order_relaxed) != 0) {
+        CRASH_POINT("open.decommit");
+        arena_.control().superslab({s}).committed.store(0, std::memory_order_relaxed);
+      }
+      committer_.give_back_superslab({s});
+      continue;
+    }
+    // Has memory already, unless the run was granted in the daemon's last instant. To commit again
+    // costs little.
+    if (const Error e = committer_.commit_superslabs({s}, 1); e != Error::kNone)
+      return {e, fmt::format("memory of {}; {}", files_.data_path, error_advice(e))};
+    arena_.units().restore({s}, ~taken_[s]);
+  }
+  return {};
+}
+
+Failure Recovery::commit_words() {
+  Failure full;
+  arena_.for_each_run([&](SlabIndex first, RunRecord) {
+    if (const Error e = committer_.commit_run(first, arena_.run_at(first).capacity);
+        e != Error::kNone)
+      full = {e, fmt::format("memory of {}; {}", files_.control_path, error_advice(e))};
+  });
+  return full;
+}
+
+}  // namespace arenad

@@ -1,0 +1,32 @@
+// Sharers: which session each of the 48 bits of a SHARED word stands for.
+//
+// Purpose: a session claims a bit before its first share. The reaper gives the bit back after it
+// has cleared the bit in all words.
+// Invariants: a session has one bit, or two when two of its threads claimed at once. Either bit
+// stands for the session. A word never has both.
+// Threads: any. Crash: a bit that a dead session claimed stays claimed until the session is reaped.
+#pragma once
+
+#include <cstdint>
+
+#include "allocator/format/control_layout.h"
+#include "allocator/format/ids.h"
+
+namespace arenad {
+
+class Sharers {
+ public:
+  explicit Sharers(SharerTable& table) : table_(table) {}
+
+  // The bits that stand for `session`; 0 when it has none.
+  std::uint64_t bits_of(SessionId session) const;
+  // The same, after a bit was claimed if the session had none. 0 when all bits are taken.
+  std::uint64_t claim(SessionId session);
+  // Gives the bits of `session` back. No word has them any more.
+  void release(SessionId session);
+
+ private:
+  SharerTable& table_;
+};
+
+}  // namespace arenad
