@@ -3,7 +3,6 @@
 #include <grpcpp/completion_queue.h>
 #include <grpcpp/support/async_unary_call.h>
 
-#include <optional>
 #include <utility>
 
 #include "client/lib/attachment.h"
@@ -36,7 +35,7 @@ class CallPump::Impl {
     request.set_size_bytes(size_bytes);
     request.set_count(count);
     to_wire(options, request);
-    slot.allocate_reader = blocks_->PrepareAsyncAllocate(&*slot.context, request, &queue_);
+    slot.allocate_reader = blocks_->PrepareAsyncAllocate(slot.context.get(), request, &queue_);
     slot.allocate_reader->StartCall();
     slot.allocate_reader->Finish(&slot.allocate_response, &slot.status, &slot);
   }
@@ -48,7 +47,7 @@ class CallPump::Impl {
     request.set_arena_id(attachment_->arena.id.value);
     request.clear_refs();
     set_refs(refs, request);
-    slot.free_reader = blocks_->PrepareAsyncFree(&*slot.context, request, &queue_);
+    slot.free_reader = blocks_->PrepareAsyncFree(slot.context.get(), request, &queue_);
     slot.free_reader->StartCall();
     slot.free_reader->Finish(&slot.free_response, &slot.status, &slot);
   }
@@ -89,7 +88,7 @@ class CallPump::Impl {
   struct Slot {
     std::uint64_t tag = 0;
     Call call = Call::kAllocate;
-    std::optional<::grpc::ClientContext> context;  // gRPC wants a new one for each call
+    std::unique_ptr<::grpc::ClientContext> context;  // gRPC wants a new one for each call
     v1::AllocateRequest allocate_request;
     v1::AllocateResponse allocate_response;
     v1::FreeRequest free_request;
@@ -110,7 +109,7 @@ class CallPump::Impl {
     ++in_flight_;
     slot.tag = tag;
     slot.call = call;
-    slot.context.emplace();
+    slot.context = std::make_unique<::grpc::ClientContext>();
     slot.context->set_deadline(
         deadline_after(std::uint64_t{attachment_->session->client->call_timeout_ms()} + extra_ms));
     return slot;

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "proto/handoff/frames.h"
 
@@ -96,11 +97,11 @@ Answer<HandedOver> hand_over(const std::string& path, std::string_view token,
       ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) != 0 ||
       ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) != 0 ||
       ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    return unreachable(path, std::strerror(errno));
+    return unreachable(path, std::generic_category().message(errno));
   // MSG_NOSIGNAL: when the daemon goes away here, the caller gets an error, and the process gets no
   // SIGPIPE.
   if (::send(socket.get(), &request, sizeof request, MSG_NOSIGNAL) != sizeof request)
-    return unreachable(path, std::strerror(errno));
+    return unreachable(path, std::generic_category().message(errno));
 
   Reply header;
   HandedOver answer;

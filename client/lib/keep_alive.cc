@@ -18,7 +18,7 @@ Status KeepAlive::start(ClientState& client, const v1::SessionKey& key, Listener
   try {
     thread_ =
         std::thread([this, &client, key, &listener, confirmed = std::move(confirmed)]() mutable {
-          run(client, std::move(key), listener, std::move(confirmed));
+          run(client, key, listener, std::move(confirmed));
         });
   } catch (const std::system_error& error) {
     return {Code::kResourceExhausted, Error::kNone,
@@ -33,7 +33,7 @@ Status KeepAlive::start(ClientState& client, const v1::SessionKey& key, Listener
   return status;
 }
 
-void KeepAlive::run(ClientState& client, v1::SessionKey key, Listener& listener,
+void KeepAlive::run(ClientState& client, const v1::SessionKey& key, Listener& listener,
                     std::promise<Status> confirmed) {
   for (;;) {
     v1::KeepAliveEvent event;

@@ -55,7 +55,7 @@ class KeepAlive {
  private:
   using Stream = ::grpc::ClientReaderWriter<v1::KeepAliveRequest, v1::KeepAliveEvent>;
 
-  void run(ClientState& client, v1::SessionKey key, Listener& listener,
+  void run(ClientState& client, const v1::SessionKey& key, Listener& listener,
            std::promise<Status> confirmed);
   bool open(ClientState& client, const v1::SessionKey& key, v1::KeepAliveEvent& event);
   void listen(ClientState& client, v1::KeepAliveEvent& event, Listener& listener);

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <cstring>
+#include <system_error>
 #include <utility>
 
 namespace arenad::client {
@@ -36,7 +36,7 @@ Answer<Mapping> Mapping::map(int fd, std::uint64_t bytes, bool writable) {
   if (base == MAP_FAILED)
     return Status{Code::kResourceExhausted, Error::kNone,
                   "mapping " + std::to_string(bytes) +
-                      " bytes of arena data failed: " + std::strerror(errno) +
+                      " bytes of arena data failed: " + std::generic_category().message(errno) +
                       "; check the limit of address space (ulimit -v) and vm.max_map_count"};
   Mapping mapping;
   mapping.base_ = static_cast<std::byte*>(base);
@@ -45,7 +45,7 @@ Answer<Mapping> Mapping::map(int fd, std::uint64_t bytes, bool writable) {
   if (::madvise(base, bytes, MADV_DONTFORK) != 0)
     return Status{
         Code::kInternal, Error::kNone,
-        std::string("madvise(MADV_DONTFORK) of arena data failed: ") + std::strerror(errno)};
+        "madvise(MADV_DONTFORK) of arena data failed: " + std::generic_category().message(errno)};
   return mapping;
 }
 

@@ -50,9 +50,11 @@ class OffsetPtr {
   }
 
   T* get() const {
-    return distance_ == kNull ? nullptr
-                              : reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(this) +
-                                                     static_cast<std::uintptr_t>(distance_));
+    if (distance_ == kNull) return nullptr;
+    // Arithmetic on the number: for the compiler pointer and target are different objects.
+    const std::uintptr_t target =
+        reinterpret_cast<std::uintptr_t>(this) + static_cast<std::uintptr_t>(distance_);
+    return reinterpret_cast<T*>(target);  // NOLINT(performance-no-int-to-ptr)
   }
   explicit operator bool() const { return distance_ != kNull; }
   T* operator->() const { return get(); }
