@@ -1,12 +1,10 @@
-// Footprint: in which slabs a session may hold blocks or have left a free unannounced, so that the
-// reaper need not look elsewhere.
+// Footprint: the slabs in which a session may hold blocks, or may have left a free unannounced.
 //
-// Purpose: at most 65536 bits for an arena of any size: a bit stands for 2^shift units. A peer
-// keeps them in control memory
-//   (ControlView::touched), a shard keeps this for the sessions that it works for.
+// Purpose: the reaper looks only into these slabs. A footprint has at most 65536 bits for an arena
+// of any size, so a bit stands for 2^shift units. A peer keeps its footprint in control memory
+// (FootprintMarker). A shard keeps this class for the sessions that it works for.
 // Invariants: a bit is set before the block word is changed, and stays until the session was
-// reaped. A run is found by the bit
-//   of its first unit.
+// reaped. The bit of a run is the bit of its first unit.
 // Threads: the owner's. Crash: private; after the daemon's death the reaper looks everywhere.
 #pragma once
 

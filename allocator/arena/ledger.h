@@ -1,17 +1,15 @@
-// Ledger: the daemon's own record of an arena: what it is, who owns each run of units and each
-// heap, who is attached how.
+// Ledger: the daemon's own record of an arena. It says what the arena is, who owns each run and
+// each heap id, and who is attached in which mode.
 //
-// Purpose: what the daemon must not believe from control memory, which peers write, and what it
-// needs to find an arena again
-//   after its own death.
-// Invariants: never mapped by anybody else. A run's record stands at its first unit; every unit of
-// a run that is not its first
-//   has record 0. A run is recorded before its header is written and until after its header was
-//   cleared.
-// Threads: any, atomics; a run's record is changed only by who claimed its units, or who adopts it.
-// Crash: anonymous memory vanishes. A ledger file keeps what was stored (plain stores to a shared
-// mapping survive SIGKILL);
-//   recovery completes or takes back whatever stood in between (Arena::open).
+// Purpose: peers write control memory, so the daemon does not believe it. The ledger has what the
+// daemon must be sure of, and what it needs to find the arena again after its own death.
+// Invariants: nobody else maps the ledger. The record of a run is at its first unit; all other
+// units of the run have record 0. A run is recorded before its header is written, and until after
+// its header was cleared.
+// Threads: any, by atomics. Only whoever claimed the units of a run, or adopts the run, changes its
+// record.
+// Crash: anonymous memory vanishes. A ledger file keeps what was stored, because stores to a shared
+// mapping survive SIGKILL. Recovery completes or takes back what was half done (recovery.h).
 #pragma once
 
 #include <atomic>
@@ -96,7 +94,7 @@ class Ledger {
   static Result<Ledger, Failure> create_file(const std::string& path, std::uint64_t capacity_bytes,
                                              std::uint32_t max_heaps);
   // A file that is there, of the size that its header asks for. Errors: kInvalidOption: no ledger,
-  // or cut short; the header must still be checked (see state/restart).
+  // or cut short; the caller must still check the header.
   static Result<Ledger, Failure> open_file(const std::string& path);
 
   static std::uint64_t file_bytes(std::uint64_t capacity_bytes, std::uint32_t max_heaps);

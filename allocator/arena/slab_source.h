@@ -1,11 +1,12 @@
 // SlabSource: where a heap gets runs of 64 KiB units from, and gives them back to.
 //
-// Purpose: a heap of the daemon or of an embedder takes them from the arena; a heap of a peer from
-// what its session leased. Invariants: a run that take() answered is the caller's alone until
-// give_back: its header names `heap`, its control memory is
-//   committed, nothing was carved, and no returned bit of an earlier life is left.
-// Threads: any heap's, at once. take() may block where it must ask somebody else (a peer's lease).
-// Crash: the run stays with whoever it was granted to; recovery finds it in the ledger.
+// Purpose: a heap of the daemon or of an embedder takes runs from the arena. A heap of a peer takes
+// them from what its session has leased.
+// Invariants: a run that take() returned belongs to the caller alone until give_back(). Its header
+// names `heap`, its control memory is committed, nothing was carved, and no returned bit of an
+// earlier life is left.
+// Threads: any heap's thread, at once. take() may block where it must ask somebody else.
+// Crash: the run stays with whoever it was granted to. Recovery finds it in the ledger.
 #pragma once
 
 #include <cstdint>

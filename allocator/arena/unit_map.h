@@ -1,15 +1,14 @@
-// UnitMap: which 64 KiB units of an arena are free, and which superslabs are committed. Private to
-// the owning process.
+// UnitMap: which 64 KiB units of an arena are free, and which superslabs are committed.
 //
-// Purpose: the one place where heaps compete: claim and release of runs of units and of whole
-// superslabs, commit of
-//   memory ahead of need, and its return to the system.
-// Invariants: a superslab is FRESH (no memory; its fresh bit set, no free unit), or COMMITTED (free
-// mask counts). A unit
-//   belongs to whoever cleared its bit in the free mask. A partial bit is set for each superslab
-//   with a free unit; it may be set for one without (a hint), and is set again by whoever released
-//   a unit.
-// Threads: any, lock-free. Crash: private; recovery rebuilds it from the ledger (Arena::open).
+// Purpose: the one place where heaps compete. They claim and release runs of units and whole
+// superslabs here. The map also commits memory ahead of need and returns it to the system.
+// Invariants:
+// * A superslab is FRESH or COMMITTED. A fresh one has no memory; its fresh bit is set and its free
+//   mask is 0. In a committed one the free mask counts.
+// * A unit belongs to whoever cleared its bit in the free mask.
+// * The partial bit of a superslab with a free unit is set. It is a hint: it may be set without a
+//   free unit. Whoever releases a unit sets it again.
+// Threads: any, lock-free. Crash: private; recovery rebuilds it from the ledger (recovery.h).
 #pragma once
 
 #include <atomic>

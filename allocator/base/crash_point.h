@@ -1,10 +1,9 @@
-// CRASH_POINT("name"): a place in front of a store to shared memory at which a test kills the
+// CRASH_POINT("name"): a place in front of a store to shared memory, where a test kills the
 // process.
 //
-// Purpose: with the CMake option ARENAD_CRASH_POINTS, tests/crash arms one point in one process,
-// which then kills itself
-//   (SIGKILL) when it comes there for the nth time, and counts how often each point is passed. In
-//   all other builds it is nothing.
+// Purpose: with the CMake option ARENAD_CRASH_POINTS, tests/crash arms one point in one process.
+// When that process reaches the point for the nth time, it kills itself (SIGKILL). Each point also
+// counts how often it is passed. In all other builds the macro is nothing.
 // Threads: any. Crash: that is its purpose.
 #pragma once
 

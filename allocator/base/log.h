@@ -1,8 +1,7 @@
-// Where the allocator's few lines go. No file or network I/O of its own: a sink that the embedder
-// sets.
+// Where the allocator's few log lines go: to a sink that the embedder sets.
 //
-// Threads: log_line and the limiter by any; set_log_sink before heaps work. Crash: nothing is
-// shared.
+// Threads: any thread may log and ask the limiter. set_log_sink is called before heaps work.
+// Crash: nothing is shared.
 #pragma once
 
 #include <atomic>

@@ -1,9 +1,11 @@
-// Run-time toggles of the allocator, under the predecessor's names (SEED.md).
+// Run-time toggles of the allocator, under the predecessor's names
+// (allocator/README.md).
 //
 //   HAKMEM_TINY_P0_ENABLE    batch refill on when unset or not "0"
-//   HAKMEM_TINY_P0_DISABLE   kill switch: set and not "0" wins over everything, SetTunables
-//   included HAKMEM_TINY_P0_NO_DRAIN  refill skips the remote drain (the idle drain or a failing
-//   heap takes the blocks then) HAKMEM_TINY_P0_LOG       a line per refill, rate limited
+//   HAKMEM_TINY_P0_DISABLE   kill switch: set and not "0" wins over everything, also SetTunables
+//   HAKMEM_TINY_P0_NO_DRAIN  refill skips the drain; the idle drain, or a heap that would fail,
+//                            takes the blocks
+//   HAKMEM_TINY_P0_LOG       a line per refill, rate limited
 //   ARENAD_GUARDS_PRIVATE    guards for private state, which abort with the line; off by default
 //
 // Threads: atomics, relaxed: a change is seen by each heap's next refill. Crash: nothing is shared.

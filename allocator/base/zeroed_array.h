@@ -1,8 +1,9 @@
-// ZeroedArray: an array of trivial elements that starts as zeros and costs no memory where it was
+// ZeroedArray: an array of trivial elements that starts as zeros. It costs no memory where it was
 // never written.
 //
-// Pages of its own from the kernel, not calloc: a heap that recycles a large freed block would
-// clear, and so take, all of it. Threads and crash: private memory, owner's rules.
+// The pages come from the kernel and not from calloc. calloc may recycle a large freed block, and
+// then it clears all of the block, which takes memory for all of it.
+// Threads: the owner's rules. Crash: private memory.
 #pragma once
 
 #include <sys/mman.h>

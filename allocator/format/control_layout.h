@@ -128,9 +128,9 @@ class ControlView {
     return reinterpret_cast<SessionEntry*>(base_ + sessions_)[id.value];
   }
   SharerTable& sharers() const { return *reinterpret_cast<SharerTable*>(base_ + kSharersAt); }
-  // Where a session may hold blocks or have freed some: see touched.h. Set by the session before it
-  // changes a block word of a slab that is not its own; read and cleared by the reaper, when the
-  // session does nothing any more.
+  // A session's footprint: see footprint_marker.h. The session sets a bit before it changes a block
+  // word of a foreign slab. The reaper reads and clears the bits when the session does nothing any
+  // more (pairs: fetch_or in FootprintMarker::mark, acquire load in Arena::footprint_of).
   std::atomic<std::uint64_t>* touched(SessionId id) const {
     return reinterpret_cast<std::atomic<std::uint64_t>*>(base_ + touched_ +
                                                          id.value * footprint_stride_);

@@ -1,13 +1,13 @@
 // Geometry: size classes, strides, capacities and offsets.
 //
-// Purpose: everything that follows from an arena's Layout and nothing else. Stride is its own
-// quantity:
-//   stride >= header + usable + canary;  capacity = floor(slab_bytes / stride);
-//   a block is valid when offset_from_slab_base % stride == 0 && offset / stride < carved.
-//   Absolute addresses are never tested against stride (SEED.md tells why).
-// Invariants: class_of(size) is the smallest class with usable >= size; division by stride is exact
-// for every offset in a
-//   slab (Reciprocal, checked by test for all strides).
+// Purpose: everything that follows from an arena's Layout and nothing else.
+// Invariants:
+// * stride >= header + usable + canary. A stride need not be a power of two.
+// * capacity = floor(slab_bytes / stride).
+// * A block is valid when offset % stride == 0 and offset / stride < carved. The offset counts from
+//   the slab's base. An absolute address is never tested against the stride.
+// * class_of(size) is the smallest class with usable >= size.
+// * Division by a stride is exact for every offset in a slab (Reciprocal).
 // Threads: immutable after construction. Crash: nothing is shared.
 #pragma once
 
@@ -25,7 +25,7 @@ inline constexpr std::uint8_t kSpanClass = 255;
 inline constexpr std::uint32_t kMaxAlignBytes = 4096;
 inline constexpr std::uint64_t kLargestClassBytes = 128 * 1024;
 
-// What stands around each payload. The default has nothing in the data file but payload.
+// What lies around each payload. By default the data file has nothing but payload.
 struct Layout {
   std::uint32_t header_bytes = 0;
   std::uint32_t canary_bytes = 0;   // behind the payload

@@ -1,9 +1,7 @@
 // Strong types for ids that could be mixed up, and the 64-bit ref.
 //
-// Purpose: SessionId, HeapId, SlabIndex, BlockIndex, SuperslabIndex, Slot, Ref, UntrustedRef.
-// Invariants: a Ref has been validated against its arena's bounds; what came from the wire or from
-// shared memory is an
-//   UntrustedRef until Arena::validate accepted it.
+// Invariants: a Ref was checked against its arena's bounds. What comes from the wire or from shared
+// memory is an UntrustedRef until ArenaView::validate accepts it.
 // Threads: pure values. Crash: nothing is shared.
 #pragma once
 

@@ -1,11 +1,10 @@
-// MemoryFile: one memory file, sealed memfd or file of a directory, and this process's mapping of
-// it.
+// MemoryFile: a memfd or a file of a directory, and this process's mapping of it.
 //
-// Purpose: create, size, seal (SHRINK|GROW|SEAL, memfds), map, commit (fallocate) and give back
-// (punch holes). Invariants: the size never changes after create. Mappings are MADV_DONTFORK;
-// descriptors CLOEXEC. Threads: commit and give_back by any thread; create and destruction by one.
-// Crash: a memfd vanishes with its last descriptor and mapping; a file stays, with what was stored
-// in it.
+// Purpose: creates, sizes, seals (memfds: SHRINK, GROW, SEAL) and maps the file; commits ranges
+// (fallocate) and gives them back (punches holes).
+// Invariants: the size never changes. Mappings are MADV_DONTFORK, descriptors are CLOEXEC.
+// Threads: any thread may commit and give back. One thread creates and destroys.
+// Crash: a memfd vanishes with its last descriptor and mapping. A file stays, with what was stored.
 #pragma once
 
 #include <cstddef>
