@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/workers.h"
 
 namespace arenad {
 namespace {
@@ -24,12 +25,15 @@ class HolderRaceTest : public ArenaWithHeaps, public testing::WithParamInterface
     std::atomic<std::uint64_t> ref{0}, handovers{0};
     std::atomic<bool> gone{false};
     std::uint64_t last_holder = 0;  // written before `gone`, read after it
-    std::thread others([&] {
+    test::Workers workers;
+    workers.start([&] {
       std::uint64_t seen = 0;
       for (;;) {
         std::uint64_t now;
-        while ((now = ref.load(std::memory_order_acquire)) == seen) std::this_thread::yield();
-        if (now == 0) return;
+        while ((now = ref.load(std::memory_order_acquire)) == seen) {
+          if (!workers.go_on()) return;
+          std::this_thread::yield();
+        }
         seen = now;
         last_holder = kFirst.bits();
         for (bool second = true; arena().acquire({now}, second ? kSecond : kFirst).ok();
@@ -48,22 +52,23 @@ class HolderRaceTest : public ArenaWithHeaps, public testing::WithParamInterface
       const std::uint64_t before = handovers.load();
       gone = false;
       ref.store(b->ref.value, std::memory_order_release);
-      while (handovers.load(std::memory_order_relaxed) == before) std::this_thread::yield();
+      ASSERT_TRUE(
+          workers.wait_until([&] { return handovers.load(std::memory_order_relaxed) != before; }));
       FreeOutcome out;
       while ((out = heap(GetParam()).free_checked({b->ref.value}, {9}, required)).error !=
              Error::kNone) {
         ASSERT_EQ(out.error, Error::kNotHolder);
         std::this_thread::yield();
       }
-      while (!gone.load(std::memory_order_acquire)) std::this_thread::yield();
+      ASSERT_TRUE(workers.wait_until([&] { return gone.load(std::memory_order_acquire); }));
       ++freed_;
       misnamed_ += out.holder.bits() != last_holder;
       not_the_required_ += required != kNoSession && (last_holder >> 32) != required.value;
       heap(1).publish();
       heap(0).drain();
     }
-    ref = 0;
-    others.join();
+    workers.stop();
+    workers.join();
     EXPECT_GT(freed_, 0u);
     EXPECT_EQ(misnamed_, 0u) << "of " << freed_ << " frees";
     EXPECT_EQ(not_the_required_, 0u) << "of " << freed_ << " frees";
@@ -71,8 +76,8 @@ class HolderRaceTest : public ArenaWithHeaps, public testing::WithParamInterface
 
   std::uint64_t freed_ = 0, misnamed_ = 0, not_the_required_ = 0;
 };
-INSTANTIATE_TEST_SUITE_P(, HolderRaceTest, testing::Values(0, 1), [](const auto& info) {
-  return info.param == 0 ? "FreedByTheOwner" : "FreedRemotely";
+INSTANTIATE_TEST_SUITE_P(, HolderRaceTest, testing::Values(0, 1), [](const auto& param) {
+  return param.param == 0 ? "FreedByTheOwner" : "FreedRemotely";
 });
 
 TEST_P(HolderRaceTest, FreeThatDemandsAHolderNeverTakesFromAnother) { race(kFirst.session()); }

@@ -1,8 +1,6 @@
 // What a dead session held comes back, whatever it was doing when it died.
-#include <atomic>
-#include <thread>
-
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/workers.h"
 
 namespace arenad {
 namespace {
@@ -147,9 +145,9 @@ TEST_F(ReapTest, SessionTableSaysWhenTheReapIsOver) {
 
 TEST_F(ReapTest, OwnerThatFreesAndAllocatesMeanwhileLosesNothing) {
   make(16 * kMiB, 2);
-  std::atomic<bool> stop{false};
-  std::thread reaper([&] {
-    while (!stop) {
+  test::Workers reaper;
+  reaper.start([&] {
+    while (reaper.go_on()) {
       arena().reap(kDead.session());
       std::this_thread::yield();
     }
@@ -163,7 +161,7 @@ TEST_F(ReapTest, OwnerThatFreesAndAllocatesMeanwhileLosesNothing) {
     for (const Allocation& b : living) ASSERT_EQ(heap(0).free(b.ref), Error::kNone);
     heap(0).drain();
   }
-  stop = true;
+  reaper.stop();
   reaper.join();
   trim_all();
   trim_all();

@@ -6,6 +6,7 @@
 
 #include "allocator/base/log.h"
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/eventually.h"
 
 namespace arenad {
 namespace {
@@ -113,7 +114,7 @@ TEST_F(RefillTest, LogHasALineWithAllFieldsPerRefill) {
   make(4 * kMiB);
   environment("HAKMEM_TINY_P0_LOG", "1");
   // The limiter is per second and shared by all tests of the process: ask until a line comes.
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  const auto deadline = std::chrono::steady_clock::now() + test::kDeadline;
   while (g_lines.empty() && std::chrono::steady_clock::now() < deadline) {
     give(take(1, 256));
     heap().trim();
@@ -138,7 +139,7 @@ TEST_F(RefillTest, LogIsRateLimitedAndSaysHowManyItLeftOut) {
   environment("HAKMEM_TINY_P0_LOG", "1");
   const auto start = std::chrono::steady_clock::now();
   bool said = false;
-  while (!said && std::chrono::steady_clock::now() - start < std::chrono::seconds(5)) {
+  while (!said && std::chrono::steady_clock::now() - start < test::kDeadline) {
     for (int i = 0; i < 100; ++i) {
       give(take(1, 256));
       heap().trim();

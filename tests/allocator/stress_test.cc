@@ -2,59 +2,55 @@
 // then all is counted.
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <thread>
 
 #include "tests/allocator/arena_fixture.h"
 #include "tests/allocator/seed.h"
+#include "tests/support/workers.h"
 
 namespace arenad {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr SessionId kMortal{900};  // its blocks are dropped; the reaper finds them
 constexpr std::size_t kThreads = 3;
+constexpr std::uint64_t kStepsEach = 100'000;
 
 class StressTest : public ArenaWithHeaps {
  protected:
-  // What a thread does until `deadline`. Each payload says which ref it belongs to; whoever gets
-  // the ref looks.
-  void work(std::size_t i, std::uint64_t seed, Clock::time_point deadline) {
+  // What a thread does. Each payload says which ref it belongs to; whoever gets the ref looks.
+  void work(std::size_t i, std::uint64_t seed) {
     std::mt19937_64 random(seed);
     Heap& mine = heap(i);
     std::vector<Allocation> held;
-    while (Clock::now() < deadline) {
-      for (int n = 0; n < 100; ++n) {
-        const std::uint64_t r = random();
-        const std::uint64_t what = r % 100;
-        if (what < 45 && held.size() < 500) {
-          const auto b =
-              mine.allocate(size_of(r >> 8), Holder{{static_cast<std::uint16_t>(i + 1)}, 0});
-          if (b) {
-            stamp(*b);
-            held.push_back(*b);
-          } else if (b.error() != Error::kArenaFull) {
-            ++refused_;
-          }
-        } else if (what < 70 && !held.empty()) {
-          free_at(mine, held, r >> 8, r % 7 == 0);
-        } else if (what < 85 && !held.empty()) {
-          // Hands one on, and takes whatever lay there.
-          const std::size_t at = (r >> 8) % held.size();
-          const Allocation got = exchange(mailboxes_[(r >> 40) % mailboxes_.size()], held[at]);
-          if (got.ref.value != 0)
-            held[at] = got;
-          else
-            held[at] = held.back(), held.pop_back();
-        } else if (what < 95) {
-          const Allocation got = exchange(mailboxes_[(r >> 40) % mailboxes_.size()], Allocation{});
-          if (got.ref.value != 0) held.push_back(got);
-        } else if (what < 97) {
-          [[maybe_unused]] const auto dropped = mine.allocate(size_of(r >> 8), Holder{kMortal, 0});
-        } else {
-          keep_house(mine, r >> 8);
+    for (std::uint64_t n = 0; n < kStepsEach; ++n) {
+      const std::uint64_t r = random();
+      const std::uint64_t what = r % 100;
+      if (what < 45 && held.size() < 500) {
+        const auto b =
+            mine.allocate(size_of(r >> 8), Holder{{static_cast<std::uint16_t>(i + 1)}, 0});
+        if (b) {
+          stamp(*b);
+          held.push_back(*b);
+        } else if (b.error() != Error::kArenaFull) {
+          ++refused_;
         }
+      } else if (what < 70 && !held.empty()) {
+        free_at(mine, held, r >> 8, r % 7 == 0);
+      } else if (what < 85 && !held.empty()) {
+        // Hands one on, and takes whatever lay there.
+        const std::size_t at = (r >> 8) % held.size();
+        const Allocation got = exchange(mailboxes_[(r >> 40) % mailboxes_.size()], held[at]);
+        if (got.ref.value != 0)
+          held[at] = got;
+        else
+          held[at] = held.back(), held.pop_back();
+      } else if (what < 95) {
+        const Allocation got = exchange(mailboxes_[(r >> 40) % mailboxes_.size()], Allocation{});
+        if (got.ref.value != 0) held.push_back(got);
+      } else if (what < 97) {
+        [[maybe_unused]] const auto dropped = mine.allocate(size_of(r >> 8), Holder{kMortal, 0});
+      } else {
+        keep_house(mine, r >> 8);
       }
     }
     for (const Allocation& b : held) release(mine, b, false);
@@ -102,8 +98,9 @@ class StressTest : public ArenaWithHeaps {
     return got.value == 0 ? Allocation{}
                           : Allocation{Ref{got.value}, arena().describe(got).offset_bytes};
   }
-  void keep_arena(Clock::time_point deadline) {
-    while (Clock::now() < deadline) {
+  // Until the others are done.
+  void keep_arena(const test::Workers& workers) {
+    while (workers.go_on()) {
       arena().reap(kMortal);
       if (!arena().commit_ahead(1).ok()) ++refused_;
       arena().decommit_idle(1);
@@ -119,12 +116,13 @@ TEST_F(StressTest, HandedOverBlocksAreNeitherLostNorDoubledAndTheCountsAgree) {
   const std::uint64_t seed = test_seed();
   make(32 * kMiB, kThreads);
   for (std::uint64_t round = 0; round < 4; ++round) {
-    const auto deadline = Clock::now() + std::chrono::milliseconds(400);
-    std::vector<std::thread> threads;
+    test::Workers keeper, workers;
+    keeper.start([&] { keep_arena(keeper); });
     for (std::size_t i = 0; i < kThreads; ++i)
-      threads.emplace_back([=, this] { work(i, seed + round * 100 + i, deadline); });
-    threads.emplace_back([=, this] { keep_arena(deadline); });
-    for (auto& t : threads) t.join();
+      workers.start([=, this] { work(i, seed + round * 100 + i); });
+    workers.join();
+    keeper.stop();
+    keeper.join();
     expect_exact();
     EXPECT_EQ(wrong_stamps_, 0u);
     EXPECT_EQ(refused_, 0u);
@@ -152,15 +150,16 @@ TEST_F(StressTest, ProducerAndConsumerKeepAnExactBalance) {
   constexpr std::uint64_t kBlocks = 200000;
   std::array<std::atomic<std::uint64_t>, 256> ring{};
   std::atomic<std::uint64_t> consumer_refused{0};
-  const auto deadline = Clock::now() + std::chrono::seconds(60);
-  std::jthread consumer([&] {  // joins when an assertion ends the test early
+  test::Workers workers;
+  workers.start([&] {
     for (std::uint64_t i = 0; i < kBlocks; ++i) {
-      std::uint64_t ref;
-      while ((ref = ring[i % ring.size()].exchange(0, std::memory_order_acquire)) == 0) {
-        heap(1).publish();
-        if (Clock::now() > deadline) return;
-        std::this_thread::yield();
-      }
+      std::uint64_t ref = 0;
+      const auto take = [&] {
+        ref = ring[i % ring.size()].exchange(0, std::memory_order_acquire);
+        if (ref == 0) heap(1).publish();
+        return ref != 0;
+      };
+      if (!workers.wait_until(take)) return;
       consumer_refused += heap(1).free(Ref{ref}) != Error::kNone;
     }
     heap(1).publish();
@@ -168,15 +167,13 @@ TEST_F(StressTest, ProducerAndConsumerKeepAnExactBalance) {
   for (std::uint64_t i = 0; i < kBlocks; ++i) {
     const auto b = heap(0).allocate(256, kHolder);
     ASSERT_TRUE(b.ok()) << error_name(b.error()) << " at " << i;
-    std::uint64_t empty = 0;
-    while (!ring[i % ring.size()].compare_exchange_weak(empty, b->ref.value,
-                                                        std::memory_order_release)) {
-      empty = 0;
-      ASSERT_LT(Clock::now(), deadline);
-      std::this_thread::yield();
-    }
+    ASSERT_TRUE(workers.wait_until([&] {
+      std::uint64_t empty = 0;
+      return ring[i % ring.size()].compare_exchange_weak(empty, b->ref.value,
+                                                         std::memory_order_release);
+    }));
   }
-  consumer.join();
+  workers.join();
   heap(0).drain();
   EXPECT_EQ(consumer_refused, 0u);
   EXPECT_EQ(heap(1).counters().remote_frees, kBlocks);

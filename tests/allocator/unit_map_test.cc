@@ -5,11 +5,11 @@
 #include <sys/stat.h>
 
 #include <atomic>
-#include <barrier>
 #include <thread>
 #include <vector>
 
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/workers.h"
 
 namespace arenad {
 namespace {
@@ -153,7 +153,6 @@ TEST(UnitMap, ThreadsNeverShareAUnitWhateverComesAndGoes) {
   Map m(kSuperslabs);
   std::vector<std::atomic<int>> owner(kSuperslabs * kUnitsPerSuperslab);
   std::atomic<int> shared{0};
-  std::atomic<bool> stop{false};
   const auto claim = [&](std::uint32_t first, std::uint32_t units) {
     for (std::uint32_t u = first; u < first + units; ++u) {
       if (owner[u].exchange(1, std::memory_order_relaxed) != 0) ++shared;
@@ -161,9 +160,10 @@ TEST(UnitMap, ThreadsNeverShareAUnitWhateverComesAndGoes) {
         ++shared;  // a unit without memory
     }
   };
-  std::barrier start(3);
+  test::Workers workers, keeper;
+  test::MeetingPoint start(workers, 3);
   const auto worker = [&](std::uint32_t seed) {
-    start.arrive_and_wait();  // else the first is done before the last begins
+    if (!start.arrive_and_wait()) return;  // else the first is done before the last begins
     std::uint32_t random = seed;
     for (int i = 0; i < 150000; ++i) {
       random = random * 1664525 + 1013904223;
@@ -186,17 +186,16 @@ TEST(UnitMap, ThreadsNeverShareAUnitWhateverComesAndGoes) {
       }
     }
   };
-  std::thread keeper([&] {
-    while (!stop) {
+  keeper.start([&] {
+    while (keeper.go_on()) {
       ASSERT_TRUE(m.units.commit_ahead(2).ok());
       m.units.decommit_idle(1);
       std::this_thread::yield();
     }
   });
-  std::vector<std::thread> workers;
-  for (std::uint32_t t = 0; t < 3; ++t) workers.emplace_back(worker, t + 1);
-  for (auto& w : workers) w.join();
-  stop = true;
+  for (std::uint32_t t = 0; t < 3; ++t) workers.start([&worker, t] { worker(t + 1); });
+  workers.join();
+  keeper.stop();
   keeper.join();
   EXPECT_EQ(shared, 0);
   EXPECT_EQ(m.units.taken_units(), 0u);

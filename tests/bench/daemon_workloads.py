@@ -1,4 +1,4 @@
-"""Workloads through the daemon: arenad, or the bare echo, as a process of its own, and bench_rpc as its client."""
+"""Workloads through the daemon: arenad or the bare echo as a process, bench_rpc as its client."""
 import json
 import os
 import pathlib
@@ -21,6 +21,7 @@ EXCHANGE_MESSAGES = 8  # in flight; of 64 blocks
 
 def sample(workload, programs, args, samples):
     """Runs every subject of the workload once."""
+
     def wanted(subject):
         return not args.subject or any(subject.startswith(s) for s in args.subject)
 
@@ -31,7 +32,10 @@ def sample(workload, programs, args, samples):
                 samples.add(workload, subject, "calls_per_s", done["calls_per_s"])
                 samples.add(workload + "_cpu", subject, "ns_per_op", done["cpu_ns_per_call"])
     elif workload == "exchange":
-        for subject, call, in_flight in ((EXCHANGE, "exchange", EXCHANGE_MESSAGES), (UNARY, "unary", 32)):
+        for subject, call, in_flight in (
+            (EXCHANGE, "exchange", EXCHANGE_MESSAGES),
+            (UNARY, "unary", 32),
+        ):
             if wanted(subject):
                 done = measure(programs, args, "arenad", call, in_flight)
                 samples.add(workload, subject, "ns_per_op", 1e9 / done["blocks_per_s"])
@@ -39,9 +43,13 @@ def sample(workload, programs, args, samples):
         for shards in SHARDS:
             for subject, program, call in CALLS:
                 if wanted(subject):
-                    done = measure(programs, args, program, call, IN_FLIGHT_PER_SHARD * shards, shards)
+                    done = measure(
+                        programs, args, program, call, IN_FLIGHT_PER_SHARD * shards, shards
+                    )
                     samples.add(f"shards_{shards}", subject, "calls_per_s", done["calls_per_s"])
-                    samples.add(f"shards_{shards}_cpu", subject, "ns_per_op", done["cpu_ns_per_call"])
+                    samples.add(
+                        f"shards_{shards}_cpu", subject, "ns_per_op", done["cpu_ns_per_call"]
+                    )
 
 
 def measure(programs, args, server, call, in_flight, shards=2):
@@ -51,9 +59,17 @@ def measure(programs, args, server, call, in_flight, shards=2):
     """
     with serve(programs / server, shards) as daemon:
         before = cpu_ns(daemon.process.pid)  # without what the start took
-        command = [str(programs / "bench_rpc"), "--call", call, "--in-flight", str(in_flight),
-                   "--milliseconds", str(5 * args.milliseconds),
-                   "--warm-up-milliseconds", str(5 * args.warm_up_milliseconds)]
+        command = [
+            str(programs / "bench_rpc"),
+            "--call",
+            call,
+            "--in-flight",
+            str(in_flight),
+            "--milliseconds",
+            str(5 * args.milliseconds),
+            "--warm-up-milliseconds",
+            str(5 * args.warm_up_milliseconds),
+        ]
         for shard in range(shards):
             command += ["--address", f"unix:{daemon.sockets}/shard-{shard}.sock"]
         result = json.loads(subject_process.run(command, poll_environment(), daemon.log))
@@ -64,12 +80,13 @@ def measure(programs, args, server, call, in_flight, shards=2):
 
 def serve(program, shards):
     """A server with its sockets in a fresh directory, for a with statement."""
-    return Daemon("--shards", shards, *NO_HTTP.get(program.name, ()), program=program,
-                  env=poll_environment())
+    return Daemon(
+        "--shards", shards, *NO_HTTP.get(program.name, ()), program=program, env=poll_environment()
+    )
 
 
 def poll_environment():
-    """The environment of servers and clients: one poller a queue, unless another one was asked for."""
+    """The environment of servers and clients: a poller for each queue, unless told otherwise."""
     return {"GRPC_POLL_STRATEGY": "poll", **clean_environment()}
 
 

@@ -10,7 +10,7 @@ import subject_process
 PEER = report.PEER
 WORKLOADS = ("growth", "reap", "metadata", "steady_calls")
 PEER_LOOPS = ("pair", "batch", "shuffled", "churn", "producer_consumer", "xmalloc", "own")
-STEADY = ("pair", "batch", "churn", "handoff", "xmalloc")   # of arena-load
+STEADY = ("pair", "batch", "churn", "handoff", "xmalloc")  # of arena-load
 STEADY_SECONDS, SETTLE_SECONDS = 1, 5
 
 
@@ -20,7 +20,9 @@ def sample(workload, programs, args, samples):
     with daemon_workloads.serve(programs / "arenad", 2) as daemon:
         if workload == "steady_calls":
             for loop in STEADY:
-                samples.add(f"steady_calls_{loop}", PEER, "calls", steady_calls(programs, loop, daemon))
+                samples.add(
+                    f"steady_calls_{loop}", PEER, "calls", steady_calls(programs, loop, daemon)
+                )
             return
         for figure in figures(programs, workload, args, daemon):
             samples.add(figure["workload"], PEER, figure["metric"], figure["value"])
@@ -28,23 +30,51 @@ def sample(workload, programs, args, samples):
 
 def sample_loop(workload, programs, args, samples):
     """A loop of process_workloads by peers: beside its other subjects, in the same turn."""
-    if workload not in PEER_LOOPS or (args.subject and not any(PEER.startswith(s) for s in args.subject)):
+    if workload not in PEER_LOOPS or (
+        args.subject and not any(PEER.startswith(s) for s in args.subject)
+    ):
         return
     with daemon_workloads.serve(programs / "arenad", 2) as daemon:
         for figure in figures(programs, workload, args, daemon):
-            samples.add(figure["workload"], PEER, figure["metric"], figure["value"], figure.get("one_way_ns"))
+            samples.add(
+                figure["workload"],
+                PEER,
+                figure["metric"],
+                figure["value"],
+                figure.get("one_way_ns"),
+            )
 
 
 def figures(programs, workload, args, daemon):
-    return process_workloads.figures(programs / "bench_peer", workload, {}, args,
-                                     "--socket-dir", daemon.sockets, "--daemon-pid", str(daemon.process.pid))
+    return process_workloads.figures(
+        programs / "bench_peer",
+        workload,
+        {},
+        args,
+        "--socket-dir",
+        daemon.sockets,
+        "--daemon-pid",
+        str(daemon.process.pid),
+    )
 
 
 def steady_calls(programs, loop, daemon):
     """gRPC calls in a second of a load that has settled."""
     file = pathlib.Path(daemon.dir) / "steady.json"
-    command = [str(programs / "arena-load"), loop, "--mode", "peer", "--socket", daemon.sockets,
-               "--quiet", "--json", str(file), "--warm-up", str(SETTLE_SECONDS),
-               "--duration", str(STEADY_SECONDS)]
+    command = [
+        str(programs / "arena-load"),
+        loop,
+        "--mode",
+        "peer",
+        "--socket",
+        daemon.sockets,
+        "--quiet",
+        "--json",
+        str(file),
+        "--warm-up",
+        str(SETTLE_SECONDS),
+        "--duration",
+        str(STEADY_SECONDS),
+    ]
     subject_process.run(command, daemon_workloads.poll_environment(), daemon.log)
     return json.loads(file.read_text())["workloads"][0]["calls"]

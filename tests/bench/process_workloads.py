@@ -1,4 +1,4 @@
-"""Workloads inside one process: each subject is a program that measures one workload and prints its figures."""
+"""Workloads inside one process: each subject is a program that measures one workload."""
 import json
 import os
 
@@ -35,12 +35,32 @@ def sample(workload, programs, args, samples):
         if args.subject and not any(name.startswith(s) for s in args.subject):
             continue
         for figure in figures(programs / program, workload, environment, args):
-            samples.add(figure["workload"], name, figure["metric"], figure["value"], figure.get("one_way_ns"))
+            samples.add(
+                figure["workload"],
+                name,
+                figure["metric"],
+                figure["value"],
+                figure.get("one_way_ns"),
+            )
 
 
 def figures(program, workload, environment, args, *more):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("HAKMEM_TINY_") and k != "LD_PRELOAD"}
-    command = [str(program), "--workload", workload, "--milliseconds", str(args.milliseconds),
-               "--warm-up-milliseconds", str(args.warm_up_milliseconds), "--seed", str(args.seed), *more]
+    clean = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith("HAKMEM_TINY_") and k != "LD_PRELOAD"
+    }
+    command = [
+        str(program),
+        "--workload",
+        workload,
+        "--milliseconds",
+        str(args.milliseconds),
+        "--warm-up-milliseconds",
+        str(args.warm_up_milliseconds),
+        "--seed",
+        str(args.seed),
+        *more,
+    ]
     printed = subject_process.run(command, {**clean, **environment})
     return [json.loads(line) for line in printed.splitlines()]

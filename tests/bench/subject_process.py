@@ -13,15 +13,25 @@ def run(command, environment, server_log=lambda: ""):
     """What it prints. Raises BenchmarkFailed unless it exits with 0."""
     words = " ".join(map(str, command))
     try:
-        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              timeout=DEADLINE_S, universal_newlines=True, check=False)
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=DEADLINE_S,
+            universal_newlines=True,
+            check=False,
+        )
     except FileNotFoundError:
         raise BenchmarkFailed(
-            f"{command[0]} does not exist; build the target 'benchmarks'") from None
+            f"{command[0]} does not exist; build the target 'benchmarks'"
+        ) from None
     except subprocess.TimeoutExpired:
         raise BenchmarkFailed(f"{words} did not end within {DEADLINE_S} s") from None
     if done.returncode != 0:
-        raise BenchmarkFailed(f"{words} ended with {done.returncode}: {done.stderr.strip()}\n"
-                              + server_log()[-LOG_BYTES:])
+        raise BenchmarkFailed(
+            f"{words} ended with {done.returncode}: {done.stderr.strip()}\n"
+            + server_log()[-LOG_BYTES:]
+        )
     return done.stdout

@@ -15,12 +15,15 @@
 
 #include "arenad/arenad.h"
 #include "tests/support/daemon_process.h"
+#include "tests/support/workers.h"
 
 namespace arenad::client {
 
 using test::DaemonProcess;
 using test::eventually;
+using test::in_another_thread;
 using test::TemporaryDirectory;
+using test::Workers;
 
 // The daemon of this test program: two shards, and a TCP address.
 DaemonProcess& shared_daemon();

@@ -104,18 +104,14 @@ TEST_F(ForkTest, DestructorsInTheChildDoNothing) {
 
 TEST_F(ForkTest, ParentUnderLoadGoesOnUndisturbed) {
   auto a = attach(AttachMode::kPeer);
-  std::atomic<bool> stop{false};
-  std::atomic<std::uint64_t> failures{0};
-  std::vector<std::thread> threads;
+  Workers workers;
   for (int t = 0; t < 3; ++t)
-    threads.emplace_back([&, t] {
+    workers.start([&, t] {
       std::vector<Block> blocks(200);
-      for (std::uint32_t i = 0; !stop.load(std::memory_order_relaxed); ++i) {
+      for (std::uint32_t i = 0; workers.go_on(); ++i) {
         auto block = a.arena.allocate(16 + (i * 37 + t) % 3000);
-        if (!block)
-          ++failures;
-        else
-          blocks[i % blocks.size()] = std::move(*block);
+        ASSERT_TRUE(block.ok()) << block.error().text();
+        blocks[i % blocks.size()] = std::move(*block);
       }
     });
   Block mine = must(a.arena.allocate(64));
@@ -130,9 +126,8 @@ TEST_F(ForkTest, ParentUnderLoadGoesOnUndisturbed) {
           return 0;
         }),
         0);
-  stop = true;
-  for (std::thread& t : threads) t.join();
-  EXPECT_EQ(failures, 0u);
+  workers.stop();
+  workers.join();
   EXPECT_TRUE(mine.free().ok());
   EXPECT_TRUE(a.session.alive());
 }

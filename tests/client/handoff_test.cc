@@ -39,6 +39,7 @@ class OneAnswer {
         [this, answer = std::move(answer), fds = std::move(fds)] { serve(answer, fds); });
   }
   ~OneAnswer() {
+    ::shutdown(listener_.get(), SHUT_RDWR);  // nobody may have come
     thread_.join();
     ::unlink(path().c_str());
     ::rmdir(directory_.c_str());

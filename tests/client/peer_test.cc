@@ -86,9 +86,9 @@ TEST_F(PeerTest, SteadyStateMakesNoCall) {
 TEST_F(PeerTest, ThreadsHaveHeapsAndTheNextThreadTakesOver) {
   auto a = attach(AttachMode::kPeer);
   std::vector<Block> blocks;
-  std::thread([&] { blocks.push_back(must(a.arena.allocate(64))); }).join();
+  in_another_thread([&] { blocks.push_back(must(a.arena.allocate(64))); });
   const std::uint64_t before = client.calls_made();
-  std::thread([&] { blocks.push_back(must(a.arena.allocate(64))); }).join();
+  in_another_thread([&] { blocks.push_back(must(a.arena.allocate(64))); });
   EXPECT_EQ(client.calls_made(), before);
   Ref refs[] = {blocks[0].ref(), blocks[1].ref()};
   const auto infos = must(a.arena.describe(refs));
@@ -100,7 +100,7 @@ TEST_F(PeerTest, BlocksFreedByAnotherThreadComeHome) {
   std::vector<Block> blocks;
   for (int i = 0; i < 1000; ++i) blocks.push_back(must(a.arena.allocate(100)));
   const Ref last = blocks.back().ref();
-  std::thread([&] { blocks.clear(); }).join();
+  in_another_thread([&] { blocks.clear(); });
   EXPECT_TRUE(eventually([&] {
     const auto info = must(a.arena.describe(std::span(&last, 1))).at(0);
     return info.state == BlockState::kStale && facts().held_blocks == 0;
@@ -223,8 +223,9 @@ TEST_F(PeerTest, FullArenaTakesBackWhatOtherPeersDoNotNeed) {
 TEST_F(PeerTest, AllocationWaitsForMemoryThatAnotherGivesBack) {
   auto a = attach(AttachMode::kPeer);
   Block most = must(a.arena.allocate(40 << 20));
-  std::thread other(
-      [&] { EXPECT_TRUE(must(a.arena.allocate(40 << 20, {.wait_ms = 30'000})).free().ok()); });
+  Workers other;
+  other.start(
+      [&] { EXPECT_TRUE(must(a.arena.allocate(40 << 20, {.wait_ms = 600'000})).free().ok()); });
   EXPECT_TRUE(most.free().ok());
   other.join();
 }

@@ -84,7 +84,8 @@ TEST_F(Remembered, SessionGoesOnWhereItWas) {
     blocks.resize(4000);
     while (blocks.size() < 4500) blocks.push_back(must(arena.allocate(256)));
     // What it has not leased is waited for.
-    std::thread later([&] { blocks.push_back(must(arena.allocate(5 << 20))); });
+    Workers later;
+    later.start([&] { blocks.push_back(must(arena.allocate(5 << 20))); });
     daemon.start();
     later.join();
     EXPECT_EQ(session.standing(), SessionStanding::kConnected);
@@ -98,20 +99,15 @@ TEST_F(Remembered, SessionGoesOnWhereItWas) {
 TEST_F(Remembered, GrowingThreadsNoticeNothingButTime) {
   Session session = must(Session::open(client));
   const auto arena = must(session.attach("frames", AttachMode::kPeer));
-  std::atomic<bool> stop{false};
-  std::atomic<int> failures{0};
-  std::vector<std::thread> threads;
+  Workers workers;
   for (int t = 0; t < 2; ++t)
-    threads.emplace_back([&] {
-      while (!stop.load(std::memory_order_relaxed)) {
+    workers.start([&] {
+      while (workers.go_on()) {
         std::vector<Block> blocks;
         for (int i = 0; i < 3000; ++i) {
           auto block = arena.allocate(8 + i * 3);
-          if (!block) {
-            if (failures++ == 0) ADD_FAILURE() << block.error().text();
-          } else {
-            blocks.push_back(std::move(*block));
-          }
+          ASSERT_TRUE(block.ok()) << block.error().text();
+          blocks.push_back(std::move(*block));
         }
         std::vector<Ref> refs;
         for (Block& block : blocks) refs.push_back(block.release());
@@ -123,9 +119,8 @@ TEST_F(Remembered, GrowingThreadsNoticeNothingButTime) {
     daemon.start();
     EXPECT_TRUE(eventually([&] { return session.standing() == SessionStanding::kConnected; }));
   }
-  stop = true;
-  for (std::thread& t : threads) t.join();
-  EXPECT_EQ(failures, 0);
+  workers.stop();
+  workers.join();
 }
 
 TEST(Reconnect, RemoteSessionIsLostWithItsDaemonToo) {

@@ -149,7 +149,7 @@ TEST(Arenas, WaiterOfADeletedArenaIsAnswered) {
   args.wait_ms = 600'000;
   auto waiting = daemon.allocate_later(0, args);
   ASSERT_TRUE(daemon.remove("a", true).ok());
-  EXPECT_EQ(waiting.get().error().error, Error::kUnknownArena);
+  EXPECT_EQ(answer_of(std::move(waiting)).error().error, Error::kUnknownArena);
 }
 
 TEST(Arenas, EmptyMemoryGoesBackToTheSystem) {

@@ -1,19 +1,23 @@
 // ClientProcess: a running core_client.
 //
-// Spawned, never forked into: a thread sanitizer does not survive work after fork in a process with
-// threads. Threads: one test thread. Crash: the destructor kills what still runs.
+// Invariants: the process is spawned. A forked child must not do any work: a thread sanitizer does
+// not survive work after fork in a process with threads.
+// Threads: one test thread. Crash: the destructor kills the process if it still runs.
 #pragma once
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <chrono>
 #include <string>
 #include <vector>
+
+#include "tests/support/eventually.h"
 
 extern char** environ;
 
@@ -40,12 +44,12 @@ class ClientProcess {
     ::close(in[0]);
     ::close(out[1]);
     to_ = in[1];
-    from_ = ::fdopen(out[0], "r");
+    from_ = out[0];
   }
   ~ClientProcess() {
     kill();
     ::close(to_);
-    std::fclose(from_);
+    ::close(from_);
   }
   ClientProcess(const ClientProcess&) = delete;
   ClientProcess& operator=(const ClientProcess&) = delete;
@@ -60,11 +64,13 @@ class ClientProcess {
     EXPECT_EQ(::write(to_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
   }
   std::string receive() {
-    char answer[8192] = {};
-    if (std::fgets(answer, sizeof answer, from_) == nullptr) return "no answer";
-    std::string text = answer;
-    if (!text.empty() && text.back() == '\n') text.pop_back();
-    return text;
+    std::string line;
+    for (char c = 0;; line += c) {
+      pollfd readable{from_, POLLIN, 0};
+      const int deadline_ms = static_cast<int>(std::chrono::milliseconds(test::kDeadline).count());
+      if (::poll(&readable, 1, deadline_ms) != 1 || ::read(from_, &c, 1) != 1) return "no answer";
+      if (c == '\n') return line;
+    }
   }
   std::string hand_off(const std::string& token) { return command("token " + hex(token)); }
 
@@ -91,7 +97,7 @@ class ClientProcess {
  private:
   pid_t pid_ = -1;
   int to_ = -1;
-  std::FILE* from_ = nullptr;
+  int from_ = -1;
 };
 
 }  // namespace arenad::server

@@ -1,17 +1,22 @@
-// CorePeer: what a peer process does, at the command of a test: heaps on slabs that the test leased
-// for it.
+// CorePeer: what a peer process does at the command of a test. It has a heap, on slabs that the
+// test has leased for it.
 //
-// Commands, after the word "peer"; each is answered with one line:
-//   attach SESSION HEAP       maps the arena of the last token and makes a heap: "attached" or the
-//   reason why not give CLASS SLAB...        slabs leased to the session, for the heap to take:
-//   "stock=N" allocate SIZE COUNT       "got=N refs=R,R,.." (the first 64), or "got=N error=NAME"
-//   free|acquire|share|release REF...   "done=N", and "error=NAME" of the first that failed
-//   unpublished REF...        frees without telling the owners
-//   trim                      "slabs=S,S,.." that the heap has given back, and those that it never
-//   took drain                     "blocks=N" that came home scribble SLAB             spoils the
-//   slab's header flip SEED COUNT           spoils so many bits of control memory: "flipped=N" cut
-//   BYTES                 cuts the control file short churn SEED TAKES          works until it is
-//   killed, without an answer (peer_churn.h)
+// Each command follows the word "peer". Each is answered with one line:
+//
+//   attach SESSION HEAP          "attached" or the reason why not. Maps the arena of the last token
+//                                and makes a heap
+//   give CLASS SLAB...           "stock=N". Slabs leased to the session, which the heap may take
+//   allocate SIZE COUNT          "got=N refs=R,R,.." with the first 64 refs, or "got=N error=NAME"
+//   free REF...                  "done=N", or "done=N error=NAME" of the first that failed.
+//                                acquire, share and release work and answer in the same way
+//   unpublished REF...           the same as free, but the owners are not told
+//   trim                         "slabs=S,S,..": what the heap has given back or never took
+//   drain                        "blocks=N" that came home
+//   scribble SLAB                "scribbled". Spoils the slab's header
+//   flip SEED COUNT              "flipped=N". Spoils so many bits of control memory
+//   cut BYTES                    "cut". Cuts the control file short
+//   churn SEED TAKES             no answer. Works until it is killed (peer_churn.h)
+//
 // Threads: one. Crash: the test kills the process.
 #pragma once
 

@@ -1,13 +1,13 @@
 // Daemon: an engine with driven shards in a directory of its own, and calls that wait for their
 // answers.
 //
-// Threads: one test thread; calls block until the engine has answered. Crash: a test's.
+// Purpose: tests of server/core, in one process and without gRPC.
+// Threads: calls may come from any thread. A call blocks until the engine has answered; a call that
+// is never answered fails the test.
+// Crash: a test's.
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -26,18 +26,29 @@ namespace arenad::server {
 using test::eventually;
 using test::TemporaryDirectory;
 
+// What was promised. A promise that is not kept fails the test instead of hanging it.
+template <class T>
+Answer<T> answer_of(std::future<Answer<T>> future) {
+  if (future.wait_for(test::kDeadline) == std::future_status::ready) return future.get();
+  ADD_FAILURE() << "a call was not answered";
+  return Failure{Error::kInternal, "a call was not answered"};
+}
+
 // What a call with a Done answers, waited for.
 template <class T>
 Answer<T> wait_for(const std::function<void(Done<T>)>& start) {
   auto promise = std::make_shared<std::promise<Answer<T>>>();
   auto future = promise->get_future();
   start([promise](Answer<T> answer) { promise->set_value(std::move(answer)); });
-  return future.get();
+  return answer_of(std::move(future));
 }
 
 class Daemon {
  public:
+  // Unless the options say otherwise, a session without a KeepAlive stream lives as long as the
+  // test: a busy machine may take its time between two calls.
   explicit Daemon(std::uint32_t shards = 2, EngineOptions options = {}) {
+    options.tunables.insert(options.tunables.begin(), {"keepalive_grace_ms", "600000"});
     std::string path = (std::filesystem::temp_directory_path() / "arenad-core-XXXXXX").string();
     directory_ = ::mkdtemp(path.data());
     // As a daemon's directory: clients of other users may look up the socket.
@@ -148,7 +159,7 @@ class Daemon {
     args.size_bytes = size;
     args.count = count;
     args.wait_ms = wait_ms;
-    return allocate_later(shard, std::move(args)).get();
+    return answer_of(allocate_later(shard, std::move(args)));
   }
   Answer<PerRefAnswer> free(std::uint32_t shard, SessionKey key, std::uint32_t arena,
                             std::vector<std::uint64_t> refs) {
@@ -181,7 +192,7 @@ class Daemon {
     return future;
   }
   Answer<LeasedSlabs> lease(std::uint32_t shard, const LeaseArgs& args) {
-    return lease_later(shard, args).get();
+    return answer_of(lease_later(shard, args));
   }
   Answer<ReturnedSlabs> give_back(std::uint32_t shard, SessionKey key, std::uint32_t arena,
                                   std::vector<std::uint32_t> slabs) {

@@ -189,7 +189,7 @@ TEST(EngineStop, AnswersWaitersAndRefusesLaterCalls) {
   auto waiting = daemon.allocate_later(1, args);
   EXPECT_TRUE(daemon.loop(1).run([](ShardApi&) { return true; }));  // it is parked
   daemon.engine().stop();
-  EXPECT_EQ(waiting.get().error().error, Error::kDraining);
+  EXPECT_EQ(answer_of(std::move(waiting)).error().error, Error::kDraining);
   std::atomic<int> refused{0};
   daemon.control().open_session("late", 0, [&](Answer<OpenedSession> answer) {
     refused += answer.error().error == Error::kDraining;

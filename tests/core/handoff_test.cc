@@ -166,7 +166,6 @@ TEST_F(HandoffTest, SilentConnectionIsClosed) {
 }
 
 // ---- death
-// ---------------------------------------------------------------------------------------------------------------
 
 TEST_F(HandoffTest, KilledProcessGivesBackAllThatItsSessionHeld) {
   const auto big = daemon.create("big", 128 * kMiB);

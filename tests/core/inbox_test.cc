@@ -4,8 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <thread>
 #include <vector>
+
+#include "tests/support/workers.h"
 
 namespace arenad::server {
 namespace {
@@ -55,23 +56,21 @@ TEST(Inbox, KeepsTheOrderOfEachProducerAndLosesNothing) {
   inbox.set_waker(&waker);
   std::vector<int> next(kProducers);
   int out_of_order = 0;
-  {
-    std::vector<std::jthread> producers;
-    for (int p = 0; p < kProducers; ++p) {
-      producers.emplace_back([&, p] {
-        for (int i = 0; i < kEach; ++i) inbox.push([&, p, i] { out_of_order += next[p]++ != i; });
-      });
-    }
-    int seen = 0;
-    for (int ran = 0; ran < kProducers * kEach;) {
-      if (waker.woken == seen) {  // runs only when it was woken: a lost wake-up would hang here
-        std::this_thread::yield();
-        continue;
-      }
-      seen = waker.woken;
-      ran += static_cast<int>(inbox.run());
-    }
+  test::Workers producers;
+  for (int p = 0; p < kProducers; ++p) {
+    producers.start([&, p] {
+      for (int i = 0; i < kEach; ++i)
+        inbox.push([&, p, i] { out_of_order += next[static_cast<std::size_t>(p)]++ != i; });
+    });
   }
+  int seen = 0;
+  for (int ran = 0; ran < kProducers * kEach;) {
+    // The inbox runs only when somebody has woken its owner: a lost wake-up fails here.
+    ASSERT_TRUE(producers.wait_until([&] { return waker.woken != seen; }));
+    seen = waker.woken;
+    ran += static_cast<int>(inbox.run());
+  }
+  producers.join();
   EXPECT_EQ(out_of_order, 0);
   EXPECT_TRUE(inbox.empty());
 }

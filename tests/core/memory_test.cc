@@ -75,7 +75,7 @@ TEST_F(Memory, WaiterIsServedWhenTheOwnersShardFrees) {
   const auto all = daemon.allocate(0, key, arena, 8 * kMiB);
   auto waiting = daemon.allocate_later(1, args(64, 1, 60'000));
   ASSERT_EQ(daemon.free(0, key, arena, refs_of(*all))->done, 1u);
-  const auto got = waiting.get();
+  const auto got = answer_of(std::move(waiting));
   EXPECT_TRUE(got.ok()) << got.error().message;
 }
 
@@ -83,14 +83,14 @@ TEST_F(Memory, WaiterIsServedWhenAnotherShardFreesRemotely) {
   const auto all = daemon.allocate(0, key, arena, 8 * kMiB);
   auto waiting = daemon.allocate_later(1, args(64, 1, 60'000));
   ASSERT_EQ(daemon.free(2, key, arena, refs_of(*all))->done, 1u);  // owner 0, freer 2, waiter 1
-  EXPECT_TRUE(waiting.get().ok());
+  EXPECT_TRUE(answer_of(std::move(waiting)).ok());
 }
 
 TEST_F(Memory, WaiterIsServedWhenItsOwnShardFrees) {
   const auto all = daemon.allocate(0, key, arena, 4 * kMiB, 2);
   auto waiting = daemon.allocate_later(0, args(4 * kMiB, 1, 60'000));
   ASSERT_EQ(daemon.free(0, key, arena, {all->blocks[0].ref.value})->done, 1u);
-  EXPECT_TRUE(waiting.get().ok());
+  EXPECT_TRUE(answer_of(std::move(waiting)).ok());
 }
 
 TEST_F(Memory, WaiterIsServedWhenAHolderIsReaped) {
@@ -98,7 +98,7 @@ TEST_F(Memory, WaiterIsServedWhenAHolderIsReaped) {
   ASSERT_TRUE(daemon.allocate(0, bob, arena, 64 * 1024, 128).ok());
   auto waiting = daemon.allocate_later(1, args(8 * kMiB, 1, 60'000));
   daemon.control().keepalive_lost(bob, 1'000'001);
-  EXPECT_TRUE(waiting.get().ok());
+  EXPECT_TRUE(answer_of(std::move(waiting)).ok());
 }
 
 TEST_F(Memory, WaitExpiresNotEarlierThanAskedForAndSaysWhoHolds) {
@@ -127,10 +127,10 @@ TEST_F(Memory, WaitersOfAShardAreServedInOrder) {
   EXPECT_EQ(first.wait_for(std::chrono::milliseconds(0)), std::future_status::timeout);
   const SessionKey bob = daemon.open_attached("a", "bob");
   ASSERT_EQ(daemon.free(1, bob, arena, {refs[2], refs[3]})->done, 2u);
-  ASSERT_TRUE(first.get().ok());
+  ASSERT_TRUE(answer_of(std::move(first)).ok());
   ASSERT_TRUE(daemon.close(key).ok());  // 8 MiB come back, and the session's waiters are answered
-  EXPECT_EQ(second.get().error().error, Error::kUnknownSession);
-  EXPECT_EQ(third.get().error().error, Error::kUnknownSession);
+  EXPECT_EQ(answer_of(std::move(second)).error().error, Error::kUnknownSession);
+  EXPECT_EQ(answer_of(std::move(third)).error().error, Error::kUnknownSession);
   expect_exact(daemon, 0);
 }
 
@@ -143,12 +143,12 @@ TEST_F(Memory, ManyWaitersOnAllShardsAreAllServedWhenMemoryComesBackPieceByPiece
   for (std::size_t i = 0; i < refs.size(); i += 8) {
     ASSERT_EQ(
         daemon
-            .free(i / 8 % 3, key, arena,
+            .free(static_cast<std::uint32_t>(i / 8 % 3), key, arena,
                   {refs.begin() + static_cast<long>(i), refs.begin() + static_cast<long>(i) + 8})
             ->done,
         8u);
   }
-  for (auto& w : waiting) EXPECT_TRUE(w.get().ok());
+  for (auto& w : waiting) EXPECT_TRUE(answer_of(std::move(w)).ok());
   expect_exact(daemon, 120);
 }
 

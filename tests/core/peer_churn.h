@@ -1,12 +1,10 @@
-// PeerChurn: a peer that works until it is killed, and one that spoils control memory as a hostile
-// one may.
+// PeerChurn: a peer that works until it is killed, and a peer that spoils control memory as a
+// hostile peer may.
 //
-// Purpose: load and damage for corruption_test.cc and stopped_peer_test.cc, in processes of their
-// own. Invariants: churn gives away some of its blocks under kGivenTag and never touches them
-// again; with `takes`, it takes over what
-//   others have given away and frees it. One taker an arena, so that nobody frees what another
-//   holds.
-// Threads: one. Crash: the test kills the process.
+// Purpose: load and damage for corruption_test.cc, in processes of their own.
+// Invariants: churn gives away some of its blocks under kGivenTag and never touches them again.
+// With `takes`, it takes over what others have given away, and frees it. An arena has one taker at
+// most, so that nobody frees what another holds. Threads: one. Crash: the test kills the process.
 #pragma once
 
 #include <unistd.h>

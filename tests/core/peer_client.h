@@ -35,9 +35,9 @@ std::vector<Number> numbers_of(const std::string& list) {
 
 class PeerClient {
  public:
-  PeerClient(Daemon& daemon, const std::string& arena, const std::string& name = "peer",
+  PeerClient(Daemon& of, const std::string& arena, const std::string& name = "peer",
              std::uint64_t limit_bytes = 0)
-      : daemon(daemon), process(daemon.engine().handoff_path()) {
+      : daemon(of), process(of.engine().handoff_path()) {
     const auto opened = daemon.open(name, limit_bytes);
     EXPECT_TRUE(opened.ok()) << opened.error().message;
     key = opened->key;
@@ -66,8 +66,9 @@ class PeerClient {
                                    std::uint32_t shard = 0) {
     std::vector<std::uint32_t> slabs;
     while (slabs.size() < count) {
-      const auto got =
-          daemon.lease(shard, lease_args(size, std::min<std::uint32_t>(count - slabs.size(), 512)));
+      const auto got = daemon.lease(
+          shard, lease_args(size, std::min<std::uint32_t>(
+                                      count - static_cast<std::uint32_t>(slabs.size()), 512)));
       EXPECT_TRUE(got.ok()) << got.error().message;
       if (!got.ok()) break;
       give(size, got->slabs);

@@ -155,9 +155,10 @@ TEST_F(PeerQuota, ManyRequestsAtTheLimitAreAllAnswered) {
     allocate.size_bytes = 64;
     allocations.push_back(daemon.allocate_later(i % 2, allocate));
   }
-  for (auto& lease : leases) EXPECT_EQ(lease.get().error().error, Error::kQuotaSession);
+  for (auto& lease : leases)
+    EXPECT_EQ(answer_of(std::move(lease)).error().error, Error::kQuotaSession);
   for (auto& allocation : allocations)
-    EXPECT_EQ(allocation.get().error().error, Error::kQuotaSession);
+    EXPECT_EQ(answer_of(std::move(allocation)).error().error, Error::kQuotaSession);
 }
 
 }  // namespace

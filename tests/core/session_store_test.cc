@@ -164,7 +164,6 @@ TEST(SessionStore, WithoutAFileNothingIsKept) {
 }
 
 // ---- processes
-// -----------------------------------------------------------------------------------------------------------
 
 // A living process that is connected to this one.
 class Stranger {

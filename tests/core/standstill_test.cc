@@ -26,7 +26,7 @@ TEST(Standstill, FindsAWordThatSomebodyChanged) {
   const auto block = heap.allocate(64, {SessionId{1}, 0});
   ASSERT_TRUE(block.ok());
   const auto audit = [&] {
-    Standstill round(1, {{state, {}}}, 1000);
+    Standstill round(1, {{state, {}}}, 60'000);
     round.take_part(0, [&](std::uint16_t, VerifyReport& report) {
       verify_heap(heap, &state->arena->ledger(), report);
     });
@@ -67,7 +67,7 @@ TEST(Standstill, IsGivenUpWhenAShardDoesNotArrive) {
 TEST(Standstill, NobodyGoesOnBeforeAllAreDone) {
   const auto state = make_arena();
   for (int repeat = 0; repeat < 50; ++repeat) {
-    Standstill round(4, {{state, {}}}, 10'000);
+    Standstill round(4, {{state, {}}}, 60'000);
     std::atomic<int> verified{0}, early{0};
     {
       std::vector<std::jthread> shards;

@@ -4,12 +4,8 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <spawn.h>
-#include <sys/ptrace.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,74 +15,12 @@
 #include <map>
 #include <vector>
 
-#include "tests/support/temporary_directory.h"
+#include "tests/core/state_directory_fixture.h"
 
 namespace arenad::server {
 namespace {
 
 namespace fs = std::filesystem;
-
-class StateDirectoryTest : public testing::Test {
- protected:
-  Answer<StateDirectory> open(const std::string& data = "") {
-    return StateDirectory::open(shm.path(), data,
-                                [this](const std::string& line) { log += line + "\n"; });
-  }
-  // What the next daemon finds, by name.
-  std::map<std::string, ArenaId> find() {
-    log.clear();
-    auto state = open();
-    EXPECT_TRUE(state.ok()) << state.error().message;
-    auto found = state->scan();
-    EXPECT_TRUE(found.ok());
-    std::map<std::string, ArenaId> names;
-    for (StateDirectory::Found& f : *found) {
-      const std::string name = fs::path(f.files.ledger_path).stem();
-      auto arena = Arena::open(f.files, std::move(f.ledger), false);
-      if (arena.ok())
-        names[name] = (*arena)->id();
-      else
-        state->quarantine(name, arena.error().message);
-    }
-    refused = state->refused("pool");
-    return names;
-  }
-  static ArenaConfig options(const std::string& name, std::uint16_t id = 1) {
-    ArenaConfig o;
-    o.id = {id};
-    o.name = name;
-    o.capacity_bytes = kSuperslabBytes;
-    o.max_heaps = 8;
-    o.map_data = false;
-    return o;
-  }
-  void make(const std::string& name, std::uint16_t id = 1) {
-    auto state = open();
-    ASSERT_TRUE(state.ok()) << state.error().message;
-    const auto arena = state->create(options(name, id), {1001, 1002, 0640});
-    ASSERT_TRUE(arena.ok()) << arena.error().message;
-  }
-  std::string path(const std::string& file) const { return shm.path() + "/" + file; }
-  LedgerHeader* header(const std::string& name, Ledger& ledger) {
-    auto opened = Ledger::open_file(path(name + ".ledger"));
-    EXPECT_TRUE(opened.ok());
-    ledger = std::move(*opened);
-    return &ledger.header();
-  }
-  // Files but the lock, with folders.
-  std::vector<std::string> files() const {
-    std::vector<std::string> names;
-    for (const auto& entry : fs::recursive_directory_iterator(shm.path()))
-      if (entry.is_regular_file() && entry.path().filename() != "lock")
-        names.push_back(fs::relative(entry.path(), shm.path()));
-    std::sort(names.begin(), names.end());
-    return names;
-  }
-
-  test::TemporaryDirectory shm{test::kMemoryFiles};
-  std::string log;
-  std::string refused;
-};
 
 using Names = std::vector<std::string>;
 
@@ -306,102 +240,6 @@ TEST_F(StateDirectoryTest, SecondArenaWithAnIdIsMovedAway) {
   make("second", 3);
   EXPECT_EQ(find(), (std::map<std::string, ArenaId>{{"first", {3}}}));
   EXPECT_NE(log.find("it has the id of arena 'first'"), std::string::npos) << log;
-}
-
-// ---- killed between any two system calls
-// ----------------------------------------------------------------------------------
-
-// Runs state_victim and kills it at the entry of its nth system call. False when it was done
-// before.
-bool killed_at(int nth, const std::string& verb, const std::string& directory) {
-  // Traced from its first instruction: a leak check at its end cannot work then.
-  char environment[] = "ASAN_OPTIONS=detect_leaks=0";
-  const pid_t pid = ::vfork();
-  if (pid == 0) {
-    ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
-    char* const arguments[] = {const_cast<char*>(STATE_VICTIM), const_cast<char*>(verb.c_str()),
-                               const_cast<char*>(directory.c_str()), const_cast<char*>("pool"),
-                               nullptr};
-    char* const variables[] = {environment, nullptr};
-    ::execve(STATE_VICTIM, arguments, variables);
-    ::_exit(127);
-  }
-  int status = 0;
-  const auto run_to = [&](auto request) {
-    ::ptrace(request, pid, nullptr, nullptr);
-    ::waitpid(pid, &status, 0);
-    return WIFSTOPPED(status);
-  };
-  ::waitpid(pid, &status, 0);  // at its exec
-  ::ptrace(PTRACE_SETOPTIONS, pid, nullptr, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD);
-  while (WIFSTOPPED(status) && WSTOPSIG(status) != SIGSTOP && run_to(PTRACE_CONT)) {}
-  bool done = false;
-  for (int calls = 0; WIFSTOPPED(status);) {
-    if (!run_to(PTRACE_SYSCALL)) break;
-    if (WSTOPSIG(status) != (SIGTRAP | 0x80)) continue;
-    __ptrace_syscall_info info{};
-    ::ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, &info);
-    if (info.op != PTRACE_SYSCALL_INFO_ENTRY) continue;
-    done = info.entry.nr == SYS_getppid;
-    if (done || ++calls == nth) break;
-  }
-  if (!WIFSTOPPED(status)) {
-    ADD_FAILURE() << "the victim ended by itself, with status " << status;
-    return false;
-  }
-  ::kill(pid, SIGKILL);
-  ::waitpid(pid, &status, 0);
-  return !done;
-}
-
-TEST_F(StateDirectoryTest, ArenaWhoseMakerIsKilledAnywhereIsWholeOrGone) {
-  int n = 1, whole = 0;
-  for (; killed_at(n, "create", shm.path()); ++n) {
-    const auto found = find();
-    EXPECT_EQ(files().size(), found.size() * 3) << "killed at call " << n << "\n" << log;
-    EXPECT_EQ(log.find("damaged"), std::string::npos) << "killed at call " << n << "\n" << log;
-    whole += static_cast<int>(found.size());
-    for (const std::string& file : files()) fs::remove(path(file));
-  }
-  EXPECT_GT(n, 8) << "it makes three files";
-  EXPECT_LT(whole, 3) << "whole at the end alone";
-  EXPECT_EQ(find().size(), 1u);
-}
-
-TEST_F(StateDirectoryTest, ArenaWhoseRemoverIsKilledAnywhereIsGone) {
-  int n = 1, whole = 0;
-  for (; killed_at(n, "remove", shm.path()); ++n) {
-    const auto found = find();
-    EXPECT_EQ(files().size(), found.size() * 3) << "killed at call " << n << "\n" << log;
-    whole += static_cast<int>(found.size());
-    for (const std::string& file : files()) fs::remove(path(file));
-  }
-  EXPECT_LT(whole, 3) << "whole before the first file went alone";
-  EXPECT_GE(n - whole, 3) << "it removes three files";
-  EXPECT_TRUE(find().empty());
-}
-
-TEST_F(StateDirectoryTest, FilesWhoseMoverIsKilledAnywhereAreAllInOnePlace) {
-  const auto all_in_one_place = [this] {
-    int folders = 0;
-    for (const auto& folder : fs::directory_iterator(path("quarantine"))) {
-      const auto inside = std::distance(fs::directory_iterator(folder), fs::directory_iterator());
-      EXPECT_TRUE(inside == 3 || inside == 0)
-          << folder.path();  // 0: made for files that were never moved
-      folders += inside == 3;
-    }
-    return folders == 1;
-  };
-  int n = 1;
-  for (; killed_at(n, "quarantine", shm.path()); ++n) {
-    const bool begun = !fs::exists(path("pool.data"));
-    EXPECT_EQ(find().size(), begun ? 0u : 1u) << "killed at call " << n << "\n" << log;
-    EXPECT_TRUE(!begun || all_in_one_place()) << "killed at call " << n << "\n" << log;
-    for (const auto& entry : fs::directory_iterator(shm.path()))
-      fs::remove_all(entry.path());  // each time the same calls
-  }
-  EXPECT_TRUE(all_in_one_place());
-  EXPECT_GE(n, 5) << "it moves three files";
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // ThreadLoop: drives one shard the way the gRPC loop does, with an eventfd for its waker.
 //
-// Threads: constructed and stopped by the test; run() by any. Crash: a test's.
+// Threads: the test makes and ends it; any thread may call run().
+// Crash: a test's.
 #pragma once
 
 #include <poll.h>

@@ -8,7 +8,14 @@ RESULT = re.compile(r"kills=(\d+) daemon_kills=(\d+) lost=(\d+) doubled=(\d+) mi
 
 
 def chaos(*words, timeout=60):
-    done = subprocess.run([BIN / "arena-load", "chaos", *map(str, words)], env=clean_environment(), stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=timeout, check=False)
-    print(done.stdout, done.stderr)   # pytest shows it when the test fails: the seed is in it
+    done = subprocess.run(
+        [BIN / "arena-load", "chaos", *map(str, words)],
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    print(done.stdout, done.stderr)  # pytest shows it when the test fails: the seed is in it
     return done

@@ -12,19 +12,25 @@ import contract
 from contract import admin, arenas, blocks, sessions
 from contract import common as pb
 
-REMOTE, READER, WRITER, PEER = (pb.ATTACH_MODE_REMOTE, pb.ATTACH_MODE_READER, pb.ATTACH_MODE_WRITER, pb.ATTACH_MODE_PEER)
+REMOTE, READER, WRITER, PEER = (
+    pb.ATTACH_MODE_REMOTE,
+    pb.ATTACH_MODE_READER,
+    pb.ATTACH_MODE_WRITER,
+    pb.ATTACH_MODE_PEER,
+)
 MIB = 1 << 20
 
 
 class Refusal(NamedTuple):
     """One refused call, as a program sees it."""
+
     code: str
     reason: str
     message: str
 
 
 def refusal_of(call, *args, **kwargs):
-    """Makes the call, which must be refused, and returns how. The same reason must stand in ErrorInfo."""
+    """Makes the call, which must be refused. Returns how: with code, message and ErrorInfo."""
     try:
         answer = call(*args, **kwargs)
     except grpc.RpcError as error:
@@ -32,8 +38,11 @@ def refusal_of(call, *args, **kwargs):
         assert packed, f"no status details in {error}"
         status = contract.Status.FromString(packed)
         assert status.code == error.code().value[0]
-        infos = [contract.ErrorInfo.FromString(detail.value) for detail in status.details
-                 if detail.type_url.endswith("/google.rpc.ErrorInfo")]
+        infos = [
+            contract.ErrorInfo.FromString(detail.value)
+            for detail in status.details
+            if detail.type_url.endswith("/google.rpc.ErrorInfo")
+        ]
         assert len(infos) == 1 and infos[0].domain == "arenad", status
         return Refusal(error.code().name, infos[0].reason, error.details())
     raise AssertionError(f"not refused, answered {answer}")
@@ -57,9 +66,9 @@ class HandoffAnswer(NamedTuple):
 
 def show_token(path, token):
     """Shows a token on the handoff socket and returns the daemon's answer with its descriptors."""
-    header = struct.Struct("<8sIIIIQQII16s")   # the frames: proto/handoff/README.md
+    header = struct.Struct("<8sIIIIQQII16s")  # the frames: proto/handoff/README.md
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.settimeout(10)
+        door.settimeout(60)
         door.connect(path)
         door.sendall(struct.pack("<8s16sII", b"ARNDHND1", token, 1, 0))
         data, fds, _, _ = socket.recv_fds(door, header.size, 4)
@@ -67,7 +76,18 @@ def show_token(path, token):
             more = door.recv(header.size - len(data))
             assert more, f"handoff answer ended after {len(data)} bytes"
             data += more
-        magic, status, reason, fd_count, mode, data_bytes, _, arena_id, message_bytes, _ = header.unpack(data)
+        (
+            magic,
+            status,
+            reason,
+            fd_count,
+            mode,
+            data_bytes,
+            _,
+            arena_id,
+            message_bytes,
+            _,
+        ) = header.unpack(data)
         assert magic == b"ARNDHND1" and fd_count == len(fds)
         message = b""
         while len(message) < message_bytes:
@@ -92,7 +112,9 @@ class Client:
         self.channel.close()
 
     def create_arena(self, name, capacity_bytes, **options):
-        return self.arenas.CreateArena(arenas.CreateArenaRequest(name=name, capacity_bytes=capacity_bytes, **options))
+        return self.arenas.CreateArena(
+            arenas.CreateArenaRequest(name=name, capacity_bytes=capacity_bytes, **options)
+        )
 
     def arena(self, name):
         return self.arenas.GetArena(arenas.GetArenaRequest(name=name))
@@ -104,7 +126,9 @@ class Client:
         return self.admin.GetStats(admin.GetStatsRequest(arena=arena))
 
     def tunables(self):
-        return {t.name: t.value for t in self.admin.GetTunables(admin.GetTunablesRequest()).tunables}
+        return {
+            t.name: t.value for t in self.admin.GetTunables(admin.GetTunablesRequest()).tunables
+        }
 
     def set_tunables(self, **values):
         return self.admin.SetTunables(admin.SetTunablesRequest(values=values))
@@ -113,11 +137,13 @@ class Client:
         return self.admin.GetTopology(admin.GetTopologyRequest())
 
     def live_sessions(self):
-        return {s.name: s for s in self.sessions.ListSessions(sessions.ListSessionsRequest()).sessions}
+        return {
+            s.name: s for s in self.sessions.ListSessions(sessions.ListSessionsRequest()).sessions
+        }
 
 
 class Session:
-    """A session. By default a KeepAlive stream keeps it; `bind` hands its life over to this process."""
+    """A session. A KeepAlive stream keeps it, or this process does, after `bind`."""
 
     def __init__(self, client, name, keepalive=True):
         self.client = client
@@ -128,7 +154,7 @@ class Session:
             self.keep_alive()
 
     def keep_alive(self, client=None):
-        """Opens its KeepAlive stream, again after a restart of the daemon: over the connection given."""
+        """Opens its KeepAlive stream. After a restart of the daemon: over a new connection."""
         self.client = client or self.client
         self._requests = queue.SimpleQueue()
         self._requests.put(sessions.KeepAliveRequest(session=self.key))
@@ -147,7 +173,9 @@ class Session:
         return self
 
     def attach(self, arena, mode=REMOTE):
-        return self.client.sessions.AttachArena(sessions.AttachArenaRequest(session=self.key, arena=arena, mode=mode))
+        return self.client.sessions.AttachArena(
+            sessions.AttachArenaRequest(session=self.key, arena=arena, mode=mode)
+        )
 
     def map(self, arena, mode=WRITER):
         """Attaches and maps the data file. Returns (arena, mmap)."""
@@ -160,20 +188,26 @@ class Session:
         return attached.arena, data
 
     def allocate(self, arena_id, size_bytes=0, count=1, client=None, **more):
-        return (client or self.client).blocks.Allocate(blocks.AllocateRequest(
-            session=self.key, arena_id=arena_id, size_bytes=size_bytes, count=count, **more))
+        return (client or self.client).blocks.Allocate(
+            blocks.AllocateRequest(
+                session=self.key, arena_id=arena_id, size_bytes=size_bytes, count=count, **more
+            )
+        )
 
     def free(self, arena_id, refs, client=None):
         return (client or self.client).blocks.Free(
-            blocks.FreeRequest(session=self.key, arena_id=arena_id, refs=refs))
+            blocks.FreeRequest(session=self.key, arena_id=arena_id, refs=refs)
+        )
 
     def acquire(self, arena_id, refs, tag=0, client=None):
         return (client or self.client).blocks.Acquire(
-            blocks.AcquireRequest(session=self.key, arena_id=arena_id, refs=refs, tag=tag))
+            blocks.AcquireRequest(session=self.key, arena_id=arena_id, refs=refs, tag=tag)
+        )
 
     def describe(self, arena_id, refs):
         return self.client.blocks.Describe(
-            blocks.DescribeRequest(session=self.key, arena_id=arena_id, refs=refs)).blocks
+            blocks.DescribeRequest(session=self.key, arena_id=arena_id, refs=refs)
+        ).blocks
 
     def close(self):
         return self.client.sessions.CloseSession(sessions.CloseSessionRequest(session=self.key))

@@ -17,7 +17,8 @@ pytest_plugins = ["daemon_plugin"]
 
 @pytest.fixture
 def daemon(start_daemon):
-    return start_daemon("--shards", "2")
+    """A busy machine may take its time between two calls of a test: sessions wait for them."""
+    return start_daemon("--shards", "2", "--keepalive-grace-ms", "600000")
 
 
 @pytest.fixture
@@ -69,6 +70,7 @@ def peers(daemon):
 @pytest.fixture
 def restart(daemon, connect):
     """Kills the daemon, does something to what it left, starts another; a client of that."""
+
     def again(meanwhile=lambda: None):
         daemon.kill()
         meanwhile()

@@ -1,4 +1,4 @@
-"""A peer process of the C++ library (client_peer): told what to do line by line, one line of answer each."""
+"""A peer process of the C++ library (client_peer). Each line of command gets a line of answer."""
 import subprocess
 
 from daemon import BIN
@@ -6,8 +6,12 @@ from daemon import BIN
 
 class Peer:
     def __init__(self, daemon, arena):
-        self.process = subprocess.Popen([BIN / "client_peer", daemon.sockets, arena], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [BIN / "client_peer", daemon.sockets, arena],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         word, self.session = self.process.stdout.readline().split()
         assert word == "session"
 

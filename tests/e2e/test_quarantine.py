@@ -1,15 +1,18 @@
-"""Control memory that was damaged from outside: the arena is set aside and reported, the daemon and the others go on."""
+"""Control memory is damaged from outside.
+
+The arena is quarantined and says why. The daemon and the other arenas go on.
+"""
 import mmap
 import os
 import struct
 
 from client import MIB, Session, refusal_of
 
-HELD_BY_NOBODY = struct.pack("<Q", 1 << 62 | 0xdead)
+HELD_BY_NOBODY = struct.pack("<Q", 1 << 62 | 0xDEAD)
 
 
 def control_file(daemon, arena):
-    """The daemon's descriptor of an arena's control file, opened again: what a hostile peer, or a bug, could write to."""
+    """The daemon's control file of an arena, opened again: a peer can write to it."""
     for fd in os.listdir(f"/proc/{daemon.process.pid}/fd"):
         path = f"/proc/{daemon.process.pid}/fd/{fd}"
         if os.readlink(path).startswith(f"/memfd:arenad-control-{arena} "):
@@ -25,7 +28,7 @@ def word_of(memory, fd, session_id, tag):
         start = os.lseek(fd, start, os.SEEK_DATA)
         end = os.lseek(fd, start, os.SEEK_HOLE)
         for at in range(start, end, 8):
-            if memory[at:at + 6] == low and memory[at + 7] >> 6 == 1:
+            if memory[at : at + 6] == low and memory[at + 7] >> 6 == 1:
                 return at
         start = end
 
@@ -35,13 +38,15 @@ def test_damaged_words_set_the_arena_aside_and_nothing_else(daemon, client):
     session = Session(client, "tester")
     session.attach("hurt")
     session.attach("well")
-    held = session.allocate(hurt.id, 256, tag=0x5eed1234).refs
+    held = session.allocate(hurt.id, 256, tag=0x5EED1234).refs
     fd = control_file(daemon, "hurt")
     try:
         with mmap.mmap(fd, os.fstat(fd).st_size) as memory:
-            at = word_of(memory, fd, session.key.id, 0x5eed1234)
-            for word in range(at + 8, at // 512 * 512 + 512, 8):  # the rest of its 64: all of them free, many in a magazine
-                memory[word:word + 8] = HELD_BY_NOBODY
+            at = word_of(memory, fd, session.key.id, 0x5EED1234)
+            for word in range(
+                at + 8, at // 512 * 512 + 512, 8
+            ):  # the rest of its 64: all of them free, many in a magazine
+                memory[word : word + 8] = HELD_BY_NOBODY
     finally:
         os.close(fd)
 

@@ -1,5 +1,8 @@
-"""The daemon dies, or is restarted by its operator: with a state directory nobody who lives loses anything, and what belonged to
-the dead is given back before the first call is served."""
+"""The daemon dies, or its operator restarts it.
+
+With a state directory nobody who lives loses anything. What belonged to the dead is given back
+before the first call is served.
+"""
 import os
 import pathlib
 import signal
@@ -22,7 +25,8 @@ def daemon(start_daemon, state):
     return start_daemon("--shards", "2", "--state-dir", str(state))
 
 
-# ---- who lives goes on ---------------------------------------------------------------------------------------------------
+# ---- who lives goes on ----
+
 
 def test_sessions_of_every_mode_go_on_with_their_blocks(client, restart, peers):
     arena = client.create_arena("pool", 64 * MIB)
@@ -80,7 +84,9 @@ def test_peers_allocate_on_while_the_daemon_dies_again_and_again(client, restart
     churning[0].kill()
     again = restart(churning[1].kill)
     churning[2].kill()
-    wait_until("all is back", lambda: not again.live_sessions() and again.arena("pool").held_blocks == 0)
+    wait_until(
+        "all is back", lambda: not again.live_sessions() and again.arena("pool").held_blocks == 0
+    )
     exact(again, 0)
 
 
@@ -90,13 +96,18 @@ def test_an_operators_restart_costs_nobody_a_block(daemon, client, connect):
     _, data = session.map("pool")
     written = session.allocate(arena.id, 100, 1000)
     data[written.offsets[7]] = 77
-    begin = time.monotonic()
-    daemon.stop()   # exit code 0
-    assert time.monotonic() - begin < 4, "nobody has to close: it does not wait for the drain's deadline"
+    # Nobody has to close. If the daemon waited for this deadline, stop() would fail.
+    client.set_tunables(drain_deadline_ms="600000")
+    daemon.stop()  # exit code 0
     daemon.start()
     session.client = connect(daemon.target)
     facts = session.client.arena("pool")
-    assert (facts.holder_only, facts.canary, facts.access.mode, facts.held_blocks) == (True, True, 0o666, 1000)
+    assert (facts.holder_only, facts.canary, facts.access.mode, facts.held_blocks) == (
+        True,
+        True,
+        0o666,
+        1000,
+    )
     exact(session.client, 1000)
     assert data[written.offsets[7]] == 77
     assert session.free(arena.id, written.refs).freed == 1000
@@ -104,14 +115,30 @@ def test_an_operators_restart_costs_nobody_a_block(daemon, client, connect):
     exact(session.client, 0)
 
 
-def test_processes_of_another_pid_namespace_are_told_apart_from_the_dead(start_daemon, state, connect):
-    """The daemon in a container, its clients in others: it sees no pid of theirs, and after a restart has no pidfd."""
-    daemon = start_daemon("--shards", "2", "--state-dir", str(state), "--restart-grace-ms", "1000",
-                          command=("unshare", "--pid", "--fork", "--kill-child=KILL"))
+def test_processes_of_another_pid_namespace_are_told_apart_from_the_dead(
+    start_daemon, state, connect
+):
+    """The daemon is in one container and its clients are in others.
+
+    The daemon sees no pid of theirs, and after a restart it has no pidfd.
+    """
+    daemon = start_daemon(
+        "--shards",
+        "2",
+        "--state-dir",
+        str(state),
+        "--restart-grace-ms",
+        "1000",
+        command=("unshare", "--pid", "--fork", "--kill-child=KILL"),
+    )
 
     def arenad():
         of_unshare = daemon.process.pid
-        return int(pathlib.Path(f"/proc/{of_unshare}/task/{of_unshare}/children").read_text(encoding="ascii"))
+        return int(
+            pathlib.Path(f"/proc/{of_unshare}/task/{of_unshare}/children").read_text(
+                encoding="ascii"
+            )
+        )
 
     def restart(meanwhile):
         killed = arenad()
@@ -124,7 +151,9 @@ def test_processes_of_another_pid_namespace_are_told_apart_from_the_dead(start_d
     client = connect(daemon.target)
     client.create_arena("pool", 64 * MIB)
     lives, dies_meanwhile, dies_later = (Peer(daemon, "pool") for _ in range(3))
-    python = Session(client, "python").bind()   # bound, and without memory: only its client can say that it lives
+    python = Session(
+        client, "python"
+    ).bind()  # bound, and without memory: only its client can say that it lives
     assert [s.pid for s in sessions_of(client)] == [0, 0, 0, 0]
     kept = lives.ask("allocate", 100, "kept")
     for peer in (lives, dies_meanwhile, dies_later):
@@ -144,7 +173,10 @@ def test_processes_of_another_pid_namespace_are_told_apart_from_the_dead(start_d
     lives.kill()
     wait_until("all is back", lambda: again.arena("pool").held_blocks == 0)
     exact(again, 0)
-    wait_until("its stream did not come back within the grace", lambda: python.key.id not in [s.id for s in sessions_of(again)])
+    wait_until(
+        "its stream did not come back within the grace",
+        lambda: python.key.id not in [s.id for s in sessions_of(again)],
+    )
     os.kill(arenad(), signal.SIGTERM)
     assert daemon.wait() == 0
 
@@ -165,7 +197,8 @@ def test_limits_of_sessions_hold_after_a_restart(start_daemon, state, connect):
     assert len(session.allocate(arena.id, 4096, 250).refs) == 250
 
 
-# ---- the dead ------------------------------------------------------------------------------------------------------------
+# ---- the dead ----
+
 
 def test_what_the_dead_held_is_given_back_before_the_first_call(daemon, client, restart, peers):
     arena = client.create_arena("pool", 1024 * MIB)
@@ -177,8 +210,11 @@ def test_what_the_dead_held_is_given_back_before_the_first_call(daemon, client, 
     shared = peer.ask("allocate", 64, "shared")
     assert peer.ask("share", shared) == "ok"
     assert peer.ask("take", *kept[:3]) == "ok"
-    with subprocess.Popen([sys.executable, VICTIM, "hold", daemon.target, "pool"], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE) as victim:
+    with subprocess.Popen(
+        [sys.executable, VICTIM, "hold", daemon.target, "pool"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as victim:
         victim.stdout.readline()
 
         def both_die():
@@ -209,7 +245,7 @@ def test_a_daemon_that_dies_again_while_it_recovers_loses_nothing(daemon, client
     living = [peers("pool") for _ in range(2)]
     kept = [peer.ask("allocate", 100, f"text-{i}") for i, peer in enumerate(living)]
     assert living[0].ask("churn") == "ok"
-    for i in range(24):   # from the first instruction to after the first call is served
+    for i in range(24):  # from the first instruction to after the first call is served
         dead = peers("pool") if i % 3 == 0 else None
         if dead is not None:
             assert dead.ask("many", 256, 20000) == "ok"

@@ -1,4 +1,4 @@
-"""The predecessor's toggles, under its names (SEED rows 2 to 5): at start from the environment, live through SetTunables."""
+"""The predecessor's toggles, under its names: from the environment at start, and live."""
 import re
 
 import pytest
@@ -39,7 +39,10 @@ class Work:
         return refills
 
     def is_batching(self):
-        """Tells by behaviour: a batch refill serves many allocations. A magazine that is full hides it, so take many."""
+        """Tells by behaviour: a batch refill serves many allocations.
+
+        A magazine that is full hides it, so take many.
+        """
         return self.refills_of(8000) < 2000
 
     def audit(self):
@@ -48,16 +51,21 @@ class Work:
         return audit
 
 
-@pytest.mark.parametrize("env, batching", [
-    ({}, True),
-    ({"HAKMEM_TINY_P0_ENABLE": "1"}, True),
-    ({"HAKMEM_TINY_P0_ENABLE": ""}, True),
-    ({"HAKMEM_TINY_P0_ENABLE": "0"}, False),
-    ({"HAKMEM_TINY_P0_DISABLE": "1"}, False),
-    ({"HAKMEM_TINY_P0_DISABLE": "0"}, True),
-    ({"HAKMEM_TINY_P0_DISABLE": "1", "HAKMEM_TINY_P0_ENABLE": "1"}, False),
-])
-def test_the_batch_refill_is_on_unless_the_environment_says_otherwise(start_daemon, connect, env, batching):
+@pytest.mark.parametrize(
+    "env, batching",
+    [
+        ({}, True),
+        ({"HAKMEM_TINY_P0_ENABLE": "1"}, True),
+        ({"HAKMEM_TINY_P0_ENABLE": ""}, True),
+        ({"HAKMEM_TINY_P0_ENABLE": "0"}, False),
+        ({"HAKMEM_TINY_P0_DISABLE": "1"}, False),
+        ({"HAKMEM_TINY_P0_DISABLE": "0"}, True),
+        ({"HAKMEM_TINY_P0_DISABLE": "1", "HAKMEM_TINY_P0_ENABLE": "1"}, False),
+    ],
+)
+def test_the_batch_refill_is_on_unless_the_environment_says_otherwise(
+    start_daemon, connect, env, batching
+):
     work = Work(start_daemon("--shards", "2", env=env), connect)
     assert work.is_batching() == (batching and work.batch_built)
     assert work.counters().p0_counter_ok > 0
@@ -92,13 +100,19 @@ def test_without_drain_at_refill_the_idle_drain_brings_memory_home(start_daemon,
         work.client.set_tunables(p0_no_drain="1")
     work.free_far(work.allocate(10000))
     assert work.counters(1).remote_frees == 10000
-    wait_until("the idle drain took all blocks back", lambda: work.counters().drained_blocks == 10000)
+    wait_until(
+        "the idle drain took all blocks back", lambda: work.counters().drained_blocks == 10000
+    )
     work.audit()
 
 
 def test_without_drain_at_refill_a_heap_that_would_fail_looks_first(start_daemon, connect):
     """Ten times the arena's capacity goes through it; the idle drain is too slow to matter."""
-    work = Work(start_daemon("--shards", "2", env={"HAKMEM_TINY_P0_NO_DRAIN": "1"}), connect, capacity_bytes=16 * MIB)
+    work = Work(
+        start_daemon("--shards", "2", env={"HAKMEM_TINY_P0_NO_DRAIN": "1"}),
+        connect,
+        capacity_bytes=16 * MIB,
+    )
     work.client.set_tunables(idle_drain_ms="10000")
     for _ in range(10):
         work.free_far(work.allocate(14 * 256, 4096))

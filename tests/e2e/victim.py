@@ -1,4 +1,6 @@
-"""A client process made to be killed: does what its first argument says, prints one line of JSON, and waits for its end.
+"""A client process that a test kills.
+
+It does what its first argument says, prints one line of JSON, and waits for its end.
 
 usage: victim.py MODE TARGET ARENA
   open        OpenSession, nothing else
@@ -41,11 +43,19 @@ def exchange(session, arena):
             slots.acquire()
             call += 1
             if len(held) > 8:
-                yield blocks.ExchangeRequest(id=call, free=blocks.FreeRequest(
-                    session=session.key, arena_id=arena.id, refs=held.pop(0)))
+                yield blocks.ExchangeRequest(
+                    id=call,
+                    free=blocks.FreeRequest(
+                        session=session.key, arena_id=arena.id, refs=held.pop(0)
+                    ),
+                )
             else:
-                yield blocks.ExchangeRequest(id=call, allocate=blocks.AllocateRequest(
-                    session=session.key, arena_id=arena.id, size_bytes=2048, count=64))
+                yield blocks.ExchangeRequest(
+                    id=call,
+                    allocate=blocks.AllocateRequest(
+                        session=session.key, arena_id=arena.id, size_bytes=2048, count=64
+                    ),
+                )
 
     answers = 0
     for answer in session.client.blocks.Exchange(requests()):

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <set>
 
+#include "arenad/version.h"
 #include "google/protobuf/descriptor.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpc/reflection/v1/reflection.grpc.pb.h"
@@ -216,7 +217,7 @@ TEST(Daemon, BusyHttpPortIsAnErrorWhenItWasAskedFor) {
 }
 
 TEST(Daemon, DrainsOnSigtermAndTellsEverybody) {
-  DaemonProcess daemon({"--shards", "2", "--arena", "pool:16MiB"});
+  DaemonProcess daemon({"--shards", "2", "--arena", "pool:16MiB", "--drain-deadline-ms", "600000"});
   const auto channel = channel_to(daemon);
   RemoteSession session(channel, "pool");
   ::grpc::ClientContext watch_context;

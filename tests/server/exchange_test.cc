@@ -4,21 +4,26 @@
 #include <grpcpp/generic/generic_stub.h>
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
 #include "tests/server/remote_session.h"
-#include "tests/support/daemon_process.h"
+#include "tests/support/workers.h"
 
 namespace arenad::server {
 namespace {
 
 constexpr std::uint64_t kMiB = 1 << 20;
+constexpr std::uint32_t kLongWaitMs = 600'000;
 using Stream = grpc::ClientReaderWriter<v1::ExchangeRequest, v1::ExchangeResponse>;
+
+// Whoever writes to the stream, or waits for it, ends with the test, also when the test fails.
+struct CancelAtEnd {
+  ~CancelAtEnd() { context.TryCancel(); }
+  grpc::ClientContext& context;
+};
 
 class Exchange : public testing::Test {
  protected:
-  Exchange() { context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30)); }
+  Exchange() { context_.set_deadline(call_deadline()); }
   std::unique_ptr<Stream> open() { return session_.stubs.blocks.Exchange(&context_); }
 
   v1::ExchangeRequest allocate(std::uint64_t id, std::uint64_t size, std::uint32_t count = 1,
@@ -54,7 +59,7 @@ TEST_F(Exchange, AnswersComeInTheOrderOfTheRequestsThoughAnEarlierOneWaits) {
   ASSERT_TRUE(session_.allocate(session_.allocate_request(60 * kMiB), &big).ok());
   const auto stream = open();
   ASSERT_TRUE(stream->Write(allocate(1, 256)));
-  ASSERT_TRUE(stream->Write(allocate(2, 60 * kMiB, 1, 20000)));  // waits
+  ASSERT_TRUE(stream->Write(allocate(2, 60 * kMiB, 1, kLongWaitMs)));  // waits
   ASSERT_TRUE(stream->Write(allocate(3, 256, 7)));
   v1::ExchangeRequest describe;
   describe.set_id(4);
@@ -112,7 +117,9 @@ TEST_F(Exchange, WaitThatExpiresIsAnsweredInItsPlace) {
 TEST_F(Exchange, ManyRequestsInFlightAreAllAnsweredOnceAndInOrder) {
   constexpr std::uint64_t kRequests = 20000;  // many times what one stream may have unanswered
   const auto stream = open();
-  std::thread writer([&] {
+  test::Workers writer;
+  const CancelAtEnd cancel{context_};
+  writer.start([&] {
     for (std::uint64_t id = 1; id <= kRequests; ++id)
       if (!stream->Write(allocate(id, 64))) return;
     stream->WritesDone();
@@ -142,7 +149,7 @@ TEST_F(Exchange, FirstAnswersOfManyRequestsSentTogetherArrive) {
   // later one.
   for (int round = 0; round < 20; ++round) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+    context.set_deadline(call_deadline());
     const auto stream = session_.stubs.blocks.Exchange(&context);
     for (std::uint64_t id = 1; id <= 8; ++id)
       ASSERT_TRUE(stream->Write(allocate(id, 64), grpc::WriteOptions().set_buffer_hint()));
@@ -164,7 +171,9 @@ TEST_F(Exchange, LargeAndSmallAnswersInOneRunAllArrive) {
   for (int i = 0; i < 3; ++i)
     for (const std::uint32_t count : {1, 8000, 1, 3900, 1, 4100, 16000, 1, 1})
       counts.push_back(count);
-  std::thread writer([&] {
+  test::Workers writer;
+  const CancelAtEnd cancel{context_};
+  writer.start([&] {
     for (std::size_t i = 0; i < counts.size(); ++i) stream->Write(allocate(i + 1, 8, counts[i]));
     stream->WritesDone();
   });
@@ -212,7 +221,7 @@ TEST_F(Exchange, StreamThatBreaksWhileARequestWaitsLeavesNothingHeld) {
   {
     grpc::ClientContext context;
     const auto stream = session_.stubs.blocks.Exchange(&context);
-    ASSERT_TRUE(stream->Write(allocate(1, 60 * kMiB, 1, 20000)));
+    ASSERT_TRUE(stream->Write(allocate(1, 60 * kMiB, 1, kLongWaitMs)));
     ASSERT_TRUE(stream->Write(allocate(2, 256, 100)));
     EXPECT_TRUE(eventually([&] { return held_blocks() == 101; }));
     context.TryCancel();

@@ -111,7 +111,7 @@ TEST(Sessions, CallsOfAClientThatIsGoneLeaveNothingHeld) {
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
     v1::AllocateResponse late;
     EXPECT_EQ(session.stubs.blocks
-                  .Allocate(&context, session.allocate_request(14 * kMiB, 1, 20000), &late)
+                  .Allocate(&context, session.allocate_request(14 * kMiB, 1, 600'000), &late)
                   .error_code(),
               grpc::StatusCode::DEADLINE_EXCEEDED);
   }

@@ -2,10 +2,9 @@
 // limit. The handoff of a peer's two descriptors and its death are tested in tests/core.
 #include <gtest/gtest.h>
 
-#include <thread>
-
 #include "tests/server/remote_session.h"
 #include "tests/support/daemon_process.h"
+#include "tests/support/workers.h"
 
 namespace arenad::server {
 namespace {
@@ -35,7 +34,7 @@ class PeerWire : public testing::Test {
     return request;
   }
   grpc::Status lease(const v1::LeaseSlabsRequest& request, v1::LeaseSlabsResponse* leased,
-                     std::chrono::milliseconds within = std::chrono::seconds(20)) {
+                     std::chrono::milliseconds within = test::kDeadline) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + within);
     return peer_.stubs.heaps.LeaseSlabs(&context, request, leased);
@@ -152,7 +151,7 @@ TEST_F(PeerWire, LeaseWhoseCallerHasGoneIsTakenBack) {
   v1::AllocateResponse all;
   ASSERT_TRUE(remote_.allocate(remote_.allocate_request(8 * kMiB), &all).ok());
   auto request = lease_request(4);
-  request.set_wait_ms(20'000);
+  request.set_wait_ms(600'000);
   v1::LeaseSlabsResponse leased;
   EXPECT_EQ(lease(request, &leased, std::chrono::milliseconds(100)).error_code(),
             grpc::StatusCode::DEADLINE_EXCEEDED);
@@ -164,12 +163,21 @@ TEST_F(PeerWire, LeaseWhoseCallerHasGoneIsTakenBack) {
 }
 
 TEST_F(PeerWire, PeerIsAskedToTrimOnItsStreamAndItsAnswerServesTheOther) {
+  // The round's patience is longer than the test: only the peer's answer can end the round.
+  {
+    grpc::ClientContext context;
+    v1::SetTunablesRequest request;
+    (*request.mutable_values())["trim_patience_ms"] = "600000";
+    v1::Tunables tunables;
+    RemoteSession::must(peer_.stubs.admin.SetTunables(&context, request, &tunables), "SetTunables");
+  }
   v1::LeaseSlabsResponse leased;
   std::vector<std::uint32_t> slabs;
   while (lease(lease_request(200), &leased).ok())
     slabs.insert(slabs.end(), leased.slabs().begin(), leased.slabs().end());
   ASSERT_EQ(slabs.size(), 96u);
-  std::thread answering([&] {
+  test::Workers workers;
+  workers.start([&] {
     v1::KeepAliveEvent event;
     while (peer_.next_event(&event) && event.trims_size() == 0) {}
     ASSERT_EQ(event.trims_size(), 1);
@@ -183,12 +191,10 @@ TEST_F(PeerWire, PeerIsAskedToTrimOnItsStreamAndItsAnswerServesTheOther) {
     EXPECT_TRUE(peer_.say(done));
   });
   v1::AllocateResponse got;
-  const auto before = std::chrono::steady_clock::now();
   const grpc::Status served = remote_.allocate(remote_.allocate_request(4 * kMiB), &got);
   EXPECT_TRUE(served.ok()) << served.error_message();
-  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::milliseconds(195))
-      << "the answer was not heard";
-  answering.join();
+  if (!served.ok()) peer_.lose_stream();
+  workers.join();
 }
 
 TEST_F(PeerWire, SharesAndReleases) {

@@ -1,11 +1,11 @@
-// RemoteSession: a session of a test, kept by its KeepAlive stream; stubs of all services beside
-// it.
+// RemoteSession: a session of a test, kept by its KeepAlive stream, and stubs of all services.
 //
 // Threads: one at a time. Crash: the daemon ends the session.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -26,6 +26,11 @@ using test::Ended;
 using test::eventually;
 using test::run_arenad;
 using test::TemporaryDirectory;
+
+// As long as a machine that is busy may take for a call that ends a test when it hangs.
+inline std::chrono::system_clock::time_point call_deadline() {
+  return std::chrono::system_clock::now() + test::kDeadline;
+}
 
 // A connection of its own each time.
 inline std::shared_ptr<grpc::Channel> channel_to(const DaemonProcess& daemon,
@@ -122,6 +127,7 @@ class RemoteSession {
   }
   grpc::Status allocate(const v1::AllocateRequest& request, v1::AllocateResponse* response) {
     grpc::ClientContext context;
+    context.set_deadline(call_deadline());
     return stubs.blocks.Allocate(&context, request, response);
   }
   template <class Refs>
@@ -136,6 +142,8 @@ class RemoteSession {
     grpc::ClientContext context;
     return stubs.blocks.Free(&context, request, response);
   }
+  // Ends the KeepAlive stream, and next_event() of another thread with it.
+  void lose_stream() { stream_context_.TryCancel(); }
   // Waits for what the daemon says on the KeepAlive stream; false at its end.
   bool next_event(v1::KeepAliveEvent* event) { return stream_->Read(event); }
   bool say(const v1::KeepAliveRequest& request) { return stream_->Write(request); }

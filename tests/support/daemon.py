@@ -22,8 +22,11 @@ DEADLINE_S = 60.0
 
 def clean_environment():
     """This process's, without what would configure a daemon or a client of the tests."""
-    return {k: v for k, v in os.environ.items()
-            if not k.startswith(("HAKMEM_", "ARENAD_")) and k != "NOTIFY_SOCKET"}
+    return {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("HAKMEM_", "ARENAD_")) and k != "NOTIFY_SOCKET"
+    }
 
 
 def wait_until(what, condition, deadline_s=DEADLINE_S):
@@ -94,10 +97,21 @@ class Daemon:
             self.log_before_start = log.tell()
             try:
                 self.process = subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "KILL", *map(str, self.command), self.program,
-                     "--socket-dir", self.sockets, *map(str, self.flags)],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                    env={**clean_environment(), **self.env})
+                    [
+                        "setpriv",
+                        "--pdeathsig",
+                        "KILL",
+                        *map(str, self.command),
+                        self.program,
+                        "--socket-dir",
+                        self.sockets,
+                        *map(str, self.flags),
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**clean_environment(), **self.env},
+                )
             except OSError as error:
                 raise DaemonFailed(f"{self.program} cannot be started: {error}") from None
 

@@ -29,5 +29,6 @@ def pytest_runtest_makereport():
     report = (yield).get_result()
     if report.failed:
         for daemon in Daemon.started:
-            report.sections.append((f"log of {daemon.program.name} in {daemon.dir}",
-                                    daemon.log()[-LAST_BYTES:]))
+            report.sections.append(
+                (f"log of {daemon.program.name} in {daemon.dir}", daemon.log()[-LAST_BYTES:])
+            )

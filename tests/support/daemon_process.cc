@@ -22,6 +22,10 @@ extern char** environ;
 namespace arenad::test {
 namespace {
 
+// A busy machine may take its time between two calls of a test: a session waits for its stream.
+const std::pair<std::string, std::string> kDefaults[] = {{"--http", "127.0.0.1:0"},
+                                                         {"--keepalive-grace-ms", "600000"}};
+
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> out;
   out.reserve(texts.size() + 1);
@@ -80,8 +84,9 @@ Ended run_arenad(std::vector<std::string> flags, std::vector<std::string> enviro
 DaemonProcess::DaemonProcess(std::vector<std::string> flags, std::vector<std::string> environment)
     : flags_(std::move(flags)), environment_(std::move(environment)) {
   flags_.insert(flags_.begin(), {"--socket-dir", socket_dir()});
-  if (std::find(flags_.begin(), flags_.end(), "--http") == flags_.end())
-    flags_.insert(flags_.end(), {"--http", "127.0.0.1:0"});
+  for (const auto& [flag, value] : kDefaults)
+    if (std::find(flags_.begin(), flags_.end(), flag) == flags_.end())
+      flags_.insert(flags_.end(), {flag, value});
   // Other users may be its clients.
   std::filesystem::permissions(directory_.path(), std::filesystem::perms(0755));
   start();

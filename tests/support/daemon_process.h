@@ -32,7 +32,8 @@ Ended run_arenad(std::vector<std::string> flags, std::vector<std::string> enviro
 
 class DaemonProcess {
  public:
-  // Starts a daemon. It serves HTTP on a free port unless the flags say otherwise.
+  // Starts a daemon. Unless the flags say otherwise, it serves HTTP on a free port, and a session
+  // without a KeepAlive stream lives for ten minutes.
   // Throws std::runtime_error, with the log in its text, when the daemon does not start.
   explicit DaemonProcess(std::vector<std::string> flags = {},
                          std::vector<std::string> environment = {});

@@ -59,6 +59,12 @@ bool Workers::wait_until(const std::function<bool()>& condition,
 
 std::uint64_t Workers::failures() { return g_failures.load(std::memory_order_acquire); }
 
+void in_another_thread(std::function<void()> body) {
+  Workers worker;
+  worker.start(std::move(body));
+  worker.join();
+}
+
 bool MeetingPoint::arrive_and_wait() {
   // Arrivals are counted for ever: the n-th belongs to meeting n / count.
   const std::size_t meeting = arrived_.fetch_add(1, std::memory_order_acq_rel) / count_;

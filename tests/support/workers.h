@@ -6,7 +6,7 @@
 // Invariants: after stop(), a failed assertion or an exception in any thread of the test, every
 // go_on() and wait_until() of every thread answers false. No thread outlives the destructor. An
 // exception in a body is a failure of the test.
-// Threads: start() and join() by the test's thread; everything else by any.
+// Threads: start() and join() by one thread at a time; everything else by any.
 // Crash: a test's.
 //
 //   Workers workers;
@@ -63,6 +63,9 @@ class Workers {
   std::uint64_t failures_before_;
   std::vector<std::thread> threads_;
 };
+
+// Runs `body` in a thread of its own and waits for its end.
+void in_another_thread(std::function<void()> body);
 
 // MeetingPoint: a barrier that lets go when the work ends, for example because one of those that
 // were to come has failed.
