@@ -2,21 +2,22 @@
 //
 //   63..62  tag         FREE | HELD | RETURNING | SHARED
 //   61..48  generation  +1 at every free, never reset
-//   47..0   HELD, RETURNING: holder session 16, leak tag 32.  SHARED: one bit for each of 48
-//   sharers.  FREE: 0
+//   47..0   HELD, RETURNING: holder session 16, leak tag 32
+//           SHARED: one bit for each of 48 sharers
+//           FREE: 0
 //
-// Invariants: every change is one atomic step, so a process killed between two instructions leaves
-// a legal word.
-//   FREE -> HELD        owner heap only, plain release store (nobody else may touch FREE)
-//   HELD -> FREE        owner heap only, CAS from the exact word, generation + 1
+// Invariants: every change is one atomic step. So a process that is killed between two instructions
+// leaves a legal word.
+//   FREE -> HELD        owner heap only, a release store; nobody else may touch FREE
+//   HELD -> FREE        owner heap only: a store in FastHeap::free, else a CAS; generation + 1
 //   HELD -> RETURNING   anybody else, CAS from the exact word, generation + 1
-//   RETURNING -> FREE   owner heap only, plain store in drain
+//   RETURNING -> FREE   owner heap only, a store in the drain
 //   HELD(a) -> HELD(b)  anybody, CAS from the exact word (take-over)
-//   HELD(a) -> SHARED   a, CAS; SHARED gains and loses sharers by CAS; the last one out makes it
-//   FREE (owner) or RETURNING,
-//                       generation + 1
-// The generation grows at the free itself, so a second free of the same ref fails on tag or on
-// generation. Threads: pure values. Crash: see above.
+//   HELD(a) -> SHARED   a, CAS. SHARED gains and loses sharers by CAS. The last sharer makes the
+//                       word FREE (owner) or RETURNING, generation + 1
+// The generation grows at the free itself. So a second free of the same ref fails, on tag or on
+// generation.
+// Threads: pure values. Crash: see above.
 #pragma once
 
 #include <atomic>
