@@ -31,6 +31,7 @@ using SlabIndex = StrongId<struct SlabTag,
 using BlockIndex = StrongId<struct BlockIndexTag, std::uint32_t>;  // 0..8191 in its slab
 using SuperslabIndex = StrongId<struct SuperslabTag, std::uint32_t>;
 
+inline constexpr ArenaId kNoArena{0};
 inline constexpr SessionId kNoSession{0};
 inline constexpr SessionId kReaperSession{65535};
 inline constexpr HeapId kNoHeap{65535};

@@ -33,6 +33,8 @@ std::string unix_address(const std::string& directory, const std::string& name) 
   return "unix:" + directory + "/" + name;
 }
 
+ShardId shard_id(std::size_t index) { return {static_cast<std::uint16_t>(index)}; }
+
 class Daemon {
  public:
   explicit Daemon(const Config& config) : config_(config) {}
@@ -63,7 +65,7 @@ class Daemon {
       std::vector<std::jthread> stoppers;  // at once: each may take the whole grace time
       for (const auto& loop : loops_) stoppers.emplace_back([&loop] { loop->stop(kCallGraceMs); });
     }
-    for (std::uint32_t i = 0; i < loops_.size(); ++i) engine_->set_waker(i, nullptr);
+    for (std::uint32_t i = 0; i < loops_.size(); ++i) engine_->set_waker(shard_id(i), nullptr);
     http_.reset();
     loops_.clear();
     engine_.reset();
@@ -103,14 +105,14 @@ class Daemon {
         if (!config_.listen.empty()) addresses.push_back(config_.listen);
       }
       loops_.push_back(std::make_unique<ShardLoop>(
-          engine_->shard(i), engine_->tunables().spin_us,
+          engine_->shard(shard_id(i)), engine_->tunables().spin_us,
           ShardLoopOptions{std::move(addresses), topology_.shards[i].cpu}));
     }
     // Shard 0 comes last: a client that reaches the common address can then reach every shard.
     for (std::uint32_t i = engine_->shard_count(); i-- > 0;) {
       auto started = loops_[i]->start(make_services(engine_->control(), topology_));
       if (!started.ok()) return started;
-      engine_->set_waker(i, loops_[i].get());
+      engine_->set_waker(shard_id(i), loops_[i].get());
     }
     for (const std::string& address : loops_[0]->addresses())
       spdlog::info("serving on {}", address);

@@ -80,7 +80,7 @@ std::string label(const char* name, const std::string& value) {
   return std::string(name) + "=\"" + value + "\"";
 }
 std::string shard_label(const ShardFacts& shard) {
-  return label("shard", std::to_string(shard.shard));
+  return label("shard", std::to_string(shard.shard.value));
 }
 
 void write_shards(Text& text, const std::vector<ShardFacts>& shards) {
@@ -93,9 +93,9 @@ void write_shards(Text& text, const std::vector<ShardFacts>& shards) {
   const std::string between = "arenad_remote_frees_between_total";
   text.family(between, "counter", "blocks freed on one shard that another shard's heap owns");
   for (const ShardFacts& shard : shards) {
-    const std::string from = label("from", std::to_string(shard.shard));
+    const std::string from = label("from", std::to_string(shard.shard.value));
     for (std::size_t owner = 0; owner < shard.remote_frees_to.size(); ++owner) {
-      if (owner == shard.shard) continue;
+      if (owner == shard.shard.value) continue;
       text.sample(between, from + "," + label("to", std::to_string(owner)),
                   shard.remote_frees_to[owner]);
     }

@@ -37,40 +37,33 @@ using arenad::bench::EchoMessage;
 // A shard without an engine.
 class NoShard final : public ShardApi {
  public:
-  explicit NoShard(std::uint32_t index) : index_(index) {}
-  std::uint32_t index() const override { return index_; }
+  explicit NoShard(ShardId index) : index_(index) {}
+  ShardId index() const override { return index_; }
   void allocate(const AllocateArgs&, Done<AllocatedBlocks> done) override {
     done(Failure{Error::kInternal, "an echo"});
   }
-  Answer<PerRefAnswer> free(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override {
+  Answer<PerRefAnswer> free(SessionKey, ArenaId, UntrustedRefs) override { return PerRefAnswer{}; }
+  Answer<PerRefAnswer> acquire(SessionKey, ArenaId, UntrustedRefs, std::uint32_t) override {
     return PerRefAnswer{};
   }
-  Answer<PerRefAnswer> acquire(SessionKey, std::uint32_t, std::span<const std::uint64_t>,
-                               std::uint32_t) override {
+  Answer<PerRefAnswer> share(SessionKey, ArenaId, UntrustedRefs) override { return PerRefAnswer{}; }
+  Answer<PerRefAnswer> release(SessionKey, ArenaId, UntrustedRefs) override {
     return PerRefAnswer{};
   }
-  Answer<PerRefAnswer> share(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override {
-    return PerRefAnswer{};
-  }
-  Answer<PerRefAnswer> release(SessionKey, std::uint32_t, std::span<const std::uint64_t>) override {
-    return PerRefAnswer{};
-  }
-  Answer<std::uint16_t> open_heap(SessionKey, std::uint32_t) override {
+  Answer<HeapId> open_heap(SessionKey, ArenaId) override {
     return Failure{Error::kInternal, "an echo"};
   }
   void lease_slabs(const LeaseArgs&, Done<LeasedSlabs> done) override {
     done(Failure{Error::kInternal, "an echo"});
   }
-  Answer<ReturnedSlabs> return_slabs(SessionKey, std::uint32_t,
-                                     std::span<const std::uint32_t>) override {
+  Answer<ReturnedSlabs> return_slabs(SessionKey, ArenaId, std::span<const SlabIndex>) override {
     return ReturnedSlabs{};
   }
-  Answer<ResumedLeases> resume(SessionKey, std::uint32_t, std::span<const std::uint32_t>,
-                               std::span<const std::uint32_t>) override {
+  Answer<ResumedLeases> resume(SessionKey, ArenaId, std::span<const SlabIndex>,
+                               std::span<const HeapId>) override {
     return ResumedLeases{};
   }
-  Answer<std::vector<arenad::BlockFacts>> describe(SessionKey, std::uint32_t,
-                                                   std::span<const std::uint64_t>) override {
+  Answer<std::vector<arenad::BlockFacts>> describe(SessionKey, ArenaId, UntrustedRefs) override {
     return std::vector<arenad::BlockFacts>{};
   }
   void post(std::function<void()>) override {}
@@ -81,7 +74,7 @@ class NoShard final : public ShardApi {
   void count_turn() override {}
 
  private:
-  const std::uint32_t index_;
+  const ShardId index_;
 };
 
 class EchoService final : public RpcService {
@@ -131,7 +124,7 @@ int serve_servers(const Options& options) {
   std::vector<std::unique_ptr<NoShard>> shards;
   std::vector<std::unique_ptr<ShardLoop>> loops;
   for (std::uint32_t i = 0; i < options.shards; ++i) {
-    shards.push_back(std::make_unique<NoShard>(i));
+    shards.push_back(std::make_unique<NoShard>(ShardId{static_cast<std::uint16_t>(i)}));
     loops.push_back(std::make_unique<ShardLoop>(
         *shards[i], options.spin_us,
         ShardLoopOptions{{address(options, i)}, cpus[i % cpus.size()]}));
@@ -172,7 +165,7 @@ int serve_queues(const Options& options) {
       CPU_ZERO(&set);
       CPU_SET(static_cast<std::size_t>(cpus[i % cpus.size()]), &set);
       pthread_setaffinity_np(pthread_self(), sizeof set, &set);
-      NoShard shard(i);
+      NoShard shard(ShardId{static_cast<std::uint16_t>(i)});
       TurnEnd turn_end;
       ServeContext context{*queues[i], turn_end, shard};
       EchoService echo(&service);

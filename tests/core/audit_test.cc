@@ -15,8 +15,7 @@ constexpr std::uint64_t kMiB = 1 << 20;
 // each turn.
 class Load {
  public:
-  Load(Daemon& daemon, SessionKey key, std::uint32_t arena)
-      : daemon_(daemon), key_(key), arena_(arena) {
+  Load(Daemon& daemon, SessionKey key, ArenaId arena) : daemon_(daemon), key_(key), arena_(arena) {
     for (std::uint32_t i = 0; i < daemon.engine().shard_count(); ++i) {
       ++running_;
       start(i, std::make_shared<std::mt19937_64>(i + 1));
@@ -76,7 +75,7 @@ class Load {
 
   Daemon& daemon_;
   const SessionKey key_;
-  const std::uint32_t arena_;
+  const ArenaId arena_;
   std::atomic<bool> stop_{false};
   std::atomic<int> running_{0};
   std::atomic<std::uint64_t> turns_{0};

@@ -36,7 +36,7 @@ EngineOptions patient() {
 // nothing are among them.
 class CallLoad {
  public:
-  CallLoad(Daemon& daemon, SessionKey key, std::uint32_t arena, std::uint64_t seed)
+  CallLoad(Daemon& daemon, SessionKey key, ArenaId arena, std::uint64_t seed)
       : daemon_(daemon), key_(key), arena_(arena), random_(seed) {
     workers_.start([this] { run(); });
   }
@@ -83,7 +83,7 @@ class CallLoad {
 
   Daemon& daemon_;
   const SessionKey key_;
-  const std::uint32_t arena_;
+  const ArenaId arena_;
   std::mt19937_64 random_;
   std::vector<std::uint64_t> held_;
   std::atomic<std::uint64_t> calls_{0};
@@ -156,7 +156,7 @@ void Corruption::one_life(std::uint64_t flips) {
       if (::testing::Test::HasFatalFailure()) return;
     }
     for (auto& peer : peers) peer->process.kill();
-    const std::set<std::uint16_t> dead{peers[0]->key.id, peers[1]->key.id};
+    const std::set<SessionId> dead{peers[0]->key.id, peers[1]->key.id};
     EXPECT_TRUE(eventually([&] {
       for (const SessionFacts& s : daemon.sessions())
         if (dead.contains(s.id)) return false;

@@ -62,7 +62,8 @@ class Daemon {
     }
     engine_ = std::move(*started);
     for (std::uint32_t i = 0; i < shards; ++i)
-      loops_.push_back(std::make_unique<ThreadLoop>(*engine_, i));
+      loops_.push_back(
+          std::make_unique<ThreadLoop>(*engine_, ShardId{static_cast<std::uint16_t>(i)}));
   }
   ~Daemon() {
     engine_->stop();
@@ -150,7 +151,7 @@ class Daemon {
     });
     return future;
   }
-  Answer<AllocatedBlocks> allocate(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+  Answer<AllocatedBlocks> allocate(std::uint32_t shard, SessionKey key, ArenaId arena,
                                    std::uint64_t size, std::uint32_t count = 1,
                                    std::uint32_t wait_ms = 0) {
     AllocateArgs args;
@@ -161,24 +162,24 @@ class Daemon {
     args.wait_ms = wait_ms;
     return answer_of(allocate_later(shard, std::move(args)));
   }
-  Answer<PerRefAnswer> free(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+  Answer<PerRefAnswer> free(std::uint32_t shard, SessionKey key, ArenaId arena,
                             std::vector<std::uint64_t> refs) {
     return loop(shard).run([=](ShardApi& api) { return api.free(key, arena, refs); });
   }
-  Answer<PerRefAnswer> acquire(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+  Answer<PerRefAnswer> acquire(std::uint32_t shard, SessionKey key, ArenaId arena,
                                std::vector<std::uint64_t> refs, std::uint32_t tag = 0) {
     return loop(shard).run([=](ShardApi& api) { return api.acquire(key, arena, refs, tag); });
   }
-  Answer<PerRefAnswer> share(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+  Answer<PerRefAnswer> share(std::uint32_t shard, SessionKey key, ArenaId arena,
                              std::vector<std::uint64_t> refs) {
     return loop(shard).run([=](ShardApi& api) { return api.share(key, arena, refs); });
   }
-  Answer<PerRefAnswer> release(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+  Answer<PerRefAnswer> release(std::uint32_t shard, SessionKey key, ArenaId arena,
                                std::vector<std::uint64_t> refs) {
     return loop(shard).run([=](ShardApi& api) { return api.release(key, arena, refs); });
   }
   // Peers.
-  Answer<std::uint16_t> open_heap(std::uint32_t shard, SessionKey key, std::uint32_t arena) {
+  Answer<HeapId> open_heap(std::uint32_t shard, SessionKey key, ArenaId arena) {
     return loop(shard).run([=](ShardApi& api) { return api.open_heap(key, arena); });
   }
   std::future<Answer<LeasedSlabs>> lease_later(std::uint32_t shard, LeaseArgs args) {
@@ -194,15 +195,15 @@ class Daemon {
   Answer<LeasedSlabs> lease(std::uint32_t shard, const LeaseArgs& args) {
     return answer_of(lease_later(shard, args));
   }
-  Answer<ReturnedSlabs> give_back(std::uint32_t shard, SessionKey key, std::uint32_t arena,
-                                  std::vector<std::uint32_t> slabs) {
+  Answer<ReturnedSlabs> give_back(std::uint32_t shard, SessionKey key, ArenaId arena,
+                                  std::vector<SlabIndex> slabs) {
     return loop(shard).run([=](ShardApi& api) { return api.return_slabs(key, arena, slabs); });
   }
-  Answer<ResumedLeases> resume(std::uint32_t shard, SessionKey key, std::uint32_t arena,
-                               std::vector<std::uint32_t> slabs, std::vector<std::uint32_t> heaps) {
+  Answer<ResumedLeases> resume(std::uint32_t shard, SessionKey key, ArenaId arena,
+                               std::vector<SlabIndex> slabs, std::vector<HeapId> heaps) {
     return loop(shard).run([=](ShardApi& api) { return api.resume(key, arena, slabs, heaps); });
   }
-  Answer<std::vector<BlockFacts>> describe(std::uint32_t shard, SessionKey key, std::uint32_t arena,
+  Answer<std::vector<BlockFacts>> describe(std::uint32_t shard, SessionKey key, ArenaId arena,
                                            std::vector<std::uint64_t> refs) {
     return loop(shard).run([=](ShardApi& api) { return api.describe(key, arena, refs); });
   }

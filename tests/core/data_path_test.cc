@@ -18,7 +18,7 @@ class DataPath : public ::testing::Test {
     key = daemon.open_attached("a", "alice");
   }
   Daemon daemon{2};
-  std::uint32_t arena = 0;
+  ArenaId arena;
   SessionKey key;
 };
 
@@ -226,7 +226,7 @@ TEST_F(DataPath, TakeOverMovesTheBlocksToTheNewHolder) {
         << session.name;
   }
   const auto infos = daemon.describe(0, key, arena, refs_of(*got));
-  EXPECT_EQ((*infos)[0].holder.session().value, bob.id);
+  EXPECT_EQ((*infos)[0].holder.session(), bob.id);
   EXPECT_EQ((*infos)[0].holder.tag(), 77u);
   // The end of the producer no longer matters.
   EXPECT_EQ(daemon.close(key)->blocks, 0u);
@@ -263,7 +263,7 @@ TEST_F(DataPath, DescribeNeverFailsForABadRef) {
   const auto infos = daemon.describe(1, key, arena, {good, stale, 0, ~std::uint64_t{0}});
   ASSERT_TRUE(infos.ok());
   EXPECT_EQ((*infos)[0].state, BlockFacts::State::kHeld);
-  EXPECT_EQ((*infos)[0].holder.session().value, key.id);
+  EXPECT_EQ((*infos)[0].holder.session(), key.id);
   EXPECT_EQ((*infos)[0].heap.value, 0u);
   EXPECT_EQ((*infos)[1].state, BlockFacts::State::kStale);
   EXPECT_EQ((*infos)[2].state, BlockFacts::State::kInvalid);
@@ -309,7 +309,7 @@ TEST_F(DataPath, SlabInfoAddsUpToWhatIsHeld) {
     EXPECT_EQ(u.active_blocks + u.free_blocks + u.uncarved_blocks, u.capacity_blocks);
     if (row.usable_bytes != 512) continue;
     found = true;
-    EXPECT_EQ(row.shard, 1u);
+    EXPECT_EQ(row.shard, ShardId{1});
     EXPECT_EQ(u.active_blocks - u.cached_blocks, 300u);
     EXPECT_EQ(row.blocks_per_slab, row.slab_bytes / row.stride_bytes);
   }

@@ -26,7 +26,7 @@ class FactsFromWords : public ::testing::Test {
     return {};
   }
   Daemon daemon;
-  std::uint32_t arena = 0;
+  ArenaId arena;
   std::unique_ptr<PeerClient> peer;
   SessionKey remote;
 };
@@ -139,9 +139,9 @@ TEST(CensusTest, BelievesNothingThatCouldLeadItAstray) {
     arena->word(Slot::of(*run, {b})).store(BlockWord::held(0, {{77}, b}));
   const ArenaCensus many = take_census(*arena);
   EXPECT_EQ(many.held.blocks, kMaxBlocksPerSlab);
-  EXPECT_EQ(many.by_session().at(77).blocks, kMaxBlocksPerSlab);
-  EXPECT_EQ(many.elsewhere.at(77), 8 * kMaxBlocksPerSlab);
-  EXPECT_EQ(many.leases.at(5).bytes, 65536);
+  EXPECT_EQ(many.by_session().at({77}).blocks, kMaxBlocksPerSlab);
+  EXPECT_EQ(many.elsewhere.at({77}), 8 * kMaxBlocksPerSlab);
+  EXPECT_EQ(many.leases.at({5}).bytes, 65536);
   for (std::uint32_t b = 0; b < kMaxBlocksPerSlab; ++b)
     arena->word(Slot::of(*run, {b})).store(~std::uint64_t{0});
   const ArenaCensus shared = take_census(*arena);
@@ -160,7 +160,7 @@ TEST(CensusTest, SoManyLabelsAreToldApartAndNoMore) {
   const ArenaCensus census = take_census(*arena);
   EXPECT_EQ(census.held.blocks, 70'000);
   EXPECT_EQ(census.by_holder.size(), 65'537u);
-  EXPECT_EQ(census.by_session().at(3).blocks, 70'000);
+  EXPECT_EQ(census.by_session().at({3}).blocks, 70'000);
   EXPECT_EQ(census.by_holder.at(std::uint64_t{3} << 32).blocks, 70'000 - 65'536);
 }
 

@@ -23,7 +23,7 @@ class HandoffTest : public ::testing::Test {
   void SetUp() override { arena = daemon.create("a", 16 * kMiB)->id; }
   const std::string& path() { return daemon.engine().handoff_path(); }
   Daemon daemon;
-  std::uint32_t arena = 0;
+  ArenaId arena;
 };
 
 TEST_F(HandoffTest, TokenOfOpenSessionBindsTheProcess) {
@@ -43,7 +43,7 @@ TEST_F(HandoffTest, WriterMapsTheDataFileThatReadersSee) {
   ClientProcess writer(path());
   const std::string line = writer.hand_off(attached->handoff_token);
   EXPECT_TRUE(has(line, "status=0 reason=0 fds=1 mode=3 bytes=16777216 arena=" +
-                            std::to_string(arena) + " writable=1"))
+                            std::to_string(arena.value) + " writable=1"))
       << line;
   EXPECT_TRUE(daemon.sessions()[0].bound);
 

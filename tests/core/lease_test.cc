@@ -41,7 +41,8 @@ class Leases : public ::testing::Test {
   std::uint64_t leased_bytes() { return daemon.stats("a")->leased_bytes; }
 
   Daemon daemon{2};
-  std::uint32_t arena = 0, heap = 0;
+  ArenaId arena;
+  HeapId heap;
   SessionKey key;
 };
 
@@ -50,11 +51,12 @@ TEST_F(Leases, WrongRequestsAreRefusedWithWhatIsWrong) {
   a.session.secret ^= 1;
   expect_refused(a, Error::kUnknownSession, "does not exist");
   a = args();
-  a.arena_id = 77;
+  a.arena_id = {77};
   expect_refused(a, Error::kUnknownArena, "77");
   const auto other = daemon.open_attached("a", "other", AttachMode::kPeer);
-  for (const std::uint32_t wrong :
-       {0u, 255u, heap + 1, std::uint32_t{*daemon.open_heap(0, other, arena)}, 2048u, 70'000u}) {
+  const HeapId next{static_cast<std::uint16_t>(heap.value + 1)};
+  const HeapId theirs = *daemon.open_heap(0, other, arena);
+  for (const HeapId wrong : {HeapId{0}, HeapId{255}, next, theirs, HeapId{2048}, kNoHeap}) {
     a = args();
     a.heap_id = wrong;
     expect_refused(a, Error::kInvalidOption, "OpenHeap");
@@ -82,17 +84,17 @@ TEST_F(Leases, OnlyPeersLease) {
   LeaseArgs a = args();
   a.session = writer;
   expect_refused(a, Error::kReadOnly, "as writer, only a peer leases");
-  EXPECT_EQ(daemon.give_back(0, writer, arena, {1}).error().error, Error::kReadOnly);
+  EXPECT_EQ(daemon.give_back(0, writer, arena, {{1}}).error().error, Error::kReadOnly);
   EXPECT_EQ(daemon.resume(0, writer, arena, {}, {}).error().error, Error::kReadOnly);
   const SessionKey stranger = daemon.open_kept();
   EXPECT_EQ(daemon.open_heap(0, stranger, arena).error().error, Error::kNotAttached);
 }
 
 TEST_F(Leases, FewerThanAskedForWhenTheArenaHasNoMoreThenFull) {
-  std::set<std::uint32_t> slabs;
+  std::set<SlabIndex> slabs;
   for (auto got = daemon.lease(0, args(500)); got.ok(); got = daemon.lease(0, args(500))) {
     ASSERT_GT(got->slabs.size(), 0u);  // in one turn of the shard it gets what that turn can commit
-    for (const std::uint32_t slab : got->slabs) EXPECT_TRUE(slabs.insert(slab).second);
+    for (const SlabIndex slab : got->slabs) EXPECT_TRUE(slabs.insert(slab).second);
   }
   EXPECT_EQ(slabs.size(), 128u);
   expect_refused(args(2), Error::kArenaFull, "2 slabs of size class");
@@ -147,39 +149,39 @@ TEST_F(Leases, ReturnNamesWhatIsNotTheSessions) {
   LeaseArgs theirs = args();
   theirs.session = other;
   theirs.heap_id = *daemon.open_heap(0, other, arena);
-  const std::uint32_t foreign = daemon.lease(0, theirs)->slabs[0];
+  const SlabIndex foreign = daemon.lease(0, theirs)->slabs[0];
   ASSERT_TRUE(daemon.allocate(0, other, arena, 64).ok());  // a slab of a shard's
   const auto mine = daemon.lease(0, args(2));
-  std::vector<std::uint32_t> named{mine->slabs[0], foreign, mine->slabs[1],
-                                   mine->slabs[0], 128,     0xffffffff};
-  for (std::uint32_t slab = 0; slab < 128; ++slab)
+  std::vector<SlabIndex> named{mine->slabs[0], foreign, mine->slabs[1],
+                               mine->slabs[0], {128},   {0xffffffff}};
+  for (SlabIndex slab{0}; slab.value < 128; ++slab.value)
     if (slab != foreign && slab != mine->slabs[0] && slab != mine->slabs[1]) named.push_back(slab);
   const auto answer = daemon.give_back(1, key, arena, named);
   ASSERT_TRUE(answer.ok());
   EXPECT_EQ(answer->returned, 2u);
   EXPECT_EQ(answer->refused.size(), named.size() - 2);
   EXPECT_EQ(leased_bytes(), kUnit);
-  EXPECT_EQ(daemon.give_back(0, key, arena, std::vector<std::uint32_t>(16385)).error().error,
+  EXPECT_EQ(daemon.give_back(0, key, arena, std::vector<SlabIndex>(16385)).error().error,
             Error::kInvalidCount);
   expect_exact(daemon, 1);
 }
 
 TEST_F(Leases, ResumeTakesBackWhatThePeerDoesNotKnow) {
   const auto known = daemon.lease(0, args(3)), lost = daemon.lease(1, args(2));
-  const std::uint16_t lost_heap = *daemon.open_heap(0, key, arena);
-  std::vector<std::uint32_t> named = known->slabs;
-  named.push_back(127);
-  named.push_back(1u << 30);
+  const HeapId lost_heap = *daemon.open_heap(0, key, arena);
+  std::vector<SlabIndex> named = known->slabs;
+  named.push_back({127});
+  named.push_back({1u << 30});
   const auto answer = daemon.resume(1, key, arena, named, {heap});
   ASSERT_TRUE(answer.ok()) << answer.error().message;
   EXPECT_EQ(answer->taken_back, 2u);
-  EXPECT_EQ(answer->unknown, (std::vector<std::uint32_t>{127, 1u << 30}));
+  EXPECT_EQ(answer->unknown, (std::vector<SlabIndex>{{127}, {1u << 30}}));
   EXPECT_EQ(leased_bytes(), 3 * kUnit);
   EXPECT_EQ(*daemon.open_heap(0, key, arena), lost_heap);  // nobody's until now
-  const auto wrong = daemon.resume(0, key, arena, known->slabs, {heap, 999});
+  const auto wrong = daemon.resume(0, key, arena, known->slabs, {heap, {999}});
   EXPECT_EQ(wrong.error().error, Error::kInvalidOption);
   EXPECT_TRUE(has(wrong.error().message, "heap 999"));
-  EXPECT_EQ(daemon.resume(0, key, arena, std::vector<std::uint32_t>(1048577), {}).error().error,
+  EXPECT_EQ(daemon.resume(0, key, arena, std::vector<SlabIndex>(1048577), {}).error().error,
             Error::kInvalidCount);
   EXPECT_EQ(leased_bytes(), 3 * kUnit);
 }
@@ -210,7 +212,7 @@ TEST_F(Leases, NothingIsLeasedFromAQuarantinedArena) {
   PeerClient vandal(daemon, "a", "vandal");
   const auto slabs = vandal.lease(64, 2);
   vandal.allocate(64, 10);
-  EXPECT_EQ(vandal.process.command("peer scribble " + std::to_string(slabs[0])), "scribbled");
+  EXPECT_EQ(vandal.process.command("peer scribble " + std::to_string(slabs[0].value)), "scribbled");
   ASSERT_TRUE(daemon.create("b", 8 * kMiB).ok());
   vandal.process.kill();
   EXPECT_TRUE(eventually([&] { return daemon.arena("a")->quarantined; }));

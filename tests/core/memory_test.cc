@@ -30,7 +30,7 @@ class Memory : public ::testing::Test {
     return a;
   }
   Daemon daemon{3, quiet_options()};
-  std::uint32_t arena = 0;
+  ArenaId arena;
   SessionKey key;
 };
 

@@ -48,7 +48,8 @@ class PeerClient {
     const auto opened_heap = daemon.open_heap(0, key, arena_id);
     EXPECT_TRUE(opened_heap.ok()) << opened_heap.error().message;
     heap = *opened_heap;
-    EXPECT_EQ(process.command("peer attach " + std::to_string(key.id) + " " + std::to_string(heap)),
+    EXPECT_EQ(process.command("peer attach " + std::to_string(key.id.value) + " " +
+                              std::to_string(heap.value)),
               "attached");
   }
 
@@ -62,9 +63,8 @@ class PeerClient {
     return args;
   }
   // Leases so many slabs for blocks of `size` and gives them to the process.
-  std::vector<std::uint32_t> lease(std::uint64_t size, std::uint32_t count,
-                                   std::uint32_t shard = 0) {
-    std::vector<std::uint32_t> slabs;
+  std::vector<SlabIndex> lease(std::uint64_t size, std::uint32_t count, std::uint32_t shard = 0) {
+    std::vector<SlabIndex> slabs;
     while (slabs.size() < count) {
       const auto got = daemon.lease(
           shard, lease_args(size, std::min<std::uint32_t>(
@@ -76,9 +76,9 @@ class PeerClient {
     }
     return slabs;
   }
-  void give(std::uint64_t size, const std::vector<std::uint32_t>& slabs) {
+  void give(std::uint64_t size, const std::vector<SlabIndex>& slabs) {
     std::string line = "peer give " + std::to_string(Geometry().class_of(size));
-    for (const std::uint32_t slab : slabs) line += " " + std::to_string(slab);
+    for (const SlabIndex slab : slabs) line += " " + std::to_string(slab.value);
     EXPECT_NE(process.command(line).find("stock="), std::string::npos);
   }
   // Refs of the first 64; all of `count` must succeed.
@@ -96,16 +96,18 @@ class PeerClient {
   }
   // What the heap has no use for, given back to the daemon.
   Answer<ReturnedSlabs> trim(std::uint32_t shard = 0) {
-    return daemon.give_back(
-        shard, key, arena_id,
-        numbers_of<std::uint32_t>(fields_of(process.command("peer trim"))["slabs"]));
+    std::vector<SlabIndex> slabs;
+    for (const auto slab :
+         numbers_of<std::uint32_t>(fields_of(process.command("peer trim"))["slabs"]))
+      slabs.push_back({slab});
+    return daemon.give_back(shard, key, arena_id, slabs);
   }
 
   Daemon& daemon;
   ClientProcess process;
   SessionKey key;
-  std::uint32_t arena_id = 0;
-  std::uint16_t heap = 0;
+  ArenaId arena_id;
+  HeapId heap;
 };
 
 }  // namespace arenad::server

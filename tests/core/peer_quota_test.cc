@@ -17,7 +17,7 @@ class PeerQuota : public ::testing::Test {
     return o;
   }
   Daemon daemon{2, options()};
-  std::uint32_t arena = 0;
+  ArenaId arena;
 };
 
 TEST_F(PeerQuota, LeasesCountWholeAndUntilTheyAreReturned) {

@@ -28,7 +28,7 @@ class PeerSessions : public ::testing::Test {
     return r.held + r.shared == 0 && r.leased_slabs == 0;
   }
   Daemon daemon{2, patient()};
-  std::uint32_t arena = 0;
+  ArenaId arena;
 };
 
 TEST_F(PeerSessions, PeerGetsBothFilesAndAHeapOfItsOwn) {

@@ -85,7 +85,7 @@ class PeerTrim : public ::testing::Test {
     for (int i = 0; i < 20; ++i) ASSERT_TRUE(daemon.stats().ok());
   }
   Daemon daemon{2, quiet_options()};
-  std::uint32_t arena = 0;
+  ArenaId arena;
   SessionKey key;
 };
 
@@ -153,11 +153,11 @@ TEST_F(PeerTrim, AnswerOfAnotherRoundOrOfNobodyCountsForNothing) {
   ASSERT_TRUE(eventually([&] { return stream.asked().size() == 1; }));
   const SessionEvent event = stream.asked()[0];
   stream.done({event.kind, event.round - 1, event.arena_id});
-  stream.done({event.kind, event.round, static_cast<std::uint16_t>(event.arena_id + 1)});
+  stream.done({event.kind, event.round, ArenaId{static_cast<std::uint16_t>(event.arena_id.value + 1)}});
   SessionKey forged = peer.key;
   forged.secret ^= 1;
   daemon.control().keepalive_trimmed(forged, event.round, event.arena_id);
-  daemon.control().keepalive_trimmed(peer.key, event.round, 1u << 20);
+  daemon.control().keepalive_trimmed(peer.key, event.round, {65535});
   let_the_engine_work();
   EXPECT_EQ(waiting.wait_for(std::chrono::seconds(0)), std::future_status::timeout)
       << "the round has ended";

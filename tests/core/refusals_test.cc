@@ -31,7 +31,7 @@ class Refusals : public ::testing::Test {
     return daemon.allocate_later(1, args).get();
   }
   Daemon daemon{2};
-  std::uint32_t arena = 0;
+  ArenaId arena;
   SessionKey key;
 };
 
@@ -82,15 +82,15 @@ TEST_F(Refusals, EndedSessionIsUnknownOnEveryShard) {
   ASSERT_TRUE(daemon.close(key).ok());
   for (const std::uint32_t shard : {0u, 1u}) {
     expect_refused(daemon.allocate(shard, key, arena, 64), Error::kUnknownSession,
-                   std::to_string(key.id));
+                   std::to_string(key.id.value));
     expect_refused(daemon.free(shard, key, arena, {1}), Error::kUnknownSession,
-                   std::to_string(key.id));
+                   std::to_string(key.id.value));
     expect_refused(daemon.acquire(shard, key, arena, {1}), Error::kUnknownSession,
-                   std::to_string(key.id));
+                   std::to_string(key.id.value));
     expect_refused(daemon.describe(shard, key, arena, {1}), Error::kUnknownSession,
-                   std::to_string(key.id));
+                   std::to_string(key.id.value));
   }
-  expect_refused(daemon.close(key), Error::kUnknownSession, std::to_string(key.id));
+  expect_refused(daemon.close(key), Error::kUnknownSession, std::to_string(key.id.value));
 }
 TEST_F(Refusals, NotAttached) {
   const auto other = daemon.create("b", kMiB);

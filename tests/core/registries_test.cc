@@ -12,14 +12,14 @@ namespace arenad::server {
 namespace {
 
 TEST(IdPool, GivesFreshOnesFirstAndThenTheOneThatRestsLongest) {
-  IdPool ids(1, 3);
-  EXPECT_EQ(ids.take(), 1);
-  EXPECT_EQ(ids.take(), 2);
-  ids.put_back(2);
-  ids.put_back(1);
-  EXPECT_EQ(ids.take(), 3);
-  EXPECT_EQ(ids.take(), 2);
-  EXPECT_EQ(ids.take(), 1);
+  IdPool<SessionId> ids(1, 3);
+  EXPECT_EQ(ids.take(), SessionId{1});
+  EXPECT_EQ(ids.take(), SessionId{2});
+  ids.put_back({2});
+  ids.put_back({1});
+  EXPECT_EQ(ids.take(), SessionId{3});
+  EXPECT_EQ(ids.take(), SessionId{2});
+  EXPECT_EQ(ids.take(), SessionId{1});
   EXPECT_EQ(ids.take(), std::nullopt);
 }
 
@@ -30,10 +30,10 @@ TEST(SessionRegistry, EveryIdIsGivenOutOnceBeforeAnyComesBack) {
   for (int i = 1; i <= 65534; ++i) {
     const auto opened = sessions.open("s", 0);
     ASSERT_TRUE(opened.ok());
-    ASSERT_EQ((*opened)->key.id, i);  // never 0 (nobody) nor 65535 (the reaper)
+    ASSERT_EQ((*opened)->key.id.value, i);  // never 0 (nobody) nor 65535 (the reaper)
     sessions.release((*opened)->key.id);
   }
-  EXPECT_EQ((*sessions.open("s", 0))->key.id, 1);
+  EXPECT_EQ((*sessions.open("s", 0))->key.id, SessionId{1});
 }
 
 TEST(SessionRegistry, ReapingSessionAnswersToNoKeyAndItsIdIsTaken) {
@@ -55,22 +55,22 @@ TEST(SessionRegistry, ReapingSessionAnswersToNoKeyAndItsIdIsTaken) {
 TEST(TokenTable, TokenWorksOnceAndOnlyWithinItsTime) {
   TokenTable tokens;
   const std::uint64_t start = 1000;
-  const std::string token = tokens.issue(7, 3, AttachMode::kReader, start);
+  const std::string token = tokens.issue({7}, {3}, AttachMode::kReader, start);
   ASSERT_EQ(token.size(), 16u);
   const auto use = tokens.redeem(token, start + kTokenLifeMs * kNsPerMs - 1);
   ASSERT_TRUE(use);
-  EXPECT_EQ(use->session, 7);
-  EXPECT_EQ(use->arena, 3);
+  EXPECT_EQ(use->session, SessionId{7});
+  EXPECT_EQ(use->arena, ArenaId{3});
   EXPECT_EQ(use->mode, AttachMode::kReader);
   EXPECT_FALSE(tokens.redeem(token, start));
-  const std::string late = tokens.issue(7, 3, AttachMode::kReader, start);
+  const std::string late = tokens.issue({7}, {3}, AttachMode::kReader, start);
   EXPECT_FALSE(tokens.redeem(late, start + kTokenLifeMs * kNsPerMs));
   EXPECT_EQ(tokens.size(), 0u);
 }
 
 TEST(TokenTable, ForgedTokensAreWorthNothing) {
   TokenTable tokens;
-  std::string token = tokens.issue(7, 0, AttachMode::kNone, 0);
+  std::string token = tokens.issue({7}, {0}, AttachMode::kNone, 0);
   token[5] ^= 1;
   EXPECT_FALSE(tokens.redeem(token, 0));
   EXPECT_FALSE(tokens.redeem("", 0));
@@ -80,10 +80,10 @@ TEST(TokenTable, ForgedTokensAreWorthNothing) {
 
 TEST(TokenTable, NewTokenReplacesTheOldOneOfTheSameSessionAndArena) {
   TokenTable tokens;
-  const std::string old = tokens.issue(7, 3, AttachMode::kWriter, 0),
-                    bind = tokens.issue(7, 0, AttachMode::kNone, 0);
-  const std::string other = tokens.issue(8, 3, AttachMode::kWriter, 0);
-  const std::string fresh = tokens.issue(7, 3, AttachMode::kReader, 0);
+  const std::string old = tokens.issue({7}, {3}, AttachMode::kWriter, 0),
+                    bind = tokens.issue({7}, {0}, AttachMode::kNone, 0);
+  const std::string other = tokens.issue({8}, {3}, AttachMode::kWriter, 0);
+  const std::string fresh = tokens.issue({7}, {3}, AttachMode::kReader, 0);
   EXPECT_EQ(tokens.size(), 3u);
   EXPECT_FALSE(tokens.redeem(old, 0));
   EXPECT_TRUE(tokens.redeem(fresh, 0));
@@ -93,12 +93,12 @@ TEST(TokenTable, NewTokenReplacesTheOldOneOfTheSameSessionAndArena) {
 
 TEST(TokenTable, EndOfASessionOrArenaTakesItsTokensAlong) {
   TokenTable tokens;
-  const std::string a = tokens.issue(7, 3, AttachMode::kWriter, 0),
-                    b = tokens.issue(7, 4, AttachMode::kWriter, 0);
-  const std::string c = tokens.issue(8, 4, AttachMode::kWriter, 0),
-                    d = tokens.issue(8, 3, AttachMode::kWriter, 0);
-  tokens.drop_session(7);
-  tokens.drop_arena(3);
+  const std::string a = tokens.issue({7}, {3}, AttachMode::kWriter, 0),
+                    b = tokens.issue({7}, {4}, AttachMode::kWriter, 0);
+  const std::string c = tokens.issue({8}, {4}, AttachMode::kWriter, 0),
+                    d = tokens.issue({8}, {3}, AttachMode::kWriter, 0);
+  tokens.drop_session({7});
+  tokens.drop_arena({3});
   EXPECT_FALSE(tokens.redeem(a, 0));
   EXPECT_FALSE(tokens.redeem(b, 0));
   EXPECT_TRUE(tokens.redeem(c, 0));

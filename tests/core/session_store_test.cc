@@ -52,13 +52,13 @@ TEST_F(SessionStoreTest, KeepsWhatWasPut) {
     ProcessMark mark;
     mark.pid = 77;
     mark.start_time = 88;
-    ledger.bind(16, mark, 1000, 2000);
-    ledger.mark_ending(4000);
-    ledger.clear(15);
+    ledger.bind({16}, mark, 1000, 2000);
+    ledger.mark_ending({4000});
+    ledger.clear({15});
   }
   const auto all = open().all();
   ASSERT_EQ(all.size(), 4u);
-  const KeptSession& bound = all.at(16);
+  const KeptSession& bound = all.at({16});
   EXPECT_EQ(bound.key, (SessionKey{16, 0x1234567890abcdef + 16}));
   EXPECT_EQ(bound.name, "s16");
   EXPECT_EQ(bound.limit_bytes, 1u << 20);
@@ -68,9 +68,9 @@ TEST_F(SessionStoreTest, KeepsWhatWasPut) {
   EXPECT_EQ(bound.process.start_time, 88u);
   EXPECT_EQ(bound.uid, 1000u);
   EXPECT_EQ(bound.gid, 2000u);
-  EXPECT_TRUE(all.at(4000).ending);
-  EXPECT_FALSE(all.at(1).bound);
-  for (const auto& [id, kept] : all) EXPECT_FALSE(kept.damaged) << id;
+  EXPECT_TRUE(all.at({4000}).ending);
+  EXPECT_FALSE(all.at({1}).bound);
+  for (const auto& [id, kept] : all) EXPECT_FALSE(kept.damaged) << id.value;
 }
 
 TEST_F(SessionStoreTest, AnIdMayBeUsedAgain) {
@@ -78,15 +78,15 @@ TEST_F(SessionStoreTest, AnIdMayBeUsedAgain) {
   ASSERT_TRUE(
       ledger.put(session(5, "a-rather-long-name-of-64-characters-01234567890123456789012345678901"))
           .ok());
-  ledger.bind(5, {}, 0, 0);
-  ledger.mark_ending(5);
-  ledger.clear(5);
+  ledger.bind({5}, {}, 0, 0);
+  ledger.mark_ending({5});
+  ledger.clear({5});
   ASSERT_TRUE(ledger.put(session(5, "b")).ok());
   const auto all = ledger.all();
-  EXPECT_EQ(all.at(5).name, "b");
-  EXPECT_FALSE(all.at(5).bound);
-  EXPECT_FALSE(all.at(5).ending);
-  EXPECT_FALSE(all.at(5).damaged);
+  EXPECT_EQ(all.at({5}).name, "b");
+  EXPECT_FALSE(all.at({5}).bound);
+  EXPECT_FALSE(all.at({5}).ending);
+  EXPECT_FALSE(all.at({5}).damaged);
 }
 
 TEST_F(SessionStoreTest, LooksTakeNoMemory) {
@@ -102,7 +102,7 @@ TEST_F(SessionStoreTest, EveryDamagedByteOfARecordIsSeen) {
   {
     SessionStore ledger = open();
     ASSERT_TRUE(ledger.put(session(3, "third")).ok());
-    ledger.bind(3, {}, 1, 2);
+    ledger.bind({3}, {}, 1, 2);
   }
   std::ifstream file(path, std::ios::binary);
   std::string whole(static_cast<std::size_t>(record_at(4)), '\0');
@@ -112,11 +112,11 @@ TEST_F(SessionStoreTest, EveryDamagedByteOfARecordIsSeen) {
     if (i >= 4 && i < 8) continue;  // `bound` is true with any value
     poke(record_at(3) + i, static_cast<char>(whole[record_at(3) + i] ^ 0x10));
     const auto all = open().all();
-    ASSERT_TRUE(all.contains(3)) << i;
-    EXPECT_TRUE(all.at(3).damaged) << i;
+    ASSERT_TRUE(all.contains({3})) << i;
+    EXPECT_TRUE(all.at({3}).damaged) << i;
     poke(record_at(3) + i, whole[record_at(3) + i]);
   }
-  EXPECT_FALSE(open().all().at(3).damaged);
+  EXPECT_FALSE(open().all().at({3}).damaged);
 }
 
 TEST_F(SessionStoreTest, ABindingHalfWrittenHasNotHappened) {
@@ -125,7 +125,7 @@ TEST_F(SessionStoreTest, ABindingHalfWrittenHasNotHappened) {
     ASSERT_TRUE(ledger.put(session(3, "third")).ok());
   }
   poke(record_at(3) + 8 + 24 + 72 + 8 + 10, 1);  // some of the process, `bound` not yet
-  const KeptSession kept = open().all().at(3);
+  const KeptSession kept = open().all().at({3});
   EXPECT_FALSE(kept.bound);
   EXPECT_FALSE(kept.damaged);
 }
@@ -157,9 +157,9 @@ TEST_F(SessionStoreTest, AFileThatWasOnlyJustMadeIsMadeReady) {
 TEST(SessionStore, WithoutAFileNothingIsKept) {
   SessionStore none;
   EXPECT_TRUE(none.put(session(1, "one")).ok());
-  none.bind(1, {}, 0, 0);
-  none.mark_ending(1);
-  none.clear(1);
+  none.bind({1}, {}, 0, 0);
+  none.mark_ending({1});
+  none.clear({1});
   EXPECT_TRUE(none.all().empty());
 }
 

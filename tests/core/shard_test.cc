@@ -15,14 +15,12 @@ struct NotingControl : ControlLink {
   std::vector<std::uint64_t> tickets;
   int returned = 0;
   int kicks = 0;
-  void need_memory(std::uint16_t, std::uint32_t, std::uint64_t ticket) override {
-    tickets.push_back(ticket);
-  }
+  void need_memory(ArenaId, ShardId, std::uint64_t ticket) override { tickets.push_back(ticket); }
   std::vector<std::uint64_t> recounts;
-  void need_recount(std::uint16_t, std::uint16_t, std::uint32_t, std::uint64_t ticket) override {
+  void need_recount(SessionId, ArenaId, ShardId, std::uint64_t ticket) override {
     recounts.push_back(ticket);
   }
-  void memory_returned(std::uint16_t) override { ++returned; }
+  void memory_returned(ArenaId) override { ++returned; }
   void kick_maintenance() override { ++kicks; }
 };
 
@@ -40,7 +38,7 @@ class ShardAlone : public ::testing::Test {
     for (Shard* shard : {&zero, &one}) {
       shard->add_arena(state);
       shard->add_session(key.id, key.secret);
-      shard->attach(key.id, 9, AttachMode::kRemote);
+      shard->attach(key.id, {9}, AttachMode::kRemote);
     }
   }
   // The answer, when the shard has given one.
@@ -48,7 +46,7 @@ class ShardAlone : public ::testing::Test {
                                                                    std::uint32_t wait_ms = 0) {
     AllocateArgs args;
     args.session = key;
-    args.arena_id = 9;
+    args.arena_id = {9};
     args.size_bytes = size;
     args.wait_ms = wait_ms;
     auto answer = std::make_shared<std::optional<Answer<AllocatedBlocks>>>();
@@ -63,7 +61,7 @@ class ShardAlone : public ::testing::Test {
   NotingControl control;
   SharedState shared{0};
   std::shared_ptr<ArenaState> state;
-  Shard zero{0, 2, shared}, one{1, 2, shared};
+  Shard zero{{0}, 2, shared}, one{{1}, 2, shared};
 };
 
 TEST_F(ShardAlone, OrdinaryAllocationIsAnsweredInsideTheCall) {
@@ -75,11 +73,11 @@ TEST_F(ShardAlone, OrdinaryAllocationIsAnsweredInsideTheCall) {
 
 TEST_F(ShardAlone, RemoteFreesAreAnnouncedAtTheEndOfTheTurn) {
   const std::uint64_t block = ref(*allocate(zero, 64));
-  ASSERT_EQ(one.free(key, 9, std::vector{block})->done, 1u);
+  ASSERT_EQ(one.free(key, {9}, std::vector{block})->done, 1u);
   one.end_turn();
-  zero.drain(9);
-  EXPECT_EQ(zero.facts(9).heap.drained_blocks, 1u);
-  EXPECT_EQ(one.facts(9).remote_frees_to[0], 1u);
+  zero.drain({9});
+  EXPECT_EQ(zero.facts({9}).heap.drained_blocks, 1u);
+  EXPECT_EQ(one.facts({9}).remote_frees_to[0], 1u);
   EXPECT_GT(control.kicks, 0);
   EXPECT_EQ(control.returned, 0);  // nobody waits
 }
@@ -92,13 +90,13 @@ TEST_F(ShardAlone, ParkedRequestFailsOnlyAfterTheRoundThatItAskedFor) {
   EXPECT_FALSE(first->has_value());
   UsageSummary usage;
   usage.biggest_holders = "session 5 'x' 4 MiB in 1 blocks";
-  one.trim_round(9, 1, usage);
+  one.trim_round({9}, 1, usage);
   ASSERT_TRUE(first->has_value());
   EXPECT_EQ((*first)->error().error, Error::kArenaFull);
   EXPECT_NE((*first)->error().message.find(usage.biggest_holders), std::string::npos);
   EXPECT_FALSE(second->has_value());
-  ASSERT_EQ(zero.free(key, 9, std::vector{ref(*all)})->done, 1u);
-  one.trim_round(9, 2, usage);
+  ASSERT_EQ(zero.free(key, {9}, std::vector{ref(*all)})->done, 1u);
+  one.trim_round({9}, 2, usage);
   ASSERT_TRUE(second->has_value());
   EXPECT_TRUE((*second)->ok());
   EXPECT_EQ(state->waiting, 0u);
@@ -109,11 +107,11 @@ TEST_F(ShardAlone, FreeWhileSomebodyWaitsIsToldToTheControlThread) {
   const auto waiting = allocate(one, 64, 60'000);
   zero.end_turn();
   EXPECT_EQ(control.returned, 0);
-  ASSERT_EQ(zero.free(key, 9, std::vector{ref(*all)})->done, 1u);
+  ASSERT_EQ(zero.free(key, {9}, std::vector{ref(*all)})->done, 1u);
   zero.end_turn();
   EXPECT_EQ(control.returned, 1);
   EXPECT_FALSE(waiting->has_value());
-  one.trim_round(9, 0, {});
+  one.trim_round({9}, 0, {});
   ASSERT_TRUE(waiting->has_value());
   EXPECT_TRUE((*waiting)->ok());
 }
@@ -133,16 +131,16 @@ TEST_F(ShardAlone, TickComesWhenAWaitIsOver) {
 
 TEST_F(ShardAlone, IdleTickDrainsAtItsIntervalAndNotBefore) {
   const std::uint64_t block = ref(*allocate(zero, 64));
-  ASSERT_EQ(one.free(key, 9, std::vector{block})->done, 1u);
+  ASSERT_EQ(one.free(key, {9}, std::vector{block})->done, 1u);
   one.end_turn();
   const std::uint64_t start = now_ns();
   const std::uint64_t next = zero.tick(start);
   EXPECT_EQ(next, start + 100 * kNsPerMs);
-  EXPECT_EQ(zero.facts(9).heap.drained_blocks, 1u);
+  EXPECT_EQ(zero.facts({9}).heap.drained_blocks, 1u);
   EXPECT_EQ(zero.tick(next - 1), next);
-  EXPECT_EQ(zero.facts(9).idle_drains, 1u);
+  EXPECT_EQ(zero.facts({9}).idle_drains, 1u);
   EXPECT_EQ(zero.tick(next), next + 100 * kNsPerMs);
-  EXPECT_EQ(zero.facts(9).idle_drains, 2u);
+  EXPECT_EQ(zero.facts({9}).idle_drains, 2u);
 }
 
 TEST_F(ShardAlone, QuarantinedArenaRefusesAllocationsAndTakesFrees) {
@@ -154,14 +152,14 @@ TEST_F(ShardAlone, QuarantinedArenaRefusesAllocationsAndTakesFrees) {
   EXPECT_EQ((*refused)->error().error, Error::kQuarantined);
   EXPECT_NE((*refused)->error().message.find("slab 3 has no owner"), std::string::npos)
       << (*refused)->error().message;
-  EXPECT_EQ(zero.free(key, 9, std::vector{block})->done, 1u);
+  EXPECT_EQ(zero.free(key, {9}, std::vector{block})->done, 1u);
 }
 
 TEST_F(ShardAlone, CallbackOfAServedWaiterMayAllocateAgain) {
   const auto all = allocate(zero, 4 * kMiB);
   AllocateArgs args;
   args.session = key;
-  args.arena_id = 9;
+  args.arena_id = {9};
   args.size_bytes = 2 * kMiB;
   args.wait_ms = 60'000;
   int served = 0;
@@ -177,7 +175,7 @@ TEST_F(ShardAlone, CallbackOfAServedWaiterMayAllocateAgain) {
       });
     });
   });
-  ASSERT_EQ(zero.free(key, 9, std::vector{ref(*all)})->done, 1u);
+  ASSERT_EQ(zero.free(key, {9}, std::vector{ref(*all)})->done, 1u);
   zero.end_turn();
   EXPECT_EQ(served, 2);
   EXPECT_EQ(state->waiting, 1u);
@@ -227,7 +225,7 @@ TEST_F(ShardAlone, AdoptionForAnArenaThatWasDeletedLeavesTheNextOneAlone) {
     EXPECT_EQ(result.adopted_slabs, 8u);  // what the first step did
     over = true;
   });
-  zero.remove_arena(9);
+  zero.remove_arena({9});
   ArenaConfig options;
   options.id = {9};
   options.capacity_bytes = 4 * kMiB;
@@ -241,12 +239,12 @@ TEST_F(ShardAlone, AdoptionForAnArenaThatWasDeletedLeavesTheNextOneAlone) {
 }
 
 TEST_F(ShardAlone, ReturnedSlabsAreToldToThoseWhoWait) {
-  for (Shard* shard : {&zero, &one}) shard->attach(key.id, 9, AttachMode::kPeer);
-  const auto heap = zero.open_heap(key, 9);
+  for (Shard* shard : {&zero, &one}) shard->attach(key.id, {9}, AttachMode::kPeer);
+  const auto heap = zero.open_heap(key, {9});
   ASSERT_TRUE(heap.ok());
-  std::vector<std::uint32_t> slabs;
+  std::vector<SlabIndex> slabs;
   for (int turn = 0; turn < 64 && slabs.size() < 64; ++turn) {
-    zero.lease_slabs({key, 9, *heap, 0, 64, 0, 0}, [&](Answer<LeasedSlabs> got) {
+    zero.lease_slabs({key, {9}, *heap, 0, 64, 0, 0}, [&](Answer<LeasedSlabs> got) {
       ASSERT_TRUE(got.ok());
       slabs.insert(slabs.end(), got->slabs.begin(), got->slabs.end());
     });
@@ -254,11 +252,11 @@ TEST_F(ShardAlone, ReturnedSlabsAreToldToThoseWhoWait) {
   ASSERT_EQ(slabs.size(), 64u);
   const auto waiting = allocate(one, 64, 60'000);
   ASSERT_FALSE(waiting->has_value());
-  EXPECT_EQ(zero.return_slabs(key, 9, slabs)->returned, 64u);
+  EXPECT_EQ(zero.return_slabs(key, {9}, slabs)->returned, 64u);
   EXPECT_EQ(control.returned, 0);
   zero.end_turn();
   EXPECT_EQ(control.returned, 1);
-  one.retry_parked(9);
+  one.retry_parked({9});
   EXPECT_TRUE(waiting->has_value() && (*waiting)->ok());
 }
 

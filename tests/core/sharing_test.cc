@@ -29,7 +29,7 @@ class Sharing : public ::testing::Test {
     return answer.ok() && !answer->errors.empty() ? answer->errors[0].error : Error::kNone;
   }
   Daemon daemon{2, options()};
-  std::uint32_t arena = 0;
+  ArenaId arena;
   SessionKey alice, bob;
 };
 

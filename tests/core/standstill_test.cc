@@ -27,7 +27,7 @@ TEST(Standstill, FindsAWordThatSomebodyChanged) {
   ASSERT_TRUE(block.ok());
   const auto audit = [&] {
     Standstill round(1, {{state, {}}}, 60'000);
-    round.take_part(0, [&](std::uint16_t, VerifyReport& report) {
+    round.take_part({0}, [&](ArenaId, VerifyReport& report) {
       verify_heap(heap, &state->arena->ledger(), report);
     });
     EXPECT_TRUE(round.complete());
@@ -50,16 +50,15 @@ TEST(Standstill, IsGivenUpWhenAShardDoesNotArrive) {
   std::atomic<int> verified{0};
   const std::uint64_t before = now_ns();
   {
-    const auto part = [&](std::uint32_t shard) {
-      round.take_part(shard, [&](std::uint16_t, VerifyReport&) { ++verified; });
+    const auto part = [&](ShardId shard) {
+      round.take_part(shard, [&](ArenaId, VerifyReport&) { ++verified; });
     };
-    const std::jthread first(part, 0), second(part, 1);
+    const std::jthread first(part, ShardId{0}), second(part, ShardId{1});
   }
   EXPECT_GE(now_ns() - before, 20 * kNsPerMs);
   EXPECT_FALSE(round.complete());
   EXPECT_EQ(verified, 0);
-  round.take_part(2,
-                  [&](std::uint16_t, VerifyReport&) { ++verified; });  // late: finds it abandoned
+  round.take_part({2}, [&](ArenaId, VerifyReport&) { ++verified; });  // late: finds it abandoned
   EXPECT_FALSE(round.complete());
   EXPECT_EQ(verified, 0);
 }
@@ -71,9 +70,9 @@ TEST(Standstill, NobodyGoesOnBeforeAllAreDone) {
     std::atomic<int> verified{0}, early{0};
     {
       std::vector<std::jthread> shards;
-      for (std::uint32_t i = 0; i < 4; ++i) {
+      for (std::uint16_t i = 0; i < 4; ++i) {
         shards.emplace_back([&, i] {
-          round.take_part(i, [&](std::uint16_t, VerifyReport&) { ++verified; });
+          round.take_part({i}, [&](ArenaId, VerifyReport&) { ++verified; });
           if (verified != 4) ++early;
         });
       }

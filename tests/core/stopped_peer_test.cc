@@ -30,7 +30,7 @@ class StoppedPeer : public ::testing::Test {
  protected:
   void SetUp() override { arena = daemon.create("a", 16 * kMiB)->id; }
   Daemon daemon;
-  std::uint32_t arena = 0;
+  ArenaId arena;
 };
 
 TEST_F(StoppedPeer, HoldsNobodyUpAndItsRemoteFreesArriveWhenItGoesOn) {

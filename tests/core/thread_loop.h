@@ -21,7 +21,7 @@ namespace arenad::server {
 
 class ThreadLoop {
  public:
-  ThreadLoop(Engine& engine, std::uint32_t shard) : engine_(engine), shard_(engine.shard(shard)) {
+  ThreadLoop(Engine& engine, ShardId shard) : engine_(engine), shard_(engine.shard(shard)) {
     engine.set_waker(shard, &waker_);
     thread_ = std::thread([this] { loop(); });
   }

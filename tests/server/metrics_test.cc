@@ -17,7 +17,7 @@ MetricsFacts three_shards() {
   MetricsFacts facts;
   for (std::uint32_t i = 0; i < 3; ++i) {
     ShardFacts shard;
-    shard.shard = i;
+    shard.shard = {static_cast<std::uint16_t>(i)};
     shard.remote_frees_to = {10 * i, 10 * i + 1, 10 * i + 2};
     shard.heap.p0_counter_ok = 7;
     facts.stats.shards.push_back(shard);

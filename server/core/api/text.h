@@ -11,6 +11,17 @@
 
 #include "allocator/base/error.h"
 #include "allocator/base/format.h"
+#include "allocator/format/ids.h"
+
+namespace arenad {
+
+// Ids are written as numbers.
+template <class Tag, class Rep>
+std::ostream& operator<<(std::ostream& out, StrongId<Tag, Rep> id) {
+  return out << id.value;
+}
+
+}  // namespace arenad
 
 namespace arenad::server {
 

@@ -42,7 +42,7 @@ Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
   if (!id) return refuse(Error::kQuotaDaemon, "all ", kMaxArenaId, " arena ids are in use");
 
   ArenaConfig options;
-  options.id = {*id};
+  options.id = *id;
   options.name = args.name;
   options.capacity_bytes = args.capacity_bytes;
   options.layout = args.canary ? Layout::canaried() : Layout::plain();
@@ -63,7 +63,7 @@ Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
 }
 
 void ArenaRegistry::restore(std::unique_ptr<Arena> arena) {
-  ids_.reserve(arena->id().value);
+  ids_.reserve(arena->id());
   const LedgerHeader& kept = arena->ledger().header();
   const ArenaAccess access{kept.access_uid, kept.access_gid, kept.access_mode};
   ArenaRecord* const record = add(std::move(arena), access);
@@ -88,7 +88,7 @@ ArenaRecord* ArenaRegistry::find(const std::string& name) {
   return found == by_name_.end() ? nullptr : &found->second;
 }
 
-ArenaRecord* ArenaRegistry::find(std::uint16_t id) {
+ArenaRecord* ArenaRegistry::find(ArenaId id) {
   const auto found = by_id_.find(id);
   return found == by_id_.end() ? nullptr : found->second;
 }

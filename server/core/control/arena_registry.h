@@ -25,13 +25,13 @@ struct ArenaRecord {
   std::shared_ptr<ArenaState> state;
   ArenaAccess access;
   bool canary = false;
-  std::set<std::uint16_t> sessions;  // attached
+  std::set<SessionId> sessions;  // attached
   // Given back by the reaper: shards count allocations and frees, this is the rest of what is not
   // held any more.
   GivenBack reaped;
 
   const std::string& name() const { return state->arena->options().name; }
-  std::uint16_t id() const { return state->arena->id().value; }
+  ArenaId id() const { return state->arena->id(); }
 };
 
 class ArenaRegistry {
@@ -46,10 +46,10 @@ class ArenaRegistry {
   // One that a daemon before has left; no other has its name or id. Comes before the first create.
   void restore(std::unique_ptr<Arena> arena);
   ArenaRecord* find(const std::string& name);
-  ArenaRecord* find(std::uint16_t id);
+  ArenaRecord* find(ArenaId id);
   // Takes it out, with its files; the id rests until release_id.
   ArenaRecord remove(const std::string& name);
-  void release_id(std::uint16_t id) { ids_.put_back(id); }
+  void release_id(ArenaId id) { ids_.put_back(id); }
 
   std::map<std::string, ArenaRecord>& all() { return by_name_; }
   std::uint64_t capacity_bytes() const { return capacity_bytes_; }
@@ -59,9 +59,9 @@ class ArenaRegistry {
 
   const Limits limits_;
   StateDirectory& state_;
-  IdPool ids_;
+  IdPool<ArenaId> ids_;
   std::map<std::string, ArenaRecord> by_name_;  // in order of name, as ListArenas gives them
-  std::map<std::uint16_t, ArenaRecord*> by_id_;
+  std::map<ArenaId, ArenaRecord*> by_id_;
   std::uint64_t capacity_bytes_ = 0;  // of all
 };
 

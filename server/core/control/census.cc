@@ -20,14 +20,15 @@ class Counter {
     for (std::uint32_t i = 0; i < kMaxSharers; ++i) {
       const std::uint32_t session =
           arena.control().sharers().sessions[i].load(std::memory_order_acquire);
-      sharers_[i] = session < kReaperSession.value ? static_cast<std::uint16_t>(session) : 0;
+      sharers_[i] = session < kReaperSession.value ? SessionId{static_cast<std::uint16_t>(session)}
+                                                   : kNoSession;
     }
   }
 
   void run(SlabIndex first, RunRecord run) {
     const RunCut cut = cut_of(arena_, first, run);
     const auto stride = static_cast<std::int64_t>(cut.stride_bytes);
-    const std::uint16_t lessee = run.owner().session ? run.owner().id : 0;
+    const SessionId lessee = run.owner().session ? SessionId{run.owner().id} : kNoSession;
     std::uint64_t free = 0, out = 0;
     for_each_word(arena_, first, cut, [&](BlockWord word) {
       switch (word.tag()) {
@@ -36,13 +37,13 @@ class Counter {
         case BlockTag::kHeld: hold(word.holder().bits(), lessee, stride); break;
         case BlockTag::kShared:
           for (std::uint64_t bits = word.sharers(); bits != 0; bits &= bits - 1)
-            hold(std::uint64_t{sharers_[static_cast<std::size_t>(std::countr_zero(bits))]} << 32,
+            hold(Holder(sharers_[static_cast<std::size_t>(std::countr_zero(bits))], 0).bits(),
                  lessee, stride);
       }
       ++out;
       census_.held.add(1, stride);
     });
-    if (lessee != 0) lease(lessee, run, cut, free, out);
+    if (lessee != kNoSession) lease(lessee, run, cut, free, out);
   }
 
   ArenaCensus take() {
@@ -52,18 +53,18 @@ class Counter {
   }
 
  private:
-  void hold(std::uint64_t key, std::uint16_t lessee, std::int64_t stride) {
+  void hold(std::uint64_t key, SessionId lessee, std::int64_t stride) {
     if (last_ == nullptr || key != last_key_) {
       const bool known = census_.by_holder.size() < kMostHolders || census_.by_holder.contains(key);
       last_ = &census_.by_holder[known ? key : key >> 32 << 32];
       last_key_ = key;
-      last_elsewhere_ = &census_.elsewhere[static_cast<std::uint16_t>(key >> 32)];
+      last_elsewhere_ = &census_.elsewhere[session_of(key)];
     }
     last_->add(1, stride);
-    if (key >> 32 != lessee) *last_elsewhere_ += stride;
+    if (session_of(key) != lessee) *last_elsewhere_ += stride;
   }
 
-  void lease(std::uint16_t session, RunRecord run, const RunCut& cut, std::uint64_t free,
+  void lease(SessionId session, RunRecord run, const RunCut& cut, std::uint64_t free,
              std::uint64_t out) {
     const std::uint64_t bytes = run.units() * kSlabUnitBytes;
     census_.leases[session].add(1, static_cast<std::int64_t>(bytes));
@@ -80,7 +81,7 @@ class Counter {
 
   const Arena& arena_;
   ArenaCensus census_;
-  std::array<std::uint16_t, kMaxSharers> sharers_{};
+  std::array<SessionId, kMaxSharers> sharers_{};
   std::array<ClassUsage, kSpanClass + 1> by_class_{};
   std::uint64_t last_key_ = 0;
   HeldShare* last_ = nullptr;
@@ -95,10 +96,9 @@ HeldShare ArenaCensus::lease_sum() const {
   return sum;
 }
 
-std::map<std::uint16_t, HeldShare> ArenaCensus::by_session() const {
-  std::map<std::uint16_t, HeldShare> sessions;
-  for (const auto& [key, share] : by_holder)
-    sessions[static_cast<std::uint16_t>(key >> 32)] += share;
+std::map<SessionId, HeldShare> ArenaCensus::by_session() const {
+  std::map<SessionId, HeldShare> sessions;
+  for (const auto& [key, share] : by_holder) sessions[session_of(key)] += share;
   return sessions;
 }
 
@@ -146,7 +146,7 @@ void Census::run() {
         auto& census = counted[state.get()];
         if (census == nullptr)
           census = std::make_shared<const ArenaCensus>(take_census(*state->arena));
-        result[state->arena->id().value] = census;
+        result[state->arena->id()] = census;
       }
       request.done(std::move(result));
     }

@@ -26,24 +26,29 @@
 
 namespace arenad::server {
 
+// Of a key of ArenaCensus::by_holder.
+inline SessionId session_of(std::uint64_t holder_key) {
+  return {static_cast<std::uint16_t>(holder_key >> 32)};
+}
+
 struct ArenaCensus {
   HeldShare held;  // held and shared blocks, each once
   std::map<std::uint64_t, HeldShare>
       by_holder;  // (session << 32 | tag); a shared block counts for each sharer, with tag 0
-  std::map<std::uint16_t, HeldShare> leases;  // by session: runs, and bytes of them
-  std::map<std::uint16_t, std::int64_t>
+  std::map<SessionId, HeldShare> leases;  // by session: runs, and bytes of them
+  std::map<SessionId, std::int64_t>
       elsewhere;  // by session: bytes held in runs that are not leased to it
   std::vector<ClassUsage>
       leased;  // of all leased runs; a FREE block of them is `cached`, in the peer's hands
 
   HeldShare lease_sum() const;
-  std::map<std::uint16_t, HeldShare> by_session() const;
+  std::map<SessionId, HeldShare> by_session() const;
 };
 
 ArenaCensus take_census(const Arena& arena);
 
 // By arena id.
-using CensusResult = std::map<std::uint16_t, std::shared_ptr<const ArenaCensus>>;
+using CensusResult = std::map<ArenaId, std::shared_ptr<const ArenaCensus>>;
 
 class Census {
  public:

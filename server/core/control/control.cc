@@ -28,7 +28,7 @@ Control::Control(std::vector<std::unique_ptr<Shard>>& shards, SharedState& share
       tunables_(shared.tunables),
       maintenance_(shared.tunables, log_),
       liveness_(io_,
-                [this](std::uint16_t session, Liveness::Loss loss) {
+                [this](SessionId session, Liveness::Loss loss) {
                   end_session(session,
                               loss == Liveness::Loss::kProcessDied ? EndCause::kProcessDied
                                                                    : EndCause::kGraceOver,

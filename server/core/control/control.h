@@ -80,7 +80,7 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   void keepalive_opened(SessionKey key, std::uint64_t stream_id, OnSessionEvent on_event,
                         Done<Nothing> done) override;
   void keepalive_lost(SessionKey key, std::uint64_t stream_id) override;
-  void keepalive_trimmed(SessionKey key, std::uint64_t round, std::uint32_t arena_id) override;
+  void keepalive_trimmed(SessionKey key, std::uint64_t round, ArenaId arena_id) override;
   void get_stats(std::string arena, Done<DaemonStats> done) override;
   void slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) override;
   void list_holders(std::string arena, std::uint32_t limit, Done<Holders> done) override;
@@ -92,10 +92,10 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
 
   // --- ControlLink
   // --------------------------------------------------------------------------------------------------------
-  void need_memory(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) override;
-  void need_recount(std::uint16_t session, std::uint16_t arena_id, std::uint32_t shard,
+  void need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket) override;
+  void need_recount(SessionId session, ArenaId arena_id, ShardId shard,
                     std::uint64_t ticket) override;
-  void memory_returned(std::uint16_t arena_id) override;
+  void memory_returned(ArenaId arena_id) override;
   void kick_maintenance() override { maintenance_.kick(); }
 
  private:
@@ -114,13 +114,12 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
     std::uint64_t finished_ns = 0;
     boost::asio::steady_timer pause;
     // Peers that have been asked to trim and have not answered, in which round, and what follows.
-    std::set<std::uint16_t> asked;
+    std::set<SessionId> asked;
     std::uint64_t number = 0;
     std::uint64_t asked_ns = 0;
     boost::asio::steady_timer patience;
     std::function<void()> then;
   };
-  using Shares = std::vector<std::pair<std::uint16_t, HeldShare>>;  // by session, or by arena
 
   // control.cc
   template <class T, class F>
@@ -151,13 +150,12 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
                          const CensusResult& census) const;
   // Counts those of the arenas in which calls alone do not say who holds what
   // (ArenaState::counts_from_words); at once when there is none. 0: all arenas.
-  void with_census(const std::vector<std::uint16_t>& arena_ids,
-                   std::function<void(CensusResult)> then);
+  void with_census(const std::vector<ArenaId>& arena_ids, std::function<void(CensusResult)> then);
   void count_words(std::vector<std::shared_ptr<ArenaState>> arenas,
                    std::function<void(CensusResult)> then);
   void arenas_changed();
   // Id of the named arena, 0 for an empty name. Errors: kUnknownArena.
-  Answer<std::uint16_t> scope_of(const std::string& arena);
+  Answer<ArenaId> scope_of(const std::string& arena);
 
   // control_sessions.cc
   HandoffGrant redeem(std::string_view token, Answer<CallerProcess> peer) override;
@@ -166,47 +164,45 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   struct MarkCount {
     std::uint32_t mapped = 0, standing = 0;
   };
-  MarkCount count_marks(std::uint16_t session, const std::map<std::uint16_t, AttachMode>& attached);
-  Failure open_files(const ArenaRecord& record, AttachMode mode, std::uint16_t session,
+  MarkCount count_marks(SessionId session, const std::map<ArenaId, AttachMode>& attached);
+  Failure open_files(const ArenaRecord& record, AttachMode mode, SessionId session,
                      const CallerProcess& peer, HandoffGrant& grant) const;
   SessionFacts session_facts(const SessionRecord& record) const;
-  Page<SessionFacts> session_page(const std::vector<std::uint16_t>& ids,
-                                  const std::string& next_token,
-                                  const std::vector<std::vector<Shares>>& by_shard,
+  Page<SessionFacts> session_page(const std::vector<SessionId>& ids, const std::string& next_token,
+                                  const std::vector<std::vector<SharesByArena>>& by_shard,
                                   const CensusResult& census);
 
   // control_reap.cc
-  void end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done);
+  void end_session(SessionId id, EndCause cause, Done<GivenBack> done);
   void adopt_leases(std::shared_ptr<Ending> ending);
   void reap(std::shared_ptr<Ending> ending);
   void release_session(std::shared_ptr<Ending> ending);
 
   // control_memory.cc
-  void want_round(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket);
-  void start_trim_round(std::uint16_t arena_id);
-  void trim_shards(std::uint16_t arena_id, std::function<void(std::vector<Shares>)> then);
-  void settle_trim_round(std::uint16_t arena_id, const std::vector<std::uint64_t>& tickets,
-                         const std::vector<Shares>& shares);
-  void trim_round_over(std::uint16_t arena_id);
-  UsageSummary summarize(std::uint16_t arena_id, const std::vector<Shares>& shares,
+  void want_round(ArenaId arena_id, ShardId shard, std::uint64_t ticket);
+  void start_trim_round(ArenaId arena_id);
+  void trim_shards(ArenaId arena_id, std::function<void(std::vector<SharesBySession>)> then);
+  void settle_trim_round(ArenaId arena_id, const std::vector<std::uint64_t>& tickets,
+                         const std::vector<SharesBySession>& shares);
+  void trim_round_over(ArenaId arena_id);
+  UsageSummary summarize(ArenaId arena_id, const std::vector<SharesBySession>& shares,
                          const CensusResult& census);
 
   // control_peers.cc
-  std::vector<std::uint16_t> peers_to_ask(std::uint16_t arena_id);
-  void ask_peers(std::uint16_t arena_id, const std::vector<std::uint16_t>& peers,
-                 std::function<void()> then);
-  void peer_answered(std::uint16_t arena_id, std::uint16_t session);
-  void forget_asked(std::uint16_t session);  // nobody there answers any more
+  std::vector<SessionId> peers_to_ask(ArenaId arena_id);
+  void ask_peers(ArenaId arena_id, const std::vector<SessionId>& peers, std::function<void()> then);
+  void peer_answered(ArenaId arena_id, SessionId session);
+  void forget_asked(SessionId session);  // nobody there answers any more
   // Counts anew what a session with a limit is charged for.
-  void recount(std::uint16_t session, std::function<void()> then);
+  void recount(SessionId session, std::function<void()> then);
 
   // control_admin.cc
-  void add_arena_stats(DaemonStats& stats, std::uint16_t scope, HeldShare held,
+  void add_arena_stats(DaemonStats& stats, ArenaId scope, HeldShare held,
                        const CensusResult& census);
-  void add_slab_row(std::vector<SlabInfoRow>& rows, std::uint16_t arena_id, bool peers,
-                    std::uint32_t shard, const ClassUsage& usage);
+  void add_slab_row(std::vector<SlabInfoRow>& rows, ArenaId arena_id, bool peers, ShardId shard,
+                    const ClassUsage& usage);
   Holders holders_of(const CensusResult& census, std::uint32_t limit);
-  void start_standstill(std::uint16_t scope, Done<AuditResult> done);
+  void start_standstill(ArenaId scope, Done<AuditResult> done);
   void when_not_quiet(std::function<void()> f);
 
   boost::asio::io_context io_;
@@ -228,7 +224,7 @@ class Control final : public ControlApi, public ControlLink, private HandoffHost
   Handoff handoff_;
   const std::uint64_t started_ns_;
 
-  std::map<std::uint16_t, TrimRound> trim_rounds_;
+  std::map<ArenaId, TrimRound> trim_rounds_;
   std::vector<std::function<void()>> after_quiet_;  // reaps that came during a quiet round
   std::uint32_t quiet_ = 0;                         // open quiet rounds
   std::uint32_t open_rounds_ = 0;
@@ -276,7 +272,7 @@ void Control::round(std::function<R(Shard&)> visit, std::function<void(std::vect
   round_begins();
   for (const auto& shard : shards_) {
     shard->post([this, state, s = shard.get()] {
-      state->answers[s->index()] = state->visit(*s);
+      state->answers[s->index().value] = state->visit(*s);
       if (state->missing.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
       inbox_.push([this, state] {
         state->then(std::move(state->answers));

@@ -42,10 +42,10 @@ void Control::get_stats(std::string arena, Done<DaemonStats> done) {
   });
 }
 
-void Control::add_arena_stats(DaemonStats& stats, std::uint16_t scope, HeldShare held,
+void Control::add_arena_stats(DaemonStats& stats, ArenaId scope, HeldShare held,
                               const CensusResult& census) {
   for (const auto& [name, record] : arenas_.all()) {
-    if (scope != 0 && record.id() != scope) continue;
+    if (scope != kAllArenas && record.id() != scope) continue;
     ++stats.arenas;
     stats.committed_bytes += record.state->arena->committed_bytes();
     stats.capacity_bytes += record.state->arena->capacity_bytes();
@@ -71,18 +71,18 @@ void Control::slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) 
                                                       Done<std::vector<SlabInfoRow>> done) {
     const auto scope = scope_of(arena);
     if (!scope.ok()) return done(scope.error());
-    using Usage = std::vector<std::pair<std::uint16_t, ClassUsage>>;
+    using Usage = std::vector<std::pair<ArenaId, ClassUsage>>;
     round<Usage>(
         [id = *scope](Shard& shard) { return shard.usage(id); },
         [this, scope = *scope, done = std::move(done)](std::vector<Usage> by_shard) {
           with_census({scope}, [this, done, by_shard = std::move(by_shard)](CensusResult census) {
             std::vector<SlabInfoRow> rows;
-            for (std::uint32_t shard = 0; shard < by_shard.size(); ++shard)
-              for (const auto& [arena_id, usage] : by_shard[shard])
-                add_slab_row(rows, arena_id, false, shard, usage);
+            for (std::size_t i = 0; i < by_shard.size(); ++i)
+              for (const auto& [arena_id, usage] : by_shard[i])
+                add_slab_row(rows, arena_id, false, {static_cast<std::uint16_t>(i)}, usage);
             for (const auto& [arena_id, arena] : census)
               for (const ClassUsage& usage : arena->leased)
-                add_slab_row(rows, arena_id, true, 0, usage);
+                add_slab_row(rows, arena_id, true, {}, usage);
             std::stable_sort(rows.begin(), rows.end(),
                              [](const SlabInfoRow& a, const SlabInfoRow& b) {
                                return std::tie(a.arena, a.usage.cls, a.peers, a.shard) <
@@ -94,8 +94,8 @@ void Control::slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) 
   });
 }
 
-void Control::add_slab_row(std::vector<SlabInfoRow>& rows, std::uint16_t arena_id, bool peers,
-                           std::uint32_t shard, const ClassUsage& usage) {
+void Control::add_slab_row(std::vector<SlabInfoRow>& rows, ArenaId arena_id, bool peers,
+                           ShardId shard, const ClassUsage& usage) {
   const ArenaRecord* record = arenas_.find(arena_id);
   if (record == nullptr) return;  // deleted in the meantime
   SlabInfoRow row;
@@ -122,7 +122,7 @@ void Control::list_holders(std::string arena, std::uint32_t limit, Done<Holders>
     if (!scope.ok()) return done(scope.error());
     std::vector<std::shared_ptr<ArenaState>> arenas;
     for (const auto& [name, record] : arenas_.all())
-      if (*scope == 0 || record.id() == *scope) arenas.push_back(record.state);
+      if (*scope == kAllArenas || record.id() == *scope) arenas.push_back(record.state);
     count_words(std::move(arenas), [this, limit, done = std::move(done)](CensusResult census) {
       done(holders_of(census, limit));
     });
@@ -139,7 +139,7 @@ Holders Control::holders_of(const CensusResult& census, std::uint32_t limit) {
   }
   for (const auto& [key, share] : all) {
     HolderRow row;
-    row.session = static_cast<std::uint16_t>(key >> 32);
+    row.session = session_of(key);
     row.session_name = sessions_.name_of(row.session);
     row.tag = static_cast<std::uint32_t>(key);
     row.blocks = static_cast<std::uint64_t>(share.blocks);
@@ -176,11 +176,12 @@ void Control::audit(std::string arena, Done<AuditResult> done) {
   });
 }
 
-void Control::start_standstill(std::uint16_t scope, Done<AuditResult> done) {
+void Control::start_standstill(ArenaId scope, Done<AuditResult> done) {
   // The arenas that there are now: a deletion from here on reaches each shard after the round.
   std::vector<QuietArena> arenas;
   for (const auto& [name, record] : arenas_.all())
-    if (scope == 0 || record.id() == scope) arenas.push_back({record.state, record.sessions});
+    if (scope == kAllArenas || record.id() == scope)
+      arenas.push_back({record.state, record.sessions});
   auto quiet = std::make_shared<Standstill>(static_cast<std::uint32_t>(shards_.size()),
                                             std::move(arenas), kArriveWithinMs);
   ++quiet_;

@@ -25,14 +25,14 @@ HeldShare sum(const std::vector<HeldShare>& shares) {
 
 }  // namespace
 
-void Control::with_census(const std::vector<std::uint16_t>& arena_ids,
+void Control::with_census(const std::vector<ArenaId>& arena_ids,
                           std::function<void(CensusResult)> then) {
   std::vector<std::shared_ptr<ArenaState>> counts_from_words;
   for (const auto& [name, record] : arenas_.all()) {
     if (!record.state->counts_from_words.load(std::memory_order_relaxed)) continue;
     const bool asked =
         std::any_of(arena_ids.begin(), arena_ids.end(),
-                    [id = record.id()](std::uint16_t a) { return a == 0 || a == id; });
+                    [id = record.id()](ArenaId a) { return a == kAllArenas || a == id; });
     if (asked) counts_from_words.push_back(record.state);
   }
   if (counts_from_words.empty()) return then({});
@@ -82,8 +82,8 @@ void Control::arenas_changed() {
   maintenance_.kick();
 }
 
-Answer<std::uint16_t> Control::scope_of(const std::string& arena) {
-  if (arena.empty()) return std::uint16_t{0};
+Answer<ArenaId> Control::scope_of(const std::string& arena) {
+  if (arena.empty()) return kAllArenas;
   const ArenaRecord* record = arenas_.find(arena);
   if (record == nullptr) return unknown(arena);
   return record->id();
@@ -130,7 +130,7 @@ void Control::list_arenas(std::uint32_t page_size, std::string page_token,
     const std::uint32_t most = page_size == 0 ? kMaxPage : std::min(page_size, kMaxPage);
     // The token is the last name of the page before: arenas that come and go in between do no harm.
     std::vector<std::string> names;
-    std::vector<std::uint16_t> ids;
+    std::vector<ArenaId> ids;
     auto next = page_token.empty() ? arenas_.all().begin() : arenas_.all().upper_bound(page_token);
     for (; next != arenas_.all().end() && names.size() < most; ++next) {
       names.push_back(next->first);
@@ -141,7 +141,7 @@ void Control::list_arenas(std::uint32_t page_size, std::string page_token,
     round<Shares>(
         [ids](Shard& shard) {
           Shares shares;
-          for (const std::uint16_t id : ids) shares.push_back(shard.held(id));
+          for (const ArenaId id : ids) shares.push_back(shard.held(id));
           return shares;
         },
         [this, names, ids, next_token, done = std::move(done)](std::vector<Shares> by_shard) {
@@ -169,7 +169,7 @@ void Control::delete_arena(std::string name, bool force, Done<Nothing> done) {
     if (!record->sessions.empty() && !force) {
       std::string some;
       int named = 0;
-      for (const std::uint16_t id : record->sessions) {
+      for (const SessionId id : record->sessions) {
         if (++named > 3) break;
         some += concat(named > 1 ? ", " : "", id, " '", sessions_.name_of(id), "'");
       }
@@ -177,18 +177,18 @@ void Control::delete_arena(std::string name, bool force, Done<Nothing> done) {
                          " sessions attached (", some,
                          record->sessions.size() > 3 ? ", ...)" : ")"));
     }
-    for (const std::uint16_t id : record->sessions)
+    for (const SessionId id : record->sessions)
       if (SessionRecord* session = sessions_.find(id)) session->attached.erase(record->id());
     tokens_.drop_arena(record->id());
-    const std::set<std::uint16_t> sessions = record->sessions;
+    const std::set<SessionId> sessions = record->sessions;
     std::shared_ptr<ArenaState> state = arenas_.remove(name).state;
-    const std::uint16_t id = state->arena->id().value;
+    const ArenaId id = state->arena->id();
     arenas_changed();
     log_(concat("arena '", name, "' is deleted"));
     visit_all([id](Shard& shard) { shard.remove_arena(id); },
               [this, id, sessions, state = std::move(state), done = std::move(done)]() mutable {
                 // What they held there counts against no limit any more.
-                for (const std::uint16_t session : sessions)
+                for (const SessionId session : sessions)
                   if (shared_.session_bytes.limit(session) != 0) recount(session, [] {});
                 trim_rounds_.erase(id);
                 arenas_.release_id(id);

@@ -24,19 +24,19 @@ constexpr std::size_t kHoldersNamed = 3;
 
 }  // namespace
 
-void Control::need_memory(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) {
+void Control::need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket) {
   inbox_.push([this, arena_id, shard, ticket] { want_round(arena_id, shard, ticket); });
 }
 
-void Control::memory_returned(std::uint16_t arena_id) {
-  inbox_.push([this, arena_id] { want_round(arena_id, 0, 0); });
+void Control::memory_returned(ArenaId arena_id) {
+  inbox_.push([this, arena_id] { want_round(arena_id, {}, 0); });
 }
 
-void Control::want_round(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) {
+void Control::want_round(ArenaId arena_id, ShardId shard, std::uint64_t ticket) {
   if (stopping_ || arenas_.find(arena_id) == nullptr)
     return;  // the shards fail what is parked there
   TrimRound& round = trim_rounds_.try_emplace(arena_id, io_, shards_.size()).first->second;
-  round.wanted[shard] = std::max(round.wanted[shard], ticket);
+  round.wanted[shard.value] = std::max(round.wanted[shard.value], ticket);
   if (round.running) {
     round.again = true;
     return;
@@ -54,7 +54,7 @@ void Control::want_round(std::uint16_t arena_id, std::uint32_t shard, std::uint6
   });
 }
 
-void Control::start_trim_round(std::uint16_t arena_id) {
+void Control::start_trim_round(ArenaId arena_id) {
   TrimRound& state = trim_rounds_.at(arena_id);
   state.running = true;
   state.again = false;
@@ -62,14 +62,15 @@ void Control::start_trim_round(std::uint16_t arena_id) {
   const auto tickets = std::exchange(state.wanted, std::vector<std::uint64_t>(shards_.size()));
   const bool somebody_new =
       std::any_of(tickets.begin(), tickets.end(), [](std::uint64_t ticket) { return ticket != 0; });
-  trim_shards(arena_id, [this, arena_id, tickets, somebody_new](std::vector<Shares> shares) {
+  trim_shards(arena_id, [this, arena_id, tickets,
+                         somebody_new](std::vector<SharesBySession> shares) {
     const auto round = trim_rounds_.find(arena_id);
     // Waiters make rounds of their own accord, and a trim costs a peer its magazines: it is asked
     // for those now and then only.
     const bool soon =
         round != trim_rounds_.end() && now_ns() - round->second.asked_ns < kAskPauseNs;
-    const std::vector<std::uint16_t> peers =
-        soon && !somebody_new ? std::vector<std::uint16_t>() : peers_to_ask(arena_id);
+    const std::vector<SessionId> peers =
+        soon && !somebody_new ? std::vector<SessionId>() : peers_to_ask(arena_id);
     if (peers.empty()) return settle_trim_round(arena_id, tickets, shares);
     visit_all(
         [arena_id](Shard& shard) { shard.retry_parked(arena_id); },
@@ -82,7 +83,7 @@ void Control::start_trim_round(std::uint16_t arena_id) {
           maintenance_.resume();  // it may take a while
           ask_peers(arena_id, peers, [this, arena_id, tickets] {
             maintenance_.pause();
-            trim_shards(arena_id, [this, arena_id, tickets](std::vector<Shares> again) {
+            trim_shards(arena_id, [this, arena_id, tickets](std::vector<SharesBySession> again) {
               settle_trim_round(arena_id, tickets, again);
             });
           });
@@ -90,10 +91,11 @@ void Control::start_trim_round(std::uint16_t arena_id) {
   });
 }
 
-void Control::trim_shards(std::uint16_t arena_id, std::function<void(std::vector<Shares>)> then) {
+void Control::trim_shards(ArenaId arena_id,
+                          std::function<void(std::vector<SharesBySession>)> then) {
   visit_all([](Shard& shard) { shard.publish(); },
             [this, arena_id, then = std::move(then)] {
-              round<Shares>(
+              round<SharesBySession>(
                   [arena_id](Shard& shard) {
                     shard.trim(arena_id);
                     return shard.held_by_session(arena_id);
@@ -102,19 +104,21 @@ void Control::trim_shards(std::uint16_t arena_id, std::function<void(std::vector
             });
 }
 
-void Control::settle_trim_round(std::uint16_t arena_id, const std::vector<std::uint64_t>& tickets,
-                                const std::vector<Shares>& shares) {
+void Control::settle_trim_round(ArenaId arena_id, const std::vector<std::uint64_t>& tickets,
+                                const std::vector<SharesBySession>& shares) {
   with_census({arena_id}, [this, arena_id, tickets, shares](CensusResult census) {
-    visit_all([arena_id, tickets, usage = summarize(arena_id, shares, census)](
-                  Shard& shard) { shard.trim_round(arena_id, tickets[shard.index()], usage); },
-              [this, arena_id] {
-                maintenance_.resume();
-                trim_round_over(arena_id);
-              });
+    visit_all(
+        [arena_id, tickets, usage = summarize(arena_id, shares, census)](Shard& shard) {
+          shard.trim_round(arena_id, tickets[shard.index().value], usage);
+        },
+        [this, arena_id] {
+          maintenance_.resume();
+          trim_round_over(arena_id);
+        });
   });
 }
 
-void Control::trim_round_over(std::uint16_t arena_id) {
+void Control::trim_round_over(ArenaId arena_id) {
   const auto found = trim_rounds_.find(arena_id);
   if (found == trim_rounds_.end()) return;  // the arena was deleted
   found->second.running = false;
@@ -122,21 +126,21 @@ void Control::trim_round_over(std::uint16_t arena_id) {
   if (found->second.again && !stopping_) start_trim_round(arena_id);
 }
 
-UsageSummary Control::summarize(std::uint16_t arena_id, const std::vector<Shares>& shares,
+UsageSummary Control::summarize(ArenaId arena_id, const std::vector<SharesBySession>& shares,
                                 const CensusResult& census) {
-  std::map<std::uint16_t, HeldShare> by_session;
+  std::map<SessionId, HeldShare> by_session;
   UsageSummary usage;
   if (const auto counted = census.find(arena_id); counted != census.end()) {
     by_session = counted->second->by_session();
     usage.held_bytes = static_cast<std::uint64_t>(counted->second->held.bytes);
     usage.leased_bytes = static_cast<std::uint64_t>(counted->second->lease_sum().bytes);
   } else {
-    for (const Shares& shard : shares)
+    for (const SharesBySession& shard : shares)
       for (const auto& [session, share] : shard) by_session[session] += share;
     for (const auto& [session, share] : by_session)
       usage.held_bytes += static_cast<std::uint64_t>(std::max<std::int64_t>(share.bytes, 0));
   }
-  std::vector<std::pair<std::uint16_t, HeldShare>> biggest;
+  std::vector<std::pair<SessionId, HeldShare>> biggest;
   for (const auto& [session, share] : by_session)
     if (share.bytes > 0) biggest.emplace_back(session, share);
   if (const ArenaRecord* record = arenas_.find(arena_id))

@@ -8,11 +8,11 @@ namespace arenad::server {
 // ---- trims
 // ---------------------------------------------------------------------------------------------------------------
 
-std::vector<std::uint16_t> Control::peers_to_ask(std::uint16_t arena_id) {
-  std::vector<std::uint16_t> peers;
+std::vector<SessionId> Control::peers_to_ask(ArenaId arena_id) {
+  std::vector<SessionId> peers;
   const ArenaRecord* record = arenas_.find(arena_id);
   if (record == nullptr) return peers;
-  for (const std::uint16_t id : record->sessions) {
+  for (const SessionId id : record->sessions) {
     const SessionRecord* session = sessions_.find(id);
     if (session == nullptr || session->reaping || session->slow_to_trim ||
         session->keepalives.empty())
@@ -24,7 +24,7 @@ std::vector<std::uint16_t> Control::peers_to_ask(std::uint16_t arena_id) {
   return peers;
 }
 
-void Control::ask_peers(std::uint16_t arena_id, const std::vector<std::uint16_t>& peers,
+void Control::ask_peers(ArenaId arena_id, const std::vector<SessionId>& peers,
                         std::function<void()> then) {
   const auto found = trim_rounds_.find(arena_id);
   if (found == trim_rounds_.end()) return;  // the arena was deleted
@@ -32,7 +32,7 @@ void Control::ask_peers(std::uint16_t arena_id, const std::vector<std::uint16_t>
   round.asked_ns = now_ns();
   round.number = ++last_trim_round_;
   round.then = std::move(then);
-  for (const std::uint16_t id : peers) {
+  for (const SessionId id : peers) {
     const SessionRecord* session = sessions_.find(id);
     if (session == nullptr || session->keepalives.empty()) continue;  // gone in the meantime
     round.asked.insert(id);
@@ -52,13 +52,13 @@ void Control::ask_peers(std::uint16_t arena_id, const std::vector<std::uint16_t>
         if (found == trim_rounds_.end() || found->second.number != number ||
             found->second.asked.empty())
           return;
-        for (const std::uint16_t id : std::exchange(found->second.asked, {}))
+        for (const SessionId id : std::exchange(found->second.asked, {}))
           if (SessionRecord* session = sessions_.find(id)) session->slow_to_trim = true;
         std::exchange(found->second.then, {})();
       });
 }
 
-void Control::peer_answered(std::uint16_t arena_id, std::uint16_t session) {
+void Control::peer_answered(ArenaId arena_id, SessionId session) {
   const auto found = trim_rounds_.find(arena_id);
   if (found == trim_rounds_.end() || found->second.asked.erase(session) == 0 ||
       !found->second.asked.empty())
@@ -67,33 +67,33 @@ void Control::peer_answered(std::uint16_t arena_id, std::uint16_t session) {
   std::exchange(found->second.then, {})();
 }
 
-void Control::forget_asked(std::uint16_t session) {
-  std::vector<std::uint16_t> arenas;  // what follows may start rounds
+void Control::forget_asked(SessionId session) {
+  std::vector<ArenaId> arenas;  // what follows may start rounds
   for (const auto& [arena_id, round] : trim_rounds_)
     if (round.asked.contains(session)) arenas.push_back(arena_id);
-  for (const std::uint16_t arena_id : arenas) peer_answered(arena_id, session);
+  for (const ArenaId arena_id : arenas) peer_answered(arena_id, session);
 }
 
-void Control::keepalive_trimmed(SessionKey key, std::uint64_t round, std::uint32_t arena_id) {
+void Control::keepalive_trimmed(SessionKey key, std::uint64_t round, ArenaId arena_id) {
   inbox_.push([this, key, round, arena_id] {
-    if (stopping_ || arena_id > kMaxArenaId) return;
+    if (stopping_ || arena_id.value > kMaxArenaId) return;
     auto session = sessions_.find(key);
     if (!session.ok()) return;
     (*session)->slow_to_trim = false;
-    const auto id = static_cast<std::uint16_t>(arena_id);
-    const auto found = trim_rounds_.find(id);
-    if (found != trim_rounds_.end() && found->second.number == round) peer_answered(id, key.id);
+    const auto found = trim_rounds_.find(arena_id);
+    if (found != trim_rounds_.end() && found->second.number == round)
+      peer_answered(arena_id, key.id);
   });
 }
 
 // ---- quotas
 // --------------------------------------------------------------------------------------------------------------
 
-void Control::need_recount(std::uint16_t session, std::uint16_t arena_id, std::uint32_t shard,
+void Control::need_recount(SessionId session, ArenaId arena_id, ShardId shard,
                            std::uint64_t ticket) {
   inbox_.push([this, session, arena_id, shard, ticket] {
     recount(session, [this, arena_id, shard, ticket] {
-      Shard* const asking = shards_[shard].get();
+      Shard* const asking = shards_[shard.value].get();
       asking->post([asking, arena_id, ticket] { asking->recounted(arena_id, ticket); });
     });
   });
@@ -101,20 +101,20 @@ void Control::need_recount(std::uint16_t session, std::uint16_t arena_id, std::u
 
 // Leases whole, and what the session holds elsewhere; of arenas without peers what the shards
 // counted is exact.
-void Control::recount(std::uint16_t session, std::function<void()> then) {
+void Control::recount(SessionId session, std::function<void()> then) {
   SessionRecord* record = sessions_.find(session);
   if (stopping_ || record == nullptr || record->reaping)
     return;  // its shards fail what is parked for it
-  std::vector<std::uint16_t> arenas;
+  std::vector<ArenaId> arenas;
   for (const auto& [attached, mode] : record->attached) arenas.push_back(attached);
   const std::int64_t before = shared_.session_bytes.held(session);
-  round<Shares>(
+  round<SharesByArena>(
       [session](Shard& s) { return s.held_by_arena(session); },
-      [this, session, arenas, before, then = std::move(then)](std::vector<Shares> by_shard) {
+      [this, session, arenas, before, then = std::move(then)](std::vector<SharesByArena> by_shard) {
         with_census(arenas, [this, session, before, then,
                              by_shard = std::move(by_shard)](CensusResult census) {
           std::int64_t bytes = 0;
-          for (const Shares& shares : by_shard)
+          for (const SharesByArena& shares : by_shard)
             for (const auto& [arena, share] : shares)
               if (!census.contains(arena)) bytes += share.bytes;
           for (const auto& [arena, counted] : census) {

@@ -8,11 +8,11 @@
 namespace arenad::server {
 
 struct Control::Ending {
-  std::uint16_t id = 0;
+  SessionId id;
   EndCause cause = EndCause::kClosed;
   Done<GivenBack> done;
-  std::map<std::uint16_t, Footprint> touched;  // by arena: what the shards did for it
-  std::map<std::uint16_t, std::shared_ptr<ArenaState>> arenas;  // it was attached to
+  std::map<ArenaId, Footprint> touched;                   // by arena: what the shards did for it
+  std::map<ArenaId, std::shared_ptr<ArenaState>> arenas;  // it was attached to
   GivenBack given;
   std::uint64_t adopted_runs = 0;
 
@@ -23,7 +23,7 @@ struct Control::Ending {
   }
 };
 
-void Control::end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done) {
+void Control::end_session(SessionId id, EndCause cause, Done<GivenBack> done) {
   SessionRecord* session = sessions_.find(id);
   if (session == nullptr || session->reaping) return;
   session->reaping = true;  // nobody's key works from here on
@@ -37,7 +37,7 @@ void Control::end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done
   ending->done = std::move(done);
   // First every shard stops acting for it: an allocation in flight would slip behind the reaper's
   // scan.
-  using Touched = std::vector<std::pair<std::uint16_t, Footprint>>;
+  using Touched = std::vector<std::pair<ArenaId, Footprint>>;
   round<Touched>([id](Shard& shard) { return shard.remove_session(id); },
                  [this, ending](std::vector<Touched> by_shard) {
                    for (Touched& shard : by_shard)
@@ -50,7 +50,7 @@ void Control::end_session(std::uint16_t id, EndCause cause, Done<GivenBack> done
 // Its runs become the shards', a share each. An audit may come in between: each run is somebody's
 // at any moment.
 void Control::adopt_leases(std::shared_ptr<Ending> ending) {
-  const SessionId dead{ending->id};
+  const SessionId dead = ending->id;
   SessionRecord* session = sessions_.find(ending->id);
   // Each arena's part is one task more than there are shards with work, so that none of them is the
   // last too early.
@@ -90,7 +90,7 @@ void Control::adopt_leases(std::shared_ptr<Ending> ending) {
 }
 
 void Control::reap(std::shared_ptr<Ending> ending) {
-  const SessionId dead{ending->id};
+  const SessionId dead = ending->id;
   SessionRecord* session = sessions_.find(ending->id);
   for (const auto& [arena_id, state] : ending->arenas) {
     ArenaRecord* record = arenas_.find(arena_id);
@@ -124,11 +124,11 @@ void Control::reap(std::shared_ptr<Ending> ending) {
 
 void Control::release_session(std::shared_ptr<Ending> ending) {
   for (const auto& [arena_id, state] : ending->arenas) {
-    state->arena->forget_session({ending->id});
-    state->arena->ledger().set_attach_mode({ending->id}, 0);
+    state->arena->forget_session(ending->id);
+    state->arena->ledger().set_attach_mode(ending->id, 0);
     const ArenaRecord* record = arenas_.find(arena_id);
     if (record == nullptr || record->state != state) continue;
-    if (state->waiting.load(std::memory_order_relaxed) != 0) want_round(arena_id, 0, 0);
+    if (state->waiting.load(std::memory_order_relaxed) != 0) want_round(arena_id, {}, 0);
   }
   forget_asked(ending->id);   // now, so that a round which waited for it finds what it had
   ledger_.clear(ending->id);  // when no arena knows it any more

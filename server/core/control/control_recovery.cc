@@ -28,24 +28,26 @@ namespace {
 constexpr std::uint32_t kSessionIds = 65535;  // 0 and 65535 are nobody's
 
 // Where sessions that do not live hold blocks, by session.
-std::map<std::uint16_t, Footprint> held_by_dead(const Arena& arena,
-                                                const std::vector<bool>& living) {
-  std::array<std::uint16_t, kMaxSharers> sharers{};
+std::map<SessionId, Footprint> held_by_dead(const Arena& arena, const std::vector<bool>& living) {
+  std::array<SessionId, kMaxSharers> sharers{};
   for (std::uint32_t i = 0; i < kMaxSharers; ++i) {
     const std::uint32_t session =
         arena.control().sharers().sessions[i].load(std::memory_order_acquire);
-    sharers[i] = session < kSessionIds ? static_cast<std::uint16_t>(session) : 0;
+    sharers[i] =
+        session < kSessionIds ? SessionId{static_cast<std::uint16_t>(session)} : kNoSession;
   }
-  std::map<std::uint16_t, Footprint> dead;
+  std::map<SessionId, Footprint> dead;
   arena.for_each_run([&](SlabIndex first, RunRecord run) {
-    std::uint16_t last = 0;  // neighbours mostly have one holder
-    const auto note = [&](std::uint16_t session) {
-      if (session == last || session == 0 || session >= kSessionIds || living[session]) return;
+    SessionId last;  // neighbours mostly have one holder
+    const auto note = [&](SessionId session) {
+      if (session == last || session == kNoSession || session.value >= kSessionIds ||
+          living[session.value])
+        return;
       dead.try_emplace(session, arena.unit_count()).first->second.add(first);
       last = session;
     };
     for_each_word(arena, first, cut_of(arena, first, run), [&](BlockWord word) {
-      if (word.is_held()) return note(word.holder().session().value);
+      if (word.is_held()) return note(word.holder().session());
       if (!word.is_shared()) return;
       for (std::uint64_t bits = word.sharers(); bits != 0; bits &= bits - 1)
         note(sharers[static_cast<std::size_t>(std::countr_zero(bits))]);
@@ -71,11 +73,11 @@ std::vector<bool> named_in(const Arena& arena) {
 }  // namespace
 
 struct Control::Recovery {
-  std::map<std::uint16_t, KeptSession> kept;
+  std::map<SessionId, KeptSession> kept;
   std::vector<bool> living = std::vector<bool>(kSessionIds + 1);
-  std::map<std::uint16_t, ArenaCensus> censuses;  // of arenas in which sessions with a limit are
+  std::map<ArenaId, ArenaCensus> censuses;  // of arenas in which sessions with a limit are
   std::uint32_t watched = 0, awaited = 0, unseen = 0, dead = 0;
-  std::map<std::uint16_t, ReapResult>
+  std::map<SessionId, ReapResult>
       by_dead;  // what each of the dead gave back; 0: the former daemon's heaps
 };
 
@@ -154,9 +156,9 @@ Answer<Nothing> Control::open_sessions(Recovery& recovery) {
   }
   // With the table their records are gone, but processes may work in the arenas still.
   for (std::uint32_t id = 1; lost && id < kSessionIds; ++id)
-    if (named[id]) recovery.kept[static_cast<std::uint16_t>(id)].damaged = true;
+    if (named[id]) recovery.kept[{static_cast<std::uint16_t>(id)}].damaged = true;
   for (auto& [id, kept] : recovery.kept) {
-    if (kept.damaged && named[id]) {
+    if (kept.damaged && named[id.value]) {
       kept = {};
       kept.key = {id, random_u64()};
       kept.name = concat("lost-", id);
@@ -167,19 +169,19 @@ Answer<Nothing> Control::open_sessions(Recovery& recovery) {
       ledger_.bind(id, kept.process, 0, 0);
     }
     if (!kept.damaged && !kept.ending) restore_session(kept, recovery);
-    if (!recovery.living[id]) ++recovery.dead;
+    if (!recovery.living[id.value]) ++recovery.dead;
   }
   return Nothing{};
 }
 
 void Control::restore_session(const KeptSession& kept, Recovery& recovery) {
-  const std::uint16_t id = kept.key.id;
+  const SessionId id = kept.key.id;
   FoundProcess found;
   if (kept.bound) found = find_again(kept.process);
   if (found.life == Life::kDead) return;
-  std::map<std::uint16_t, AttachMode> attached;
+  std::map<ArenaId, AttachMode> attached;
   for (const auto& [name, record] : arenas_.all()) {
-    const auto mode = static_cast<AttachMode>(record.state->arena->ledger().attach_mode({id}));
+    const auto mode = static_cast<AttachMode>(record.state->arena->ledger().attach_mode(id));
     if (mode != AttachMode::kNone && mode <= AttachMode::kPeer) attached[record.id()] = mode;
   }
   // Not to be seen: the marks on what it has mapped say whether it lives. One that maps nothing is
@@ -187,7 +189,7 @@ void Control::restore_session(const KeptSession& kept, Recovery& recovery) {
   const MarkCount marks =
       found.life == Life::kUnknown && kept.bound ? count_marks(id, attached) : MarkCount{};
   if (marks.mapped != 0 && marks.standing == 0) return;
-  recovery.living[id] = true;
+  recovery.living[id.value] = true;
   SessionRecord& session = sessions_.restore(kept);
   session.attached = attached;
   std::int64_t bytes = 0;
@@ -224,8 +226,8 @@ void Control::restore_session(const KeptSession& kept, Recovery& recovery) {
   }
 }
 
-Control::MarkCount Control::count_marks(std::uint16_t session,
-                                        const std::map<std::uint16_t, AttachMode>& attached) {
+Control::MarkCount Control::count_marks(SessionId session,
+                                        const std::map<ArenaId, AttachMode>& attached) {
   MarkCount marks;
   for (const auto& [arena_id, mode] : attached) {
     const ArenaRecord* record = arenas_.find(arena_id);
@@ -238,7 +240,7 @@ Control::MarkCount Control::count_marks(std::uint16_t session,
 
 // Each shard's part on a thread of its own, which is the shard's own for that while.
 void Control::adopt_runs(Recovery& recovery) {
-  using Runs = std::map<std::uint16_t,
+  using Runs = std::map<SessionId,
                         std::vector<SlabIndex>>;  // by dead lessee; 0: of the former daemon's heaps
   struct Part {
     std::shared_ptr<ArenaState> state;
@@ -249,13 +251,13 @@ void Control::adopt_runs(Recovery& recovery) {
     Part part{record.state, std::vector<Runs>(shards_.size())};
     std::size_t n = 0;
     record.state->arena->for_each_run([&](SlabIndex first, RunRecord run) {
-      const std::uint16_t lessee = run.owner().session ? run.owner().id : 0;
-      if (lessee == 0 || !recovery.living[lessee])
+      const SessionId lessee = run.owner().session ? SessionId{run.owner().id} : kNoSession;
+      if (lessee == kNoSession || !recovery.living[lessee.value])
         part.by_shard[n++ % shards_.size()][lessee].push_back(first);
     });
     parts.push_back(std::move(part));
   }
-  std::vector<std::map<std::uint16_t, ReapResult>> results(shards_.size());
+  std::vector<std::map<SessionId, ReapResult>> results(shards_.size());
   std::vector<std::jthread> threads;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     threads.emplace_back([this, i, &parts, &result = results[i]] {
@@ -268,7 +270,7 @@ void Control::adopt_runs(Recovery& recovery) {
       for (Part& part : parts)
         for (auto& [lessee, runs] : part.by_shard[i]) {
           bool done = false;
-          shard.adopt(part.state, {lessee}, std::move(runs),
+          shard.adopt(part.state, lessee, std::move(runs),
                       [&, lessee = lessee](const ReapResult& given) {
                         result[lessee] += given;
                         done = true;
@@ -287,16 +289,16 @@ void Control::reap_dead(Recovery& recovery) {
     Arena& arena = *record.state->arena;
     std::vector<bool> named = named_in(arena);
     for (const auto& [dead, touched] : held_by_dead(arena, recovery.living)) {
-      recovery.by_dead[dead] += arena.reap({dead}, &touched);
-      named[dead] = true;
+      recovery.by_dead[dead] += arena.reap(dead, &touched);
+      named[dead.value] = true;
     }
     for (std::uint32_t id = 1; id < kSessionIds; ++id)
       if (named[id] && !recovery.living[id]) arena.forget_session({static_cast<std::uint16_t>(id)});
   }
-  for (const auto& shard : shards_) shard->drain(0);
+  for (const auto& shard : shards_) shard->drain(kAllArenas);
   // When no arena knows them any more.
   for (const auto& [id, kept] : recovery.kept)
-    if (!recovery.living[id]) ledger_.clear(id);
+    if (!recovery.living[id.value]) ledger_.clear(id);
   sessions_reaped_ += recovery.dead;
 }
 

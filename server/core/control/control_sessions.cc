@@ -24,35 +24,35 @@ std::string octal(std::uint32_t mode) {
 }  // namespace
 
 void Control::open_session(std::string name, std::uint64_t limit_bytes, Done<OpenedSession> done) {
-  call<OpenedSession>(
-      std::move(done), [this, name = std::move(name), limit_bytes](Done<OpenedSession> done) {
-        if (draining()) return done(refuse(Error::kDraining, "no session is opened"));
-        auto opened = sessions_.open(name, now_ns());
-        if (!opened.ok()) return done(opened.error());
-        const SessionKey key = (*opened)->key;
-        KeptSession kept;
-        kept.key = key;
-        kept.name = (*opened)->name;
-        kept.limit_bytes = limit_bytes;
-        kept.opened_ns = (*opened)->opened_ns;
-        if (auto written = ledger_.put(kept); !written.ok()) {
-          sessions_.release(key.id);
-          return done(written.error());
-        }
-        shared_.session_bytes.open(key.id, limit_bytes);
-        visit_all([key](Shard& shard) { shard.add_session(key.id, key.secret); },
-                  [this, key, done = std::move(done)] {
-                    OpenedSession answer;
-                    answer.key = key;
-                    answer.handoff_token = tokens_.issue(key.id, 0, AttachMode::kNone, now_ns());
-                    answer.handoff_path = handoff_.path();
-                    const auto grace =
-                        shared_.tunables.keepalive_grace_ms.load(std::memory_order_relaxed);
-                    answer.keepalive_grace_ms = static_cast<std::uint32_t>(grace);
-                    liveness_.start_grace(key.id, grace);
-                    done(std::move(answer));
-                  });
-      });
+  call<OpenedSession>(std::move(done), [this, name = std::move(name),
+                                        limit_bytes](Done<OpenedSession> done) {
+    if (draining()) return done(refuse(Error::kDraining, "no session is opened"));
+    auto opened = sessions_.open(name, now_ns());
+    if (!opened.ok()) return done(opened.error());
+    const SessionKey key = (*opened)->key;
+    KeptSession kept;
+    kept.key = key;
+    kept.name = (*opened)->name;
+    kept.limit_bytes = limit_bytes;
+    kept.opened_ns = (*opened)->opened_ns;
+    if (auto written = ledger_.put(kept); !written.ok()) {
+      sessions_.release(key.id);
+      return done(written.error());
+    }
+    shared_.session_bytes.open(key.id, limit_bytes);
+    visit_all([key](Shard& shard) { shard.add_session(key.id, key.secret); },
+              [this, key, done = std::move(done)] {
+                OpenedSession answer;
+                answer.key = key;
+                answer.handoff_token = tokens_.issue(key.id, kNoArena, AttachMode::kNone, now_ns());
+                answer.handoff_path = handoff_.path();
+                const auto grace =
+                    shared_.tunables.keepalive_grace_ms.load(std::memory_order_relaxed);
+                answer.keepalive_grace_ms = static_cast<std::uint32_t>(grace);
+                liveness_.start_grace(key.id, grace);
+                done(std::move(answer));
+              });
+  });
 }
 
 void Control::attach_arena(SessionKey key, std::string arena, AttachMode mode,
@@ -70,12 +70,12 @@ void Control::attach_arena(SessionKey key, std::string arena, AttachMode mode,
     ArenaRecord* record = arenas_.find(arena);
     if (record == nullptr)
       return done(refuse(Error::kUnknownArena, "arena '", arena.substr(0, 80), "' does not exist"));
-    const std::uint16_t id = record->id();
+    const ArenaId id = record->id();
     record->sessions.insert(key.id);
     (*session)->attached[id] = mode;
     Arena& attached_to = *record->state->arena;
-    attached_to.ledger().set_attach_mode({key.id}, static_cast<std::uint8_t>(mode));
-    attached_to.mark_session({key.id}, SessionEntry::kLive);  // until Arena::reap
+    attached_to.ledger().set_attach_mode(key.id, static_cast<std::uint8_t>(mode));
+    attached_to.mark_session(key.id, SessionEntry::kLive);  // until Arena::reap
     if (mode == AttachMode::kPeer)
       record->state->counts_from_words.store(true, std::memory_order_relaxed);
     round<HeldShare>(
@@ -161,7 +161,7 @@ HandoffGrant Control::redeem(std::string_view token, Answer<CallerProcess> peer)
                session->pid, ", process ", peer->pid, " must open one of its own");
     return grant;
   }
-  if (use->arena != 0) {
+  if (use->arena != kNoArena) {
     const ArenaRecord* record = arenas_.find(use->arena);
     if (record == nullptr) {
       grant.failure = refuse(Error::kUnknownArena, "the arena of this token was deleted");
@@ -189,7 +189,7 @@ HandoffGrant Control::redeem(std::string_view token, Answer<CallerProcess> peer)
   return grant;
 }
 
-Failure Control::open_files(const ArenaRecord& record, AttachMode mode, std::uint16_t session,
+Failure Control::open_files(const ArenaRecord& record, AttachMode mode, SessionId session,
                             const CallerProcess& peer, HandoffGrant& grant) const {
   const bool reader = mode == AttachMode::kReader;
   if (!may_access(record.access, peer, reader ? 4 : 2)) {
@@ -240,31 +240,32 @@ void Control::list_sessions(std::uint32_t page_size, std::string page_token,
   call<Page<SessionFacts>>(std::move(done), [this, page_size, page_token = std::move(page_token)](
                                                 Done<Page<SessionFacts>> done) {
     const std::uint32_t most = page_size == 0 ? kMaxPage : std::min(page_size, kMaxPage);
-    std::uint16_t after = 0;
+    SessionId after;
     if (!page_token.empty()) {
       const char* last = page_token.data() + page_token.size();
-      if (const auto [end, error] = std::from_chars(page_token.data(), last, after);
+      if (const auto [end, error] = std::from_chars(page_token.data(), last, after.value);
           error != std::errc{} || end != last) {
         return done(Failure{
             Error::kInvalidOption,
             "page_token is not one that ListSessions gave: leave it empty for the first page"});
       }
     }
-    std::vector<std::uint16_t> ids;
+    std::vector<SessionId> ids;
     auto next = sessions_.all().upper_bound(after);
     for (; next != sessions_.all().end() && ids.size() < most; ++next) ids.push_back(next->first);
     const std::string next_token =
-        next == sessions_.all().end() ? std::string() : std::to_string(ids.back());
-    round<std::vector<Shares>>(
+        next == sessions_.all().end() ? std::string() : std::to_string(ids.back().value);
+    round<std::vector<SharesByArena>>(
         [ids](Shard& shard) {
-          std::vector<Shares> shares;  // by position in ids, then by arena
-          for (const std::uint16_t id : ids) shares.push_back(shard.held_by_arena(id));
+          std::vector<SharesByArena> shares;  // by position in ids, then by arena
+          for (const SessionId id : ids) shares.push_back(shard.held_by_arena(id));
           return shares;
         },
-        [this, ids, next_token, done = std::move(done)](std::vector<std::vector<Shares>> by_shard) {
-          std::vector<std::uint16_t>
+        [this, ids, next_token,
+         done = std::move(done)](std::vector<std::vector<SharesByArena>> by_shard) {
+          std::vector<ArenaId>
               arenas;  // those in which only the words say who holds what are counted
-          for (const std::uint16_t id : ids)
+          for (const SessionId id : ids)
             if (const SessionRecord* record = sessions_.find(id))
               for (const auto& [arena_id, mode] : record->attached) arenas.push_back(arena_id);
           with_census(arenas, [this, ids, next_token, done,
@@ -275,11 +276,11 @@ void Control::list_sessions(std::uint32_t page_size, std::string page_token,
   });
 }
 
-Page<SessionFacts> Control::session_page(const std::vector<std::uint16_t>& ids,
+Page<SessionFacts> Control::session_page(const std::vector<SessionId>& ids,
                                          const std::string& next_token,
-                                         const std::vector<std::vector<Shares>>& by_shard,
+                                         const std::vector<std::vector<SharesByArena>>& by_shard,
                                          const CensusResult& census) {
-  std::map<std::uint16_t, std::map<std::uint16_t, HeldShare>> counted;  // by arena, by session
+  std::map<ArenaId, std::map<SessionId, HeldShare>> counted;  // by arena, by session
   for (const auto& [arena_id, arena] : census) counted[arena_id] = arena->by_session();
   const auto not_negative = [](std::int64_t value) {
     return static_cast<std::uint64_t>(std::max<std::int64_t>(value, 0));
@@ -289,8 +290,8 @@ Page<SessionFacts> Control::session_page(const std::vector<std::uint16_t>& ids,
   for (std::size_t i = 0; i < ids.size(); ++i) {
     const SessionRecord* record = sessions_.find(ids[i]);
     if (record == nullptr) continue;  // ended in the meantime
-    std::map<std::uint16_t, HeldShare> held;
-    for (const std::vector<Shares>& shares : by_shard)
+    std::map<ArenaId, HeldShare> held;
+    for (const std::vector<SharesByArena>& shares : by_shard)
       for (const auto& [arena, share] : shares[i]) held[arena] += share;
     SessionFacts facts = session_facts(*record);
     facts.limit_bytes = shared_.session_bytes.limit(ids[i]);

@@ -36,8 +36,10 @@ Failure check_options(const EngineOptions& options) {
 Engine::Engine(EngineOptions options, StateDirectory state)
     : shared_(options.limits.max_session_bytes),
       handoff_path_(options.directory + "/handoff.sock") {
-  for (std::uint32_t i = 0; i < options.shards; ++i)
-    shards_.push_back(std::make_unique<Shard>(i, options.shards, shared_));
+  for (std::uint32_t i = 0; i < options.shards; ++i) {
+    const ShardId id{static_cast<std::uint16_t>(i)};
+    shards_.push_back(std::make_unique<Shard>(id, options.shards, shared_));
+  }
   control_ = std::make_unique<Control>(shards_, shared_, options.limits, handoff_path_,
                                        std::move(state), std::move(options.log));
   shared_.control = control_.get();
@@ -68,9 +70,9 @@ Answer<std::unique_ptr<Engine>> Engine::start(EngineOptions options) {
   return engine;
 }
 
-ShardApi& Engine::shard(std::uint32_t index) { return *shards_[index]; }
+ShardApi& Engine::shard(ShardId shard) { return *shards_[shard.value]; }
 ControlApi& Engine::control() { return *control_; }
-void Engine::set_waker(std::uint32_t index, Waker* waker) { shards_[index]->set_waker(waker); }
+void Engine::set_waker(ShardId shard, Waker* waker) { shards_[shard.value]->set_waker(waker); }
 std::uint64_t Engine::uptime_ms() const { return control_->uptime_ms(); }
 void Engine::begin_drain(std::function<void()> drained) {
   control_->begin_drain(std::move(drained));

@@ -55,11 +55,11 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   std::uint32_t shard_count() const { return static_cast<std::uint32_t>(shards_.size()); }
-  ShardApi& shard(std::uint32_t index);
+  ShardApi& shard(ShardId shard);
   ControlApi& control();
   // The waker must stay valid until stop() has returned, the shard's loop has ended and nullptr was
   // set here.
-  void set_waker(std::uint32_t index, Waker* waker);
+  void set_waker(ShardId shard, Waker* waker);
   const ServerTunables& tunables() const {
     return shared_.tunables;
   }  // atomics: spin_us is the loop's

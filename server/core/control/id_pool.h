@@ -14,28 +14,29 @@
 
 namespace arenad::server {
 
+template <class Id>
 class IdPool {
  public:
   IdPool(std::uint16_t first, std::uint16_t last) : next_(first), last_(last) {}
-  std::optional<std::uint16_t> take() {
+  std::optional<Id> take() {
     while (next_ <= last_) {
-      const auto id = static_cast<std::uint16_t>(next_++);
+      const Id id{static_cast<std::uint16_t>(next_++)};
       if (reserved_.erase(id) == 0) return id;
     }
     if (resting_.empty()) return std::nullopt;
-    const std::uint16_t id = resting_.front();
+    const Id id = resting_.front();
     resting_.pop_front();
     return id;
   }
   // In use from the beginning on.
-  void reserve(std::uint16_t id) { reserved_.insert(id); }
-  void put_back(std::uint16_t id) { resting_.push_back(id); }
+  void reserve(Id id) { reserved_.insert(id); }
+  void put_back(Id id) { resting_.push_back(id); }
 
  private:
   std::uint32_t next_;
   const std::uint32_t last_;
-  std::deque<std::uint16_t> resting_;
-  std::set<std::uint16_t> reserved_;  // of those that next_ has not come to
+  std::deque<Id> resting_;
+  std::set<Id> reserved_;  // of those that next_ has not come to
 };
 
 }  // namespace arenad::server

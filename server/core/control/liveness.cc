@@ -22,11 +22,11 @@ struct Liveness::Impl {
 
   // A handler that was ready when its watch was forgotten still runs: it must not find another
   // session's.
-  bool current(std::uint16_t session, const std::shared_ptr<Watch>& watch) const {
+  bool current(SessionId session, const std::shared_ptr<Watch>& watch) const {
     const auto found = watches.find(session);
     return found != watches.end() && found->second == watch;
   }
-  const std::shared_ptr<Watch>& of(std::uint16_t session) {
+  const std::shared_ptr<Watch>& of(SessionId session) {
     auto& watch = watches[session];
     if (watch == nullptr) watch = std::make_shared<Watch>(io);
     return watch;
@@ -34,14 +34,14 @@ struct Liveness::Impl {
 
   asio::io_context& io;
   OnLoss on_loss;
-  std::map<std::uint16_t, std::shared_ptr<Watch>> watches;
+  std::map<SessionId, std::shared_ptr<Watch>> watches;
 };
 
 Liveness::Liveness(asio::io_context& io, OnLoss on_loss)
     : impl_(new Impl{io, std::move(on_loss), {}}) {}
 Liveness::~Liveness() { forget_all(); }
 
-void Liveness::start_grace(std::uint16_t session, std::uint64_t grace_ms) {
+void Liveness::start_grace(SessionId session, std::uint64_t grace_ms) {
   const auto watch = impl_->of(session);
   watch->grace.expires_after(std::chrono::milliseconds(grace_ms));
   watch->grace.async_wait(
@@ -53,13 +53,13 @@ void Liveness::start_grace(std::uint16_t session, std::uint64_t grace_ms) {
       });
 }
 
-void Liveness::stop_grace(std::uint16_t session) {
+void Liveness::stop_grace(SessionId session) {
   const auto found = impl_->watches.find(session);
   if (found != impl_->watches.end())
     found->second->grace.expires_at(asio::steady_timer::time_point::max());
 }
 
-void Liveness::watch(std::uint16_t session, UniqueFd pidfd) {
+void Liveness::watch(SessionId session, UniqueFd pidfd) {
   stop_grace(session);
   const auto watch = impl_->of(session);
   watch->question.expires_at(asio::steady_timer::time_point::max());
@@ -72,7 +72,7 @@ void Liveness::watch(std::uint16_t session, UniqueFd pidfd) {
       });
 }
 
-void Liveness::watch_by(std::uint16_t session, std::function<bool()> gone) {
+void Liveness::watch_by(SessionId session, std::function<bool()> gone) {
   stop_grace(session);
   const auto watch = impl_->of(session);
   watch->question.expires_after(kAskEvery);
@@ -87,7 +87,7 @@ void Liveness::watch_by(std::uint16_t session, std::function<bool()> gone) {
   });
 }
 
-void Liveness::forget(std::uint16_t session) {
+void Liveness::forget(SessionId session) {
   const auto found = impl_->watches.find(session);
   if (found == impl_->watches.end()) return;
   found->second->grace.cancel();

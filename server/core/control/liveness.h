@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "allocator/base/unique_fd.h"
+#include "allocator/format/ids.h"
 
 namespace boost::asio {
 class io_context;
@@ -24,19 +25,19 @@ namespace arenad::server {
 class Liveness {
  public:
   enum class Loss : std::uint8_t { kGraceOver, kProcessDied };
-  using OnLoss = std::function<void(std::uint16_t session, Loss)>;
+  using OnLoss = std::function<void(SessionId session, Loss)>;
 
   Liveness(boost::asio::io_context& io, OnLoss on_loss);
   ~Liveness();
 
-  void start_grace(std::uint16_t session, std::uint64_t grace_ms);
-  void stop_grace(std::uint16_t session);
+  void start_grace(SessionId session, std::uint64_t grace_ms);
+  void stop_grace(SessionId session);
   // From now on the session lives as long as the process. Ends the grace.
-  void watch(std::uint16_t session, UniqueFd pidfd);
+  void watch(SessionId session, UniqueFd pidfd);
   // For a process without a pidfd: asks `gone` four times a second until it says true. Ends the
   // grace; watch() replaces it.
-  void watch_by(std::uint16_t session, std::function<bool()> gone);
-  void forget(std::uint16_t session);
+  void watch_by(SessionId session, std::function<bool()> gone);
+  void forget(SessionId session);
   void forget_all();
 
  private:

@@ -44,16 +44,16 @@ Answer<SessionRecord*> SessionRegistry::find(SessionKey key) {
   return record;
 }
 
-SessionRecord* SessionRegistry::find(std::uint16_t id) {
+SessionRecord* SessionRegistry::find(SessionId id) {
   const auto found = sessions_.find(id);
   return found == sessions_.end() ? nullptr : &found->second;
 }
 
-void SessionRegistry::release(std::uint16_t id) {
+void SessionRegistry::release(SessionId id) {
   if (sessions_.erase(id) != 0) ids_.put_back(id);
 }
 
-std::string SessionRegistry::name_of(std::uint16_t id) const {
+std::string SessionRegistry::name_of(SessionId id) const {
   const auto found = sessions_.find(id);
   return found == sessions_.end() ? "(ended)" : found->second.name;
 }

@@ -32,7 +32,7 @@ struct SessionRecord {
   std::int32_t pid = 0;
   std::uint32_t uid = 0;
   std::map<std::uint64_t, OnSessionEvent> keepalives;  // by stream id
-  std::map<std::uint16_t, AttachMode> attached;        // by arena id
+  std::map<ArenaId, AttachMode> attached;              // by arena id
   bool slow_to_trim = false;  // owes an answer to a request to trim: not asked again before it came
 };
 
@@ -46,18 +46,18 @@ class SessionRegistry {
   SessionRecord& restore(const KeptSession& kept);
   // The living session that the key proves. Errors: kUnknownSession.
   Answer<SessionRecord*> find(SessionKey key);
-  SessionRecord* find(std::uint16_t id);  // reaping ones too
+  SessionRecord* find(SessionId id);  // reaping ones too
   // The session is gone; its id rests.
-  void release(std::uint16_t id);
+  void release(SessionId id);
 
   // Its name, or "(ended)".
-  std::string name_of(std::uint16_t id) const;
-  std::map<std::uint16_t, SessionRecord>& all() { return sessions_; }
+  std::string name_of(SessionId id) const;
+  std::map<SessionId, SessionRecord>& all() { return sessions_; }
 
  private:
   const std::uint32_t limit_;
-  IdPool ids_;
-  std::map<std::uint16_t, SessionRecord> sessions_;  // in order of id, as ListSessions gives them
+  IdPool<SessionId> ids_;
+  std::map<SessionId, SessionRecord> sessions_;  // in order of id, as ListSessions gives them
 };
 
 }  // namespace arenad::server

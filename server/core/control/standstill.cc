@@ -36,16 +36,16 @@ bool Standstill::arrive() {
   return true;
 }
 
-void Standstill::take_part(std::uint32_t shard, const VerifyHeap& verify_heap) {
+void Standstill::take_part(ShardId shard, const VerifyHeap& verify_heap) {
   if (!arrive()) return;
   for (std::size_t i = 0; i < arenas_.size(); ++i)
-    verify_heap(arenas_[i].state->arena->id().value, by_shard_[shard][i]);
+    verify_heap(arenas_[i].state->arena->id(), by_shard_[shard.value][i]);
   if (verified_.fetch_add(1, std::memory_order_acq_rel) + 1 == shards_) {
     for (std::size_t i = 0; i < arenas_.size(); ++i) {
       for (const auto& reports : by_shard_) sums_[i] += reports[i];
       const Arena& arena = *arenas_[i].state->arena;
       verify_leases(
-          arena, [&](std::uint16_t session) { return arenas_[i].attached.contains(session); },
+          arena, [&](std::uint16_t session) { return arenas_[i].attached.contains({session}); },
           sums_[i]);
       verify_arena(arena, sums_[i]);
     }

@@ -27,17 +27,17 @@ namespace arenad::server {
 
 struct QuietArena {
   std::shared_ptr<ArenaState> state;
-  std::set<std::uint16_t>
+  std::set<SessionId>
       attached;  // sessions, those that are being reaped too: who may hold blocks of leased slabs
 };
 
 class Standstill {
  public:
-  using VerifyHeap = std::function<void(std::uint16_t arena_id, VerifyReport& report)>;
+  using VerifyHeap = std::function<void(ArenaId arena_id, VerifyReport& report)>;
 
   Standstill(std::uint32_t shards, std::vector<QuietArena> arenas, std::uint64_t arrive_within_ms);
 
-  void take_part(std::uint32_t shard, const VerifyHeap& verify_heap);
+  void take_part(ShardId shard, const VerifyHeap& verify_heap);
 
   bool complete() const { return released_.load(std::memory_order_acquire); }
   const std::vector<QuietArena>& arenas() const { return arenas_; }

@@ -7,7 +7,7 @@
 
 namespace arenad::server {
 
-std::string TokenTable::issue(std::uint16_t session, std::uint16_t arena, AttachMode mode,
+std::string TokenTable::issue(SessionId session, ArenaId arena, AttachMode mode,
                               std::uint64_t now) {
   drop_expired(now);
   if (const auto old = by_owner_.find({session, arena}); old != by_owner_.end())
@@ -32,14 +32,14 @@ std::optional<TokenUse> TokenTable::redeem(std::string_view bytes, std::uint64_t
   return use;
 }
 
-void TokenTable::drop_session(std::uint16_t session) {
+void TokenTable::drop_session(SessionId session) {
   std::vector<TokenBytes> gone;
   for (const auto& [token, use] : tokens_)
     if (use.session == session) gone.push_back(token);
   for (const TokenBytes& token : gone) erase(token);
 }
 
-void TokenTable::drop_arena(std::uint16_t arena) {
+void TokenTable::drop_arena(ArenaId arena) {
   std::vector<TokenBytes> gone;
   for (const auto& [token, use] : tokens_)
     if (use.arena == arena) gone.push_back(token);

@@ -23,8 +23,8 @@ namespace arenad::server {
 inline constexpr std::uint64_t kTokenLifeMs = 10'000;
 
 struct TokenUse {
-  std::uint16_t session = 0;
-  std::uint16_t arena = 0;  // 0: binds only, no descriptor
+  SessionId session;
+  ArenaId arena;  // 0: binds only, no descriptor
   AttachMode mode = AttachMode::kNone;
   std::uint64_t expires_ns = 0;
 };
@@ -32,11 +32,11 @@ struct TokenUse {
 class TokenTable {
  public:
   // 16 random bytes. Replaces the token that the session had for the same arena.
-  std::string issue(std::uint16_t session, std::uint16_t arena, AttachMode mode, std::uint64_t now);
+  std::string issue(SessionId session, ArenaId arena, AttachMode mode, std::uint64_t now);
   // What the token stands for; it is used up. Nothing when it is forged, used or expired.
   std::optional<TokenUse> redeem(std::string_view token, std::uint64_t now);
-  void drop_session(std::uint16_t session);
-  void drop_arena(std::uint16_t arena);
+  void drop_session(SessionId session);
+  void drop_arena(ArenaId arena);
   std::size_t size() const { return tokens_.size(); }
 
  private:
@@ -44,7 +44,7 @@ class TokenTable {
   void erase(const TokenBytes& token);
 
   std::map<TokenBytes, TokenUse> tokens_;
-  std::map<std::pair<std::uint16_t, std::uint16_t>, TokenBytes> by_owner_;  // (session, arena)
+  std::map<std::pair<SessionId, ArenaId>, TokenBytes> by_owner_;  // (session, arena)
   std::deque<std::pair<std::uint64_t, TokenBytes>>
       by_expiry_;  // all live equally long: in order of issue
 };

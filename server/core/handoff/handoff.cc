@@ -36,7 +36,7 @@ void send_reply(int socket, const HandoffGrant& grant) {
   reply.mode = static_cast<std::uint32_t>(grant.mode);
   reply.data_bytes = grant.data_bytes;
   reply.control_bytes = grant.control_bytes;
-  reply.arena_id = grant.arena_id;
+  reply.arena_id = grant.arena_id.value;
   reply.message_bytes = static_cast<std::uint32_t>(grant.failure.message.size());
 
   iovec parts[2] = {

@@ -33,7 +33,7 @@ struct HandoffGrant {
   AttachMode mode = AttachMode::kNone;
   std::uint64_t data_bytes = 0;
   std::uint64_t control_bytes = 0;
-  std::uint16_t arena_id = 0;
+  ArenaId arena_id;
 };
 
 class HandoffHost {

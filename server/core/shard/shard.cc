@@ -25,24 +25,24 @@ Result<BlockCost> cost_of(const Geometry& geometry, std::uint64_t size, std::uin
 
 }  // namespace
 
-Shard::Shard(std::uint32_t index, std::uint32_t shard_count, SharedState& shared)
+Shard::Shard(ShardId index, std::uint32_t shard_count, SharedState& shared)
     : index_(index), shard_count_(shard_count), shared_(shared) {
   retired_.remote_frees_to.resize(shard_count);
 }
 
-Error Shard::admit(SessionKey key, std::uint32_t arena_id, Need need, Access& out) {
+Error Shard::admit(SessionKey key, ArenaId arena_id, Need need, Access& out) {
   out.session = tables_.session(key.id);
   if (out.session == nullptr || out.session->secret != key.secret) return Error::kUnknownSession;
   out.slot = tables_.arena(arena_id);
   if (out.slot == nullptr) return Error::kUnknownArena;
-  out.attached = out.session->find(static_cast<std::uint16_t>(arena_id));
+  out.attached = out.session->find(arena_id);
   if (out.attached == nullptr) return Error::kNotAttached;
   if (need != Need::kLook && out.attached->mode == AttachMode::kReader) return Error::kReadOnly;
   if (need == Need::kPeer && out.attached->mode != AttachMode::kPeer) return Error::kReadOnly;
   return Error::kNone;
 }
 
-Failure Shard::refuse_slow(Error e, SessionKey key, std::uint32_t arena_id) {
+Failure Shard::refuse_slow(Error e, SessionKey key, ArenaId arena_id) {
   const ArenaSlot* slot = tables_.arena(arena_id);
   const std::string arena =
       slot == nullptr ? concat("arena id ", arena_id)
@@ -54,8 +54,7 @@ Failure Shard::refuse_slow(Error e, SessionKey key, std::uint32_t arena_id) {
     case Error::kNotAttached: return refuse(e, "session ", key.id, " is not attached to ", arena);
     case Error::kReadOnly: {
       SessionSlot* session = tables_.session(key.id);
-      const Attached* attached =
-          session == nullptr ? nullptr : session->find(static_cast<std::uint16_t>(arena_id));
+      const Attached* attached = session == nullptr ? nullptr : session->find(arena_id);
       const AttachMode mode = attached == nullptr ? AttachMode::kNone : attached->mode;
       if (mode == AttachMode::kReader)
         return refuse(e, "session ", key.id, " is attached to ", arena, " as reader");
@@ -66,12 +65,12 @@ Failure Shard::refuse_slow(Error e, SessionKey key, std::uint32_t arena_id) {
   }
 }
 
-Error Shard::admit_refs(SessionKey key, std::uint32_t arena_id, std::size_t refs, Access& out) {
+Error Shard::admit_refs(SessionKey key, ArenaId arena_id, std::size_t refs, Access& out) {
   const Error e = admit(key, arena_id, Need::kChange, out);
   return e == Error::kNone && refs > kMaxBlocksPerCall ? Error::kInvalidCount : e;
 }
 
-Failure Shard::refuse_refs(Error e, SessionKey key, std::uint32_t arena_id, std::size_t refs) {
+Failure Shard::refuse_refs(Error e, SessionKey key, ArenaId arena_id, std::size_t refs) {
   if (e == Error::kInvalidCount)
     return refuse(e, refs, " refs in one call, the limit is ", kMaxBlocksPerCall);
   return refuse_slow(e, key, arena_id);
@@ -136,7 +135,7 @@ Error Shard::attempt(const Access& access, const AllocateArgs& args, AllocatedBl
   if (!shared_.session_bytes.reserve(args.session.id, bytes)) return Error::kQuotaSession;
   out.blocks.resize(args.count);
   const Error e = slot.heap.allocate_batch(args.size_bytes, args.align_bytes,
-                                           {{args.session.id}, args.tag}, out.blocks);
+                                           {args.session.id, args.tag}, out.blocks);
   if (e != Error::kNone) [[unlikely]] {
     shared_.session_bytes.give_back(args.session.id, bytes);
     out.blocks.clear();
@@ -166,13 +165,13 @@ Error Shard::attempt_sizes(const Access& access, const AllocateArgs& args, Alloc
   out.blocks.reserve(args.sizes.size());
   for (const std::uint64_t size : args.sizes) {
     const auto block =
-        slot.heap.allocate_aligned(size, args.align_bytes, {{args.session.id}, args.tag});
+        slot.heap.allocate_aligned(size, args.align_bytes, {args.session.id, args.tag});
     if (block.ok()) {
       out.blocks.push_back(*block);
       continue;
     }
     for (const Allocation& got : out.blocks)
-      slot.heap.free_checked({got.ref.value}, {args.session.id}, kNoSession);
+      slot.heap.free_checked({got.ref.value}, args.session.id, kNoSession);
     shared_.session_bytes.give_back(args.session.id, bytes);
     out = {};
     return block.error();
@@ -216,7 +215,7 @@ Failure Shard::refuse_quota(SessionKey key) const {
 // ---- free, describe
 // ---------------------------------------------------------------------------------------------
 
-void Shard::account_free(ArenaSlot& slot, std::uint16_t holder, std::int64_t blocks,
+void Shard::account_free(ArenaSlot& slot, SessionId holder, std::int64_t blocks,
                          std::int64_t bytes) {
   // A holder that is not in the tables is being reaped: its share went with it, and the reaper
   // counts what it held.
@@ -227,40 +226,39 @@ void Shard::account_free(ArenaSlot& slot, std::uint16_t holder, std::int64_t blo
   slot.held.add(-blocks, -bytes);
 }
 
-RefFailure Shard::ref_failure(std::size_t index, std::uint64_t ref, Error e, const ArenaSlot& slot,
+RefFailure Shard::ref_failure(std::size_t index, UntrustedRef ref, Error e, const ArenaSlot& slot,
                               const char* what) const {
-  return {
-      static_cast<std::uint32_t>(index), ref, e,
-      refuse(e, "ref ", ref_text(ref), " in arena '", slot.arena.options().name, "' is not ", what)
-          .message};
+  return {static_cast<std::uint32_t>(index), ref, e,
+          refuse(e, "ref ", ref_text(ref.value), " in arena '", slot.arena.options().name,
+                 "' is not ", what)
+              .message};
 }
 
-Answer<PerRefAnswer> Shard::free(SessionKey key, std::uint32_t arena_id,
-                                 std::span<const std::uint64_t> refs) {
+Answer<PerRefAnswer> Shard::free(SessionKey key, ArenaId arena_id, UntrustedRefs refs) {
   Access access;
   if (const Error e = admit_refs(key, arena_id, refs.size(), access); e != Error::kNone)
     return refuse_refs(e, key, arena_id, refs.size());
   ArenaSlot& slot = *access.slot;
-  const SessionId freer{key.id};
+  const SessionId freer = key.id;
   const SessionId required = slot.arena.options().holder_only ? freer : kNoSession;
   PerRefAnswer answer;
   // Blocks of one holder mostly come together: count them up and settle when the holder changes.
-  std::uint16_t holder = 0;
+  SessionId holder;
   std::int64_t blocks = 0, bytes = 0;
   const bool counts_from_words = slot.state->counts_from_words.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < refs.size(); ++i) {
-    const FreeOutcome outcome = slot.heap.free_checked({refs[i]}, freer, required);
+    const FreeOutcome outcome = slot.heap.free_checked(refs[i], freer, required);
     if (outcome.error != Error::kNone) [[unlikely]] {
       answer.errors.push_back(ref_failure(i, refs[i], outcome.error, slot, "freed"));
       continue;
     }
     ++answer.done;
     if (counts_from_words &&
-        in_own_lease(slot, Ref{refs[i]}.slot().slab(), outcome.holder.session().value))
+        in_own_lease(slot, Ref{refs[i].value}.slot().slab(), outcome.holder.session()))
       continue;
-    if (outcome.holder.session().value != holder) {
+    if (outcome.holder.session() != holder) {
       if (blocks != 0) account_free(slot, holder, blocks, bytes);
-      holder = outcome.holder.session().value;
+      holder = outcome.holder.session();
       blocks = bytes = 0;
     }
     ++blocks;
@@ -272,8 +270,8 @@ Answer<PerRefAnswer> Shard::free(SessionKey key, std::uint32_t arena_id,
   return answer;
 }
 
-Answer<std::vector<BlockFacts>> Shard::describe(SessionKey key, std::uint32_t arena_id,
-                                                std::span<const std::uint64_t> refs) {
+Answer<std::vector<BlockFacts>> Shard::describe(SessionKey key, ArenaId arena_id,
+                                                UntrustedRefs refs) {
   Access access;
   if (const Error e = admit(key, arena_id, Need::kLook, access); e != Error::kNone)
     return refuse_slow(e, key, arena_id);
@@ -283,7 +281,8 @@ Answer<std::vector<BlockFacts>> Shard::describe(SessionKey key, std::uint32_t ar
   }
   std::vector<BlockFacts> infos;
   infos.reserve(refs.size());
-  for (const std::uint64_t ref : refs) infos.push_back(access.slot->arena.describe({ref}));
+  for (std::size_t i = 0; i < refs.size(); ++i)
+    infos.push_back(access.slot->arena.describe(refs[i]));
   return infos;
 }
 

@@ -30,29 +30,26 @@ class Standstill;
 
 class Shard final : public ShardApi {
  public:
-  Shard(std::uint32_t index, std::uint32_t shard_count, SharedState& shared);
+  Shard(ShardId index, std::uint32_t shard_count, SharedState& shared);
 
   // --- ShardApi
   // -----------------------------------------------------------------------------------------------------------
-  std::uint32_t index() const override { return index_; }
+  ShardId index() const override { return index_; }
   void allocate(const AllocateArgs& args, Done<AllocatedBlocks> done) override;
-  Answer<PerRefAnswer> free(SessionKey session, std::uint32_t arena_id,
-                            std::span<const std::uint64_t> refs) override;
-  Answer<PerRefAnswer> acquire(SessionKey session, std::uint32_t arena_id,
-                               std::span<const std::uint64_t> refs, std::uint32_t tag) override;
-  Answer<PerRefAnswer> share(SessionKey session, std::uint32_t arena_id,
-                             std::span<const std::uint64_t> refs) override;
-  Answer<PerRefAnswer> release(SessionKey session, std::uint32_t arena_id,
-                               std::span<const std::uint64_t> refs) override;
-  Answer<std::vector<BlockFacts>> describe(SessionKey session, std::uint32_t arena_id,
-                                           std::span<const std::uint64_t> refs) override;
-  Answer<std::uint16_t> open_heap(SessionKey session, std::uint32_t arena_id) override;
+  Answer<PerRefAnswer> free(SessionKey session, ArenaId arena_id, UntrustedRefs refs) override;
+  Answer<PerRefAnswer> acquire(SessionKey session, ArenaId arena_id, UntrustedRefs refs,
+                               std::uint32_t tag) override;
+  Answer<PerRefAnswer> share(SessionKey session, ArenaId arena_id, UntrustedRefs refs) override;
+  Answer<PerRefAnswer> release(SessionKey session, ArenaId arena_id, UntrustedRefs refs) override;
+  Answer<std::vector<BlockFacts>> describe(SessionKey session, ArenaId arena_id,
+                                           UntrustedRefs refs) override;
+  Answer<HeapId> open_heap(SessionKey session, ArenaId arena_id) override;
   void lease_slabs(const LeaseArgs& args, Done<LeasedSlabs> done) override;
-  Answer<ReturnedSlabs> return_slabs(SessionKey session, std::uint32_t arena_id,
-                                     std::span<const std::uint32_t> slabs) override;
-  Answer<ResumedLeases> resume(SessionKey session, std::uint32_t arena_id,
-                               std::span<const std::uint32_t> slabs,
-                               std::span<const std::uint32_t> heaps) override;
+  Answer<ReturnedSlabs> return_slabs(SessionKey session, ArenaId arena_id,
+                                     std::span<const SlabIndex> slabs) override;
+  Answer<ResumedLeases> resume(SessionKey session, ArenaId arena_id,
+                               std::span<const SlabIndex> slabs,
+                               std::span<const HeapId> heaps) override;
   void post(std::function<void()> f) override { inbox_.push(std::move(f)); }
   void run_inbox() override { inbox_messages_ += inbox_.run(); }
   void end_turn() override;
@@ -66,25 +63,25 @@ class Shard final : public ShardApi {
   // --- what the control thread asks for; each on this thread, by a posted message
   // -------------------------------------------
   void add_arena(std::shared_ptr<ArenaState> state);
-  void remove_arena(std::uint16_t arena_id);
-  void add_session(std::uint16_t id, std::uint64_t secret);
+  void remove_arena(ArenaId arena_id);
+  void add_session(SessionId id, std::uint64_t secret);
   // From here on nothing acts for the session on this shard; its frees so far are published.
   // Answers where this shard gave it blocks, by arena.
-  std::vector<std::pair<std::uint16_t, Footprint>> remove_session(std::uint16_t id);
-  void attach(std::uint16_t session, std::uint16_t arena_id, AttachMode mode);
+  std::vector<std::pair<ArenaId, Footprint>> remove_session(SessionId id);
+  void attach(SessionId session, ArenaId arena_id, AttachMode mode);
   // As attach, of a session that a daemon before served, nobody knows where.
-  void attach_again(std::uint16_t session, std::uint16_t arena_id, AttachMode mode);
+  void attach_again(SessionId session, ArenaId arena_id, AttachMode mode);
 
-  void publish();                      // gathered remote frees of all arenas
-  void drain(std::uint16_t arena_id);  // takes back what others freed
-  void trim(std::uint16_t arena_id);   // gives back all that can be
+  void publish();                // gathered remote frees of all arenas
+  void drain(ArenaId arena_id);  // takes back what others freed
+  void trim(ArenaId arena_id);   // gives back all that can be
   // Retries what is parked.
-  void retry_parked(std::uint16_t arena_id);
+  void retry_parked(ArenaId arena_id);
   // A trim round is over: retries what is parked; what was parked up to `ticket` and does not wait
   // fails now.
-  void trim_round(std::uint16_t arena_id, std::uint64_t ticket, const UsageSummary& usage);
+  void trim_round(ArenaId arena_id, std::uint64_t ticket, const UsageSummary& usage);
   // The session of what is parked under `ticket` was counted anew.
-  void recounted(std::uint16_t arena_id, std::uint64_t ticket);
+  void recounted(ArenaId arena_id, std::uint64_t ticket);
   void fail_parked(Error why);  // all of them: the daemon stops
   // Takes over runs that were leased to a dead session, some at a time so that the shard stays
   // responsive; `done` runs here afterwards.
@@ -93,26 +90,26 @@ class Shard final : public ShardApi {
   void retime();  // a tunable changed: forget when the next tick was due
 
   // As counted here; nothing for counts_from_words arenas, where that says nothing (see
-  // ArenaState::counts_from_words). 0: all arenas.
-  HeldShare held(std::uint16_t arena_id);
+  // ArenaState::counts_from_words).
+  HeldShare held(ArenaId arena_id);
   // By session, this shard's share in one arena.
-  std::vector<std::pair<std::uint16_t, HeldShare>> held_by_session(std::uint16_t arena_id);
+  SharesBySession held_by_session(ArenaId arena_id);
   // By arena, this shard's share of one session.
-  std::vector<std::pair<std::uint16_t, HeldShare>> held_by_arena(std::uint16_t session);
-  // arena_id 0: all arenas, those that were deleted included.
-  ShardFacts facts(std::uint16_t arena_id);
-  std::vector<std::pair<std::uint16_t, ClassUsage>> usage(std::uint16_t arena_id);
+  SharesByArena held_by_arena(SessionId session);
+  // kAllArenas: those that were deleted included.
+  ShardFacts facts(ArenaId arena_id);
+  std::vector<std::pair<ArenaId, ClassUsage>> usage(ArenaId arena_id);
   void take_part(Standstill& round);
 
  private:
   enum class Need : std::uint8_t { kLook, kChange, kPeer };
   struct Adoption;
 
-  Error admit(SessionKey key, std::uint32_t arena_id, Need need, Access& out);
-  Failure refuse_slow(Error e, SessionKey key, std::uint32_t arena_id);
+  Error admit(SessionKey key, ArenaId arena_id, Need need, Access& out);
+  Failure refuse_slow(Error e, SessionKey key, ArenaId arena_id);
   // For calls that bring refs, which may change something; kInvalidCount when they are too many.
-  Error admit_refs(SessionKey key, std::uint32_t arena_id, std::size_t refs, Access& out);
-  Failure refuse_refs(Error e, SessionKey key, std::uint32_t arena_id, std::size_t refs);
+  Error admit_refs(SessionKey key, ArenaId arena_id, std::size_t refs, Access& out);
+  Failure refuse_refs(Error e, SessionKey key, ArenaId arena_id, std::size_t refs);
   Failure refuse_quota(SessionKey key) const;
   void touch(ArenaSlot& slot) {
     if (slot.touched) return;
@@ -138,8 +135,8 @@ class Shard final : public ShardApi {
     return touched;
   }
   // A block there is paid for by the session's lease.
-  static bool in_own_lease(const ArenaSlot& slot, SlabIndex slab, std::uint16_t session) {
-    return slot.arena.ledger().run(slab).owner() == RunOwner::leased_to({session});
+  static bool in_own_lease(const ArenaSlot& slot, SlabIndex slab, SessionId session) {
+    return slot.arena.ledger().run(slab).owner() == RunOwner::leased_to(session);
   }
 
   // shard.cc, shard_leases.cc: one of each for AllocateArgs and LeaseArgs.
@@ -155,12 +152,12 @@ class Shard final : public ShardApi {
   void serve(Need need, const Args& args, Done<T> done);
 
   Error attempt_sizes(const Access& access, const AllocateArgs& args, AllocatedBlocks& out);
-  void account_free(ArenaSlot& slot, std::uint16_t holder, std::int64_t blocks, std::int64_t bytes);
-  RefFailure ref_failure(std::size_t index, std::uint64_t ref, Error e, const ArenaSlot& slot,
+  void account_free(ArenaSlot& slot, SessionId holder, std::int64_t blocks, std::int64_t bytes);
+  RefFailure ref_failure(std::size_t index, UntrustedRef ref, Error e, const ArenaSlot& slot,
                          const char* what) const;
   // Takes a lease that is the session's back: to the arena, or when blocks of it are out, into this
   // shard's heap.
-  void take_back(const Access& access, std::uint16_t session, SlabIndex slab);
+  void take_back(const Access& access, SessionId session, SlabIndex slab);
   void add_heap_facts(const Heap& heap, ShardFacts& facts) const;
 
   void park_slow(ArenaSlot& slot, Parked parked, Error why);
@@ -172,7 +169,7 @@ class Shard final : public ShardApi {
   void wake_by(std::uint64_t deadline_ns);
   std::uint64_t waits_tick(std::uint64_t now);
 
-  const std::uint32_t index_;
+  const ShardId index_;
   const std::uint32_t shard_count_;
   SharedState& shared_;
   Inbox inbox_;

@@ -28,18 +28,18 @@ RunShape run_of(const Geometry& geometry, const LeaseArgs& args) {
 // ---- heaps and leases
 // ----------------------------------------------------------------------------------------------------
 
-Answer<std::uint16_t> Shard::open_heap(SessionKey key, std::uint32_t arena_id) {
+Answer<HeapId> Shard::open_heap(SessionKey key, ArenaId arena_id) {
   Access access;
   if (const Error e = admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
     return refuse_slow(e, key, arena_id);
   Arena& arena = access.slot->arena;
-  const HeapId heap = arena.ledger().claim_heap(kFirstPeerHeap, {key.id});
+  const HeapId heap = arena.ledger().claim_heap(kFirstPeerHeap, key.id);
   if (heap == kNoHeap) {
     return refuse(Error::kQuotaDaemon, "arena '", arena.options().name, "' has all of its ",
                   kHeapIds - kFirstPeerHeap.value, " heap ids of peers in use");
   }
-  arena.enlist_heap(heap, {key.id});
-  return heap.value;
+  arena.enlist_heap(heap, key.id);
+  return heap;
 }
 
 void Shard::lease_slabs(const LeaseArgs& args, Done<LeasedSlabs> done) {
@@ -48,9 +48,8 @@ void Shard::lease_slabs(const LeaseArgs& args, Done<LeasedSlabs> done) {
 
 Failure Shard::check_request(const LeaseArgs& args, const ArenaSlot& slot) const {
   const Arena& arena = slot.arena;
-  if (args.heap_id < kFirstPeerHeap.value || args.heap_id >= arena.options().max_heaps ||
-      arena.ledger().heap_owner({static_cast<std::uint16_t>(args.heap_id)}).value !=
-          args.session.id) {
+  if (args.heap_id < kFirstPeerHeap || args.heap_id.value >= arena.options().max_heaps ||
+      arena.ledger().heap_owner(args.heap_id) != args.session.id) {
     return Failure{
         Error::kInvalidOption,
         concat("heap ", args.heap_id, " is not session ", args.session.id, "'s in arena '",
@@ -85,7 +84,6 @@ Error Shard::attempt(const Access& access, const LeaseArgs& args, LeasedSlabs& o
   if (slot.arena.quarantined()) return Error::kQuarantined;
   const RunShape run = run_of(slot.arena.geometry(), args);
   const std::uint64_t bytes = run.bytes();
-  const HeapId heap{static_cast<std::uint16_t>(args.heap_id)};
   const std::uint64_t until = now_ns() + kLeaseTurnNs;
   Error e = Error::kNone;
   while (out.slabs.size() < args.count && (out.slabs.empty() || now_ns() < until)) {
@@ -94,14 +92,14 @@ Error Shard::attempt(const Access& access, const LeaseArgs& args, LeasedSlabs& o
       break;
     }
     const auto granted =
-        slot.arena.grant(heap, RunOwner::leased_to({args.session.id}), run, slot.lease_hint);
+        slot.arena.grant(args.heap_id, RunOwner::leased_to(args.session.id), run, slot.lease_hint);
     if (!granted.ok()) {
       shared_.session_bytes.give_back(args.session.id, bytes);
       e = granted.error();
       break;
     }
     slot.lease_hint = {granted->value / kUnitsPerSuperslab};
-    out.slabs.push_back(granted->value);
+    out.slabs.push_back(*granted);
   }
   touch(slot);  // memory is committed ahead again at the end of the turn
   return out.slabs.empty() ? e : Error::kNone;
@@ -126,7 +124,7 @@ std::string Shard::asked_for(const LeaseArgs& args) {
 // ---- back
 // ----------------------------------------------------------------------------------------------------------------
 
-void Shard::take_back(const Access& access, std::uint16_t session, SlabIndex slab) {
+void Shard::take_back(const Access& access, SessionId session, SlabIndex slab) {
   ArenaSlot& slot = *access.slot;
   const std::uint64_t bytes = slot.arena.ledger().run(slab).units() * kSlabUnitBytes;
   if (slot.arena.run_is_free(slab)) {
@@ -135,10 +133,10 @@ void Shard::take_back(const Access& access, std::uint16_t session, SlabIndex sla
     // What the session holds there is no lease's any more: it is charged for each block, and the
     // reaper must look there.
     std::int64_t held = 0;
-    const std::uint64_t shares = slot.arena.sharer_bits({session});
+    const std::uint64_t shares = slot.arena.sharer_bits(session);
     const RunCut cut = cut_of(slot.arena, slab, slot.arena.ledger().run(slab));
     for_each_word(slot.arena, slab, cut, [&](BlockWord word) {
-      const bool has_it = word.is_held() ? word.holder().session().value == session
+      const bool has_it = word.is_held() ? word.holder().session() == session
                                          : word.is_shared() && (word.sharers() & shares) != 0;
       if (has_it) held += static_cast<std::int64_t>(cut.stride_bytes);
     });
@@ -152,8 +150,8 @@ void Shard::take_back(const Access& access, std::uint16_t session, SlabIndex sla
   touch(slot);
 }
 
-Answer<ReturnedSlabs> Shard::return_slabs(SessionKey key, std::uint32_t arena_id,
-                                          std::span<const std::uint32_t> slabs) {
+Answer<ReturnedSlabs> Shard::return_slabs(SessionKey key, ArenaId arena_id,
+                                          std::span<const SlabIndex> slabs) {
   Access access;
   if (const Error e = admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
     return refuse_slow(e, key, arena_id);
@@ -163,23 +161,23 @@ Answer<ReturnedSlabs> Shard::return_slabs(SessionKey key, std::uint32_t arena_id
   }
   Arena& arena = access.slot->arena;
   ReturnedSlabs answer;
-  for (const std::uint32_t slab : slabs) {
+  for (const SlabIndex slab : slabs) {
     // From here on it is this shard's, whoever else names it.
-    if (slab >= arena.unit_count() ||
-        !arena.ledger().pass_run({slab}, RunOwner::leased_to({key.id}),
+    if (slab.value >= arena.unit_count() ||
+        !arena.ledger().pass_run(slab, RunOwner::leased_to(key.id),
                                  RunOwner::heap(access.slot->heap.id()))) {
       answer.refused.push_back(slab);
       continue;
     }
-    take_back(access, key.id, {slab});
+    take_back(access, key.id, slab);
     ++answer.returned;
   }
   return answer;
 }
 
-Answer<ResumedLeases> Shard::resume(SessionKey key, std::uint32_t arena_id,
-                                    std::span<const std::uint32_t> slabs,
-                                    std::span<const std::uint32_t> heaps) {
+Answer<ResumedLeases> Shard::resume(SessionKey key, ArenaId arena_id,
+                                    std::span<const SlabIndex> slabs,
+                                    std::span<const HeapId> heaps) {
   Access access;
   if (const Error e = admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
     return refuse_slow(e, key, arena_id);
@@ -190,32 +188,31 @@ Answer<ResumedLeases> Shard::resume(SessionKey key, std::uint32_t arena_id,
   Arena& arena = access.slot->arena;
   Ledger& ledger = arena.ledger();
   std::vector<bool> known_heap(ledger.max_heaps());
-  for (const std::uint32_t heap : heaps) {
-    if (heap < kFirstPeerHeap.value || heap >= ledger.max_heaps() ||
-        ledger.heap_owner({static_cast<std::uint16_t>(heap)}).value != key.id) {
+  for (const HeapId heap : heaps) {
+    if (heap < kFirstPeerHeap || heap.value >= ledger.max_heaps() ||
+        ledger.heap_owner(heap) != key.id) {
       return Failure{Error::kInvalidOption,
                      concat("heap ", heap, " is not session ", key.id, "'s in arena '",
                             arena.options().name, "': end the session and open a new one")};
     }
-    known_heap[heap] = true;
+    known_heap[heap.value] = true;
   }
   ResumedLeases answer;
   std::vector<bool> known(arena.unit_count());
-  for (const std::uint32_t slab : slabs) {
-    if (slab < arena.unit_count() && ledger.run({slab}).owner() == RunOwner::leased_to({key.id})) {
-      known[slab] = true;
+  for (const SlabIndex slab : slabs) {
+    if (slab.value < arena.unit_count() &&
+        ledger.run(slab).owner() == RunOwner::leased_to(key.id)) {
+      known[slab.value] = true;
     } else {
       answer.unknown.push_back(slab);
     }
   }
   std::vector<SlabIndex> forgotten;
   arena.for_each_run([&](SlabIndex slab, RunRecord run) {
-    if (run.owner() == RunOwner::leased_to({key.id}) && !known[slab.value])
-      forgotten.push_back(slab);
+    if (run.owner() == RunOwner::leased_to(key.id) && !known[slab.value]) forgotten.push_back(slab);
   });
   for (const SlabIndex slab : forgotten) {
-    if (!ledger.pass_run(slab, RunOwner::leased_to({key.id}),
-                         RunOwner::heap(access.slot->heap.id())))
+    if (!ledger.pass_run(slab, RunOwner::leased_to(key.id), RunOwner::heap(access.slot->heap.id())))
       continue;
     take_back(access, key.id, slab);
     ++answer.taken_back;
@@ -223,7 +220,7 @@ Answer<ResumedLeases> Shard::resume(SessionKey key, std::uint32_t arena_id,
   // Heaps that were opened by calls whose answers never arrived: nothing was ever owned by them.
   for (std::uint32_t heap = kFirstPeerHeap.value; heap < ledger.max_heaps(); ++heap) {
     const HeapId id{static_cast<std::uint16_t>(heap)};
-    if (!known_heap[heap] && ledger.heap_owner(id).value == key.id) ledger.release_heap(id);
+    if (!known_heap[heap] && ledger.heap_owner(id) == key.id) ledger.release_heap(id);
   }
   return answer;
 }
@@ -247,7 +244,7 @@ void Shard::adopt(std::shared_ptr<ArenaState> state, SessionId dead, std::vector
 }
 
 void Shard::adopt_some(const std::shared_ptr<Adoption>& a) {
-  ArenaSlot* slot = tables_.arena(a->state->arena->id().value);
+  ArenaSlot* slot = tables_.arena(a->state->arena->id());
   // Deleted in the meantime, and perhaps another has got its id: there is nothing to take over any
   // more.
   if (slot == nullptr || slot->state != a->state) a->next = a->runs.size();

@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "allocator/arena/footprint.h"
@@ -41,8 +42,12 @@ struct HeldShare {
   }
 };
 
+// This shard's share of each session in one arena, or in each arena of one session.
+using SharesBySession = std::vector<std::pair<SessionId, HeldShare>>;
+using SharesByArena = std::vector<std::pair<ArenaId, HeldShare>>;
+
 struct Attached {
-  std::uint16_t arena = 0;
+  ArenaId arena;
   AttachMode mode = AttachMode::kNone;
   HeldShare held;
   Footprint touched;  // where this shard gave it blocks; made at the first
@@ -54,7 +59,7 @@ struct SessionSlot {
   std::vector<Attached> attached;  // few: searched in order
   std::uint64_t recounted_ns = 0;  // when its bytes were last counted anew for this shard
 
-  Attached* find(std::uint16_t arena) {
+  Attached* find(ArenaId arena) {
     for (Attached& a : attached)
       if (a.arena == arena) return &a;
     return nullptr;
@@ -99,11 +104,11 @@ struct ArenaSlot {
   ArenaSlot(std::shared_ptr<ArenaState> s, HeapId heap_id)
       : state(std::move(s)),
         arena(*state->arena),
-        id(arena.id().value),
+        id(arena.id()),
         heap(arena, heap_id, kReaperSession) {}
   std::shared_ptr<ArenaState> state;
   Arena& arena;
-  std::uint16_t id;
+  ArenaId id;
   Heap heap;             // owned by the daemon: it is nobody's to reap
   HeldShare held;        // of all sessions
   bool touched = false;  // worked on in this turn: publish at its end
@@ -119,10 +124,10 @@ struct ShardTables {
   std::vector<ArenaSlot*> arenas;  // the ones there are
   std::vector<ArenaSlot*> touched;
 
-  SessionSlot* session(std::uint16_t id) {
-    return id < sessions.size() && sessions[id].live ? &sessions[id] : nullptr;
+  SessionSlot* session(SessionId id) {
+    return id.value < sessions.size() && sessions[id.value].live ? &sessions[id.value] : nullptr;
   }
-  ArenaSlot* arena(std::uint32_t id) { return id <= kMaxArenaId ? by_id[id].get() : nullptr; }
+  ArenaSlot* arena(ArenaId id) { return id.value <= kMaxArenaId ? by_id[id.value].get() : nullptr; }
 };
 
 }  // namespace arenad::server

@@ -7,17 +7,16 @@
 namespace arenad::server {
 
 void Shard::add_arena(std::shared_ptr<ArenaState> state) {
-  const std::uint16_t id = state->arena->id().value;
-  tables_.by_id[id] =
-      std::make_unique<ArenaSlot>(std::move(state), HeapId{static_cast<std::uint16_t>(index_)});
-  tables_.arenas.push_back(tables_.by_id[id].get());
+  const ArenaId id = state->arena->id();
+  tables_.by_id[id.value] = std::make_unique<ArenaSlot>(std::move(state), HeapId{index_.value});
+  tables_.arenas.push_back(tables_.by_id[id.value].get());
   retime();
 }
 
-void Shard::remove_arena(std::uint16_t arena_id) {
+void Shard::remove_arena(ArenaId arena_id) {
   ArenaSlot* slot = tables_.arena(arena_id);
   if (slot == nullptr) return;
-  const auto owned = std::move(tables_.by_id[arena_id]);  // gone for every callback below
+  const auto owned = std::move(tables_.by_id[arena_id.value]);  // gone for every callback below
   std::erase(tables_.arenas, slot);
   std::erase(tables_.touched, slot);
   for (SessionSlot& session : tables_.sessions)
@@ -28,13 +27,13 @@ void Shard::remove_arena(std::uint16_t arena_id) {
       *slot, [](const Parked&) { return true; }, Error::kUnknownArena);
 }
 
-void Shard::add_session(std::uint16_t id, std::uint64_t secret) {
-  if (id >= tables_.sessions.size()) tables_.sessions.resize(std::size_t{id} + 1);
-  tables_.sessions[id] = {true, secret, {}, 0};
+void Shard::add_session(SessionId id, std::uint64_t secret) {
+  if (id.value >= tables_.sessions.size()) tables_.sessions.resize(std::size_t{id.value} + 1);
+  tables_.sessions[id.value] = {true, secret, {}, 0};
 }
 
-std::vector<std::pair<std::uint16_t, Footprint>> Shard::remove_session(std::uint16_t id) {
-  std::vector<std::pair<std::uint16_t, Footprint>> touched;
+std::vector<std::pair<ArenaId, Footprint>> Shard::remove_session(SessionId id) {
+  std::vector<std::pair<ArenaId, Footprint>> touched;
   SessionSlot* session = tables_.session(id);
   if (session == nullptr) return touched;
   for (Attached& a : session->attached) touched.emplace_back(a.arena, std::move(a.touched));
@@ -50,7 +49,7 @@ std::vector<std::pair<std::uint16_t, Footprint>> Shard::remove_session(std::uint
   return touched;
 }
 
-void Shard::attach(std::uint16_t session_id, std::uint16_t arena_id, AttachMode mode) {
+void Shard::attach(SessionId session_id, ArenaId arena_id, AttachMode mode) {
   SessionSlot* session = tables_.session(session_id);
   if (session == nullptr || tables_.arena(arena_id) == nullptr) return;
   if (Attached* a = session->find(arena_id)) {
@@ -60,7 +59,7 @@ void Shard::attach(std::uint16_t session_id, std::uint16_t arena_id, AttachMode 
   }
 }
 
-void Shard::attach_again(std::uint16_t session_id, std::uint16_t arena_id, AttachMode mode) {
+void Shard::attach_again(SessionId session_id, ArenaId arena_id, AttachMode mode) {
   attach(session_id, arena_id, mode);
   SessionSlot* session = tables_.session(session_id);
   Attached* a = session == nullptr ? nullptr : session->find(arena_id);
@@ -74,37 +73,37 @@ void Shard::publish() {
     if (slot->heap.has_unpublished()) slot->heap.publish();
 }
 
-void Shard::drain(std::uint16_t arena_id) {
+void Shard::drain(ArenaId arena_id) {
   for (ArenaSlot* slot : tables_.arenas)
-    if (arena_id == 0 || slot->id == arena_id) slot->heap.drain();
+    if (arena_id == kAllArenas || slot->id == arena_id) slot->heap.drain();
 }
 
-void Shard::trim(std::uint16_t arena_id) {
+void Shard::trim(ArenaId arena_id) {
   if (ArenaSlot* slot = tables_.arena(arena_id)) slot->heap.trim();
 }
 
-HeldShare Shard::held(std::uint16_t arena_id) {
+HeldShare Shard::held(ArenaId arena_id) {
   HeldShare sum;
   for (const ArenaSlot* slot : tables_.arenas)
-    if ((arena_id == 0 || slot->id == arena_id) &&
+    if ((arena_id == kAllArenas || slot->id == arena_id) &&
         !slot->state->counts_from_words.load(std::memory_order_relaxed))
       sum += slot->held;
   return sum;
 }
 
-std::vector<std::pair<std::uint16_t, HeldShare>> Shard::held_by_arena(std::uint16_t session_id) {
-  std::vector<std::pair<std::uint16_t, HeldShare>> shares;
+SharesByArena Shard::held_by_arena(SessionId session_id) {
+  SharesByArena shares;
   if (const SessionSlot* session = tables_.session(session_id))
     for (const Attached& a : session->attached) shares.emplace_back(a.arena, a.held);
   return shares;
 }
 
-std::vector<std::pair<std::uint16_t, HeldShare>> Shard::held_by_session(std::uint16_t arena_id) {
-  std::vector<std::pair<std::uint16_t, HeldShare>> shares;
+SharesBySession Shard::held_by_session(ArenaId arena_id) {
+  SharesBySession shares;
   for (std::size_t id = 0; id < tables_.sessions.size(); ++id) {
     if (!tables_.sessions[id].live) continue;
     if (const Attached* a = tables_.sessions[id].find(arena_id))
-      shares.emplace_back(static_cast<std::uint16_t>(id), a->held);
+      shares.emplace_back(SessionId{static_cast<std::uint16_t>(id)}, a->held);
   }
   return shares;
 }
@@ -116,12 +115,12 @@ void Shard::add_heap_facts(const Heap& heap, ShardFacts& facts) const {
     facts.remote_frees_to[i] += to[i];
 }
 
-ShardFacts Shard::facts(std::uint16_t arena_id) {
+ShardFacts Shard::facts(ArenaId arena_id) {
   ShardFacts facts;
   facts.remote_frees_to.resize(shard_count_);
-  if (arena_id == 0) facts = retired_;
+  if (arena_id == kAllArenas) facts = retired_;
   for (const ArenaSlot* slot : tables_.arenas)
-    if (arena_id == 0 || slot->id == arena_id) add_heap_facts(slot->heap, facts);
+    if (arena_id == kAllArenas || slot->id == arena_id) add_heap_facts(slot->heap, facts);
   facts.shard = index_;
   facts.calls = calls_;
   facts.loop_turns = turns_;
@@ -130,10 +129,10 @@ ShardFacts Shard::facts(std::uint16_t arena_id) {
   return facts;
 }
 
-std::vector<std::pair<std::uint16_t, ClassUsage>> Shard::usage(std::uint16_t arena_id) {
-  std::vector<std::pair<std::uint16_t, ClassUsage>> rows;
+std::vector<std::pair<ArenaId, ClassUsage>> Shard::usage(ArenaId arena_id) {
+  std::vector<std::pair<ArenaId, ClassUsage>> rows;
   for (const ArenaSlot* slot : tables_.arenas) {
-    if (arena_id != 0 && slot->id != arena_id) continue;
+    if (arena_id != kAllArenas && slot->id != arena_id) continue;
     for (const ClassUsage& u : slot->heap.usage()) rows.emplace_back(slot->id, u);
   }
   return rows;
@@ -141,7 +140,7 @@ std::vector<std::pair<std::uint16_t, ClassUsage>> Shard::usage(std::uint16_t are
 
 void Shard::take_part(Standstill& round) {
   publish();
-  round.take_part(index_, [this](std::uint16_t arena_id, VerifyReport& report) {
+  round.take_part(index_, [this](ArenaId arena_id, VerifyReport& report) {
     if (const ArenaSlot* slot = tables_.arena(arena_id))
       verify_heap(slot->heap, &slot->arena.ledger(), report);
   });

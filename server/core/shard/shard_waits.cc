@@ -31,7 +31,7 @@ void Shard::park_slow(ArenaSlot& slot, Parked parked, Error why) {
     parked.deadline_ns = now + parked.wait_ms * kNsPerMs;
     wake_by(std::min(parked.deadline_ns, now + kWaitLookNs));
   }
-  const std::uint16_t session = parked.session.id;
+  const SessionId session = parked.session.id;
   slot.parked.push_back(std::move(parked));
   slot.state->waiting.fetch_add(1, std::memory_order_relaxed);
   if (why == Error::kQuotaSession)
@@ -42,12 +42,12 @@ void Shard::park_slow(ArenaSlot& slot, Parked parked, Error why) {
 bool Shard::worth_recounting(const SessionSlot& session) const {
   if (now_ns() - session.recounted_ns < kRecountNs) return false;
   return std::any_of(session.attached.begin(), session.attached.end(), [this](const Attached& a) {
-    const ArenaSlot* slot = tables_.by_id[a.arena].get();
+    const ArenaSlot* slot = tables_.by_id[a.arena.value].get();
     return slot != nullptr && slot->state->counts_from_words.load(std::memory_order_relaxed);
   });
 }
 
-void Shard::recounted(std::uint16_t arena_id, std::uint64_t ticket) {
+void Shard::recounted(ArenaId arena_id, std::uint64_t ticket) {
   ArenaSlot* slot = tables_.arena(arena_id);
   if (slot == nullptr) return;
   const std::uint64_t now = now_ns();
@@ -59,12 +59,12 @@ void Shard::recounted(std::uint16_t arena_id, std::uint64_t ticket) {
   }
 }
 
-void Shard::retry_parked(std::uint16_t arena_id) {
+void Shard::retry_parked(ArenaId arena_id) {
   ArenaSlot* slot = tables_.arena(arena_id);
   if (slot != nullptr && !slot->parked.empty()) serve_parked(*slot, 0, now_ns());
 }
 
-void Shard::trim_round(std::uint16_t arena_id, std::uint64_t ticket, const UsageSummary& usage) {
+void Shard::trim_round(ArenaId arena_id, std::uint64_t ticket, const UsageSummary& usage) {
   ArenaSlot* slot = tables_.arena(arena_id);
   if (slot == nullptr) return;
   slot->last_usage = usage;

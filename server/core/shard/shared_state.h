@@ -64,37 +64,39 @@ class SessionBytes {
  public:
   explicit SessionBytes(std::uint64_t limit_bytes) : most_(limit_bytes), sessions_(65536) {}
   // Before any shard knows the session. 0, or more than the daemon allows: what the daemon allows.
-  void open(std::uint16_t session, std::uint64_t limit_bytes) {
-    at(sessions_[session].held).store(0, std::memory_order_relaxed);
+  void open(SessionId session, std::uint64_t limit_bytes) {
+    at(sessions_[session.value].held).store(0, std::memory_order_relaxed);
     const std::uint64_t limit = limit_bytes == 0 ? most_
                                 : most_ == 0     ? limit_bytes
                                                  : std::min(limit_bytes, most_);
-    at(sessions_[session].limit)
+    at(sessions_[session.value].limit)
         .store(std::min<std::uint64_t>(limit, INT64_MAX), std::memory_order_relaxed);
   }
-  std::uint64_t limit(std::uint16_t session) const {
-    return static_cast<std::uint64_t>(at(sessions_[session].limit).load(std::memory_order_relaxed));
+  std::uint64_t limit(SessionId session) const {
+    return static_cast<std::uint64_t>(
+        at(sessions_[session.value].limit).load(std::memory_order_relaxed));
   }
-  std::int64_t held(std::uint16_t session) const {
-    return at(sessions_[session].held).load(std::memory_order_relaxed);
+  std::int64_t held(SessionId session) const {
+    return at(sessions_[session.value].held).load(std::memory_order_relaxed);
   }
   // False when the session would get over its limit; nothing is reserved then.
-  bool reserve(std::uint16_t session, std::uint64_t bytes) {
-    const std::int64_t limit = at(sessions_[session].limit).load(std::memory_order_relaxed);
+  bool reserve(SessionId session, std::uint64_t bytes) {
+    const std::int64_t limit = at(sessions_[session.value].limit).load(std::memory_order_relaxed);
     if (limit == 0) return true;
     const auto more = static_cast<std::int64_t>(bytes);
-    if (at(sessions_[session].held).fetch_add(more, std::memory_order_relaxed) + more <= limit)
+    if (at(sessions_[session.value].held).fetch_add(more, std::memory_order_relaxed) + more <=
+        limit)
       return true;
     add(session, -more);
     return false;
   }
-  void give_back(std::uint16_t session, std::uint64_t bytes) {
+  void give_back(SessionId session, std::uint64_t bytes) {
     add(session, -static_cast<std::int64_t>(bytes));
   }
   // Whether over the limit or not.
-  void add(std::uint16_t session, std::int64_t bytes) {
+  void add(SessionId session, std::int64_t bytes) {
     if (limit(session) != 0)
-      at(sessions_[session].held).fetch_add(bytes, std::memory_order_relaxed);
+      at(sessions_[session.value].held).fetch_add(bytes, std::memory_order_relaxed);
   }
 
  private:
@@ -117,13 +119,13 @@ class ControlLink {
   virtual ~ControlLink() = default;
   // An allocation was parked under `ticket`: make every shard trim the arena, then call
   // Shard::trim_round with it.
-  virtual void need_memory(std::uint16_t arena_id, std::uint32_t shard, std::uint64_t ticket) = 0;
+  virtual void need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket) = 0;
   // A call was parked because its session is at its limit: count anew what it holds, then call
   // Shard::recounted.
-  virtual void need_recount(std::uint16_t session, std::uint16_t arena_id, std::uint32_t shard,
+  virtual void need_recount(SessionId session, ArenaId arena_id, ShardId shard,
                             std::uint64_t ticket) = 0;
   // Blocks of an arena in which somebody waits were freed.
-  virtual void memory_returned(std::uint16_t arena_id) = 0;
+  virtual void memory_returned(ArenaId arena_id) = 0;
   // Slabs were taken: commit ahead soon.
   virtual void kick_maintenance() = 0;
 };

@@ -14,14 +14,14 @@
 // Threads: any. Crash: the kernel's, see above; the daemon's own descriptions carry no locks.
 #pragma once
 
-#include <cstdint>
+#include "allocator/format/ids.h"
 
 namespace arenad::server {
 
 // On a description that nobody else has yet. False with errno when the kernel refuses.
-bool set_attach_mark(int data_fd, std::uint16_t session);
+bool set_attach_mark(int data_fd, SessionId session);
 // Whether any description of that file, other than `data_fd`'s, carries the session's mark. True
 // when it cannot be told.
-bool has_attach_mark(int data_fd, std::uint16_t session);
+bool has_attach_mark(int data_fd, SessionId session);
 
 }  // namespace arenad::server

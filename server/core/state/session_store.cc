@@ -54,10 +54,10 @@ struct SessionStore::Record {
   std::uint64_t process_sum_now() const { return sum_of(&process, &process_sum); }
 };
 
-SessionStore::Record& SessionStore::record(std::uint16_t id) const {
+SessionStore::Record& SessionStore::record(SessionId id) const {
   static_assert(sizeof(Record) == kPage / kRecordsPerPage && sizeof(ProcessMark) == 48 &&
                 sizeof(TableHeader) <= kPage);
-  return reinterpret_cast<Record*>(file_.base() + kPage)[id];
+  return reinterpret_cast<Record*>(file_.base() + kPage)[id.value];
 }
 
 Answer<SessionStore> SessionStore::open(const std::string& path) {
@@ -89,8 +89,8 @@ Answer<SessionStore> SessionStore::open(const std::string& path) {
   return ledger;
 }
 
-std::map<std::uint16_t, KeptSession> SessionStore::all() const {
-  std::map<std::uint16_t, KeptSession> sessions;
+std::map<SessionId, KeptSession> SessionStore::all() const {
+  std::map<SessionId, KeptSession> sessions;
   if (!is_open()) return sessions;
   for (std::uint32_t id = 1; id < kRecords - 1; ++id) {
     if (id == 1 || id % kRecordsPerPage == 0) {
@@ -103,11 +103,12 @@ std::map<std::uint16_t, KeptSession> SessionStore::all() const {
                                                      sizeof(Record)));
       if (id >= kRecords - 1) break;
     }
-    const Record& r = record(static_cast<std::uint16_t>(id));
+    const SessionId session{static_cast<std::uint16_t>(id)};
+    const Record& r = record(session);
     const std::uint32_t state = r.state.load(std::memory_order_acquire);
     if (state == 0) continue;
-    KeptSession& kept = sessions[static_cast<std::uint16_t>(id)];
-    kept.key = {static_cast<std::uint16_t>(id), r.secret};
+    KeptSession& kept = sessions[session];
+    kept.key = {session, r.secret};
     kept.name.assign(r.name, ::strnlen(r.name, sizeof r.name));
     kept.limit_bytes = r.limit_bytes;
     kept.opened_ns = r.opened_ns;
@@ -140,7 +141,7 @@ Answer<Nothing> SessionStore::put(const KeptSession& session) {
   return Nothing{};
 }
 
-void SessionStore::bind(std::uint16_t id, const ProcessMark& process, std::uint32_t uid,
+void SessionStore::bind(SessionId id, const ProcessMark& process, std::uint32_t uid,
                         std::uint32_t gid) {
   if (!is_open()) return;
   Record& r = record(id);
@@ -152,12 +153,12 @@ void SessionStore::bind(std::uint16_t id, const ProcessMark& process, std::uint3
   r.bound.store(1, std::memory_order_release);
 }
 
-void SessionStore::mark_ending(std::uint16_t id) {
+void SessionStore::mark_ending(SessionId id) {
   if (is_open() && record(id).state.load(std::memory_order_relaxed) != 0)
     record(id).state.store(kEnding, std::memory_order_release);
 }
 
-void SessionStore::clear(std::uint16_t id) {
+void SessionStore::clear(SessionId id) {
   if (is_open()) record(id).state.store(0, std::memory_order_release);
 }
 

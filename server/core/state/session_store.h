@@ -44,17 +44,17 @@ class SessionStore {
   static Answer<SessionStore> open(const std::string& path);
   bool is_open() const { return file_.base() != nullptr; }
 
-  std::map<std::uint16_t, KeptSession> all() const;
+  std::map<SessionId, KeptSession> all() const;
 
   // Errors: kMachineFull.
   Answer<Nothing> put(const KeptSession& session);  // not bound yet
-  void bind(std::uint16_t id, const ProcessMark& process, std::uint32_t uid, std::uint32_t gid);
-  void mark_ending(std::uint16_t id);
-  void clear(std::uint16_t id);
+  void bind(SessionId id, const ProcessMark& process, std::uint32_t uid, std::uint32_t gid);
+  void mark_ending(SessionId id);
+  void clear(SessionId id);
 
  private:
   struct Record;
-  Record& record(std::uint16_t id) const;
+  Record& record(SessionId id) const;
   MemoryFile file_;
 };
 

@@ -170,7 +170,7 @@ void ShardLoop::stop(std::uint64_t grace_ms) {
 
 void ShardLoop::run() {
   pin_to(cpu_);
-  pthread_setname_np(pthread_self(), ("shard-" + std::to_string(shard_.index())).c_str());
+  pthread_setname_np(pthread_self(), ("shard-" + std::to_string(shard_.index().value)).c_str());
   grpc::ServerCompletionQueue& queue = *impl_->queue;
   for (const auto& service : impl_->services) service->serve(*impl_->context);
 

@@ -35,7 +35,7 @@ void fill(v1::ArenaAudit& out, const AuditedArena& audited) {
 void fill(v1::Stats& out, const DaemonStats& stats) {
   for (const ShardFacts& facts : stats.shards) {
     v1::ShardStats& shard = *out.add_shards();
-    shard.set_shard(facts.shard);
+    shard.set_shard(facts.shard.value);
     fill(*shard.mutable_heap(), facts.heap);
     shard.set_calls(facts.calls);
     for (const std::uint64_t frees : facts.remote_frees_to) shard.add_remote_frees_to(frees);
@@ -59,7 +59,7 @@ void fill(v1::GetSlabInfoResponse& out, const std::vector<SlabInfoRow>& rows) {
   for (const SlabInfoRow& from : rows) {
     v1::SlabInfoRow& row = *out.add_rows();
     row.set_arena(from.arena);
-    row.set_shard(from.shard);
+    row.set_shard(from.shard.value);
     row.set_peers(from.peers);
     row.set_size_class(from.usage.cls);
     row.set_usable_bytes(from.usable_bytes);
@@ -79,7 +79,7 @@ void fill(v1::GetSlabInfoResponse& out, const std::vector<SlabInfoRow>& rows) {
 void fill(v1::ListHoldersResponse& out, const Holders& holders) {
   for (const HolderRow& from : holders.rows) {
     v1::HolderRow& row = *out.add_holders();
-    row.set_session(from.session);
+    row.set_session(from.session.value);
     row.set_session_name(from.session_name);
     row.set_tag(from.tag);
     row.set_blocks(from.blocks);

@@ -7,7 +7,7 @@
 namespace arenad::server {
 
 void fill(v1::Arena& out, const ArenaFacts& facts) {
-  out.set_id(facts.id);
+  out.set_id(facts.id.value);
   out.set_name(facts.name);
   out.set_capacity_bytes(facts.capacity_bytes);
   out.set_holder_only(facts.holder_only);

@@ -20,7 +20,7 @@ void add_errors(google::protobuf::RepeatedPtrField<v1::RefError>& out,
   for (const RefFailure& failure : failures) {
     v1::RefError& error = *out.Add();
     error.set_index(failure.index);
-    error.set_ref(failure.ref);
+    error.set_ref(failure.ref.value);
     error.set_code(error_code(failure.error));
     error.set_reason(static_cast<v1::Reason>(failure.error));
     error.set_message(failure.message);
@@ -29,10 +29,10 @@ void add_errors(google::protobuf::RepeatedPtrField<v1::RefError>& out,
 
 }  // namespace
 
-AllocateArgs args_from(const v1::AllocateRequest& request, SessionKey session) {
+AllocateArgs args_from(const v1::AllocateRequest& request, SessionKey session, ArenaId arena) {
   AllocateArgs args;
   args.session = session;
-  args.arena_id = request.arena_id();
+  args.arena_id = arena;
   args.size_bytes = request.size_bytes();
   args.count = request.count() == 0 ? 1 : request.count();
   args.sizes.assign(request.sizes().begin(), request.sizes().end());
@@ -76,12 +76,12 @@ void fill(v1::ReleaseResponse& response, const PerRefAnswer& answer) {
 }
 
 void fill(v1::DescribeResponse& response, const std::vector<BlockFacts>& infos,
-          std::span<const std::uint64_t> refs) {
+          UntrustedRefs refs) {
   response.mutable_blocks()->Reserve(static_cast<int>(infos.size()));
   for (std::size_t i = 0; i < infos.size(); ++i) {
     const BlockFacts& info = infos[i];
     v1::BlockInfo& block = *response.add_blocks();
-    block.set_ref(refs[i]);
+    block.set_ref(refs[i].value);
     block.set_state(state_of(info.state));
     if (info.state == BlockFacts::State::kInvalid) continue;
     block.set_offset_bytes(info.offset_bytes);

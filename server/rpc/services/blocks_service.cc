@@ -26,7 +26,9 @@ class BlocksService final : public RpcService {
     allocate_.on_undelivered([](auto& call) {
       // Nobody will ever hear of these blocks. A failure means that their holder is gone too.
       const auto& request = call.request();
-      (void)call.shard().free(session_from(request.session()), request.arena_id(),
+      const auto arena = arena_from(request.arena_id());
+      if (!arena.ok()) return;
+      (void)call.shard().free(session_from(request.session()), *arena,
                               refs_of(call.response().refs()));
     });
     allocate_.serve(context, kHotCalls);
@@ -55,8 +57,10 @@ class BlocksService final : public RpcService {
         service_.RequestAllocate(ctx, request, writer, queue, queue, tag);
       },
       [](auto& call) {
+        const auto arena = arena_from(call.request().arena_id());
+        if (!arena.ok()) return call.finish(arena.error());
         call.shard().allocate(
-            args_from(call.request(), session_from(call.request().session())),
+            args_from(call.request(), session_from(call.request().session()), *arena),
             [&call](Answer<AllocatedBlocks> answered) { answer(call, answered); });
       }};
 
@@ -66,8 +70,10 @@ class BlocksService final : public RpcService {
       },
       [](auto& call) {
         const auto& request = call.request();
-        answer(call, call.shard().free(session_from(request.session()), request.arena_id(),
-                                       refs_of(request.refs())));
+        const auto arena = arena_from(request.arena_id());
+        if (!arena.ok()) return call.finish(arena.error());
+        answer(call,
+               call.shard().free(session_from(request.session()), *arena, refs_of(request.refs())));
       }};
 
   UnaryMethod<v1::AcquireRequest, v1::AcquireResponse> acquire_{
@@ -76,7 +82,9 @@ class BlocksService final : public RpcService {
       },
       [](auto& call) {
         const auto& request = call.request();
-        answer(call, call.shard().acquire(session_from(request.session()), request.arena_id(),
+        const auto arena = arena_from(request.arena_id());
+        if (!arena.ok()) return call.finish(arena.error());
+        answer(call, call.shard().acquire(session_from(request.session()), *arena,
                                           refs_of(request.refs()), request.tag()));
       }};
 
@@ -86,7 +94,9 @@ class BlocksService final : public RpcService {
       },
       [](auto& call) {
         const auto& request = call.request();
-        answer(call, call.shard().share(session_from(request.session()), request.arena_id(),
+        const auto arena = arena_from(request.arena_id());
+        if (!arena.ok()) return call.finish(arena.error());
+        answer(call, call.shard().share(session_from(request.session()), *arena,
                                         refs_of(request.refs())));
       }};
 
@@ -96,7 +106,9 @@ class BlocksService final : public RpcService {
       },
       [](auto& call) {
         const auto& request = call.request();
-        answer(call, call.shard().release(session_from(request.session()), request.arena_id(),
+        const auto arena = arena_from(request.arena_id());
+        if (!arena.ok()) return call.finish(arena.error());
+        answer(call, call.shard().release(session_from(request.session()), *arena,
                                           refs_of(request.refs())));
       }};
 
@@ -106,9 +118,10 @@ class BlocksService final : public RpcService {
       },
       [](auto& call) {
         const auto& request = call.request();
+        const auto arena = arena_from(request.arena_id());
+        if (!arena.ok()) return call.finish(arena.error());
         const auto refs = refs_of(request.refs());
-        const auto infos =
-            call.shard().describe(session_from(request.session()), request.arena_id(), refs);
+        const auto infos = call.shard().describe(session_from(request.session()), *arena, refs);
         if (!infos.ok()) return call.finish(infos.error());
         fill(call.response(), *infos, refs);
         call.finish();

@@ -78,10 +78,12 @@ void ExchangeHandler::serve(const v1::ExchangeRequest& request) {
   ShardApi& shard = owner_.context_.shard;
   if (request.call_case() == v1::ExchangeRequest::kAllocate) {
     const auto& call = request.allocate();
+    const auto arena = arena_from(call.arena_id());
     Slot& place = slots_.back();
     place.session = session_of(call);
-    place.arena_id = call.arena_id();
-    return shard.allocate(args_from(call, place.session),
+    if (!arena.ok()) return answer_allocate(sequence, arena.error());
+    place.arena_id = *arena;
+    return shard.allocate(args_from(call, place.session, *arena),
                           [this, sequence](Answer<AllocatedBlocks> answered) {
                             answer_allocate(sequence, std::move(answered));
                           });
@@ -91,7 +93,10 @@ void ExchangeHandler::serve(const v1::ExchangeRequest& request) {
   switch (request.call_case()) {
     case v1::ExchangeRequest::kFree: {
       const auto& call = request.free();
-      const auto answered = shard.free(session_of(call), call.arena_id(), refs_of(call.refs()));
+      const SessionKey session = session_of(call);
+      const auto arena = arena_from(call.arena_id());
+      const auto answered = arena.ok() ? shard.free(session, *arena, refs_of(call.refs()))
+                                       : Answer<PerRefAnswer>(arena.error());
       if (answered.ok())
         fill(*response.mutable_free(), *answered);
       else
@@ -100,8 +105,11 @@ void ExchangeHandler::serve(const v1::ExchangeRequest& request) {
     }
     case v1::ExchangeRequest::kAcquire: {
       const auto& call = request.acquire();
-      const auto answered =
-          shard.acquire(session_of(call), call.arena_id(), refs_of(call.refs()), call.tag());
+      const SessionKey session = session_of(call);
+      const auto arena = arena_from(call.arena_id());
+      const auto answered = arena.ok()
+                                ? shard.acquire(session, *arena, refs_of(call.refs()), call.tag())
+                                : Answer<PerRefAnswer>(arena.error());
       if (answered.ok())
         fill(*response.mutable_acquire(), *answered);
       else
@@ -110,7 +118,10 @@ void ExchangeHandler::serve(const v1::ExchangeRequest& request) {
     }
     case v1::ExchangeRequest::kShare: {
       const auto& call = request.share();
-      const auto answered = shard.share(session_of(call), call.arena_id(), refs_of(call.refs()));
+      const SessionKey session = session_of(call);
+      const auto arena = arena_from(call.arena_id());
+      const auto answered = arena.ok() ? shard.share(session, *arena, refs_of(call.refs()))
+                                       : Answer<PerRefAnswer>(arena.error());
       if (answered.ok())
         fill(*response.mutable_share(), *answered);
       else
@@ -119,7 +130,10 @@ void ExchangeHandler::serve(const v1::ExchangeRequest& request) {
     }
     case v1::ExchangeRequest::kRelease: {
       const auto& call = request.release();
-      const auto answered = shard.release(session_of(call), call.arena_id(), refs_of(call.refs()));
+      const SessionKey session = session_of(call);
+      const auto arena = arena_from(call.arena_id());
+      const auto answered = arena.ok() ? shard.release(session, *arena, refs_of(call.refs()))
+                                       : Answer<PerRefAnswer>(arena.error());
       if (answered.ok())
         fill(*response.mutable_release(), *answered);
       else
@@ -129,7 +143,10 @@ void ExchangeHandler::serve(const v1::ExchangeRequest& request) {
     case v1::ExchangeRequest::kDescribe: {
       const auto& call = request.describe();
       const auto refs = refs_of(call.refs());
-      const auto answered = shard.describe(session_of(call), call.arena_id(), refs);
+      const SessionKey session = session_of(call);
+      const auto arena = arena_from(call.arena_id());
+      const auto answered = arena.ok() ? shard.describe(session, *arena, refs)
+                                       : Answer<std::vector<BlockFacts>>(arena.error());
       if (answered.ok())
         fill(*response.mutable_describe(), *answered, refs);
       else

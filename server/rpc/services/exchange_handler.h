@@ -53,7 +53,7 @@ class ExchangeHandler final : public TurnEnd::Task {
     grpc::ByteBuffer bytes;  // the serialised ExchangeResponse
     // Blocks that the answer hands out. They are taken back when the answer cannot be delivered.
     SessionKey session;
-    std::uint32_t arena_id = 0;
+    ArenaId arena_id;
     std::vector<Allocation> blocks;
   };
 

@@ -1,16 +1,11 @@
 // The service Heaps: heap ids and leases for peers. The shard that receives a call serves it.
 #include "arenad/v1/heaps.grpc.pb.h"
-#include "server/rpc/services/block_messages.h"
 #include "server/rpc/services/services.h"
 #include "server/rpc/services/unary_call.h"
+#include "server/rpc/services/wire_ids.h"
 
 namespace arenad::server {
 namespace {
-
-std::span<const std::uint32_t> numbers(
-    const google::protobuf::RepeatedField<std::uint32_t>& field) {
-  return {field.data(), static_cast<std::size_t>(field.size())};
-}
 
 class HeapsService final : public RpcService {
  public:
@@ -20,8 +15,10 @@ class HeapsService final : public RpcService {
     lease_.on_undelivered([](auto& call) {
       // The session never heard of these slabs. A failure means that it has ended, and they are
       // taken over anyway.
-      (void)call.shard().return_slabs(session_from(call.request().session()),
-                                      call.request().arena_id(), numbers(call.response().slabs()));
+      const auto arena = arena_from(call.request().arena_id());
+      if (!arena.ok()) return;
+      (void)call.shard().return_slabs(session_from(call.request().session()), *arena,
+                                      slabs_from(call.response().slabs()));
     });
     open_.serve(context, 2);
     lease_.serve(context, 16);
@@ -37,10 +34,11 @@ class HeapsService final : public RpcService {
         service_.RequestOpenHeap(ctx, request, writer, queue, queue, tag);
       },
       [](auto& call) {
-        const auto heap = call.shard().open_heap(session_from(call.request().session()),
-                                                 call.request().arena_id());
+        const auto arena = arena_from(call.request().arena_id());
+        if (!arena.ok()) return call.finish(arena.error());
+        const auto heap = call.shard().open_heap(session_from(call.request().session()), *arena);
         if (!heap.ok()) return call.finish(heap.error());
-        call.response().set_heap_id(*heap);
+        call.response().set_heap_id(heap->value);
         call.finish();
       }};
 
@@ -50,17 +48,21 @@ class HeapsService final : public RpcService {
       },
       [](auto& call) {
         const auto& request = call.request();
+        const auto arena = arena_from(request.arena_id());
+        if (!arena.ok()) return call.finish(arena.error());
+        const auto heap = heap_from(request.heap_id());
+        if (!heap.ok()) return call.finish(heap.error());
         LeaseArgs args;
         args.session = session_from(request.session());
-        args.arena_id = request.arena_id();
-        args.heap_id = request.heap_id();
+        args.arena_id = *arena;
+        args.heap_id = *heap;
         args.size_class = request.size_class();
         args.count = request.count() == 0 ? 1 : request.count();
         args.span_units = request.span_units();
         args.wait_ms = request.wait_ms();
         call.shard().lease_slabs(args, [&call](Answer<LeasedSlabs> leased) {
           if (!leased.ok()) return call.finish(leased.error());
-          call.response().mutable_slabs()->Add(leased->slabs.begin(), leased->slabs.end());
+          add_slabs(*call.response().mutable_slabs(), leased->slabs);
           call.finish();
         });
       }};
@@ -71,11 +73,13 @@ class HeapsService final : public RpcService {
       },
       [](auto& call) {
         const auto& request = call.request();
-        const auto answer = call.shard().return_slabs(session_from(request.session()),
-                                                      request.arena_id(), numbers(request.slabs()));
+        const auto arena = arena_from(request.arena_id());
+        if (!arena.ok()) return call.finish(arena.error());
+        const auto answer = call.shard().return_slabs(session_from(request.session()), *arena,
+                                                      slabs_from(request.slabs()));
         if (!answer.ok()) return call.finish(answer.error());
         call.response().set_returned(answer->returned);
-        call.response().mutable_refused()->Add(answer->refused.begin(), answer->refused.end());
+        add_slabs(*call.response().mutable_refused(), answer->refused);
         call.finish();
       }};
 
@@ -85,11 +89,15 @@ class HeapsService final : public RpcService {
       },
       [](auto& call) {
         const auto& request = call.request();
-        const auto answer = call.shard().resume(session_from(request.session()), request.arena_id(),
-                                                numbers(request.slabs()), numbers(request.heaps()));
+        const auto arena = arena_from(request.arena_id());
+        if (!arena.ok()) return call.finish(arena.error());
+        const auto heaps = heaps_from(request.heaps());
+        if (!heaps.ok()) return call.finish(heaps.error());
+        const auto answer = call.shard().resume(session_from(request.session()), *arena,
+                                                slabs_from(request.slabs()), *heaps);
         if (!answer.ok()) return call.finish(answer.error());
         call.response().set_taken_back(answer->taken_back);
-        call.response().mutable_unknown()->Add(answer->unknown.begin(), answer->unknown.end());
+        add_slabs(*call.response().mutable_unknown(), answer->unknown);
         call.finish();
       }};
 };

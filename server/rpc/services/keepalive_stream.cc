@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/rpc/services/block_messages.h"
 #include "server/rpc/services/status.h"
+#include "server/rpc/services/wire_ids.h"
 
 namespace arenad::server {
 
@@ -35,8 +35,9 @@ void KeepAliveStream::on_read(bool ok) {
   if (known_) {
     for (int i = 0; i < std::min<int>(request_.trimmed_size(), kMaxArenaId);
          ++i) {  // more than it can be asked for are noise
-      owner_.control_.keepalive_trimmed(session_, request_.trimmed(i).round(),
-                                        request_.trimmed(i).arena_id());
+      const auto arena = arena_from(request_.trimmed(i).arena_id());
+      if (arena.ok())
+        owner_.control_.keepalive_trimmed(session_, request_.trimmed(i).round(), *arena);
     }
     return stream_.Read(&request_, read_.tag());
   }
@@ -70,7 +71,7 @@ void KeepAliveStream::opened(const Answer<Nothing>& answer) {
 void KeepAliveStream::event(const SessionEvent& event) {
   if (event.kind == SessionEvent::Kind::kEnded) {
     open_ = false;
-    return end({Error::kUnknownSession, "session " + std::to_string(session_.id) +
+    return end({Error::kUnknownSession, "session " + std::to_string(session_.id.value) +
                                             " has ended: " + error_advice(Error::kUnknownSession)});
   }
   draining_ = draining_ || event.kind == SessionEvent::Kind::kDraining;
@@ -88,7 +89,7 @@ void KeepAliveStream::write() {
   for (const SessionEvent& trim : std::exchange(trims_, {})) {
     v1::TrimRequest& request = *event.add_trims();
     request.set_round(trim.round);
-    request.set_arena_id(trim.arena_id);
+    request.set_arena_id(trim.arena_id.value);
   }
   stream_.Write(event, written_.tag());
 }
@@ -135,7 +136,7 @@ KeepAliveStreams::KeepAliveStreams(ServeContext& context, ControlApi& control, A
     : context_(context),
       control_(control),
       ask_(std::move(ask)),
-      next_id_(std::uint64_t{context.shard.index()} << 48 | 1) {
+      next_id_(std::uint64_t{context.shard.index().value} << 48 | 1) {
   ask_another();
 }
 

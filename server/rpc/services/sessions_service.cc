@@ -1,10 +1,10 @@
 // The service Sessions. The control thread does its work. keepalive_stream.h serves KeepAlive.
 #include "arenad/v1/sessions.grpc.pb.h"
 #include "server/rpc/services/arena_messages.h"
-#include "server/rpc/services/block_messages.h"
 #include "server/rpc/services/keepalive_stream.h"
 #include "server/rpc/services/services.h"
 #include "server/rpc/services/unary_call.h"
+#include "server/rpc/services/wire_ids.h"
 
 namespace arenad::server {
 namespace {
@@ -32,7 +32,7 @@ void fill(v1::AttachArenaResponse& out, const AttachedArena& attached) {
 }
 
 void fill(v1::SessionInfo& out, const SessionFacts& facts) {
-  out.set_id(facts.id);
+  out.set_id(facts.id.value);
   out.set_name(facts.name);
   out.set_pid(facts.pid);
   out.set_uid(facts.uid);
@@ -84,7 +84,7 @@ class SessionsService final : public RpcService {
             on_shard<OpenedSession>(call.shard(), [&call](Answer<OpenedSession> opened) {
               if (!opened.ok()) return call.finish(opened.error());
               auto& response = call.response();
-              response.mutable_session()->set_id(opened->key.id);
+              response.mutable_session()->set_id(opened->key.id.value);
               response.mutable_session()->set_secret(opened->key.secret);
               response.set_handoff_token(opened->handoff_token);
               response.set_handoff_path(opened->handoff_path);

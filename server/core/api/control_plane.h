@@ -1,0 +1,100 @@
+// ControlApi: the control plane, arenas, sessions and administration.
+//
+// Purpose: what the gRPC layer may ask the control thread for.
+// Invariants: no gRPC and no protobuf type passes here. No call blocks.
+// Threads: any thread may call; answers come on the control thread through a callback.
+// Crash: see server/core/control/control.h.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "allocator/arena/arena.h"
+#include "server/core/api/common.h"
+#include "server/core/api/facts.h"
+
+namespace arenad::server {
+
+struct CreateArenaArgs {
+  std::string name;
+  std::uint64_t capacity_bytes = 0;
+  bool holder_only = false;
+  bool canary = false;
+  bool has_access = false;
+  ArenaAccess access;
+};
+
+template <class T>
+struct Page {
+  std::vector<T> items;
+  std::string next_page_token;
+};
+
+struct OpenedSession {
+  SessionKey key;
+  std::string handoff_token;  // 16 bytes
+  std::string handoff_path;
+  std::uint32_t keepalive_grace_ms = 0;
+};
+
+struct AttachedArena {
+  ArenaFacts arena;
+  std::string handoff_token;           // 16 bytes, empty for remote
+  const Geometry* geometry = nullptr;  // valid inside the callback
+};
+
+// What the daemon wants a session to know or to do, on its KeepAlive stream.
+struct SessionEvent {
+  enum class Kind : std::uint8_t { kDraining, kEnded, kTrim };
+  Kind kind = Kind::kDraining;
+  std::uint64_t round = 0;  // of kTrim: comes back in keepalive_trimmed
+  ArenaId arena_id{};       // of kTrim
+};
+using OnSessionEvent = std::function<void(const SessionEvent&)>;
+
+struct GivenBack {
+  std::uint64_t blocks = 0;
+  std::uint64_t bytes = 0;
+};
+
+// The control plane. Calls from any thread; `done` runs exactly once, on the control (edge) thread:
+// post() it back to where it belongs. Names and refs are validated inside.
+class ControlApi {
+ public:
+  virtual ~ControlApi() = default;
+  virtual void create_arena(CreateArenaArgs args, Done<ArenaFacts> done) = 0;
+  virtual void get_arena(std::string name, Done<ArenaFacts> done) = 0;
+  virtual void list_arenas(std::uint32_t page_size, std::string page_token,
+                           Done<Page<ArenaFacts>> done) = 0;
+  virtual void delete_arena(std::string name, bool force, Done<Nothing> done) = 0;
+
+  // limit_bytes: most that the session may hold or lease; 0 or more than the daemon's limit: that.
+  virtual void open_session(std::string name, std::uint64_t limit_bytes,
+                            Done<OpenedSession> done) = 0;
+  virtual void attach_arena(SessionKey key, std::string arena, AttachMode mode,
+                            Done<AttachedArena> done) = 0;
+  virtual void close_session(SessionKey key, Done<GivenBack> done) = 0;
+  virtual void list_sessions(std::uint32_t page_size, std::string page_token,
+                             Done<Page<SessionFacts>> done) = 0;
+  // A KeepAlive stream came (done: whether the session lives) and went. `on_event` is called on the
+  // control thread; the stream's owner must unregister with keepalive_lost.
+  virtual void keepalive_opened(SessionKey key, std::uint64_t stream_id, OnSessionEvent on_event,
+                                Done<Nothing> done) = 0;
+  virtual void keepalive_lost(SessionKey key, std::uint64_t stream_id) = 0;
+  // A peer has returned what it can: its answer to SessionEvent::kTrim.
+  virtual void keepalive_trimmed(SessionKey key, std::uint64_t round, ArenaId arena_id) = 0;
+
+  virtual void get_stats(std::string arena, Done<DaemonStats> done) = 0;
+  virtual void slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) = 0;
+  virtual void list_holders(std::string arena, std::uint32_t limit, Done<Holders> done) = 0;
+  virtual void audit(std::string arena, Done<AuditResult> done) = 0;
+  virtual void get_tunables(Done<std::vector<TunableFacts>> done) = 0;
+  virtual void set_tunables(std::vector<std::pair<std::string, std::string>> values,
+                            Done<std::vector<TunableFacts>> done) = 0;
+  virtual bool draining() const = 0;  // any thread
+};
+
+}  // namespace arenad::server
