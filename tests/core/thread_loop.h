@@ -15,7 +15,7 @@
 
 #include "server/core/api/clock.h"
 #include "server/core/control/engine.h"
-#include "server/core/control/event_waker.h"
+#include "tests/core/event_waker.h"
 
 namespace arenad::server {
 
@@ -29,7 +29,7 @@ class ThreadLoop {
     stop_.store(true, std::memory_order_release);
     waker_.wake();
     thread_.join();
-    engine_.set_waker(shard_.index(), nullptr);
+    set_waker_(nullptr);
   }
 
   ShardApi& shard() { return shard_; }
@@ -63,7 +63,7 @@ class ThreadLoop {
     }
   }
 
-  Engine& engine_;
+  const std::function<void(Waker*)> set_waker_;
   ShardApi& shard_;
   EventWaker waker_;
   std::atomic<bool> stop_{false};

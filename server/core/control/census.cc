@@ -96,6 +96,25 @@ HeldShare ArenaCensus::lease_sum() const {
   return sum;
 }
 
+HeldShare ArenaCensus::held_by(SessionId session) const {
+  HeldShare sum;
+  const std::uint64_t first = Holder(session, 0).bits();
+  for (auto at = by_holder.lower_bound(first);
+       at != by_holder.end() && session_of(at->first) == session; ++at)
+    sum += at->second;
+  return sum;
+}
+
+HeldShare ArenaCensus::leased_by(SessionId session) const {
+  const auto found = leases.find(session);
+  return found == leases.end() ? HeldShare() : found->second;
+}
+
+std::int64_t ArenaCensus::charged_to(SessionId session) const {
+  const auto found = elsewhere.find(session);
+  return leased_by(session).bytes + (found == elsewhere.end() ? 0 : found->second);
+}
+
 std::map<SessionId, HeldShare> ArenaCensus::by_session() const {
   std::map<SessionId, HeldShare> sessions;
   for (const auto& [key, share] : by_holder) sessions[session_of(key)] += share;

@@ -30,6 +30,9 @@ namespace arenad::server {
 inline SessionId session_of(std::uint64_t holder_key) {
   return {static_cast<std::uint16_t>(holder_key >> 32)};
 }
+inline std::uint32_t label_of(std::uint64_t holder_key) {
+  return static_cast<std::uint32_t>(holder_key);
+}
 
 struct ArenaCensus {
   HeldShare held;  // held and shared blocks, each once
@@ -42,6 +45,10 @@ struct ArenaCensus {
       leased;  // of all leased runs; a FREE block of them is `cached`, in the peer's hands
 
   HeldShare lease_sum() const;
+  HeldShare held_by(SessionId session) const;
+  HeldShare leased_by(SessionId session) const;
+  // What the session's account is charged for here: its leases whole, and what it holds elsewhere.
+  std::int64_t charged_to(SessionId session) const;
   std::map<SessionId, HeldShare> by_session() const;
 };
 

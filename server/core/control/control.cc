@@ -1,146 +1,194 @@
-// The control thread itself: its loop, rounds over the shards, draining and stopping.
 #include "server/core/control/control.h"
 
-#include "server/core/api/clock.h"
-#include "server/core/api/text.h"
+#include "server/core/control/recovery.h"
 
 namespace arenad::server {
-namespace asio = boost::asio;
-namespace {
 
-// stop() waits this long for rounds that shards have not answered; only a driver that stopped its
-// loops too early needs it.
-constexpr auto kStopWithin = std::chrono::seconds(2);
+Control::Control(ShardGroup::Shards& shards, SharedState& shared, const Limits& limits,
+                 const std::string& handoff_path, StateDirectory state, ControlCore::Log log)
+    : core_(shards, shared, limits, std::move(state), std::move(log)),
+      drain_(core_),
+      recounts_(core_),
+      trim_rounds_(core_),
+      liveness_(
+          core_.thread.io(),
+          [this](SessionId session, Liveness::Loss loss) { end_lost_session(session, loss); }),
+      ends_(core_, liveness_, gate_, trim_rounds_, drain_),
+      arena_calls_(core_, drain_, recounts_, trim_rounds_),
+      session_calls_(core_, handoff_path, drain_, liveness_, ends_, trim_rounds_),
+      session_list_(core_),
+      audits_(core_, gate_),
+      facts_(core_, ends_),
+      desk_(core_, liveness_),
+      handoff_(core_.thread.io(), handoff_path, desk_) {}
 
-}  // namespace
-
-Control::Control(std::vector<std::unique_ptr<Shard>>& shards, SharedState& shared,
-                 const Limits& limits, const std::string& handoff_path, StateDirectory state,
-                 Log log)
-    : io_(1),
-      wake_event_(io_),
-      shards_(shards),
-      shared_(shared),
-      log_(log ? std::move(log) : [](const std::string&) {}),
-      state_(std::move(state)),
-      arenas_(limits, state_),
-      sessions_(limits),
-      tunables_(shared.tunables),
-      maintenance_(shared.tunables, log_),
-      liveness_(io_,
-                [this](SessionId session, Liveness::Loss loss) {
-                  end_session(session,
-                              loss == Liveness::Loss::kProcessDied ? EndCause::kProcessDied
-                                                                   : EndCause::kGraceOver,
-                              {});
-                }),
-      handoff_(io_, handoff_path, *this),
-      started_ns_(now_ns()),
-      drain_timer_(io_),
-      stop_timer_(io_) {}
-
-Control::~Control() { stop(); }
+Control::~Control() {
+  stop();
+  core_.thread.destroy_sequences();
+}
 
 Answer<Nothing> Control::start() {
   // The handoff socket first: where another daemon answers, nothing is touched.
   if (auto opened = handoff_.open(); !opened.ok()) return opened.error();
-  if (auto recovered = recover(); !recovered.ok()) return recovered.error();
-  wake_event_.assign(::dup(waker_.fd()));
-  inbox_.set_waker(&waker_);
-  watch_inbox();
-  maintenance_.start();
-  census_.start();
-  thread_ = std::thread([this] { io_.run(); });
+  Recovery recovery(core_, liveness_);
+  if (auto recovered = recovery.run(); !recovered.ok()) return recovered.error();
+  ends_.count_reaped(recovery.dead_sessions());
+  core_.maintenance.start();
+  core_.census.start();
+  core_.thread.start();
   return Nothing{};
 }
 
-void Control::watch_inbox() {
-  wake_event_.async_wait(asio::posix::descriptor_base::wait_read,
-                         [this](const boost::system::error_code& stopped) {
-                           if (stopped) return;
-                           run_inbox();
-                           watch_inbox();
-                         });
-}
-
-void Control::run_inbox() {
-  waker_.clear();
-  inbox_.run();
-}
-
-void Control::visit_all(std::function<void(Shard&)> visit, std::function<void()> then) {
-  round<Nothing>(
-      [visit = std::move(visit)](Shard& shard) {
-        visit(shard);
-        return Nothing{};
-      },
-      [then = std::move(then)](std::vector<Nothing>) { then(); });
-}
-
-void Control::round_over() {
-  --open_rounds_;
-  if (stopping_ && open_rounds_ == 0) io_.stop();
-}
-
-void Control::begin_drain(std::function<void()> drained) {
-  draining_.store(true, std::memory_order_release);
-  inbox_.push([this, drained = std::move(drained)] {
-    if (stopping_ || drained_) return;  // one drain; a second signal changes nothing
-    drained_ = drained ? drained : [] {};
-    // With a state directory nobody has to finish: who lives goes on with the next daemon.
-    if (state_.is_open()) {
-      log_(concat("draining: ", arenas_.all().size(), " arenas and ", sessions_.all().size(),
-                  " sessions are kept for the next daemon"));
-      return std::exchange(drained_, [] {})();
-    }
-    log_(concat("draining: ", sessions_.all().size(), " sessions are open"));
-    for (auto& [id, session] : sessions_.all())
-      for (auto& [stream, on_event] : session.keepalives) on_event({SessionEvent::Kind::kDraining});
-    const auto within = std::chrono::milliseconds(
-        shared_.tunables.drain_deadline_ms.load(std::memory_order_relaxed));
-    drain_timer_.expires_after(within);
-    drain_timer_.async_wait([this](const boost::system::error_code& stopped) {
-      if (stopped || !drained_) return;
-      log_(concat("drain deadline: ", sessions_.all().size(), " sessions are still open"));
-      std::exchange(drained_, [] {})();
-    });
-    tell_drained_if_done();
-  });
-}
-
-void Control::tell_drained_if_done() {
-  if (!drained_ || !sessions_.all().empty()) return;
-  drain_timer_.cancel();
-  std::exchange(drained_, [] {})();
-}
-
 void Control::stop() {
-  if (!thread_.joinable()) return;
-  draining_.store(true, std::memory_order_release);
-  inbox_.push([this] {
-    stopping_ = true;
+  drain_.mark();
+  core_.thread.stop([this] {
     handoff_.close();
     liveness_.forget_all();
-    drain_timer_.cancel();
-    stop_timer_.expires_after(kStopWithin);
-    stop_timer_.async_wait([this](const boost::system::error_code& stopped) {
-      if (!stopped) io_.stop();
-    });
-    visit_all([](Shard& shard) { shard.fail_parked(Error::kDraining); }, [] {});
+    core_.shards.broadcast([](Shard& shard) { shard.fail_parked(Error::kDraining); });
   });
-  thread_.join();
-  maintenance_.stop();
-  census_.stop();
-  stopped_.store(true, std::memory_order_seq_cst);
-  run_late();
+  core_.maintenance.stop();
+  core_.census.stop();
 }
 
-// Calls that come when the thread has ended are refused, but each is answered.
-void Control::run_late() {
-  const std::lock_guard lock(late_);
-  inbox_.run();
+void Control::end_lost_session(SessionId session, Liveness::Loss loss) {
+  ends_.start(session,
+              loss == Liveness::Loss::kProcessDied ? EndCause::kProcessDied : EndCause::kGraceOver);
 }
 
-std::uint64_t Control::uptime_ms() const { return (now_ns() - started_ns_) / kNsPerMs; }
+// --- arenas
+
+void Control::create_arena(CreateArenaArgs args, Done<ArenaFacts> done) {
+  core_.thread.call(std::move(done), [this, args = std::move(args)]() mutable {
+    return arena_calls_.create(std::move(args));
+  });
+}
+
+void Control::get_arena(std::string name, Done<ArenaFacts> done) {
+  core_.thread.call(std::move(done), [this, name = std::move(name)]() mutable {
+    return arena_calls_.get(std::move(name));
+  });
+}
+
+void Control::list_arenas(std::uint32_t page_size, std::string page_token,
+                          Done<Page<ArenaFacts>> done) {
+  core_.thread.call(std::move(done),
+                    [this, page_size, page_token = std::move(page_token)]() mutable {
+                      return arena_calls_.list(page_size, std::move(page_token));
+                    });
+}
+
+void Control::delete_arena(std::string name, bool force, Done<Nothing> done) {
+  core_.thread.call(std::move(done), [this, name = std::move(name), force]() mutable {
+    return arena_calls_.remove(std::move(name), force);
+  });
+}
+
+// --- sessions
+
+void Control::open_session(std::string name, std::uint64_t limit_bytes, Done<OpenedSession> done) {
+  core_.thread.call(std::move(done), [this, name = std::move(name), limit_bytes]() mutable {
+    return session_calls_.open(std::move(name), limit_bytes);
+  });
+}
+
+void Control::attach_arena(SessionKey key, std::string arena, AttachMode mode,
+                           Done<AttachedArena> done) {
+  core_.thread.call(std::move(done), [this, key, arena = std::move(arena), mode]() mutable {
+    return session_calls_.attach(key, std::move(arena), mode);
+  });
+}
+
+void Control::close_session(SessionKey key, Done<GivenBack> done) {
+  core_.thread.call(std::move(done), [this, key] { return session_calls_.close(key); });
+}
+
+void Control::list_sessions(std::uint32_t page_size, std::string page_token,
+                            Done<Page<SessionFacts>> done) {
+  core_.thread.call(std::move(done),
+                    [this, page_size, page_token = std::move(page_token)]() mutable {
+                      return session_list_.list(page_size, std::move(page_token));
+                    });
+}
+
+void Control::keepalive_opened(SessionKey key, std::uint64_t stream_id, OnSessionEvent on_event,
+                               Done<Nothing> done) {
+  // The stream hears of a drain after it has heard that it is open.
+  Done<Nothing> then = [this, on_event, done = std::move(done)](const Answer<Nothing>& opened) {
+    done(opened);
+    if (opened.ok() && draining()) on_event({SessionEvent::Kind::kDraining, 0, kNoArena});
+  };
+  core_.thread.call(std::move(then), [this, key, stream_id, on_event = std::move(on_event)] {
+    return session_calls_.keepalive_opened(key, stream_id, on_event);
+  });
+}
+
+void Control::keepalive_lost(SessionKey key, std::uint64_t stream_id) {
+  core_.thread.post([this, key, stream_id] {
+    if (!core_.thread.stopping()) session_calls_.keepalive_lost(key, stream_id);
+  });
+}
+
+void Control::keepalive_trimmed(SessionKey key, std::uint64_t round, ArenaId arena_id) {
+  core_.thread.post([this, key, round, arena_id] {
+    if (!core_.thread.stopping()) session_calls_.keepalive_trimmed(key, round, arena_id);
+  });
+}
+
+// --- administration
+
+void Control::get_stats(std::string arena, Done<DaemonStats> done) {
+  core_.thread.call(std::move(done), [this, arena = std::move(arena)]() mutable {
+    return facts_.stats(std::move(arena));
+  });
+}
+
+void Control::slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) {
+  core_.thread.call(std::move(done), [this, arena = std::move(arena)]() mutable {
+    return facts_.slab_info(std::move(arena));
+  });
+}
+
+void Control::list_holders(std::string arena, std::uint32_t limit, Done<Holders> done) {
+  core_.thread.call(std::move(done), [this, arena = std::move(arena), limit]() mutable {
+    return facts_.holders(std::move(arena), limit);
+  });
+}
+
+void Control::audit(std::string arena, Done<AuditResult> done) {
+  core_.thread.call(std::move(done), [this, arena = std::move(arena)]() mutable {
+    return audits_.audit(std::move(arena));
+  });
+}
+
+void Control::get_tunables(Done<std::vector<TunableFacts>> done) {
+  core_.thread.call(std::move(done),
+                    [this] { return Answer<std::vector<TunableFacts>>(facts_.tunables()); });
+}
+
+void Control::set_tunables(std::vector<std::pair<std::string, std::string>> values,
+                           Done<std::vector<TunableFacts>> done) {
+  core_.thread.call(std::move(done), [this, values = std::move(values)]() mutable {
+    return facts_.set_tunables(std::move(values));
+  });
+}
+
+// --- ControlLink
+
+void Control::need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket) {
+  core_.thread.post([this, arena_id, shard, ticket] {
+    trim_rounds_.shard_needs_memory(arena_id, shard, ticket);
+  });
+}
+
+void Control::need_recount(SessionId session, ArenaId arena_id, ShardId shard,
+                           std::uint64_t ticket) {
+  core_.thread.post([this, session, arena_id, shard, ticket] {
+    recounts_.start_for(session, arena_id, shard, ticket);
+  });
+}
+
+void Control::memory_returned(ArenaId arena_id) {
+  core_.thread.post([this, arena_id] { trim_rounds_.memory_returned(arena_id); });
+}
 
 }  // namespace arenad::server

@@ -20,7 +20,8 @@ constexpr std::uint64_t kGiveBackNs = 500 * kNsPerMs;  // decommit_idle's hyster
 
 }  // namespace
 
-Maintenance::Maintenance(const ServerTunables& tunables, std::function<void(std::string)> log)
+Maintenance::Maintenance(const ServerTunables& tunables,
+                         std::function<void(const std::string&)> log)
     : tunables_(tunables), log_(std::move(log)), event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 Maintenance::~Maintenance() { stop(); }

@@ -24,7 +24,7 @@ namespace arenad::server {
 
 class Maintenance {
  public:
-  Maintenance(const ServerTunables& tunables, std::function<void(std::string)> log);
+  Maintenance(const ServerTunables& tunables, std::function<void(const std::string&)> log);
   ~Maintenance();
 
   void start();
@@ -40,6 +40,17 @@ class Maintenance {
   // Waits until the thread touches no arena, and keeps it so. Counts: as many resumes as pauses.
   void pause();
   void resume();
+  // Pauses as long as this object lives.
+  class Pause {
+   public:
+    explicit Pause(Maintenance& maintenance) : maintenance_(maintenance) { maintenance_.pause(); }
+    ~Pause() { maintenance_.resume(); }
+    Pause(const Pause&) = delete;
+    Pause& operator=(const Pause&) = delete;
+
+   private:
+    Maintenance& maintenance_;
+  };
 
  private:
   void kick_slow();
@@ -48,7 +59,7 @@ class Maintenance {
   bool step(const std::function<void()>& piece);
 
   const ServerTunables& tunables_;
-  const std::function<void(std::string)> log_;
+  const std::function<void(const std::string&)> log_;
   UniqueFd event_;                   // eventfd: kicks and stop; a shard must not take a mutex
   std::atomic<bool> kicked_{false};  // set by kick, cleared by the thread before it works
   std::mutex mutex_;  // arenas_, paused_, working_: control and maintenance thread only

@@ -6,7 +6,7 @@
 
 namespace arenad::server {
 
-Standstill::Standstill(std::uint32_t shards, std::vector<QuietArena> arenas,
+Standstill::Standstill(std::uint32_t shards, std::vector<AuditedState> arenas,
                        std::uint64_t arrive_within_ms)
     : shards_(shards),
       arenas_(std::move(arenas)),
@@ -18,7 +18,7 @@ bool Standstill::arrive() {
   const std::uint32_t before = arrived_.fetch_add(1, std::memory_order_acq_rel);
   if ((before & kAbandoned) != 0) return false;
   if (before + 1 == shards_) {
-    quiet_since_.store(now_ns(), std::memory_order_relaxed);
+    began_ns_.store(now_ns(), std::memory_order_relaxed);
     return true;
   }
   const std::uint64_t deadline = now_ns() + arrive_within_ns_;
@@ -49,7 +49,7 @@ void Standstill::take_part(ShardId shard, const VerifyHeap& verify_heap) {
           sums_[i]);
       verify_arena(arena, sums_[i]);
     }
-    quiet_ns_ = now_ns() - quiet_since_.load(std::memory_order_relaxed);
+    duration_ns_ = now_ns() - began_ns_.load(std::memory_order_relaxed);
     released_.store(true, std::memory_order_release);
     return;
   }

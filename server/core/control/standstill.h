@@ -25,7 +25,7 @@
 
 namespace arenad::server {
 
-struct QuietArena {
+struct AuditedState {
   std::shared_ptr<ArenaState> state;
   std::set<SessionId>
       attached;  // sessions, those that are being reaped too: who may hold blocks of leased slabs
@@ -35,21 +35,22 @@ class Standstill {
  public:
   using VerifyHeap = std::function<void(ArenaId arena_id, VerifyReport& report)>;
 
-  Standstill(std::uint32_t shards, std::vector<QuietArena> arenas, std::uint64_t arrive_within_ms);
+  Standstill(std::uint32_t shards, std::vector<AuditedState> arenas,
+             std::uint64_t arrive_within_ms);
 
   void take_part(ShardId shard, const VerifyHeap& verify_heap);
 
   bool complete() const { return released_.load(std::memory_order_acquire); }
-  const std::vector<QuietArena>& arenas() const { return arenas_; }
+  const std::vector<AuditedState>& arenas() const { return arenas_; }
   VerifyReport& report(std::size_t arena) { return sums_[arena]; }  // by position in arenas()
-  std::uint64_t quiet_ns() const { return quiet_ns_; }
+  std::uint64_t duration_ns() const { return duration_ns_; }
 
  private:
   static constexpr std::uint32_t kAbandoned = std::uint32_t{1} << 31;
   bool arrive();
 
   const std::uint32_t shards_;
-  const std::vector<QuietArena> arenas_;
+  const std::vector<AuditedState> arenas_;
   const std::uint64_t arrive_within_ns_;
   std::vector<std::vector<VerifyReport>> by_shard_;
   std::vector<VerifyReport> sums_;
@@ -58,8 +59,8 @@ class Standstill {
   std::atomic<std::uint32_t> arrived_{0};
   std::atomic<std::uint32_t> verified_{0};  // pairs with itself: the last one sees all reports
   std::atomic<bool> released_{false};       // release by the last one, acquire by the others
-  std::atomic<std::uint64_t> quiet_since_{0};
-  std::uint64_t quiet_ns_ = 0;
+  std::atomic<std::uint64_t> began_ns_{0};
+  std::uint64_t duration_ns_ = 0;
 };
 
 }  // namespace arenad::server

@@ -1,0 +1,116 @@
+#include "server/core/control/arena_calls.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <vector>
+
+#include "server/core/api/text.h"
+#include "server/core/control/arena_facts.h"
+#include "server/core/control/drain.h"
+#include "server/core/control/recounts.h"
+#include "server/core/control/trim_rounds.h"
+
+namespace arenad::server {
+
+Task<Answer<ArenaFacts>> ArenaCalls::create(CreateArenaArgs args) {
+  if (drain_.draining()) {
+    co_return refuse(Error::kDraining,
+                     fmt::format("arena '{}' is not created", args.name.substr(0, 80)));
+  }
+  const auto made = core_.arenas.create(args);
+  if (!made.ok()) co_return made.error();
+  core_.arenas_changed();
+  const std::shared_ptr<ArenaState> state = (*made)->state;
+  auto added = core_.shards.broadcast([state](Shard& shard) { shard.add_arena(state); });
+  co_await added;
+  const std::string& name = state->arena->options().name;
+  const ArenaRecord* const record = core_.arenas.find(name);
+  if (record == nullptr || record->state != state) co_return unknown_arena(name);
+  co_return arena_facts(*record, HeldShare(), CensusResult());
+}
+
+Task<Answer<ArenaFacts>> ArenaCalls::get(std::string name) {
+  const ArenaRecord* record = core_.arenas.find(name);
+  if (record == nullptr) co_return unknown_arena(name);
+  const ArenaId id = record->id();
+  auto asked = core_.shards.broadcast([id](Shard& shard) { return shard.held(id); });
+  const std::vector<HeldShare> shares = co_await asked;
+  auto counted = core_.count_where_needed(core_.arenas_in(id));
+  const CensusResult census = co_await counted;
+  record = core_.arenas.find(name);
+  if (record == nullptr) co_return unknown_arena(name);
+  co_return arena_facts(*record, sum_of(shares), census);
+}
+
+Task<Answer<Page<ArenaFacts>>> ArenaCalls::list(std::uint32_t page_size, std::string page_token) {
+  const std::uint32_t most = page_size == 0 ? kMaxPage : std::min(page_size, kMaxPage);
+  // The token is the last name of the page before. So arenas may come and go in between.
+  const auto& all = core_.arenas.all();
+  std::vector<std::string> names;
+  std::vector<ArenaId> ids;
+  auto next = page_token.empty() ? all.begin() : all.upper_bound(page_token);
+  for (; next != all.end() && names.size() < most; ++next) {
+    names.push_back(next->first);
+    ids.push_back(next->second.id());
+  }
+  Page<ArenaFacts> page;
+  if (next != all.end()) page.next_page_token = names.back();
+
+  auto asked = core_.shards.broadcast([ids](Shard& shard) {
+    std::vector<HeldShare> shares;
+    for (const ArenaId id : ids) shares.push_back(shard.held(id));
+    return shares;
+  });
+  const std::vector<std::vector<HeldShare>> by_shard = co_await asked;
+  auto counted = core_.count_where_needed(core_.arenas_of(ids));
+  const CensusResult census = co_await counted;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const ArenaRecord* const record = core_.arenas.find(names[i]);
+    if (record == nullptr) continue;  // deleted in the meantime
+    HeldShare held;
+    for (const std::vector<HeldShare>& shares : by_shard) held += shares[i];
+    page.items.push_back(arena_facts(*record, held, census));
+  }
+  co_return page;
+}
+
+Task<Answer<Nothing>> ArenaCalls::remove(std::string name, bool force) {
+  const ArenaRecord* const record = core_.arenas.find(name);
+  if (record == nullptr) co_return unknown_arena(name);
+  if (!record->sessions.empty() && !force) co_return busy(*record);
+  const ArenaId id = record->id();
+  const std::set<SessionId> attached = record->sessions;
+  for (const SessionId session : attached)
+    if (SessionRecord* const s = core_.sessions.find(session)) s->attached.erase(id);
+  core_.tokens.drop_arena(id);
+  std::shared_ptr<ArenaState> state = core_.arenas.remove(name).state;
+  core_.arenas_changed();
+  core_.log(fmt::format("arena '{}' is deleted", name));
+
+  auto removed = core_.shards.broadcast([id](Shard& shard) { shard.remove_arena(id); });
+  co_await removed;
+  // What the sessions held there counts against no limit any more.
+  for (const SessionId session : attached) recounts_.start(session);
+  trim_rounds_.arena_removed(id);
+  core_.arenas.release_id(id);
+  core_.maintenance.bury(std::move(state));
+  co_return Nothing{};
+}
+
+Failure ArenaCalls::busy(const ArenaRecord& record) const {
+  constexpr std::size_t kNamed = 3;
+  std::string some;
+  std::size_t named = 0;
+  for (const SessionId id : record.sessions) {
+    if (named == kNamed) break;
+    some += fmt::format("{}{} '{}'", named == 0 ? "" : ", ", id.value, core_.sessions.name_of(id));
+    ++named;
+  }
+  return refuse(Error::kArenaBusy, fmt::format("arena '{}' has {} sessions attached ({}{})",
+                                               record.name(), record.sessions.size(), some,
+                                               record.sessions.size() > kNamed ? ", ..." : ""));
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,64 @@
+#include "server/core/control/control_core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/core/control/arena_facts.h"
+
+namespace arenad::server {
+
+ControlCore::ControlCore(ShardGroup::Shards& all_shards, SharedState& shared_state,
+                         const Limits& limits, StateDirectory state_directory, Log write_log)
+    : log(write_log ? std::move(write_log) : [](const std::string&) {}),
+      shared(shared_state),
+      state(std::move(state_directory)),
+      arenas(limits, state),
+      sessions(limits),
+      maintenance(shared_state.tunables, log),
+      shards(thread, all_shards) {}
+
+void ControlCore::arenas_changed() {
+  maintenance.set_arenas(arenas_in(kAllArenas));
+  maintenance.kick();
+}
+
+Answer<ArenaId> ControlCore::scope_of(const std::string& arena) {
+  if (arena.empty()) return kAllArenas;
+  const ArenaRecord* const record = arenas.find(arena);
+  if (record == nullptr) return unknown_arena(arena);
+  return record->id();
+}
+
+std::vector<std::shared_ptr<ArenaState>> ControlCore::arenas_in(ArenaId scope) {
+  std::vector<std::shared_ptr<ArenaState>> found;
+  for (const auto& [name, record] : arenas.all())
+    if (scope == kAllArenas || record.id() == scope) found.push_back(record.state);
+  return found;
+}
+
+std::vector<std::shared_ptr<ArenaState>> ControlCore::arenas_of(const std::vector<ArenaId>& ids) {
+  std::vector<std::shared_ptr<ArenaState>> found;
+  for (const auto& [name, record] : arenas.all())
+    if (std::find(ids.begin(), ids.end(), record.id()) != ids.end()) found.push_back(record.state);
+  return found;
+}
+
+Later<CensusResult> ControlCore::count_words(std::vector<std::shared_ptr<ArenaState>> of) {
+  const auto counted = thread.begin_operation<CensusResult>();
+  census.count(std::move(of), [this, counted](CensusResult result) {
+    thread.end_operation(counted, std::move(result));
+  });
+  return counted;
+}
+
+Later<CensusResult> ControlCore::count_where_needed(std::vector<std::shared_ptr<ArenaState>> of) {
+  std::erase_if(of, [](const std::shared_ptr<ArenaState>& arena) {
+    return !arena->counts_from_words.load(std::memory_order_relaxed);
+  });
+  if (!of.empty()) return count_words(std::move(of));
+  Later<CensusResult> nothing;
+  nothing.set({});
+  return nothing;
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,36 @@
+// Recounts: what a session with a limit is charged for is counted anew.
+//
+// Purpose: peers pass blocks on without a call, so the account of a session can be too high. Before
+// a call is refused for the session's limit, the leases and blocks of the session are counted.
+// Invariants: a session is charged for its leases whole, and for the blocks that it holds
+// elsewhere. In arenas without peers the shards' counts are exact. What is charged or credited
+// while the count goes on stays so.
+// Threads: the control thread.
+// Crash: private memory of the daemon.
+#pragma once
+
+#include <cstdint>
+
+#include "server/core/control/control_core.h"
+
+namespace arenad::server {
+
+class Recounts {
+ public:
+  explicit Recounts(ControlCore& core) : core_(core) {}
+
+  // Counts a session that may have a limit, and tells nobody.
+  void start(SessionId session);
+  // Counts a session, and then tells the shard that parked a call under `ticket`.
+  void start_for(SessionId session, ArenaId arena, ShardId shard, std::uint64_t ticket);
+
+ private:
+  // False when the session has ended: its shards fail what is parked for it.
+  Task<bool> recount(SessionId session);
+  Task<> recount_alone(SessionId session);
+  Task<> recount_for(SessionId session, ArenaId arena, ShardId shard, std::uint64_t ticket);
+
+  ControlCore& core_;
+};
+
+}  // namespace arenad::server

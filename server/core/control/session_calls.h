@@ -1,0 +1,54 @@
+// SessionCalls: OpenSession, AttachArena, CloseSession, and the KeepAlive streams of sessions.
+//
+// Invariants: a new session, and an attachment, are answered when every shard knows them. A session
+// that no process is bound to lives as long as it has a stream, or until its grace is over. A
+// session that is bound to a process lives as long as the process: a lost stream proves nothing.
+// Threads: the control thread.
+// Crash: with a state directory a session is written down before it is answered.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "server/core/control/control_core.h"
+
+namespace arenad::server {
+
+class Drain;
+class Liveness;
+class SessionEnds;
+class TrimRounds;
+
+class SessionCalls {
+ public:
+  SessionCalls(ControlCore& core, std::string handoff_path, const Drain& drain, Liveness& liveness,
+               SessionEnds& ends, TrimRounds& trim_rounds)
+      : core_(core),
+        handoff_path_(std::move(handoff_path)),
+        drain_(drain),
+        liveness_(liveness),
+        ends_(ends),
+        trim_rounds_(trim_rounds) {}
+
+  // Errors: kDraining, kInvalidName, kQuotaDaemon, kMachineFull.
+  Task<Answer<OpenedSession>> open(std::string name, std::uint64_t limit_bytes);
+  // Errors: kUnknownSession, kDraining, kModeUnavailable, kUnknownArena.
+  Task<Answer<AttachedArena>> attach(SessionKey key, std::string arena, AttachMode mode);
+  // Errors: kUnknownSession.
+  Task<Answer<GivenBack>> close(SessionKey key);
+  // Errors: kUnknownSession.
+  Answer<Nothing> keepalive_opened(SessionKey key, std::uint64_t stream, OnSessionEvent on_event);
+  void keepalive_lost(SessionKey key, std::uint64_t stream);
+  // A peer has returned what it can.
+  void keepalive_trimmed(SessionKey key, std::uint64_t round, ArenaId arena);
+
+ private:
+  ControlCore& core_;
+  const std::string handoff_path_;
+  const Drain& drain_;
+  Liveness& liveness_;
+  SessionEnds& ends_;
+  TrimRounds& trim_rounds_;
+};
+
+}  // namespace arenad::server

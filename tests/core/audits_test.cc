@@ -1,0 +1,67 @@
+// Audits by itself. audit_test.cc has what audits find in a whole daemon.
+#include "server/core/control/audits.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/core/control_bench.h"
+
+namespace arenad::server {
+namespace {
+
+TEST(Audits, ReportIsExactAndTheGateIsOpenAfterwards) {
+  ControlBench bench;
+  StandstillGate gate;
+  Audits audits(bench.core(), gate);
+  bench.start();
+  const ArenaId arena = bench.add_arena("pool", 4 << 20);
+  const SessionKey key = bench.add_session("s");
+  bench.attach(key, arena);
+  ASSERT_TRUE(bench.allocate(0, key, arena, 64, 5).ok());
+  const auto result = bench.answer<AuditResult>([&] { return audits.audit("pool"); });
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  EXPECT_TRUE(result->exact);
+  ASSERT_EQ(result->arenas.size(), 1u);
+  EXPECT_EQ(result->arenas[0].report.held, 5u);
+  bench.on_control([&] { EXPECT_FALSE(gate.closed()); });
+  bench.stop();
+}
+
+TEST(Audits, DamagedArenaIsQuarantinedWithTheFinding) {
+  ControlBench bench;
+  StandstillGate gate;
+  Audits audits(bench.core(), gate);
+  bench.start();
+  const ArenaId arena = bench.add_arena("pool", 4 << 20);
+  const SessionKey key = bench.add_session("s");
+  bench.attach(key, arena);
+  const auto blocks = bench.allocate(0, key, arena, 64);
+  ASSERT_TRUE(blocks.ok());
+  bench.on_control([&] {
+    AtomicWord& word =
+        bench.core().arenas.find(arena)->state->arena->word(blocks->blocks[0].ref.slot());
+    word.store(BlockWord::free_of(word.load()));
+  });
+  const auto result = bench.answer<AuditResult>([&] { return audits.audit(""); });
+  ASSERT_TRUE(result.ok());
+  EXPECT_FALSE(result->exact);
+  bench.on_control(
+      [&] { EXPECT_TRUE(bench.core().arenas.find(arena)->state->arena->quarantined()); });
+  const std::vector<std::string> lines = bench.log_lines();
+  ASSERT_FALSE(lines.empty());
+  EXPECT_NE(lines.back().find("'pool' is quarantined: an audit found"), std::string::npos)
+      << lines.back();
+  bench.stop();
+}
+
+TEST(Audits, UnknownArenaIsAnError) {
+  ControlBench bench;
+  StandstillGate gate;
+  Audits audits(bench.core(), gate);
+  bench.start();
+  EXPECT_EQ(bench.answer<AuditResult>([&] { return audits.audit("none"); }).error().error,
+            Error::kUnknownArena);
+  bench.stop();
+}
+
+}  // namespace
+}  // namespace arenad::server

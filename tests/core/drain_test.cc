@@ -1,0 +1,60 @@
+// Drain by itself: when it is over, and who is told.
+#include "server/core/control/drain.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/core/control_bench.h"
+
+namespace arenad::server {
+namespace {
+
+TEST(Drain, IsOverAtOnceWithoutSessions) {
+  ControlBench bench;
+  Drain drain(bench.core());
+  bench.start();
+  EXPECT_FALSE(drain.draining());
+  std::promise<void> drained;
+  drain.begin([&] { drained.set_value(); });
+  EXPECT_TRUE(drain.draining());
+  drained.get_future().get();
+}
+
+TEST(Drain, TellsStreamsAndIsOverWithTheLastSession) {
+  ControlBench bench;
+  Drain drain(bench.core());
+  bench.start();
+  bench.shared().tunables.drain_deadline_ms = 600'000;
+  const SessionKey key = bench.add_session("s");
+  std::promise<SessionEvent::Kind> told;
+  bench.on_control([&] {
+    bench.core().sessions.find(key.id)->keepalives[1] = [&](const SessionEvent& event) {
+      told.set_value(event.kind);
+    };
+  });
+  std::atomic<int> drained{0};
+  drain.begin([&] { ++drained; });
+  drain.begin([&] { ++drained; });  // a second signal changes nothing
+  EXPECT_EQ(told.get_future().get(), SessionEvent::Kind::kDraining);
+  bench.on_control([&] { drain.session_ended(); });
+  EXPECT_EQ(drained, 0);  // one session is open
+  bench.on_control([&] {
+    bench.core().sessions.release(key.id);
+    drain.session_ended();
+    drain.session_ended();
+  });
+  EXPECT_EQ(drained, 1);
+}
+
+TEST(Drain, IsOverAtItsDeadlineWhateverIsOpen) {
+  ControlBench bench;
+  Drain drain(bench.core());
+  bench.start();
+  bench.shared().tunables.drain_deadline_ms = 1;
+  bench.add_session("s");
+  std::promise<void> drained;
+  drain.begin([&] { drained.set_value(); });
+  drained.get_future().get();
+}
+
+}  // namespace
+}  // namespace arenad::server
