@@ -121,7 +121,7 @@ class ControlBench {
   // A session that every shard knows.
   SessionKey add_session(const std::string& name, std::uint64_t limit_bytes = 0) {
     const SessionKey key = on_control([&] { return (*core_->sessions.open(name, now_ns()))->key; });
-    shared_.session_bytes.open(key.id, limit_bytes);
+    shared_.account.open(key.id, limit_bytes);
     for (const auto& loop : loops_) {
       loop->run([&](ShardApi& shard) {
         dynamic_cast<Shard&>(shard).add_session(key.id, key.secret);

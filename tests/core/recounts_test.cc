@@ -20,19 +20,19 @@ TEST(Recounts, AccountIsSetRightByWhatTheSessionHolds) {
   bench.attach(key, arena);
   ASSERT_TRUE(bench.allocate(0, key, arena, 64, 2).ok());
   ASSERT_TRUE(bench.allocate(1, key, arena, 4096).ok());
-  const std::int64_t right = 2 * 64 + 4096;
-  EXPECT_EQ(bench.shared().session_bytes.held(key.id), right);
-  bench.shared().session_bytes.add(key.id, 1000);  // as if blocks had been passed on
+  const std::uint64_t right = 2 * 64 + 4096;
+  EXPECT_EQ(bench.shared().account.charged_bytes(key.id), right);
+  ASSERT_TRUE(bench.shared().account.charge(key.id, 1000));  // as if blocks had been passed on
   bench.on_control([&] { recounts.start(key.id); });
-  EXPECT_TRUE(eventually([&] { return bench.shared().session_bytes.held(key.id) == right; }));
+  EXPECT_TRUE(eventually([&] { return bench.shared().account.charged_bytes(key.id) == right; }));
 
   // In an arena with peers the words decide.
-  bench.shared().session_bytes.add(key.id, 1000);
+  ASSERT_TRUE(bench.shared().account.charge(key.id, 1000));
   bench.on_control([&] {
     bench.core().arenas.find(arena)->state->counts_from_words = true;
     recounts.start(key.id);
   });
-  EXPECT_TRUE(eventually([&] { return bench.shared().session_bytes.held(key.id) == right; }));
+  EXPECT_TRUE(eventually([&] { return bench.shared().account.charged_bytes(key.id) == right; }));
   bench.stop();
 }
 

@@ -5,24 +5,12 @@
 
 #include "server/core/api/clock.h"
 #include "server/core/api/limits.h"
+#include "tests/core/shard_parts.h"
 
 namespace arenad::server {
 namespace {
 
 constexpr std::uint64_t kMiB = 1 << 20;
-
-struct NotingControl : ControlLink {
-  std::vector<std::uint64_t> tickets;
-  int returned = 0;
-  int kicks = 0;
-  void need_memory(ArenaId, ShardId, std::uint64_t ticket) override { tickets.push_back(ticket); }
-  std::vector<std::uint64_t> recounts;
-  void need_recount(SessionId, ArenaId, ShardId, std::uint64_t ticket) override {
-    recounts.push_back(ticket);
-  }
-  void memory_returned(ArenaId) override { ++returned; }
-  void kick_maintenance() override { ++kicks; }
-};
 
 class ShardAlone : public ::testing::Test {
  protected:

@@ -5,7 +5,7 @@
 namespace arenad::server {
 
 void Recounts::start(SessionId session) {
-  if (core_.shared.session_bytes.limit(session) != 0) core_.thread.run(recount_alone(session));
+  if (core_.shared.account.has_limit(session)) core_.thread.run(recount_alone(session));
 }
 
 void Recounts::start_for(SessionId session, ArenaId arena, ShardId shard, std::uint64_t ticket) {
@@ -31,7 +31,7 @@ Task<bool> Recounts::recount(SessionId session) {
   if (core_.thread.stopping() || record == nullptr || record->reaping) co_return false;
   std::vector<ArenaId> attached;
   for (const auto& [arena, mode] : record->attached) attached.push_back(arena);
-  const std::int64_t before = core_.shared.session_bytes.held(session);
+  const Account::Recount recount = core_.shared.account.begin_recount(session);
   auto asked = core_.shards.broadcast([session](Shard& s) { return s.held_by_arena(session); });
   const std::vector<SharesByArena> by_shard = co_await asked;
   auto counted = core_.count_where_needed(core_.arenas_of(attached));
@@ -42,7 +42,7 @@ Task<bool> Recounts::recount(SessionId session) {
     for (const auto& [arena, share] : shares)
       if (!census.contains(arena)) bytes += share.bytes;
   for (const auto& [arena, count] : census) bytes += count->charged_to(session);
-  core_.shared.session_bytes.add(session, bytes - before);
+  core_.shared.account.finish_recount(recount, bytes);
   co_return true;
 }
 

@@ -114,8 +114,8 @@ void Recovery::restore(const KeptSession& kept) {
   SessionRecord& session = core_.sessions.restore(kept);
   session.attached = attached;
   for (const auto& [arena, mode] : attached) core_.arenas.find(arena)->sessions.insert(id);
-  core_.shared.session_bytes.open(id, kept.limit_bytes);
-  if (core_.shared.session_bytes.limit(id) != 0) charge(id, attached);
+  core_.shared.account.open(id, kept.limit_bytes);
+  if (core_.shared.account.has_limit(id)) charge(id, attached);
   watch(session, std::move(process), marks);
 }
 
@@ -129,13 +129,14 @@ Recovery::Attached Recovery::attachments_of(SessionId session) {
 }
 
 void Recovery::charge(SessionId session, const Attached& attached) {
+  const Account::Recount recount = core_.shared.account.begin_recount(session);
   std::int64_t bytes = 0;
   for (const auto& [arena, mode] : attached) {
     if (!censuses_.contains(arena))
       censuses_[arena] = take_census(*core_.arenas.find(arena)->state->arena);
     bytes += censuses_[arena].charged_to(session);
   }
-  core_.shared.session_bytes.add(session, bytes);
+  core_.shared.account.finish_recount(recount, bytes);
 }
 
 Recovery::MarkCount Recovery::count_marks(ControlCore& core, SessionId session,

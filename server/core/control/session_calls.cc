@@ -29,7 +29,7 @@ Task<Answer<OpenedSession>> SessionCalls::open(std::string name, std::uint64_t l
     core_.sessions.release(key.id);
     co_return written.error();
   }
-  core_.shared.session_bytes.open(key.id, limit_bytes);
+  core_.shared.account.open(key.id, limit_bytes);
   auto added = core_.shards.broadcast([key](Shard& s) { s.add_session(key.id, key.secret); });
   co_await added;
 

@@ -66,7 +66,7 @@ SessionFacts SessionList::facts_of(const SessionRecord& record) const {
   facts.keepalive = !record.keepalives.empty();
   facts.reaping = record.reaping;
   facts.age_ms = (now_ns() - record.opened_ns) / kNsPerMs;
-  facts.limit_bytes = core_.shared.session_bytes.limit(record.key.id);
+  facts.limit_bytes = core_.shared.account.limit_bytes(record.key.id);
   return facts;
 }
 

@@ -1,63 +1,42 @@
-// A shard's private tables: sessions, their attachments, and its heaps.
+// ShardTables: what one shard knows of sessions and arenas, and its heap in each arena.
 //
-// Purpose: what the data path looks up on each call, by index, without a lock and without sharing a
-// cache line. Invariants: a session or an attachment is in the tables of all shards or (while a
-// message travels) of some; the control
-//   thread alone adds and removes them, by messages. Held counts are this shard's share: a block
-//   allocated here and freed on another shard leaves +1 here and -1 there, so only the sum over
-//   shards says anything.
+// Purpose: the data path looks sessions, attachments and heaps up here on each call. A lookup is by
+//   index, takes no lock and shares no cache line with another shard.
+// Invariants: only messages of the control thread add and remove entries. While such a message
+//   travels, some shards know a session or an attachment and others do not yet.
 // Threads: the shard's own.
 // Crash: private; the block words are the truth.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
-#include <optional>
+#include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "allocator/arena/footprint.h"
 #include "allocator/heap/heap.h"
-#include "server/core/api/api.h"
-#include "server/core/shard/shared_state.h"
+#include "server/core/api/common.h"
+#include "server/core/shard/arena_state.h"
+#include "server/core/shard/parked_call.h"
+#include "server/core/shard/shares.h"
 
 namespace arenad::server {
-
-// This shard's share of what somebody holds.
-struct HeldShare {
-  std::int64_t blocks = 0;
-  std::int64_t bytes = 0;  // sum of strides
-  void add(std::int64_t b, std::int64_t n) {
-    blocks += b;
-    bytes += n;
-  }
-  HeldShare& operator+=(const HeldShare& o) {
-    add(o.blocks, o.bytes);
-    return *this;
-  }
-};
-
-// This shard's share of each session in one arena, or in each arena of one session.
-using SharesBySession = std::vector<std::pair<SessionId, HeldShare>>;
-using SharesByArena = std::vector<std::pair<ArenaId, HeldShare>>;
 
 struct Attached {
   ArenaId arena;
   AttachMode mode = AttachMode::kNone;
   HeldShare held;
-  Footprint touched;  // where this shard gave it blocks; made at the first
+  Footprint footprint;  // where this shard gave the session blocks; made at the first block
 };
 
 struct SessionSlot {
   bool live = false;
   std::uint64_t secret = 0;
   std::vector<Attached> attached;  // few: searched in order
-  std::uint64_t recounted_ns = 0;  // when its bytes were last counted anew for this shard
+  std::uint64_t recounted_ns = 0;  // when the session was last recounted for this shard
 
   Attached* find(ArenaId arena) {
     for (Attached& a : attached)
@@ -66,68 +45,118 @@ struct SessionSlot {
   }
 };
 
-// Sums over all shards that a trim round brought together, for messages.
-struct UsageSummary {
-  std::uint64_t held_bytes = 0;
-  std::uint64_t committed_bytes = 0;
-  std::uint64_t leased_bytes = 0;
-  std::string biggest_holders;  // "session 3 'cam' 40 MiB in 40 blocks, ..."; empty when nobody
-                                // holds anything
-};
-
-struct ArenaSlot;
-
-// What a call may work on, once it was admitted.
-struct Access {
-  SessionSlot* session = nullptr;
-  Attached* attached = nullptr;
-  ArenaSlot* slot = nullptr;
-};
-
-// A call that found its arena full, or its session at a limit that must be counted anew.
-struct Parked {
-  SessionKey session;
-  std::uint32_t wait_ms = 0;
-  bool for_peer = false;                        // only a peer may make it
-  std::function<Error(const Access&)> attempt;  // kNone: `answer` has something to say
-  std::function<void()> answer;
-  std::function<void(Failure)> fail;
-  std::function<Failure(Error, const ArenaSlot&)> refusal;  // of what is no matter of memory
-  std::function<std::string()> asked_for;                   // "3 blocks of 64 bytes"
-  std::uint64_t ticket = 0;       // of the round that must be over before it may fail
-  std::uint64_t deadline_ns = 0;  // of its wait; 0 when it does not wait
-  bool recounted = false;
-  Error last = Error::kArenaFull;
-};
-
 struct ArenaSlot {
   ArenaSlot(std::shared_ptr<ArenaState> s, HeapId heap_id)
       : state(std::move(s)),
         arena(*state->arena),
         id(arena.id()),
         heap(arena, heap_id, kReaperSession) {}
+  const std::string& name() const { return arena.options().name; }
+  bool counts_from_words() const {
+    return state->counts_from_words.load(std::memory_order_relaxed);
+  }
+
   std::shared_ptr<ArenaState> state;
   Arena& arena;
   ArenaId id;
-  Heap heap;             // owned by the daemon: it is nobody's to reap
+  Heap heap;             // belongs to the daemon: no session's end reaps it
   HeldShare held;        // of all sessions
-  bool touched = false;  // worked on in this turn: publish at its end
-  bool freed = false;    // and blocks came back
-  std::deque<Parked> parked;
+  bool in_turn = false;  // Turn has it in its list
+  bool freed = false;    // blocks came back in this turn
+  std::deque<ParkedCall> parked;
   SuperslabIndex lease_hint{0};  // where the last lease came from
   UsageSummary last_usage;       // of the last trim round
 };
 
-struct ShardTables {
-  std::vector<SessionSlot> sessions;  // by id
-  std::array<std::unique_ptr<ArenaSlot>, kMaxArenaId + 1> by_id;
-  std::vector<ArenaSlot*> arenas;  // the ones there are
-  std::vector<ArenaSlot*> touched;
+// What an admitted call may work on.
+struct Access {
+  SessionSlot* session = nullptr;
+  Attached* attached = nullptr;
+  ArenaSlot* slot = nullptr;
+
+  // Notes that the session holds a block in this slab from here on.
+  void note(SlabIndex slab) const { footprint().add(slab); }
+  void note(std::span<const Allocation> blocks) const {
+    Footprint& all = footprint();
+    SlabIndex last{~0u};
+    for (const Allocation& block : blocks) {
+      const SlabIndex slab = block.ref.slot().slab();
+      if (slab != last) all.add(slab);  // most neighbours lie in one slab
+      last = slab;
+    }
+  }
+
+ private:
+  Footprint& footprint() const {
+    Footprint& footprint = attached->footprint;
+    if (footprint.words().empty()) [[unlikely]]
+      footprint = Footprint(slot->arena.unit_count());
+    return footprint;
+  }
+};
+
+// What a call wants to do in an arena.
+enum class Need : std::uint8_t { kLook, kChange, kPeer };
+
+class ShardTables {
+ public:
+  explicit ShardTables(ShardId shard) : shard_(shard) {}
+
+  // Fills in what the call may work on. Errors: kUnknownSession, kUnknownArena, kNotAttached,
+  // kReadOnly.
+  Error admit(SessionKey key, ArenaId arena_id, Need need, Access& out) {
+    out.session = session(key.id);
+    if (out.session == nullptr || out.session->secret != key.secret) return Error::kUnknownSession;
+    out.slot = arena(arena_id);
+    if (out.slot == nullptr) return Error::kUnknownArena;
+    out.attached = out.session->find(arena_id);
+    if (out.attached == nullptr) return Error::kNotAttached;
+    if (need != Need::kLook && out.attached->mode == AttachMode::kReader) return Error::kReadOnly;
+    if (need == Need::kPeer && out.attached->mode != AttachMode::kPeer) return Error::kReadOnly;
+    return Error::kNone;
+  }
+  // An error of admit, or another one about a session in an arena, with the particulars.
+  Failure refusal(Error e, SessionKey key, ArenaId arena_id);
 
   SessionSlot* session(SessionId id) {
-    return id.value < sessions.size() && sessions[id.value].live ? &sessions[id.value] : nullptr;
+    return id.value < sessions_.size() && sessions_[id.value].live ? &sessions_[id.value] : nullptr;
   }
-  ArenaSlot* arena(ArenaId id) { return id.value <= kMaxArenaId ? by_id[id.value].get() : nullptr; }
+  ArenaSlot* arena(ArenaId id) {
+    return id.value <= kMaxArenaId ? by_id_[id.value].get() : nullptr;
+  }
+  const std::vector<ArenaSlot*>& arenas() const { return arenas_; }
+  // Calls f(slot) for the arena, or for all of them.
+  template <class F>
+  void for_arenas(ArenaId scope, F&& f) const {
+    for (ArenaSlot* slot : arenas_)
+      if (scope == kAllArenas || slot->id == scope) f(*slot);
+  }
+  // Calls f(session id, attachment) for each session that is attached to the arena.
+  template <class F>
+  void for_attached(ArenaId arena_id, F&& f) {
+    for (std::size_t id = 0; id < sessions_.size(); ++id) {
+      if (!sessions_[id].live) continue;
+      if (const Attached* attached = sessions_[id].find(arena_id))
+        f(SessionId{static_cast<std::uint16_t>(id)}, *attached);
+    }
+  }
+
+  void add_arena(std::shared_ptr<ArenaState> state);
+  // Takes the arena and all attachments to it out. Null when the arena is not there.
+  std::unique_ptr<ArenaSlot> remove_arena(ArenaId id);
+  void add_session(SessionId id, std::uint64_t secret);
+  // Nobody's key is the session's from here on. Answers its attachments.
+  std::vector<Attached> remove_session(SessionId id);
+  // Does nothing when the session or the arena has ended meanwhile.
+  void attach(SessionId session_id, ArenaId arena_id, AttachMode mode);
+  // As attach, for a session that an earlier daemon served: it may hold blocks in every slab.
+  void attach_again(SessionId session_id, ArenaId arena_id, AttachMode mode);
+
+ private:
+  const ShardId shard_;
+  std::vector<SessionSlot> sessions_;  // by id
+  std::array<std::unique_ptr<ArenaSlot>, kMaxArenaId + 1> by_id_;
+  std::vector<ArenaSlot*> arenas_;  // the ones that there are
 };
 
 }  // namespace arenad::server

@@ -1,0 +1,147 @@
+#include "server/core/shard/allocate_call.h"
+
+#include "server/core/api/text.h"
+
+namespace arenad::server {
+namespace {
+
+// What one block of a request costs. Geometry alone decides it, so a free credits what the
+// allocation charged.
+struct BlockCost {
+  std::uint64_t usable_bytes = 0;
+  std::uint64_t stride_bytes = 0;
+};
+
+Result<BlockCost> cost_of(const Geometry& geometry, std::uint64_t size, std::uint32_t align) {
+  const auto cls = geometry.class_of(size, align);
+  if (!cls.ok()) return cls.error();
+  const RunShape shape = *cls != kSpanClass ? geometry.slab_shape(*cls) : geometry.span_for(size);
+  return BlockCost{shape.usable_bytes, shape.stride_bytes};
+}
+
+Failure check_sizes(const AllocateArgs& args, const ArenaSlot& slot) {
+  const std::uint64_t capacity = slot.arena.capacity_bytes();
+  if (args.size_bytes != 0)
+    return refuse(Error::kInvalidSize, "size_bytes and sizes are both set, give one of them");
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < args.sizes.size(); ++i) {
+    if (args.sizes[i] == 0 || args.sizes[i] > capacity) {
+      return refuse(Error::kInvalidSize, "sizes[", i, "] is ", args.sizes[i],
+                    " bytes, the capacity of arena '", slot.name(), "' is ", capacity, " bytes");
+    }
+    sum += args.sizes[i];
+  }
+  if (sum <= capacity) return {};
+  return refuse(Error::kArenaFull, "the ", args.sizes.size(), " blocks of this call take ", sum,
+                " bytes together, the capacity of arena '", slot.name(), "' is ", capacity,
+                " bytes");
+}
+
+}  // namespace
+
+Failure AllocateCall::check(const AllocateArgs& args, const ArenaSlot& slot) const {
+  const std::uint64_t capacity = slot.arena.capacity_bytes();
+  const std::uint64_t count = args.sizes.empty() ? args.count : args.sizes.size();
+  if (count == 0 || count > kMaxBlocksPerCall) [[unlikely]] {
+    return refuse(Error::kInvalidCount, count, " blocks asked for in one call, the limit is ",
+                  kMaxBlocksPerCall);
+  }
+  if (!args.sizes.empty()) [[unlikely]]
+    return check_sizes(args, slot);
+  if (args.size_bytes - 1 >= capacity) [[unlikely]] {  // 0 wraps
+    return refuse(Error::kInvalidSize, "size is ", args.size_bytes,
+                  " bytes, the capacity of arena '", slot.name(), "' is ", capacity, " bytes");
+  }
+  // The arena could never serve such a call, so waiting or trimming would not help.
+  if (count > capacity / args.size_bytes) [[unlikely]] {
+    return refuse(Error::kArenaFull, count, " blocks of ", args.size_bytes,
+                  " bytes are more than the capacity of arena '", slot.name(), "', ", capacity,
+                  " bytes");
+  }
+  return {};
+}
+
+Error AllocateCall::attempt(const Access& access, const AllocateArgs& args, AllocatedBlocks& out) {
+  ArenaSlot& slot = *access.slot;
+  // Asked here because the heap's magazines would serve a while longer.
+  if (slot.arena.quarantined()) [[unlikely]]
+    return Error::kQuarantined;
+  if (!args.sizes.empty()) [[unlikely]]
+    return attempt_sizes(access, args, out);
+  const auto cost = cost_of(slot.arena.geometry(), args.size_bytes, args.align_bytes);
+  if (!cost.ok()) return cost.error();
+  const SessionId session = args.session.id;
+  const std::uint64_t bytes = cost->stride_bytes * args.count;
+  if (const Error e = account_.charge(session, bytes); e != Error::kNone) return e;
+  out.blocks.resize(args.count);
+  const Error e =
+      slot.heap.allocate_batch(args.size_bytes, args.align_bytes, {session, args.tag}, out.blocks);
+  if (e != Error::kNone) [[unlikely]] {
+    account_.credit(session, bytes);
+    out.blocks.clear();
+    return e;
+  }
+  out.usable_bytes.assign(1, cost->usable_bytes);
+  gave(access, out, bytes);
+  return Error::kNone;
+}
+
+// One block of each of several sizes.
+Error AllocateCall::attempt_sizes(const Access& access, const AllocateArgs& args,
+                                  AllocatedBlocks& out) {
+  ArenaSlot& slot = *access.slot;
+  const SessionId session = args.session.id;
+  std::uint64_t bytes = 0;
+  out.usable_bytes.reserve(args.sizes.size());
+  for (const std::uint64_t size : args.sizes) {
+    const auto cost = cost_of(slot.arena.geometry(), size, args.align_bytes);
+    if (!cost.ok()) return cost.error();
+    bytes += cost->stride_bytes;
+    out.usable_bytes.push_back(cost->usable_bytes);
+  }
+  if (const Error e = account_.charge(session, bytes); e != Error::kNone) return e;
+  out.blocks.reserve(args.sizes.size());
+  for (const std::uint64_t size : args.sizes) {
+    const auto block = slot.heap.allocate_aligned(size, args.align_bytes, {session, args.tag});
+    if (block.ok()) {
+      out.blocks.push_back(*block);
+      continue;
+    }
+    for (const Allocation& got : out.blocks)
+      slot.heap.free_checked({got.ref.value}, session, kNoSession);
+    account_.credit(session, bytes);
+    out = {};
+    return block.error();
+  }
+  gave(access, out, bytes);
+  return Error::kNone;
+}
+
+void AllocateCall::gave(const Access& access, const AllocatedBlocks& out, std::uint64_t bytes) {
+  access.note(out.blocks);
+  account_.gave(access, out.blocks.size(), bytes);
+  turn_.worked_in(*access.slot);
+}
+
+Failure AllocateCall::refusal(Error e, const AllocateArgs& args, const ArenaSlot& slot) const {
+  switch (e) {
+    case Error::kInvalidAlignment:
+      return refuse(e, "alignment ", args.align_bytes, " in arena '", slot.name(), "'");
+    case Error::kQuotaSession: return account_.refusal(args.session.id);
+    case Error::kQuarantined:
+      return refuse(e, "arena '", slot.name(), "' is quarantined, ",
+                    slot.arena.quarantine_reason());
+    case Error::kInvalidSize:
+      return refuse(e, "size is ", args.size_bytes, " bytes, the capacity of arena '", slot.name(),
+                    "' is ", slot.arena.capacity_bytes(), " bytes");
+    default: return tables_.refusal(e, args.session, args.arena_id);
+  }
+}
+
+std::string AllocateCall::asked_for(const AllocateArgs& args) {
+  if (!args.sizes.empty()) return concat(args.sizes.size(), " blocks of given sizes");
+  return concat(args.count, args.count == 1 ? " block of " : " blocks of ", args.size_bytes,
+                " bytes");
+}
+
+}  // namespace arenad::server

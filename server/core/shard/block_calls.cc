@@ -1,0 +1,170 @@
+#include "server/core/shard/block_calls.h"
+
+#include "server/core/api/text.h"
+
+namespace arenad::server {
+namespace {
+
+SlabIndex slab_of(UntrustedRef ref) { return Ref{ref.value}.slot().slab(); }
+
+// `what` was to be done with the ref: "freed".
+void add_failure(PerRefAnswer& answer, std::size_t index, UntrustedRef ref, Error e,
+                 const ArenaSlot& slot, const char* what) {
+  answer.errors.push_back(
+      {static_cast<std::uint32_t>(index), ref, e,
+       refuse(e, "ref ", ref_text(ref.value), " in arena '", slot.name(), "' is not ", what)
+           .message});
+}
+
+}  // namespace
+
+Error BlockCalls::admit(SessionKey key, ArenaId arena_id, Need need, UntrustedRefs refs,
+                        Access& out) {
+  const Error e = tables_.admit(key, arena_id, need, out);
+  return e == Error::kNone && refs.size() > kMaxBlocksPerCall ? Error::kInvalidCount : e;
+}
+
+Failure BlockCalls::refusal(Error e, SessionKey key, ArenaId arena_id, UntrustedRefs refs) {
+  if (e == Error::kInvalidCount)
+    return refuse(e, refs.size(), " refs in one call, the limit is ", kMaxBlocksPerCall);
+  return tables_.refusal(e, key, arena_id);
+}
+
+Answer<PerRefAnswer> BlockCalls::free(SessionKey key, ArenaId arena_id, UntrustedRefs refs) {
+  Access access;
+  if (const Error e = admit(key, arena_id, Need::kChange, refs, access); e != Error::kNone)
+    return refusal(e, key, arena_id, refs);
+  ArenaSlot& slot = *access.slot;
+  const SessionId required = slot.arena.options().holder_only ? key.id : kNoSession;
+  const bool counts_from_words = slot.counts_from_words();
+  PerRefAnswer answer;
+  {
+    FreesOfOneHolder frees(account_, slot);
+    for (std::size_t i = 0; i < refs.size(); ++i) {
+      const FreeOutcome outcome = slot.heap.free_checked(refs[i], key.id, required);
+      if (outcome.error != Error::kNone) [[unlikely]] {
+        add_failure(answer, i, refs[i], outcome.error, slot, "freed");
+        continue;
+      }
+      ++answer.done;
+      const SessionId holder = outcome.holder.session();
+      if (counts_from_words && ShardAccount::pays_by_lease(slot, slab_of(refs[i]), holder))
+        continue;
+      frees.add(holder, outcome.stride_bytes);
+    }
+  }
+  turn_.freed_in(slot);
+  return answer;
+}
+
+Answer<PerRefAnswer> BlockCalls::acquire(SessionKey key, ArenaId arena_id, UntrustedRefs refs,
+                                         std::uint32_t tag) {
+  Access access;
+  if (const Error e = admit(key, arena_id, Need::kChange, refs, access); e != Error::kNone)
+    return refusal(e, key, arena_id, refs);
+  PerRefAnswer answer;
+  for (std::size_t i = 0; i < refs.size(); ++i) {
+    if (const Error e = acquire_one(access, refs[i], {key.id, tag}); e != Error::kNone) {
+      add_failure(answer, i, refs[i], e, *access.slot, "taken over");
+    } else {
+      ++answer.done;
+    }
+  }
+  return answer;
+}
+
+Error BlockCalls::acquire_one(const Access& access, UntrustedRef ref, Holder to) {
+  ArenaSlot& slot = *access.slot;
+  const SlabIndex slab = slab_of(ref);
+  const bool counts_from_words = slot.counts_from_words();
+  // The stride is read first. When the take-over succeeds, the block was held under this generation
+  // all the while, so its stride cannot have changed.
+  const std::uint64_t stride = slot.arena.describe(ref).stride_bytes;
+  const bool pays_by_lease =
+      counts_from_words && stride != 0 && ShardAccount::pays_by_lease(slot, slab, to.session());
+  const std::uint64_t charge = pays_by_lease ? 0 : stride;
+  if (const Error e = account_.charge(to.session(), charge); e != Error::kNone) return e;
+  const auto before = slot.arena.acquire(ref, to);
+  if (!before.ok()) {
+    account_.credit(to.session(), charge);
+    return before.error();
+  }
+  access.note(slab);
+  const SessionId giver = before->session();
+  if (!counts_from_words || !ShardAccount::pays_by_lease(slot, slab, giver))
+    account_.took(slot, giver, 1, stride);
+  account_.gave(access, 1, stride);
+  return Error::kNone;
+}
+
+Answer<PerRefAnswer> BlockCalls::share(SessionKey key, ArenaId arena_id, UntrustedRefs refs) {
+  Access access;
+  if (const Error e = admit(key, arena_id, Need::kChange, refs, access); e != Error::kNone)
+    return refusal(e, key, arena_id, refs);
+  // A shared block has several holders. From here on only the words say who holds what.
+  access.slot->state->counts_from_words.store(true, std::memory_order_relaxed);
+  PerRefAnswer answer;
+  for (std::size_t i = 0; i < refs.size(); ++i) {
+    if (const Error e = share_one(access, refs[i], key.id); e != Error::kNone) {
+      add_failure(answer, i, refs[i], e, *access.slot, "shared");
+    } else {
+      ++answer.done;
+    }
+  }
+  return answer;
+}
+
+Error BlockCalls::share_one(const Access& access, UntrustedRef untrusted, SessionId session) {
+  ArenaSlot& slot = *access.slot;
+  const auto ref = slot.arena.validate(untrusted);
+  if (!ref.ok()) return ref.error();
+  const SlabIndex slab = ref->slot().slab();
+  const BlockWord word{slot.arena.word(ref->slot()).load(std::memory_order_acquire)};
+  // A holder that shares its own block was charged when it got the block.
+  const bool has_it = word.is_held() ||
+                      (word.is_shared() && (word.sharers() & slot.arena.sharer_bits(session)) != 0);
+  const std::uint64_t charge = has_it || ShardAccount::pays_by_lease(slot, slab, session)
+                                   ? 0
+                                   : slot.arena.describe(untrusted).stride_bytes;
+  if (const Error e = account_.charge(session, charge); e != Error::kNone) return e;
+  if (const Error e = slot.arena.share(untrusted, session); e != Error::kNone) {
+    account_.credit(session, charge);
+    return e;
+  }
+  access.note(slab);
+  return Error::kNone;
+}
+
+Answer<PerRefAnswer> BlockCalls::release(SessionKey key, ArenaId arena_id, UntrustedRefs refs) {
+  Access access;
+  if (const Error e = admit(key, arena_id, Need::kChange, refs, access); e != Error::kNone)
+    return refusal(e, key, arena_id, refs);
+  ArenaSlot& slot = *access.slot;
+  PerRefAnswer answer;
+  for (std::size_t i = 0; i < refs.size(); ++i) {
+    const std::uint64_t stride = slot.arena.describe(refs[i]).stride_bytes;
+    if (const Error e = slot.heap.release(refs[i], key.id); e != Error::kNone) {
+      add_failure(answer, i, refs[i], e, slot, "released");
+      continue;
+    }
+    ++answer.done;
+    if (!ShardAccount::pays_by_lease(slot, slab_of(refs[i]), key.id))
+      account_.credit(key.id, stride);
+  }
+  turn_.freed_in(slot);
+  return answer;
+}
+
+Answer<std::vector<BlockFacts>> BlockCalls::describe(SessionKey key, ArenaId arena_id,
+                                                     UntrustedRefs refs) {
+  Access access;
+  if (const Error e = admit(key, arena_id, Need::kLook, refs, access); e != Error::kNone)
+    return refusal(e, key, arena_id, refs);
+  std::vector<BlockFacts> facts;
+  facts.reserve(refs.size());
+  for (std::size_t i = 0; i < refs.size(); ++i)
+    facts.push_back(access.slot->arena.describe(refs[i]));
+  return facts;
+}
+
+}  // namespace arenad::server

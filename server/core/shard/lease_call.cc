@@ -1,0 +1,92 @@
+#include "server/core/shard/lease_call.h"
+
+#include "server/core/api/clock.h"
+#include "server/core/api/limits.h"
+#include "server/core/api/text.h"
+
+namespace arenad::server {
+namespace {
+
+// A lease answers with the slabs that it has after this time. Committing memory takes half a
+// millisecond for each 2 MiB, and other callers wait meanwhile.
+constexpr std::uint64_t kLeaseTurnNs = 2 * kNsPerMs;
+
+RunShape run_of(const Geometry& geometry, const LeaseArgs& args) {
+  return args.size_class == kSpanClass ? geometry.span_shape(args.span_units)
+                                       : geometry.slab_shape(args.size_class);
+}
+
+}  // namespace
+
+Failure LeaseCall::check(const LeaseArgs& args, const ArenaSlot& slot) const {
+  const Arena& arena = slot.arena;
+  if (args.heap_id < kFirstPeerHeap || args.heap_id.value >= arena.options().max_heaps ||
+      arena.ledger().heap_owner(args.heap_id) != args.session.id) {
+    return Failure{Error::kInvalidOption,
+                   concat("heap ", args.heap_id, " is not session ", args.session.id,
+                          "'s in arena '", slot.name(), "': name one that OpenHeap gave it")};
+  }
+  if (args.count == 0 || args.count > kMaxSlabsPerLease) {
+    return refuse(Error::kInvalidCount, args.count, " slabs asked for in one lease, the limit is ",
+                  kMaxSlabsPerLease);
+  }
+  if (args.size_class != kSpanClass) {
+    if (args.size_class < arena.geometry().class_count()) return {};
+    return Failure{
+        Error::kInvalidOption,
+        concat("size class ", args.size_class, ": arena '", slot.name(), "' has classes 0 to ",
+               arena.geometry().class_count() - 1, ", and ", int{kSpanClass}, " for a span")};
+  }
+  if (args.count != 1)
+    return refuse(Error::kInvalidCount, args.count,
+                  " spans asked for in one lease, the limit is 1");
+  if (args.span_units == 0 || args.span_units > arena.unit_count() ||
+      (args.span_units > kUnitsPerSuperslab && args.span_units % kUnitsPerSuperslab != 0)) {
+    return Failure{
+        Error::kInvalidSize,
+        concat("a span of ", args.span_units, " units: give 1 to ", arena.unit_count(),
+               " in arena '", slot.name(), "', above ", kUnitsPerSuperslab, " a multiple of it")};
+  }
+  return {};
+}
+
+Error LeaseCall::attempt(const Access& access, const LeaseArgs& args, LeasedSlabs& out) {
+  ArenaSlot& slot = *access.slot;
+  if (slot.arena.quarantined()) return Error::kQuarantined;
+  const RunShape run = run_of(slot.arena.geometry(), args);
+  const std::uint64_t bytes = run.bytes();
+  const std::uint64_t until = now_ns() + kLeaseTurnNs;
+  Error e = Error::kNone;
+  while (out.slabs.size() < args.count && (out.slabs.empty() || now_ns() < until)) {
+    e = account_.charge(args.session.id, bytes);
+    if (e != Error::kNone) break;
+    const auto granted =
+        slot.arena.grant(args.heap_id, RunOwner::leased_to(args.session.id), run, slot.lease_hint);
+    if (!granted.ok()) {
+      account_.credit(args.session.id, bytes);
+      e = granted.error();
+      break;
+    }
+    slot.lease_hint = {granted->value / kUnitsPerSuperslab};
+    out.slabs.push_back(*granted);
+  }
+  turn_.worked_in(slot);  // the end of the turn has memory committed ahead again
+  return out.slabs.empty() ? e : Error::kNone;
+}
+
+Failure LeaseCall::refusal(Error e, const LeaseArgs& args, const ArenaSlot& slot) const {
+  if (e == Error::kQuotaSession) return account_.refusal(args.session.id);
+  if (e == Error::kQuarantined) {
+    return refuse(e, "arena '", slot.name(), "' is quarantined, ", slot.arena.quarantine_reason());
+  }
+  return tables_.refusal(e, args.session, args.arena_id);
+}
+
+std::string LeaseCall::asked_for(const LeaseArgs& args) {
+  if (args.size_class == kSpanClass)
+    return concat("a span of ", args.span_units, " units for a peer");
+  return concat(args.count, args.count == 1 ? " slab" : " slabs", " of size class ",
+                args.size_class, " for a peer");
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,44 @@
+// LeaseCall: how a shard leases slabs to a peer.
+//
+// Purpose: the second kind of call that needs memory, beside AllocateCall; WaitQueue runs both.
+// Invariants: the ledger says to whom a run is leased, from the grant on. One slab is enough for an
+//   answer: a lease may bring fewer slabs than were asked for.
+// Threads: the shard's own.
+// Crash: a run that was granted and not answered is the session's; Resume or the session's end
+//   takes the run back.
+#pragma once
+
+#include <string>
+
+#include "server/core/api/data_plane.h"
+#include "server/core/shard/shard_account.h"
+#include "server/core/shard/shard_tables.h"
+#include "server/core/shard/turn.h"
+
+namespace arenad::server {
+
+class LeaseCall {
+ public:
+  using Args = LeaseArgs;
+  using Out = LeasedSlabs;
+  static constexpr Need kNeed = Need::kPeer;
+
+  LeaseCall(ShardTables& tables, ShardAccount& account, Turn& turn)
+      : tables_(tables), account_(account), turn_(turn) {}
+
+  // What is wrong with the request whatever the memory; error kNone when nothing is.
+  Failure check(const Args& args, const ArenaSlot& slot) const;
+  // Errors: those of Arena::grant; kQuotaSession.
+  Error attempt(const Access& access, const Args& args, Out& out);
+  // An error of attempt, with the particulars.
+  Failure refusal(Error e, const Args& args, const ArenaSlot& slot) const;
+  // "3 slabs of size class 5 for a peer"
+  static std::string asked_for(const Args& args);
+
+ private:
+  ShardTables& tables_;
+  ShardAccount& account_;
+  Turn& turn_;
+};
+
+}  // namespace arenad::server

@@ -1,0 +1,135 @@
+#include "server/core/shard/leases.h"
+
+#include "server/core/api/limits.h"
+#include "server/core/api/text.h"
+#include "server/core/shard/run_words.h"
+
+namespace arenad::server {
+namespace {
+
+Failure too_many(std::size_t slabs, std::uint32_t limit) {
+  return refuse(Error::kInvalidCount, slabs, " slabs in one call, the limit is ", limit);
+}
+
+// The heap ids that belong to the session, by id, of those that it names. Errors: kInvalidOption
+// when one of them is not the session's.
+Answer<std::vector<bool>> named_heaps(const ArenaSlot& slot, SessionId session,
+                                      std::span<const HeapId> heaps) {
+  const Ledger& ledger = slot.arena.ledger();
+  std::vector<bool> named(ledger.max_heaps());
+  for (const HeapId heap : heaps) {
+    if (heap < kFirstPeerHeap || heap.value >= ledger.max_heaps() ||
+        ledger.heap_owner(heap) != session) {
+      return Failure{Error::kInvalidOption,
+                     concat("heap ", heap, " is not session ", session, "'s in arena '",
+                            slot.name(), "': end the session and open a new one")};
+    }
+    named[heap.value] = true;
+  }
+  return named;
+}
+
+}  // namespace
+
+Answer<HeapId> Leases::open_heap(SessionKey key, ArenaId arena_id) {
+  Access access;
+  if (const Error e = tables_.admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
+    return tables_.refusal(e, key, arena_id);
+  Arena& arena = access.slot->arena;
+  const HeapId heap = arena.ledger().claim_heap(kFirstPeerHeap, key.id);
+  if (heap == kNoHeap) {
+    return refuse(Error::kQuotaDaemon, "arena '", access.slot->name(), "' has all of its ",
+                  kHeapIds - kFirstPeerHeap.value, " heap ids of peers in use");
+  }
+  arena.enlist_heap(heap, key.id);
+  return heap;
+}
+
+bool Leases::take_back(const Access& access, SessionId session, SlabIndex first) {
+  ArenaSlot& slot = *access.slot;
+  // From here on the run is this shard's, whoever else names it.
+  if (!slot.arena.ledger().pass_run(first, RunOwner::leased_to(session),
+                                    RunOwner::heap(slot.heap.id())))
+    return false;
+  const std::uint64_t lease_bytes = slot.arena.ledger().run(first).units() * kSlabUnitBytes;
+  std::uint64_t held = 0;
+  if (slot.arena.run_is_free(first)) {
+    slot.arena.reclaim(first);
+  } else {
+    // No lease pays any more for what the session holds there, and the reaper must look there.
+    held = held_bytes(slot.arena, first, session);
+    access.note(first);
+    ReapResult result;
+    slot.heap.adopt(slot.arena, first, kNoSession, result);
+  }
+  account_.lease_became_blocks(session, lease_bytes, held);
+  turn_.freed_in(slot);
+  return true;
+}
+
+std::uint64_t Leases::held_bytes(const Arena& arena, SlabIndex first, SessionId session) {
+  std::uint64_t held = 0;
+  const std::uint64_t shares = arena.sharer_bits(session);
+  const RunCut cut = cut_of(arena, first, arena.ledger().run(first));
+  for_each_word(arena, first, cut, [&](BlockWord word) {
+    const bool has_it = word.is_held() ? word.holder().session() == session
+                                       : word.is_shared() && (word.sharers() & shares) != 0;
+    if (has_it) held += cut.stride_bytes;
+  });
+  return held;
+}
+
+Answer<ReturnedSlabs> Leases::return_slabs(SessionKey key, ArenaId arena_id,
+                                           std::span<const SlabIndex> slabs) {
+  Access access;
+  if (const Error e = tables_.admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
+    return tables_.refusal(e, key, arena_id);
+  if (slabs.size() > kMaxSlabsPerReturn) return too_many(slabs.size(), kMaxSlabsPerReturn);
+  ReturnedSlabs answer;
+  for (const SlabIndex slab : slabs) {
+    if (slab.value < access.slot->arena.unit_count() && take_back(access, key.id, slab)) {
+      ++answer.returned;
+    } else {
+      answer.refused.push_back(slab);
+    }
+  }
+  return answer;
+}
+
+Answer<ResumedLeases> Leases::resume(SessionKey key, ArenaId arena_id,
+                                     std::span<const SlabIndex> slabs,
+                                     std::span<const HeapId> heaps) {
+  Access access;
+  if (const Error e = tables_.admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
+    return tables_.refusal(e, key, arena_id);
+  if (slabs.size() > kMaxSlabsPerResume) return too_many(slabs.size(), kMaxSlabsPerResume);
+  const auto named_heap = named_heaps(*access.slot, key.id, heaps);
+  if (!named_heap.ok()) return named_heap.error();
+  Arena& arena = access.slot->arena;
+  Ledger& ledger = arena.ledger();
+  const RunOwner leased = RunOwner::leased_to(key.id);
+
+  ResumedLeases answer;
+  std::vector<bool> named(arena.unit_count());
+  for (const SlabIndex slab : slabs) {
+    if (slab.value < arena.unit_count() && ledger.run(slab).owner() == leased) {
+      named[slab.value] = true;
+    } else {
+      answer.unknown.push_back(slab);
+    }
+  }
+  std::vector<SlabIndex> forgotten;
+  arena.for_each_run([&](SlabIndex slab, RunRecord run) {
+    if (run.owner() == leased && !named[slab.value]) forgotten.push_back(slab);
+  });
+  for (const SlabIndex slab : forgotten)
+    if (take_back(access, key.id, slab)) ++answer.taken_back;
+  // Heaps of calls whose answers never arrived. Such a heap never owned anything.
+  for (std::uint32_t heap = kFirstPeerHeap.value; heap < ledger.max_heaps(); ++heap) {
+    const HeapId id{static_cast<std::uint16_t>(heap)};
+    if (!(*named_heap)[heap] && ledger.heap_owner(id) == key.id) ledger.release_heap(id);
+  }
+  return answer;
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,77 @@
+#include "server/core/shard/shard_tables.h"
+
+#include <utility>
+
+#include "server/core/api/text.h"
+
+namespace arenad::server {
+
+Failure ShardTables::refusal(Error e, SessionKey key, ArenaId arena_id) {
+  const ArenaSlot* slot = arena(arena_id);
+  const std::string name = slot == nullptr
+                               ? concat("arena id ", arena_id)
+                               : concat("arena '", slot->name(), "' (id ", arena_id, ")");
+  switch (e) {
+    case Error::kUnknownSession:
+      return refuse(e, "session ", key.id, " does not exist, has ended, or its secret is another");
+    case Error::kUnknownArena: return refuse(e, name, " does not exist");
+    case Error::kNotAttached: return refuse(e, "session ", key.id, " is not attached to ", name);
+    case Error::kReadOnly: {
+      SessionSlot* const holder = session(key.id);
+      const Attached* attached = holder == nullptr ? nullptr : holder->find(arena_id);
+      const AttachMode mode = attached == nullptr ? AttachMode::kNone : attached->mode;
+      if (mode == AttachMode::kReader)
+        return refuse(e, "session ", key.id, " is attached to ", name, " as reader");
+      return {e, concat("session ", key.id, " is attached to ", name, " as ", mode_name(mode),
+                        ", only a peer leases: attach it as peer")};
+    }
+    default: return refuse(e, "session ", key.id, ", ", name);
+  }
+}
+
+void ShardTables::add_arena(std::shared_ptr<ArenaState> state) {
+  const ArenaId id = state->arena->id();
+  by_id_[id.value] = std::make_unique<ArenaSlot>(std::move(state), HeapId{shard_.value});
+  arenas_.push_back(by_id_[id.value].get());
+}
+
+std::unique_ptr<ArenaSlot> ShardTables::remove_arena(ArenaId id) {
+  ArenaSlot* const slot = arena(id);
+  if (slot == nullptr) return nullptr;
+  std::erase(arenas_, slot);
+  for (SessionSlot& session : sessions_)
+    std::erase_if(session.attached, [id](const Attached& a) { return a.arena == id; });
+  return std::move(by_id_[id.value]);
+}
+
+void ShardTables::add_session(SessionId id, std::uint64_t secret) {
+  if (id.value >= sessions_.size()) sessions_.resize(std::size_t{id.value} + 1);
+  sessions_[id.value] = {true, secret, {}, 0};
+}
+
+std::vector<Attached> ShardTables::remove_session(SessionId id) {
+  SessionSlot* const slot = session(id);
+  if (slot == nullptr) return {};
+  return std::exchange(*slot, {}).attached;
+}
+
+void ShardTables::attach(SessionId session_id, ArenaId arena_id, AttachMode mode) {
+  SessionSlot* const slot = session(session_id);
+  if (slot == nullptr || arena(arena_id) == nullptr) return;
+  if (Attached* attached = slot->find(arena_id)) {
+    attached->mode = mode;
+  } else {
+    slot->attached.push_back({arena_id, mode, {}, {}});
+  }
+}
+
+void ShardTables::attach_again(SessionId session_id, ArenaId arena_id, AttachMode mode) {
+  attach(session_id, arena_id, mode);
+  SessionSlot* const slot = session(session_id);
+  Attached* const attached = slot == nullptr ? nullptr : slot->find(arena_id);
+  if (attached == nullptr) return;
+  attached->footprint = Footprint(arena(arena_id)->arena.unit_count());
+  attached->footprint.add_all();
+}
+
+}  // namespace arenad::server

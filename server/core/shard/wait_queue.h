@@ -1,0 +1,110 @@
+// WaitQueue: the calls of one shard that wait for memory.
+//
+// Purpose: runs a call that needs memory. When the arena is full, or the session is at a limit that
+//   must be recounted, the call is parked and the control thread is asked for a trim round or a
+//   recount. After it the call is tried again. Then the call fails with the particulars, or waits
+//   on when its caller said so.
+// Invariants: each call is answered exactly once. Callers that wait are served first come, first
+//   served in each arena of the shard; a caller that does not wait may try in between.
+//   ArenaState::waiting counts the parked calls of all shards.
+// Threads: the shard's own. Crash: private; nothing is held for a parked call.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "server/core/api/common.h"
+#include "server/core/shard/alarm.h"
+#include "server/core/shard/shard_tables.h"
+#include "server/core/shard/shared_state.h"
+
+namespace arenad::server {
+
+class WaitQueue {
+ public:
+  WaitQueue(ShardId shard, ShardTables& tables, SharedState& shared, Alarm& alarm)
+      : shard_(shard), tables_(tables), shared_(shared), alarm_(alarm) {}
+
+  // Runs a call. Kind is AllocateCall or LeaseCall. `done` runs inside, or later on this thread.
+  template <class Kind>
+  void serve(Kind& kind, const typename Kind::Args& args, Done<typename Kind::Out> done);
+
+  // Tries the parked calls of an arena again.
+  void retry(ArenaId arena_id);
+  // A trim round is over. Tries all again. Calls that were parked up to `ticket` and do not wait
+  // fail now.
+  void trim_round(ArenaId arena_id, std::uint64_t ticket, const UsageSummary& usage);
+  // The session of the call that was parked under `ticket` was recounted.
+  void recounted(ArenaId arena_id, std::uint64_t ticket);
+  // Blocks of the arena were freed on this shard.
+  void memory_came_back(ArenaSlot& slot);
+
+  // Fails calls because their session, their arena or the daemon ends.
+  void fail_session(SessionId session);
+  void fail_all(ArenaSlot& slot, Error why);
+  void fail_all(Error why);
+
+  // Expired waits, and a look for memory that came back unnoticed. Returns when the next call is
+  // due, monotonic nanoseconds.
+  std::uint64_t tick(std::uint64_t now);
+
+ private:
+  // How a parked call came out of an attempt.
+  enum class Fate : std::uint8_t { kAnswered, kFailed, kKept };
+
+  void park_slow(ArenaSlot& slot, ParkedCall call, Error why);
+  bool worth_recounting(const SessionSlot& session) const;
+  void serve_parked(ArenaSlot& slot, std::uint64_t ticket, std::uint64_t now);
+  Fate try_again(ArenaSlot& slot, ParkedCall& call, bool behind_a_waiter, std::uint64_t ticket,
+                 std::uint64_t now, Failure& failure);
+  Failure full_failure(const ArenaSlot& slot, const ParkedCall& call) const;
+  void fail_if(ArenaSlot& slot, const std::function<bool(const ParkedCall&)>& which, Error why);
+
+  const ShardId shard_;
+  ShardTables& tables_;
+  SharedState& shared_;
+  Alarm& alarm_;
+  std::uint64_t next_ticket_ = 0;
+  std::uint64_t next_round_ns_ = 0;  // when waiters ask for a trim round of their own accord
+};
+
+template <class Kind>
+void WaitQueue::serve(Kind& kind, const typename Kind::Args& args, Done<typename Kind::Out> done) {
+  using Out = typename Kind::Out;
+  Access access;
+  if (const Error e = tables_.admit(args.session, args.arena_id, Kind::kNeed, access);
+      e != Error::kNone) {
+    return done(tables_.refusal(e, args.session, args.arena_id));
+  }
+  ArenaSlot& slot = *access.slot;
+  if (Failure f = kind.check(args, slot); f.error != Error::kNone) return done(std::move(f));
+  Out out;
+  // A caller that may wait queues behind those who wait already.
+  const bool queue = args.wait_ms != 0 && !slot.parked.empty();
+  const Error e = queue ? Error::kArenaFull : kind.attempt(access, args, out);
+  if (e == Error::kNone) [[likely]]
+    return done(std::move(out));
+  if (e != Error::kArenaFull && e != Error::kMachineFull &&
+      !(e == Error::kQuotaSession && worth_recounting(*access.session))) {
+    return done(kind.refusal(e, args, slot));
+  }
+  ParkedCall call;
+  call.session = args.session;
+  call.wait_ms = args.wait_ms;
+  call.for_peer = Kind::kNeed == Need::kPeer;
+  auto result = std::make_shared<Out>();
+  call.attempt = [&kind, args, result](const Access& again) {
+    return kind.attempt(again, args, *result);
+  };
+  call.answer = [done, result] { done(std::move(*result)); };
+  call.fail = [done](Failure failure) { done(std::move(failure)); };
+  call.refusal = [&kind, args](Error why, const ArenaSlot& in) {
+    return kind.refusal(why, args, in);
+  };
+  call.asked_for = [args] { return Kind::asked_for(args); };
+  park_slow(slot, std::move(call), e);
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,112 @@
+// Leases on one shard: granted, returned, resumed.
+#include "server/core/shard/leases.h"
+
+#include "server/core/shard/lease_call.h"
+#include "tests/core/shard_parts.h"
+
+namespace arenad::server {
+namespace {
+
+constexpr std::uint64_t kUnit = 64 * 1024;
+
+class LeaseParts : public ShardParts {
+ protected:
+  LeaseParts() : ShardParts(AttachMode::kPeer, 8 * kUnit) {
+    attach(bob, AttachMode::kPeer);
+    heap = *leases.open_heap(alice, arena);
+  }
+  LeaseArgs args(std::uint32_t count) {
+    LeaseArgs a;
+    a.session = alice;
+    a.arena_id = arena;
+    a.heap_id = heap;
+    a.size_class = state->arena->geometry().class_of(64);
+    a.count = count;
+    return a;
+  }
+  std::vector<SlabIndex> lease(std::uint32_t count) {
+    std::vector<SlabIndex> slabs;
+    while (slabs.size() < count) {  // what one turn cannot commit comes with the next lease
+      LeasedSlabs out;
+      const auto missing = static_cast<std::uint32_t>(count - slabs.size());
+      if (granting.attempt(zero.access(alice), args(missing), out) != Error::kNone) break;
+      slabs.insert(slabs.end(), out.slabs.begin(), out.slabs.end());
+    }
+    EXPECT_EQ(slabs.size(), count);
+    return slabs;
+  }
+
+  LeaseCall granting{zero.tables, zero.account, zero.turn};
+  Leases leases{zero.tables, zero.account, zero.turn};
+  HeapId heap;
+};
+
+TEST_F(LeaseParts, LeasedRunsAreChargedWholeUntilTheyAreReturned) {
+  const auto slabs = lease(3);
+  EXPECT_EQ(charged(alice), 3 * kUnit);
+  EXPECT_EQ(leases.return_slabs(alice, arena, slabs)->returned, 3u);
+  EXPECT_EQ(charged(alice), 0u);
+  EXPECT_EQ(state->arena->units().taken_units(), 0u);
+}
+
+TEST_F(LeaseParts, LeaseStopsAtTheLimitAndOneSlabIsEnoughForAnAnswer) {
+  lease(7);
+  LeasedSlabs out;
+  ASSERT_EQ(granting.attempt(zero.access(alice), args(5), out), Error::kNone);
+  EXPECT_EQ(out.slabs.size(), 1u);
+  LeasedSlabs none;
+  EXPECT_EQ(granting.attempt(zero.access(alice), args(1), none), Error::kQuotaSession);
+}
+
+TEST_F(LeaseParts, HeapOfAnotherSessionIsRefused) {
+  LeaseArgs a = args(1);
+  a.session = bob;
+  EXPECT_EQ(granting.check(a, zero.slot()).error, Error::kInvalidOption);
+  a = args(1);
+  a.heap_id = kNoHeap;
+  EXPECT_EQ(granting.check(a, zero.slot()).error, Error::kInvalidOption);
+}
+
+TEST_F(LeaseParts, SlabThatIsNotTheSessionsIsRefusedAndStays) {
+  const auto slabs = lease(1);
+  const auto answer = leases.return_slabs(bob, arena, std::vector<SlabIndex>{slabs[0], {1 << 20}});
+  EXPECT_EQ(answer->returned, 0u);
+  EXPECT_EQ(answer->refused.size(), 2u);
+  EXPECT_EQ(charged(alice), kUnit);
+}
+
+TEST_F(LeaseParts, ReturnedRunWithBlocksOutIsAdoptedAndTheBlocksAreCharged) {
+  const auto slabs = lease(1);
+  const Slot slot = Slot::of(slabs[0], {0});
+  state->arena->control().slab(slabs[0]).carved.store(1);
+  state->arena->word(slot).store(BlockWord::held(0, {alice.id, 0}));
+  EXPECT_EQ(leases.return_slabs(alice, arena, slabs)->returned, 1u);
+  EXPECT_EQ(charged(alice), 64u);
+  EXPECT_EQ(zero.slot().heap.counters().adopted_slabs, 1u);
+  EXPECT_TRUE(zero.access(alice).attached->footprint.has(slabs[0]));
+}
+
+TEST_F(LeaseParts, ResumeTakesBackLeasesAndHeapsThatThePeerDoesNotName) {
+  const auto slabs = lease(2);
+  const HeapId lost = *leases.open_heap(alice, arena);
+  const auto answer = leases.resume(alice, arena, std::vector<SlabIndex>{slabs[0], {63}},
+                                    std::vector<HeapId>{heap});
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+  EXPECT_EQ(answer->taken_back, 1u);
+  EXPECT_EQ(answer->unknown, (std::vector<SlabIndex>{{63}}));
+  EXPECT_EQ(charged(alice), kUnit);
+  EXPECT_EQ(state->arena->ledger().heap_owner(lost), kNoSession);
+  EXPECT_EQ(state->arena->ledger().heap_owner(heap), alice.id);
+}
+
+TEST_F(LeaseParts, ResumeWithAHeapOfAnotherSessionChangesNothing) {
+  lease(1);
+  const HeapId theirs = *leases.open_heap(bob, arena);
+  const auto answer = leases.resume(alice, arena, {}, std::vector<HeapId>{theirs});
+  ASSERT_FALSE(answer.ok());
+  EXPECT_EQ(answer.error().error, Error::kInvalidOption);
+  EXPECT_EQ(charged(alice), kUnit);
+}
+
+}  // namespace
+}  // namespace arenad::server

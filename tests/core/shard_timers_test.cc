@@ -1,0 +1,65 @@
+// When a shard's loop looks at its timers, and the idle drain.
+#include "server/core/api/clock.h"
+#include "server/core/shard/alarm.h"
+#include "server/core/shard/idle_drain.h"
+#include "tests/core/shard_parts.h"
+
+namespace arenad::server {
+namespace {
+
+struct CountingWaker final : Waker {
+  void wake() override { ++wakes; }
+  int wakes = 0;
+};
+
+TEST(Alarm, WakesTheLoopOnlyForAnEarlierTime) {
+  CountingWaker waker;
+  Inbox inbox;
+  inbox.set_waker(&waker);
+  Alarm alarm(inbox);
+  alarm.set(1000);
+  alarm.ring_by(2000);
+  EXPECT_EQ(waker.wakes, 0);
+  alarm.ring_by(500);
+  EXPECT_EQ(waker.wakes, 1);
+  EXPECT_EQ(alarm.next_ns(), 500u);
+  EXPECT_FALSE(alarm.due(499));
+  EXPECT_TRUE(alarm.due(500));
+}
+
+class IdleDrains : public ShardParts {
+ protected:
+  IdleDrain idle{zero.tables, shared.tunables};
+};
+
+TEST_F(IdleDrains, DrainsOnTheTunablesPeriodAndNotBefore) {
+  shared.tunables.idle_drain_ms = 100;
+  const std::uint64_t start = 1'000'000 * kNsPerMs;
+  EXPECT_EQ(idle.tick(start), start + 100 * kNsPerMs);
+  EXPECT_EQ(idle.count(), 1u);
+  EXPECT_EQ(idle.tick(start + 99 * kNsPerMs), start + 100 * kNsPerMs);
+  EXPECT_EQ(idle.count(), 1u);
+  idle.tick(start + 100 * kNsPerMs);
+  EXPECT_EQ(idle.count(), 2u);
+  idle.restart();
+  idle.tick(start + 101 * kNsPerMs);
+  EXPECT_EQ(idle.count(), 3u);
+}
+
+TEST_F(IdleDrains, TakesBackWhatOthersFreed) {
+  const Ref block = zero.slot().heap.allocate(64, {alice.id, 0})->ref;
+  ASSERT_EQ(one.slot().heap.free_checked({block.value}, alice.id, kNoSession).error, Error::kNone);
+  one.slot().heap.publish();
+  ASSERT_TRUE(zero.slot().heap.has_pending());
+  idle.tick(1);
+  EXPECT_FALSE(zero.slot().heap.has_pending());
+}
+
+TEST_F(IdleDrains, ShardWithoutArenasSleepsLong) {
+  zero.tables.remove_arena(arena);
+  EXPECT_EQ(idle.tick(5), 5 + 1000 * kNsPerMs);
+  EXPECT_EQ(idle.count(), 0u);
+}
+
+}  // namespace
+}  // namespace arenad::server

@@ -1,0 +1,245 @@
+// Calls that wait for memory, with a kind of call whose outcome the test decides.
+#include "server/core/shard/wait_queue.h"
+
+#include <map>
+
+#include "server/core/api/clock.h"
+#include "server/core/api/text.h"
+#include "tests/core/shard_parts.h"
+
+namespace arenad::server {
+namespace {
+
+// A call with a name. It answers with its name when the test lets it.
+struct NamedArgs {
+  SessionKey session;
+  ArenaId arena_id;
+  std::uint32_t wait_ms = 0;
+  std::string name;
+};
+
+struct NamedCall {
+  using Args = NamedArgs;
+  using Out = std::string;
+  static constexpr Need kNeed = Need::kChange;
+
+  Failure check(const Args& args, const ArenaSlot&) const {
+    return args.name.empty() ? Failure{Error::kInvalidSize, "no name"} : Failure{};
+  }
+  Error attempt(const Access&, const Args& args, Out& out) {
+    tried.push_back(args.name);
+    const auto found = errors.find(args.name);
+    if (found != errors.end() && found->second != Error::kNone) return found->second;
+    out = args.name;
+    return Error::kNone;
+  }
+  Failure refusal(Error e, const Args& args, const ArenaSlot&) const {
+    return {e, "refused " + args.name};
+  }
+  static std::string asked_for(const Args& args) { return "the call " + args.name; }
+
+  std::map<std::string, Error> errors;
+  std::vector<std::string> tried;
+};
+
+class Waits : public ShardParts {
+ protected:
+  // The answer, when there is one: the call's name, or the name of its error.
+  const std::string* call(const std::string& name, std::uint32_t wait_ms = 0) {
+    waits.serve(kind, {alice, arena, wait_ms, name}, [this, name](Answer<std::string> answer) {
+      EXPECT_FALSE(answers.contains(name)) << name << " was answered twice";
+      if (!answer.ok()) messages[name] = answer.error().message;
+      answers[name] = answer.ok() ? *answer : error_name(answer.error().error);
+    });
+    return answer_of(name);
+  }
+  const std::string* answer_of(const std::string& name) {
+    const auto found = answers.find(name);
+    return found == answers.end() ? nullptr : &found->second;
+  }
+  void full(const std::string& name) { kind.errors[name] = Error::kArenaFull; }
+  void free(const std::string& name) { kind.errors.erase(name); }
+
+  Alarm alarm{zero.inbox};
+  WaitQueue waits{{0}, zero.tables, shared, alarm};
+  NamedCall kind;
+  std::map<std::string, std::string> answers, messages;
+};
+
+TEST_F(Waits, OrdinaryCallIsAnsweredInside) {
+  ASSERT_NE(call("a"), nullptr);
+  EXPECT_EQ(*answer_of("a"), "a");
+  EXPECT_TRUE(control.tickets.empty());
+}
+
+TEST_F(Waits, WrongRequestIsNeverAttempted) {
+  ASSERT_NE(call(""), nullptr);
+  EXPECT_EQ(*answer_of(""), "INVALID_SIZE");
+  EXPECT_TRUE(kind.tried.empty());
+}
+
+TEST_F(Waits, ErrorThatMemoryCannotCureIsNotParked) {
+  kind.errors["a"] = Error::kQuarantined;
+  ASSERT_NE(call("a"), nullptr);
+  EXPECT_EQ(messages["a"], "refused a");
+  EXPECT_TRUE(control.tickets.empty());
+}
+
+TEST_F(Waits, FullCallFailsAfterTheRoundForItsTicketAndNotBefore) {
+  full("a");
+  full("b");
+  EXPECT_EQ(call("a"), nullptr);
+  EXPECT_EQ(call("b"), nullptr);
+  ASSERT_EQ(control.tickets, (std::vector<std::uint64_t>{1, 2}));
+  EXPECT_EQ(state->waiting, 2u);
+  UsageSummary usage;
+  usage.held_bytes = 1 << 20;
+  usage.biggest_holders = "session 5 'x'";
+  waits.trim_round(arena, 1, usage);
+  ASSERT_NE(answer_of("a"), nullptr);
+  EXPECT_EQ(*answer_of("a"), "ARENA_FULL");
+  for (const char* part : {"no room for the call a", "1 MiB are held", "session 5 'x'"})
+    EXPECT_NE(messages["a"].find(part), std::string::npos) << messages["a"];
+  EXPECT_EQ(answer_of("b"), nullptr);
+  free("b");
+  waits.trim_round(arena, 2, usage);
+  EXPECT_EQ(*answer_of("b"), "b");
+  EXPECT_EQ(state->waiting, 0u);
+}
+
+TEST_F(Waits, WaitersAreServedInOrderAndALaterOneIsNotEvenTried) {
+  full("first");
+  EXPECT_EQ(call("first", 60'000), nullptr);
+  EXPECT_EQ(call("second", 60'000), nullptr);  // it would fit
+  kind.tried.clear();
+  waits.retry(arena);
+  EXPECT_EQ(kind.tried, (std::vector<std::string>{"first"}));
+  EXPECT_EQ(answer_of("second"), nullptr);
+  ASSERT_NE(call("hasty"), nullptr);  // a caller that does not wait may try
+  free("first");
+  waits.retry(arena);
+  EXPECT_NE(answer_of("first"), nullptr);
+  EXPECT_NE(answer_of("second"), nullptr);
+}
+
+TEST_F(Waits, ExpiredWaitFailsAtTheTickAfterItsDeadlineAndNotBefore) {
+  full("a");
+  EXPECT_EQ(call("a", 60'000), nullptr);
+  const std::uint64_t now = now_ns();
+  EXPECT_LE(waits.tick(now), now + 10 * kNsPerMs);  // it looks again soon
+  EXPECT_EQ(answer_of("a"), nullptr);
+  waits.tick(now + 60'001 * kNsPerMs);
+  ASSERT_NE(answer_of("a"), nullptr);
+  EXPECT_EQ(*answer_of("a"), "WAIT_EXPIRED");
+  EXPECT_NE(messages["a"].find("waited 60000 ms for the call a"), std::string::npos);
+}
+
+TEST_F(Waits, WaiterAsksForRoundsOfItsOwnAccordNowAndThen) {
+  full("a");
+  EXPECT_EQ(call("a", 60'000), nullptr);
+  const std::uint64_t now = now_ns();
+  waits.tick(now);
+  EXPECT_EQ(control.returned, 1);
+  waits.tick(now + 50 * kNsPerMs);
+  EXPECT_EQ(control.returned, 1);
+  waits.tick(now + 101 * kNsPerMs);
+  EXPECT_EQ(control.returned, 2);
+}
+
+TEST_F(Waits, ParkedWaiterMakesTheAlarmRingEarlier) {
+  alarm.set(~std::uint64_t{0});
+  full("a");
+  call("a", 60'000);
+  EXPECT_LT(alarm.next_ns(), now_ns() + 11 * kNsPerMs);
+}
+
+TEST_F(Waits, FreedMemoryServesThisShardsWaitersAndTellsOfOthers) {
+  full("a");
+  EXPECT_EQ(call("a", 60'000), nullptr);
+  waits.memory_came_back(zero.slot());
+  EXPECT_EQ(answer_of("a"), nullptr);
+  EXPECT_EQ(control.returned, 1);  // somebody waits still
+  free("a");
+  waits.memory_came_back(zero.slot());
+  EXPECT_NE(answer_of("a"), nullptr);
+  EXPECT_EQ(control.returned, 1);
+  waits.memory_came_back(zero.slot());
+  EXPECT_EQ(control.returned, 1);  // nobody waits
+}
+
+TEST_F(Waits, SessionAtItsLimitIsRefusedAtOnceWhereShardsCountExactly) {
+  kind.errors["a"] = Error::kQuotaSession;
+  ASSERT_NE(call("a"), nullptr);
+  EXPECT_EQ(messages["a"], "refused a");
+  EXPECT_TRUE(control.recounts.empty());
+}
+
+TEST_F(Waits, SessionAtItsLimitIsRecountedOnceBeforeItIsRefused) {
+  state->counts_from_words = true;
+  kind.errors["a"] = Error::kQuotaSession;
+  EXPECT_EQ(call("a"), nullptr);
+  ASSERT_EQ(control.recounts, (std::vector<std::uint64_t>{1}));
+  EXPECT_TRUE(control.tickets.empty());
+  waits.recounted(arena, 1);
+  ASSERT_NE(answer_of("a"), nullptr);
+  EXPECT_EQ(*answer_of("a"), "QUOTA_SESSION");
+}
+
+TEST_F(Waits, RecountedSessionThatMayHaveMoreIsServed) {
+  state->counts_from_words = true;
+  kind.errors["a"] = Error::kQuotaSession;
+  EXPECT_EQ(call("a"), nullptr);
+  free("a");
+  waits.recounted(arena, 1);
+  EXPECT_EQ(*answer_of("a"), "a");
+}
+
+TEST_F(Waits, RecountedSessionInAFullArenaAsksForMemory) {
+  state->counts_from_words = true;
+  kind.errors["a"] = Error::kQuotaSession;
+  EXPECT_EQ(call("a"), nullptr);
+  full("a");
+  waits.recounted(arena, 1);
+  EXPECT_EQ(answer_of("a"), nullptr);
+  EXPECT_EQ(control.tickets, (std::vector<std::uint64_t>{2}));
+}
+
+TEST_F(Waits, EndOfTheSessionFailsItsCallsAndNoOthers) {
+  full("a");
+  call("a", 60'000);
+  waits.fail_session(bob.id);
+  EXPECT_EQ(answer_of("a"), nullptr);
+  waits.fail_session(alice.id);
+  EXPECT_EQ(*answer_of("a"), "UNKNOWN_SESSION");
+  EXPECT_EQ(state->waiting, 0u);
+}
+
+TEST_F(Waits, EndOfTheDaemonFailsAllCalls) {
+  full("a");
+  full("b");
+  call("a", 60'000);
+  call("b");
+  waits.fail_all(Error::kDraining);
+  EXPECT_EQ(*answer_of("a"), "DRAINING");
+  EXPECT_EQ(*answer_of("b"), "DRAINING");
+}
+
+TEST_F(Waits, CallbackThatCallsAgainFindsTheQueueInOrder) {
+  full("a");
+  waits.serve(kind, {alice, arena, 60'000, "a"}, [this](const Answer<std::string>& answer) {
+    EXPECT_TRUE(answer.ok());
+    full("again");
+    call("again", 60'000);
+  });
+  free("a");
+  waits.retry(arena);
+  EXPECT_EQ(answer_of("again"), nullptr);
+  EXPECT_EQ(zero.slot().parked.size(), 1u);
+  EXPECT_EQ(state->waiting, 1u);
+  free("again");
+  waits.retry(arena);
+  EXPECT_NE(answer_of("again"), nullptr);
+}
+
+}  // namespace
+}  // namespace arenad::server
