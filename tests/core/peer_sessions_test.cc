@@ -42,8 +42,8 @@ TEST_F(PeerSessions, PeerGetsBothFilesAndAHeapOfItsOwn) {
   EXPECT_EQ(reply["bytes"], std::to_string(64 * kMiB));
   EXPECT_EQ(reply["control"], std::to_string(ControlView::file_bytes(64 * kMiB, 2048)));
   const auto first = daemon.open_heap(0, key, arena), second = daemon.open_heap(1, key, arena);
-  EXPECT_EQ(*first, 256);
-  EXPECT_EQ(*second, 257);
+  EXPECT_EQ(*first, HeapId{256});
+  EXPECT_EQ(*second, HeapId{257});
 }
 
 TEST_F(PeerSessions, AllocatesOnLeasedSlabsAndReturnsThem) {
@@ -53,8 +53,8 @@ TEST_F(PeerSessions, AllocatesOnLeasedSlabsAndReturnsThem) {
   const auto refs = peer.allocate(256, 1000);
   const auto info = daemon.describe(1, peer.key, arena, {refs[0]});
   EXPECT_EQ((*info)[0].state, BlockFacts::State::kHeld);
-  EXPECT_EQ((*info)[0].holder.session().value, peer.key.id);
-  EXPECT_EQ((*info)[0].heap.value, peer.heap);
+  EXPECT_EQ((*info)[0].holder.session(), peer.key.id);
+  EXPECT_EQ((*info)[0].heap, peer.heap);
   expect_exact(daemon, 1000);
   // What is out stays out, the rest comes back.
   const auto back = peer.trim();

@@ -69,12 +69,11 @@ TEST_F(Refusals, BadSizesNameTheFirst) {
       Error::kInvalidCount, "16385");
 }
 TEST_F(Refusals, UnknownArena) {
-  expect_refused(allocate([](auto& a) { a.arena_id = 999; }), Error::kUnknownArena, "999");
-  expect_refused(allocate([](auto& a) { a.arena_id = 1'000'000; }), Error::kUnknownArena,
-                 "1000000");
+  expect_refused(allocate([](auto& a) { a.arena_id = {999}; }), Error::kUnknownArena, "999");
+  expect_refused(allocate([](auto& a) { a.arena_id = {65535}; }), Error::kUnknownArena, "65535");
 }
 TEST_F(Refusals, UnknownSessionOrAnotherSecret) {
-  expect_refused(allocate([](auto& a) { a.session.id = 4000; }), Error::kUnknownSession, "4000");
+  expect_refused(allocate([](auto& a) { a.session.id = {4000}; }), Error::kUnknownSession, "4000");
   expect_refused(allocate([](auto& a) { a.session.secret ^= 1; }), Error::kUnknownSession,
                  "secret");
 }

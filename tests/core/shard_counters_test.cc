@@ -35,6 +35,7 @@ TEST_F(Counters, HeapCountersOfADeletedArenaStayInTheDaemonsSum) {
 TEST_F(Counters, FreesOfAnotherShardsBlocksAreCountedByOwner) {
   const Ref block = one.slot().heap.allocate(64, {alice.id, 0})->ref;
   ASSERT_EQ(zero.slot().heap.free_checked({block.value}, alice.id, kNoSession).error, Error::kNone);
+  zero.slot().heap.publish();
   EXPECT_EQ(counters.facts(arena, 0).remote_frees_to, (std::vector<std::uint64_t>{0, 1}));
 }
 

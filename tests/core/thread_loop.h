@@ -21,8 +21,13 @@ namespace arenad::server {
 
 class ThreadLoop {
  public:
-  ThreadLoop(Engine& engine, ShardId shard) : engine_(engine), shard_(engine.shard(shard)) {
-    engine.set_waker(shard, &waker_);
+  ThreadLoop(Engine& engine, ShardId shard)
+      : ThreadLoop(engine.shard(shard),
+                   [&engine, shard](Waker* waker) { engine.set_waker(shard, waker); }) {}
+  // A shard without an engine. `set_waker` must work as long as the loop.
+  ThreadLoop(ShardApi& shard, std::function<void(Waker*)> set_waker)
+      : set_waker_(std::move(set_waker)), shard_(shard) {
+    set_waker_(&waker_);
     thread_ = std::thread([this] { loop(); });
   }
   ~ThreadLoop() {
