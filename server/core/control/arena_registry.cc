@@ -2,44 +2,16 @@
 
 #include <unistd.h>
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 
 namespace arenad::server {
 
 Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
-  if (!valid_name(args.name))
-    return refuse(Error::kInvalidName, "arena name '", args.name.substr(0, 80), "'");
-  if (args.capacity_bytes == 0 || args.capacity_bytes > limits_.max_arena_bytes) {
-    return refuse(Error::kInvalidCapacity, "capacity of ", args.capacity_bytes,
-                  " bytes for arena '", args.name, "', the daemon's limit is ",
-                  limits_.max_arena_bytes, " bytes");
-  }
-  if (args.has_access && args.access.mode > 0777) {
-    return Failure{Error::kInvalidOption,
-                   concat("access mode ", args.access.mode, " for arena '", args.name,
-                          "': give permission bits as of a file, 1 to 511 (0777), or 0 for 0666")};
-  }
-  if (find(args.name) != nullptr)
-    return refuse(Error::kArenaExists, "arena '", args.name, "' exists");
-  if (const std::string why = state_.refused(args.name); !why.empty()) {
-    return Failure{Error::kArenaExists,
-                   concat("arena '", args.name, "' exists and is not served, ", why)};
-  }
-  const std::uint64_t rounded =
-      (args.capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;
-  if (by_name_.size() >= limits_.max_arenas) {
-    return refuse(Error::kQuotaDaemon, "the daemon has ", by_name_.size(),
-                  " arenas, which is its limit");
-  }
-  // Restored arenas may be more than a limit that was lowered since.
-  const std::uint64_t most = limits_.max_total_bytes == 0 ? kNoBound : limits_.max_total_bytes;
-  if (capacity_bytes_ > most || rounded > most - capacity_bytes_) {
-    return refuse(Error::kQuotaDaemon, "the capacities of all arenas are ",
-                  bytes_text(capacity_bytes_), ", with ", bytes_text(rounded),
-                  " more they would be over the limit of ", bytes_text(most));
-  }
+  if (Failure failure = check(args); failure.error != Error::kNone) return failure;
   const auto id = ids_.take();
-  if (!id) return refuse(Error::kQuotaDaemon, "all ", kMaxArenaId, " arena ids are in use");
+  if (!id)
+    return refuse(Error::kQuotaDaemon, fmt::format("all {} arena ids are in use", kMaxArenaId));
 
   ArenaConfig options;
   options.id = *id;
@@ -60,6 +32,46 @@ Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
     return arena.error();
   }
   return add(std::move(*arena), access);
+}
+
+// Names come first, so that a message names the arena by a name that can be printed.
+Failure ArenaRegistry::check(const CreateArenaArgs& args) {
+  const std::string& name = args.name;
+  if (!valid_name(name))
+    return refuse(Error::kInvalidName, fmt::format("arena name '{}'", name.substr(0, 80)));
+  if (args.capacity_bytes == 0 || args.capacity_bytes > limits_.max_arena_bytes) {
+    return refuse(Error::kInvalidCapacity,
+                  fmt::format("capacity of {} bytes for arena '{}', the daemon's limit is {} bytes",
+                              args.capacity_bytes, name, limits_.max_arena_bytes));
+  }
+  if (args.has_access && args.access.mode > 0777) {
+    return {Error::kInvalidOption,
+            fmt::format("access mode {} for arena '{}': give permission bits as of a file, 1 to "
+                        "511 (0777), or 0 for 0666",
+                        args.access.mode, name)};
+  }
+  if (find(name) != nullptr)
+    return refuse(Error::kArenaExists, fmt::format("arena '{}' exists", name));
+  if (const std::string why = state_.refused(name); !why.empty()) {
+    return {Error::kArenaExists, fmt::format("arena '{}' exists and is not served, {}", name, why)};
+  }
+  return check_quota(args.capacity_bytes);
+}
+
+Failure ArenaRegistry::check_quota(std::uint64_t capacity_bytes) const {
+  if (by_name_.size() >= limits_.max_arenas) {
+    return refuse(Error::kQuotaDaemon,
+                  fmt::format("the daemon has {} arenas, which is its limit", by_name_.size()));
+  }
+  const std::uint64_t rounded =
+      (capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;
+  const std::uint64_t most = limits_.max_total_bytes == 0 ? kNoBound : limits_.max_total_bytes;
+  // Restored arenas may be more than a limit that was lowered since.
+  if (capacity_bytes_ <= most && rounded <= most - capacity_bytes_) return {};
+  return refuse(Error::kQuotaDaemon,
+                fmt::format("the capacities of all arenas are {}, with {} more they would be over "
+                            "the limit of {}",
+                            bytes_text(capacity_bytes_), bytes_text(rounded), bytes_text(most)));
 }
 
 void ArenaRegistry::restore(std::unique_ptr<Arena> arena) {

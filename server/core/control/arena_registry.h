@@ -1,10 +1,11 @@
 // ArenaRegistry: the arenas that there are, by name and by id.
 //
-// Purpose: creates arenas within the daemon's limits and finds them.
-// Invariants: names are unique; ids are unique and come back only when release_id says that no
-// shard knows the old arena. Threads: the control thread. Crash: private; memfd arenas die with the
-// daemon, those in a state directory are restored by the
-//   next.
+// Purpose: creates arenas within the daemon's limits, and finds them.
+// Invariants: names are unique. Ids are unique, and an id comes back only after release_id, which
+// is called when no shard knows the old arena any more.
+// Threads: the control thread.
+// Crash: private memory. Memfd arenas end with the daemon. The next daemon restores those in a
+// state directory.
 #pragma once
 
 #include <cstdint>
@@ -55,6 +56,8 @@ class ArenaRegistry {
   std::uint64_t capacity_bytes() const { return capacity_bytes_; }
 
  private:
+  Failure check(const CreateArenaArgs& args);
+  Failure check_quota(std::uint64_t capacity_bytes) const;
   ArenaRecord* add(std::unique_ptr<Arena> arena, const ArenaAccess& access);
 
   const Limits limits_;

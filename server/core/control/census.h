@@ -1,13 +1,13 @@
-// Census: who holds what in an arena, counted from the words on a thread of its own.
+// Census: who holds what in an arena, counted from the block words on a thread of its own.
 //
-// Purpose: where peers work, blocks change hands without a call, so nobody's counters say who holds
-// what; the words do. Reading
-//   all words of a gigabyte takes tens of milliseconds, which neither a shard nor the control
-//   thread should spend.
-// Invariants: a count begins after it was asked for. Requests that come while one runs share the
-// next one. Nothing is believed
-//   of control memory but the words themselves and, within a run's bounds, how far it was carved.
-// Threads: count, start and stop by the control thread's owner; `done` runs on the census thread.
+// Purpose: where peers work, blocks change hands without a call. So no counter says who holds what
+// there, but the block words do. To read all words of a gigabyte takes tens of milliseconds.
+// Neither a shard nor the control thread should spend that time.
+// Invariants: a count begins after it was asked for. Requests that come during a count share the
+// next one. Of control memory nothing is believed but the words, and, within the bounds of a run,
+// how far the run was carved.
+// Threads: start, stop and count by the owner of the control thread. `done` runs on the census
+// thread.
 // Crash: reads only.
 #pragma once
 

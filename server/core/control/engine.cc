@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "allocator/base/format.h"
 #include "server/core/api/random.h"
 #include "server/core/api/text.h"
 #include "server/core/control/control.h"
@@ -19,14 +20,14 @@ Failure check_options(const EngineOptions& options) {
     return Failure{Error::kInvalidOption, std::move(message)};
   };
   if (options.shards == 0 || options.shards > kMaxShards) {
-    return bad(concat(options.shards, " shards: give 1 to ", kMaxShards));
+    return bad(fmt::format("{} shards: give 1 to {}", options.shards, kMaxShards));
   }
   if (options.directory.empty()) return bad("no socket directory: give one");
   if (std::string wrong = check_limits(options.limits); !wrong.empty())
     return bad(std::move(wrong));
   if (::mkdir(options.directory.c_str(), 0755) != 0 && errno != EEXIST) {
-    return bad(concat("socket directory ", options.directory, ": ", std::strerror(errno),
-                      ": make it, or choose another"));
+    return bad(fmt::format("socket directory {}: {}: make it, or choose another", options.directory,
+                           std::strerror(errno)));
   }
   return {};
 }

@@ -1,17 +1,14 @@
-// Engine: the whole daemon but gRPC. Owns the shards, the control thread and the maintenance
-// thread.
+// Engine: the whole daemon but gRPC. It owns the shards and the control plane.
 //
 // Purpose: one object to start and to stop. The threads of the shards belong to the caller (the
-// gRPC loops, or a test's):
-//   each calls run_inbox, end_turn and tick of its shard.
-// Invariants: order of life: start(), set_waker() for each shard, shard loops run; begin_drain()
-// when asked to; stop() while
-//   the loops still run, because the control thread waits for their last answers; then the loops
-//   end, then the wakers, then the engine.
-// Threads: start, set_waker, stop and destruction by one; begin_drain, shard and control by any.
-// Crash: memfd arenas vanish with the daemon, those of a state directory are found again by the
-// next. The socket file stays and is
-//   replaced by the next daemon.
+// gRPC loops, or a test's loops). Each thread calls run_inbox, end_turn and tick of its shard.
+// Invariants: the order of life is: start(); set_waker() for each shard; the loops run;
+// begin_drain() when the daemon is asked to end; stop() while the loops still run, because the
+// control thread waits for their last answers; the loops end; the wakers end; the engine ends.
+// Threads: start, set_waker, stop and destruction by one thread. begin_drain, shard and control by
+// any thread.
+// Crash: memfd arenas vanish with the daemon. The next daemon finds those of a state directory. The
+// socket file stays, and the next daemon replaces it.
 #pragma once
 
 #include <cstdint>

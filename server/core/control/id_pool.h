@@ -1,10 +1,10 @@
 // IdPool: small numbers that are given out again as late as possible.
 //
-// Purpose: ids of sessions and arenas. An id that comes back soon would let an old ref or an old
-// message meet a new owner. Invariants: an id is in the pool or in use; never used ones go first,
-// then the one that rests longest. reserve comes before
-//   the first take.
-// Threads: one. Crash: private.
+// Purpose: ids of sessions and arenas. If an id came back soon, an old ref or an old message could
+// meet a new owner.
+// Invariants: an id is in the pool or in use. Ids that were never used go first, then the id that
+// has rested longest. reserve comes before the first take.
+// Threads: one thread. Crash: private memory of the daemon.
 #pragma once
 
 #include <cstdint>

@@ -1,12 +1,12 @@
-// Liveness: watches whether sessions still have somebody behind them.
+// Liveness: watches whether the processes behind sessions still live.
 //
-// Purpose: a grace timer for sessions that nobody vouches for yet, and a watch for those bound to a
-// process: its pidfd, or a
-//   question that is asked again and again where there is none.
-// Invariants: a session is dead when its process is (its pidfd turns readable), not when a socket
-// hung up. No callback
-//   for a session comes after forget(), nor for one that has got its id later.
-// Threads: the control thread, on its io_context. Crash: private.
+// Purpose: a grace timer for a session that has no stream and no process yet, and a watch for a
+// session that is bound to a process: the process's pidfd, or, where there is no pidfd, a question
+// that is asked four times a second.
+// Invariants: a session is lost when its process has ended (its pidfd turns readable), not when a
+// socket hung up. After forget() no callback comes for the session, nor for a later session with
+// the same id because of this one.
+// Threads: the control thread, on its io_context. Crash: private memory of the daemon.
 #pragma once
 
 #include <cstdint>

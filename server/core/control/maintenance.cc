@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "allocator/base/format.h"
 #include "server/core/api/clock.h"
 #include "server/core/api/text.h"
 
@@ -103,17 +104,18 @@ void Maintenance::work(bool give_back) {
   for (const auto& state : arenas) {
     Arena& arena = *state->arena;
     if (state->check_files())
-      log_(
-          concat("arena '", arena.options().name, "' is quarantined: ", arena.quarantine_reason()));
+      log_(fmt::format("arena '{}' is quarantined: {}", arena.options().name,
+                       arena.quarantine_reason()));
     for (std::uint32_t spare = 1; spare <= ahead; ++spare) {
       Result<std::uint32_t> committed{0};
       if (!step([&] { committed = arena.commit_ahead(spare); })) return;
       if (committed.ok()) continue;
       short_now = true;
       if (!short_of_memory_) {
-        log_(concat("arena '", arena.options().name,
-                    "': the kernel would not commit memory ahead; allocations will fail with ",
-                    error_name(committed.error()), " when they need more"));
+        log_(
+            fmt::format("arena '{}': the kernel would not commit memory ahead; allocations will "
+                        "fail with {} when they need more",
+                        arena.options().name, error_name(committed.error())));
       }
       break;
     }

@@ -1,10 +1,12 @@
 // Maintenance: the one thread that commits memory ahead of need and gives idle memory back.
 //
-// Purpose: a commit of 2 MiB takes half a millisecond, which neither a shard nor the control thread
-// should spend. Invariants: between pause() and resume() no arena is touched from here. A kick is
-// one relaxed load while one is pending. Threads: kick by any thread without a lock; set_arenas,
-// bury, pause and resume by the control thread. Crash: private; a commit that did not happen is
-// made by the heap that needs it.
+// Purpose: to commit 2 MiB takes half a millisecond. Neither a shard nor the control thread should
+// spend that time.
+// Invariants: between pause() and resume() this thread touches no arena. While a kick is pending, a
+// second kick is one relaxed load.
+// Threads: kick by any thread, without a lock. set_arenas, bury, pause and resume by the control
+// thread.
+// Crash: private memory. The heap that needs memory makes a commit that did not happen.
 #pragma once
 
 #include <atomic>

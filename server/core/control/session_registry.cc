@@ -1,5 +1,6 @@
 #include "server/core/control/session_registry.h"
 
+#include "allocator/base/format.h"
 #include "server/core/api/random.h"
 #include "server/core/api/text.h"
 
@@ -8,10 +9,10 @@ namespace arenad::server {
 Answer<SessionRecord*> SessionRegistry::open(const std::string& name, std::uint64_t now) {
   const std::string given = name.empty() ? "client" : name;
   if (!valid_name(given))
-    return refuse(Error::kInvalidName, "session name '", given.substr(0, 80), "'");
+    return refuse(Error::kInvalidName, fmt::format("session name '{}'", given.substr(0, 80)));
   if (sessions_.size() >= limit_) {
-    return refuse(Error::kQuotaDaemon, "the daemon has ", sessions_.size(),
-                  " sessions, which is its limit");
+    return refuse(Error::kQuotaDaemon,
+                  fmt::format("the daemon has {} sessions, which is its limit", sessions_.size()));
   }
   const auto id = ids_.take();
   if (!id) return refuse(Error::kQuotaDaemon, "all session ids are in use");
@@ -38,8 +39,9 @@ SessionRecord& SessionRegistry::restore(const KeptSession& kept) {
 Answer<SessionRecord*> SessionRegistry::find(SessionKey key) {
   SessionRecord* record = find(key.id);
   if (record == nullptr || record->reaping || record->key.secret != key.secret) {
-    return refuse(Error::kUnknownSession, "session ", key.id,
-                  " does not exist, has ended, or its secret is another");
+    return refuse(Error::kUnknownSession,
+                  fmt::format("session {} does not exist, has ended, or its secret is another",
+                              key.id.value));
   }
   return record;
 }

@@ -1,11 +1,11 @@
 // SessionRegistry: the sessions that there are.
 //
-// Purpose: ids, secrets, names, attachments and liveness facts of each session.
-// Invariants: an id is given out again only after release_id, which the control thread calls when
-// the reaping is complete;
-//   it then rests as long as possible. A session that is reaping answers to nobody's key.
-// Threads: the control thread. Crash: private; sessions end with the daemon, unless a SessionStore
-// keeps them.
+// Purpose: id, secret, name, attachments and process of each session.
+// Invariants: an id is given out again only after release(), which is called when the session's end
+// is complete. The id then rests as long as possible. The key of a session that is reaping works
+// for nobody.
+// Threads: the control thread.
+// Crash: private memory. Sessions end with the daemon, unless a SessionStore keeps them.
 #pragma once
 
 #include <cstdint>

@@ -1,16 +1,15 @@
 // Standstill: a moment in which no shard works, for an exact audit.
 //
-// Purpose: every shard arrives, then verifies its own heaps in parallel with the others, and none
-// goes on before all are
-//   done and the last one has checked what peers have leased, and the arenas as a whole.
-// Invariants: nobody changes an arena between the last arrival and the release: the shards stand in
-// take_part, the
-//   maintenance thread is paused and the control thread puts reaps off (see control.h). Peers do go
-//   on: their slabs are checked as far as that can be said while they work (verify_leases). Shards
-//   that do not all arrive within the deadline leave again without a report; after the last arrival
-//   there is no leaving early.
-// Threads: take_part by each shard once; results by the control thread after all shards have
-// answered. Crash: private memory; reads arenas only.
+// Purpose: every shard arrives, and then verifies its own heaps in parallel with the others. The
+// last shard checks what peers have leased, and the arenas as a whole. Then all go on.
+// Invariants: nobody in the daemon changes an arena between the last arrival and the release. The
+// shards stand in take_part, the maintenance thread is paused, and the reaper waits
+// (standstill_gate.h). Peers do go on; their slabs are checked as far as that is possible while
+// they work (verify_leases). Shards that do not all arrive in time leave again without a report.
+// After the last arrival no shard leaves early.
+// Threads: take_part by each shard once. The results by the control thread, after all shards have
+// answered.
+// Crash: private memory; reads arenas only.
 #pragma once
 
 #include <atomic>

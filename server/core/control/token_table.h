@@ -1,10 +1,10 @@
 // TokenTable: the one-time tokens of the handoff socket.
 //
-// Purpose: a token proves on the handoff socket that its bearer got the answer of OpenSession or
-// AttachArena. Invariants: a token is removed at its first use, whether that succeeds or not, and
-// 10 s after its issue. One session has
-//   at most one token for each arena and one that only binds.
-// Threads: the control thread. Crash: private; tokens die with the daemon.
+// Purpose: a token proves on the handoff socket that the caller got the answer of OpenSession or
+// AttachArena.
+// Invariants: a token is removed at its first use, whether that use succeeds or not, and 10 s after
+// its issue. A session has at most one token for each arena, and one token that only binds.
+// Threads: the control thread. Crash: private memory; tokens end with the daemon.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <optional>
 
+#include "allocator/base/format.h"
 #include "allocator/base/tunables.h"
 #include "server/core/api/text.h"
 
@@ -52,11 +53,13 @@ Answer<Nothing> TunableRegistry::set(
   for (const auto& [name, text] : values) {
     const TunableRow* row = find(name);
     if (row == nullptr)
-      return refuse(Error::kInvalidOption, "there is no tunable '", name.substr(0, 80), "'");
+      return refuse(Error::kInvalidOption,
+                    fmt::format("there is no tunable '{}'", name.substr(0, 80)));
     const auto value = parse(*row, text);
     if (!value) {
-      return refuse(Error::kInvalidOption, "tunable '", name, "' does not take '",
-                    text.substr(0, 80), "', but ", row->min, " to ", row->max);
+      return refuse(Error::kInvalidOption,
+                    fmt::format("tunable '{}' does not take '{}', but {} to {}", name,
+                                text.substr(0, 80), row->min, row->max));
     }
     if (row->allocator_switch == &Tunables::p0_enable && *value == 1 && tunables().p0_disable) {
       return Failure{Error::kInvalidOption,

@@ -1,9 +1,11 @@
-// TunableRegistry: the knobs by name, as GetTunables, SetTunables and the config know them.
+// TunableRegistry: reads and changes tunables by name, as GetTunables and SetTunables do.
 //
-// Purpose: names, defaults, ranges and texts of the server's and the allocator's tunables; changes
-// them all or none. Invariants: the kill switch HAKMEM_TINY_P0_DISABLE wins over p0_enable, whoever
-// sets it. Threads: get and set by the control thread (and by Engine::start before it); the values
-// are atomics that others read. Crash: private.
+// Purpose: the table in server/core/api/tunables.h says what there is; this class applies it. A
+// change of several tunables is made whole or not at all.
+// Invariants: the kill switch HAKMEM_TINY_P0_DISABLE wins over p0_enable, whoever sets p0_enable.
+// Threads: get and set by the control thread, and by Engine::start before that thread runs. The
+// values are atomics that others read.
+// Crash: private memory of the daemon.
 #pragma once
 
 #include <string>

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 
 namespace arenad::server {
@@ -44,7 +45,7 @@ Answer<CallerProcess> peer_process(int socket) {
   ucred cred{};
   socklen_t bytes = sizeof cred;
   if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) != 0) {
-    return refuse(Error::kNotPermitted, "SO_PEERCRED: ", std::strerror(errno));
+    return refuse(Error::kNotPermitted, fmt::format("SO_PEERCRED: {}", std::strerror(errno)));
   }
   peer.pid = cred.pid;
   peer.uid = cred.uid;
@@ -56,13 +57,14 @@ Answer<CallerProcess> peer_process(int socket) {
   if (::getsockopt(socket, SOL_SOCKET, kSoPeerPidfd, &fd, &bytes) == 0) {
     peer.pidfd = UniqueFd(fd);
   } else if (errno != ENOPROTOOPT) {
-    return Failure{Error::kNotPermitted, concat("SO_PEERPIDFD: ", std::strerror(errno),
-                                                ": the process that connected is gone")};
+    return Failure{
+        Error::kNotPermitted,
+        fmt::format("SO_PEERPIDFD: {}: the process that connected is gone", std::strerror(errno))};
   } else if (peer.pid > 0) {
     peer.pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));
     if (!peer.pidfd) {
       return Failure{Error::kNotPermitted,
-                     concat("pidfd_open of process ", peer.pid, ": ", std::strerror(errno))};
+                     fmt::format("pidfd_open of process {}: {}", peer.pid, std::strerror(errno))};
     }
   } else {
     return Failure{Error::kNotPermitted,

@@ -1,19 +1,19 @@
-// CallerProcess: who is at the other end of a handoff connection.
+// CallerProcess: the process at the other end of a handoff connection.
 //
-// Purpose: credentials (SO_PEERCRED, SO_PEERGROUPS) and a pidfd of the process that connected,
-// taken from the kernel and
-//   never from what the client says; and whether two of them are the same process.
-// Invariants: the pidfd is the peer's own: SO_PEERPIDFD (kernel 6.5 and later, works across PID
-// namespaces), else
-//   pidfd_open of SO_PEERCRED's pid where that is visible.
+// Purpose: credentials (SO_PEERCRED, SO_PEERGROUPS) and a pidfd of the process that connected. They
+// come from the kernel, never from what the client says. Also: whether two of them are the same
+// process.
+// Invariants: the pidfd is the caller's own. It comes from SO_PEERPIDFD (kernel 6.5 and later;
+// works across PID namespaces), or else from pidfd_open of SO_PEERCRED's pid, where that pid is
+// visible.
 // Threads: values of one thread. Crash: descriptors close with the daemon.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "server/core/api/api.h"
 #include "allocator/base/unique_fd.h"
+#include "server/core/api/api.h"
 
 namespace arenad::server {
 

@@ -11,6 +11,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cstring>
 
+#include "allocator/base/format.h"
 #include "proto/handoff/frames.h"
 #include "server/core/api/text.h"
 
@@ -104,8 +105,8 @@ class Handoff::Connection : public std::enable_shared_from_this<Connection> {
                        "this is arenad's handoff socket, and that was no handoff request"};
     } else if (request_.version != handoff::kVersion) {
       grant.failure = {Error::kModeUnavailable,
-                       concat("handoff version ", request_.version,
-                              " is not offered: use a client of version ", handoff::kVersion)};
+                       fmt::format("handoff version {} is not offered: use a client of version {}",
+                                   request_.version, handoff::kVersion)};
     } else {
       grant = host_.redeem(
           {reinterpret_cast<const char*>(request_.token.data()), request_.token.size()},
@@ -131,7 +132,7 @@ Handoff::~Handoff() { close(); }
 Answer<Nothing> Handoff::open() {
   const auto failed = [this](const std::string& what) {
     return Failure{Error::kInvalidOption,
-                   concat("handoff socket ", path_, ": ", what, ": choose another directory")};
+                   fmt::format("handoff socket {}: {}: choose another directory", path_, what)};
   };
   sockaddr_un probe{};
   if (path_.size() >= sizeof probe.sun_path)

@@ -1,13 +1,13 @@
 // Handoff: the AF_UNIX socket on which a client turns its one-time token into descriptors.
 //
-// Purpose: accepts, reads one request, asks the host what the token is worth, answers with the
-// descriptors (SCM_RIGHTS) or
-//   with an error that says what to do, and closes.
-// Invariants: one request a connection; a connection that sends nothing for 2 s is closed; at most
-// 128 at once. What the
-//   client sends is copied once and checked; who it is comes from the kernel (peer_process.h).
+// Purpose: accepts a connection, reads one request, asks the host what the token is worth, and
+// answers with the descriptors (SCM_RIGHTS) or with an error that says what to do. Then it closes
+// the connection. proto/handoff has the frames.
+// Invariants: one request a connection. A connection that sends nothing for 2 s is closed. At most
+// 128 connections at once. What the client sends is copied once and checked. The kernel says who
+// the client is (caller_process.h).
 // Threads: the control thread, on its io_context.
-// Crash: the socket file stays behind; the next daemon replaces it once nobody answers on it.
+// Crash: the socket file stays behind. The next daemon replaces it when nobody answers on it.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@
 #include <string>
 #include <string_view>
 
-#include "server/core/api/api.h"
 #include "allocator/base/unique_fd.h"
+#include "server/core/api/api.h"
 #include "server/core/handoff/caller_process.h"
 
 namespace boost::asio {

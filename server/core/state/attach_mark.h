@@ -1,17 +1,16 @@
-// Attach marks: that somebody has an arena's memory still, which a later daemon can tell wherever
-// that process lives.
+// Attach marks: a later daemon can tell from them that somebody still has an arena's memory,
+// wherever that process lives.
 //
 // Purpose: a pidfd does not outlive the daemon, and a process in another PID namespace cannot be
-// found again by its number. So
-//   the description of the data file that a handoff gives away is one of its own, and carries a
-//   lock (OFD, shared) on the byte whose offset is the session's id. The kernel keeps it as long as
-//   a descriptor or a mapping of that description does.
-// Invariants: no lock, nobody has the memory, or can get it: the session may be reaped. A lock may
-// stand longer than the
-//   session's process (a child that has inherited the descriptor): then the session is kept longer,
-//   never shorter. A hostile process can keep sessions of an arena alive so, or give up its own;
-//   nothing else.
-// Threads: any. Crash: the kernel's, see above; the daemon's own descriptions carry no locks.
+// found again by its number. So a handoff gives away an open file description of its own, and that
+// description carries a lock (OFD, shared) on the byte whose offset is the session's id. The kernel
+// keeps the lock as long as a descriptor or a mapping of the description exists.
+// Invariants: where there is no lock, nobody has the memory or can get it: the session may be
+// reaped. A lock may outlive the session's process, because a child may have inherited the
+// descriptor. Then the session is kept longer, never shorter. A hostile process can so keep
+// sessions of an arena alive, or give up its own; it can do nothing else.
+// Threads: any.
+// Crash: the kernel's locks, see above. The daemon's own descriptions carry none.
 #pragma once
 
 #include "allocator/format/ids.h"

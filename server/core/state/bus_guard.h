@@ -1,17 +1,16 @@
-// BusGuard: an arena whose file is cut short by somebody who may write it does not take the daemon
-// down.
+// BusGuard: a client that cuts an arena's file short does not end the daemon.
 //
-// Purpose: memfds are sealed, files in a state directory cannot be: any process that was handed a
-// descriptor may truncate the file,
-//   and the next touch of a lost page raises SIGBUS. Inside a guarded mapping the handler puts zero
-//   pages where the file has none any more, says so in `damaged`, and the touch is made again. What
-//   was there is lost, so whoever sees the flag quarantines the arena. Any other SIGBUS is left to
-//   whoever was there before, in the end to the default action.
-// Invariants: a page is replaced only when it lies in a guarded mapping. Guards end before their
-// mappings do. Threads: guards are made and ended by any thread; the handler runs on whichever
-// thread touched the page, takes no lock and
-//   allocates nothing. `damaged` may be read by any thread.
-// Crash: private memory.
+// Purpose: memfds are sealed, but files in a state directory cannot be. Any process that was handed
+// a descriptor may truncate the file, and the next touch of a lost page raises SIGBUS. Inside a
+// guarded mapping the signal handler puts zero pages where the file has none any more, and sets
+// `damaged`. Then the touch is made again. What was there is lost, so whoever sees the flag
+// quarantines the arena. Any other SIGBUS goes to the handler that was there before, in the end to
+// the default action.
+// Invariants: a page is replaced only when it lies in a guarded mapping. A guard ends before its
+// mapping does.
+// Threads: any thread makes and ends guards. The handler runs on the thread that touched the page;
+// it takes no lock and allocates nothing. Any thread may read `damaged`.
+// Crash: private memory of the daemon.
 #pragma once
 
 #include <atomic>

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 
 namespace arenad::server {
@@ -18,17 +19,18 @@ Answer<FileLock> FileLock::take(const std::string& path, const std::string& what
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
   if (!fd) {
     return Failure{Error::kInvalidOption,
-                   concat("cannot open ", path, ": ", std::strerror(errno),
-                          ": the daemon must be able to write in its ", what)};
+                   fmt::format("cannot open {}: {}: the daemon must be able to write in its {}",
+                               path, std::strerror(errno), what)};
   }
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     char pid[24] = {};
     const auto got = ::pread(fd.get(), pid, sizeof pid - 1, 0);
     return Failure{
         Error::kInvalidOption,
-        concat("another arenad",
-               got > 0 ? concat(" (process ", std::strtol(pid, nullptr, 10), ")") : std::string(),
-               " uses the ", what, " already: stop it, or choose another directory with ", flag)};
+        fmt::format(
+            "another arenad{} uses the {} already: stop it, or choose another directory with {}",
+            got > 0 ? fmt::format(" (process {})", std::strtol(pid, nullptr, 10)) : std::string(),
+            what, flag)};
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
   // For the message above only: a number that could not be written (hugetlbfs takes none) is no

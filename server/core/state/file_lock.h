@@ -1,16 +1,15 @@
 // FileLock: a file that one process at a time holds.
 //
-// Purpose: one arenad a socket directory, one a state directory. The file names the process that
-// holds it, for the message to
-//   the second.
-// Threads: one. Crash: the kernel lets the lock go with the process; the file stays and does no
-// harm.
+// Purpose: one arenad a socket directory, and one a state directory. The file names the process
+// that holds it, for the message to the second process.
+// Threads: one thread.
+// Crash: the kernel ends the lock with the process. The file stays and does no harm.
 #pragma once
 
 #include <string>
 
-#include "server/core/api/api.h"
 #include "allocator/base/unique_fd.h"
+#include "server/core/api/api.h"
 
 namespace arenad::server {
 

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <string>
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 
 namespace arenad::server {
@@ -41,7 +42,7 @@ std::uint64_t own_pid_namespace() {
 // The process name, field 2, may hold anything: the fields are counted from its closing
 // parenthesis.
 std::uint64_t start_time_of(std::int32_t pid) {
-  const std::string stat = read_file(concat("/proc/", pid, "/stat"));
+  const std::string stat = read_file(fmt::format("/proc/{}/stat", pid));
   std::size_t at = stat.rfind(')');
   for (int field = 3; at != std::string::npos && field <= 22; ++field) at = stat.find(' ', at + 1);
   return at == std::string::npos ? 0 : std::strtoull(stat.c_str() + at, nullptr, 10);

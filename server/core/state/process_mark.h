@@ -1,10 +1,10 @@
-// ProcessMark: what is written down of a process so that a later daemon can tell whether it still
-// lives.
+// ProcessMark: what is written down of a process, so that a later daemon can tell whether it lives.
 //
-// Purpose: pid, start time, pidfs inode, boot and PID namespace; and finding the process again with
-// a pidfd to watch. Invariants: a process is called dead only when that is certain. Another boot,
-// no such pid, another start time: dead. Not
-//   visible from here (another PID namespace): unknown, and it may live.
+// Purpose: pid, start time, pidfs inode, boot and PID namespace of a process; and finding the
+// process again, with a pidfd to watch.
+// Invariants: a process is called dead only when that is certain: another boot, no such pid, or
+// another start time. A process that is not visible from here (another PID namespace) is unknown,
+// and may live.
 // Threads: pure functions and values. Crash: nothing is shared.
 #pragma once
 

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 
 namespace arenad::server {
@@ -72,7 +73,7 @@ Answer<SessionStore> SessionStore::open(const std::string& path) {
   if (!file.ok()) return file.error();
   ledger.file_ = std::move(*file);
   if (ledger.file_.commit(0, kPage) != Error::kNone)
-    return refuse(Error::kMachineFull, "the table of sessions ", path);
+    return refuse(Error::kMachineFull, fmt::format("the table of sessions {}", path));
   TableHeader& header = *reinterpret_cast<TableHeader*>(ledger.file_.base());
   if (header.magic.load() == 0) {  // new, or its maker died at once
     header.record_bytes = sizeof(Record);
@@ -80,11 +81,13 @@ Answer<SessionStore> SessionStore::open(const std::string& path) {
     header.magic.store(kMagic);
   }
   if (header.magic.load() != kMagic)
-    return Failure{Error::kInvalidOption, concat(path, " does not begin as a table of sessions")};
+    return Failure{Error::kInvalidOption,
+                   fmt::format("{} does not begin as a table of sessions", path)};
   if (header.version != kVersion || header.record_bytes != sizeof(Record)) {
     return Failure{Error::kModeUnavailable,
-                   concat(path, " has version ", header.version, ", this arenad knows ", kVersion,
-                          ": run the arenad that wrote it, or end all its clients and remove it")};
+                   fmt::format("{} has version {}, this arenad knows {}: run the arenad that wrote "
+                               "it, or end all its clients and remove it",
+                               path, header.version, kVersion)};
   }
   return ledger;
 }

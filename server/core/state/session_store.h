@@ -1,16 +1,13 @@
 // SessionStore: the table of sessions that outlives its daemon.
 //
-// Purpose: one fixed record a session id, in a file of the state directory: what a later daemon
-// needs to know the session by its key
-//   again, and to tell whether its process lives.
-// Invariants: a record is made valid by its last store and invalid by its first; what is in it has
-// a checksum. Its pages are committed
-//   before they are written, so no store raises SIGBUS. Without a file nothing is kept, and every
-//   call does nothing.
+// Purpose: a file of the state directory with one fixed record for each session id. A later daemon
+// needs the record to know the session by its key again, and to tell whether its process lives.
+// Invariants: the last store to a record makes it valid, the first store makes it invalid. A
+// checksum covers what is in it. Its pages are committed before they are written, so no store
+// raises SIGBUS. Without a file nothing is kept, and every call does nothing.
 // Threads: the control thread.
-// Crash: plain stores to a shared mapping survive SIGKILL. A record half written is not valid; a
-// binding half written has not
-//   happened, and the process has not got its answer yet.
+// Crash: plain stores to a shared mapping survive SIGKILL. A half written record is not valid. A
+// half written binding has not happened: the process has not got its answer yet.
 #pragma once
 
 #include <cstdint>

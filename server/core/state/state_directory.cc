@@ -15,8 +15,9 @@
 #include <string_view>
 #include <utility>
 
-#include "server/core/api/text.h"
+#include "allocator/base/format.h"
 #include "allocator/base/unique_fd.h"
+#include "server/core/api/text.h"
 
 namespace arenad::server {
 namespace {
@@ -45,31 +46,32 @@ std::set<std::string> names_in(const std::string& directory,
 // Made when it is not there; 0700 and the daemon's own.
 Failure check_directory(const std::string& directory, const char* what,
                         const StateDirectory::Log& log) {
-  const auto bad = [&](const auto&... why) {
-    return Failure{Error::kInvalidOption, concat(what, " ", directory, why...)};
+  const auto bad = [&](const std::string& why) {
+    return Failure{Error::kInvalidOption, fmt::format("{} {}{}", what, directory, why)};
   };
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
-    return bad(" cannot be made: ", std::strerror(errno),
-               ": make it with mode 0700, or choose another");
+    return bad(fmt::format(" cannot be made: {}: make it with mode 0700, or choose another",
+                           std::strerror(errno)));
   }
   const UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   struct stat st;
   struct statfs fs;
   if (!fd || ::fstat(fd.get(), &st) != 0 || ::fstatfs(fd.get(), &fs) != 0)
-    return bad(": ", std::strerror(errno));
+    return bad(fmt::format(": {}", std::strerror(errno)));
   if (st.st_uid != ::geteuid()) {
-    return bad(" belongs to user ", st.st_uid, ", arenad runs as user ", ::geteuid(),
-               ": run 'chown ", ::geteuid(), " ", directory, "', or choose another");
+    return bad(fmt::format(
+        " belongs to user {}, arenad runs as user {}: run 'chown {} {}', or choose another",
+        st.st_uid, ::geteuid(), ::geteuid(), directory));
   }
   if ((st.st_mode & 07777) != 0700) {
-    char mode[8];
-    std::snprintf(mode, sizeof mode, "0%03o", static_cast<unsigned>(st.st_mode & 07777));
-    return bad(" has mode ", mode, ", others could reach the arenas in it: run 'chmod 0700 ",
-               directory, "'");
+    return bad(
+        fmt::format(" has mode 0{:03o}, others could reach the arenas in it: run 'chmod 0700 {}'",
+                    st.st_mode & 07777, directory));
   }
   if (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC && fs.f_type != RAMFS_MAGIC) {
-    log(concat(what, " ", directory,
-               " is neither on tmpfs nor on hugetlbfs: arenas will be as slow as its disk"));
+    log(fmt::format(
+        "{} {} is neither on tmpfs nor on hugetlbfs: arenas will be as slow as its disk", what,
+        directory));
   }
   return {};
 }
@@ -85,8 +87,8 @@ Answer<StateDirectory> StateDirectory::open(const std::string& directory,
   if (Failure f = check_directory(directory, "state directory", state.log_);
       f.error != Error::kNone)
     return f;
-  auto lock =
-      FileLock::take(directory + "/lock", concat("state directory ", directory), "--state-dir");
+  auto lock = FileLock::take(directory + "/lock", fmt::format("state directory {}", directory),
+                             "--state-dir");
   if (!lock.ok()) return lock.error();
   state.lock_ = std::move(*lock);
   if (state.data_directory_ != directory) {
@@ -94,7 +96,7 @@ Answer<StateDirectory> StateDirectory::open(const std::string& directory,
         f.error != Error::kNone)
       return f;
     auto data_lock = FileLock::take(data_directory + "/lock",
-                                    concat("data directory ", data_directory), "--data-dir");
+                                    fmt::format("data directory {}", data_directory), "--data-dir");
     if (!data_lock.ok()) return data_lock.error();
     state.data_lock_ = std::move(*data_lock);
   }
@@ -102,8 +104,9 @@ Answer<StateDirectory> StateDirectory::open(const std::string& directory,
 }
 
 ArenaFiles StateDirectory::files_of(const std::string& name) const {
-  return {concat(data_directory_, "/", name, kData), concat(directory_, "/", name, kControl),
-          concat(directory_, "/", name, kLedger)};
+  return {fmt::format("{}/{}{}", data_directory_, name, kData),
+          fmt::format("{}/{}{}", directory_, name, kControl),
+          fmt::format("{}/{}{}", directory_, name, kLedger)};
 }
 
 std::string StateDirectory::refused(const std::string& name) const {
@@ -111,8 +114,7 @@ std::string StateDirectory::refused(const std::string& name) const {
   return found == refused_.end() ? std::string() : found->second;
 }
 
-// ---- what there is
-// -------------------------------------------------------------------------------------------------------
+// --- what there is
 
 StateDirectory::Finding StateDirectory::examine(const std::string& name, std::string& why) {
   const ArenaFiles files = files_of(name);
@@ -120,14 +122,14 @@ StateDirectory::Finding StateDirectory::examine(const std::string& name, std::st
   const UniqueFd fd(::open(files.ledger_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   const auto got = fd ? ::pread(fd.get(), static_cast<void*>(&header), sizeof header, 0) : -1;
   if (got < 0) {
-    why = concat("its ledger cannot be read: ", std::strerror(errno));
+    why = fmt::format("its ledger cannot be read: {}", std::strerror(errno));
     return Finding::kDamaged;
   }
   if (header.magic == 0 && !exists(files.control_path) && !exists(files.data_path)) {
     // The other files are made after the ledger's header was written, whose last word is the magic:
     // this one's never was.
     remove_files(files);
-    log_(concat("arena '", name, "' was being made when its daemon died: removed"));
+    log_(fmt::format("arena '{}' was being made when its daemon died: removed", name));
     return Finding::kGone;
   }
   if (got != sizeof header || header.magic != kLedgerMagic) {
@@ -135,24 +137,24 @@ StateDirectory::Finding StateDirectory::examine(const std::string& name, std::st
     return Finding::kDamaged;
   }
   if (header.version != kLayoutVersion) {
-    why = concat("its files have layout version ", header.version, ", this arenad knows ",
-                 kLayoutVersion, ": run the arenad that made it, or remove ", name,
-                 ".ledger, .control and .data");
+    why = fmt::format(
+        "its files have layout version {}, this arenad knows {}: run the arenad that made it, or "
+        "remove {}.ledger, .control and .data",
+        header.version, kLayoutVersion, name);
     return Finding::kRefused;
   }
   const std::uint32_t life = header.life.load(std::memory_order_relaxed);
   if (life == LedgerHeader::kCreating || life == LedgerHeader::kDeleting) {
     remove_files(files);
-    log_(concat("arena '", name, "' was being ",
-                life == LedgerHeader::kCreating ? "made" : "deleted",
-                " when its daemon died: removed"));
+    log_(fmt::format("arena '{}' was being {} when its daemon died: removed", name,
+                     life == LedgerHeader::kCreating ? "made" : "deleted"));
     return Finding::kGone;
   }
   if (life != LedgerHeader::kLive || header.checksum != Ledger::checksum_of(header)) {
     why = "its ledger's header is damaged";
   } else if (std::string_view(header.name, ::strnlen(header.name, kMaxNameBytes)) != name) {
-    why = concat("its ledger is another arena's, '",
-                 std::string(header.name, ::strnlen(header.name, kMaxNameBytes)), "'");
+    why = fmt::format("its ledger is another arena's, '{}'",
+                      std::string(header.name, ::strnlen(header.name, kMaxNameBytes)));
   }
   return why.empty() ? Finding::kSound : Finding::kDamaged;
 }
@@ -165,7 +167,7 @@ Answer<std::vector<StateDirectory::Found>> StateDirectory::scan() {
     switch (examine(name, why)) {
       case Finding::kGone: continue;
       case Finding::kRefused:
-        log_(concat("arena '", name, "' is left alone: ", why));
+        log_(fmt::format("arena '{}' is left alone: {}", name, why));
         refused_[name] = why;
         continue;
       case Finding::kDamaged: quarantine(name, why); continue;
@@ -179,7 +181,7 @@ Answer<std::vector<StateDirectory::Found>> StateDirectory::scan() {
     }
     const auto [first, only] = by_id.emplace(ledger->header().arena_id, name);
     if (!only) {
-      quarantine(name, concat("it has the id of arena '", first->second, "'"));
+      quarantine(name, fmt::format("it has the id of arena '{}'", first->second));
       continue;
     }
     found.push_back({files_of(name), std::move(*ledger)});
@@ -191,8 +193,7 @@ Answer<std::vector<StateDirectory::Found>> StateDirectory::scan() {
   return found;
 }
 
-// ---- quarantine
-// ----------------------------------------------------------------------------------------------------------
+// --- quarantine
 
 // To the first quarantine/NAME.<n> that has none of the files. Who is killed half way has left it
 // so that the rest follows.
@@ -200,14 +201,14 @@ std::string StateDirectory::move_away(const std::string& name,
                                       const std::vector<std::string>& paths) {
   const auto file_of = [](const std::string& path) { return path.substr(path.rfind('/') + 1); };
   const auto place_of = [](const std::string& path, const std::string& folder) {
-    return concat(path.substr(0, path.rfind('/')), "/quarantine/", folder);
+    return fmt::format("{}/quarantine/{}", path.substr(0, path.rfind('/')), folder);
   };
   std::vector<std::string> there;
   for (const std::string& path : paths)
     if (exists(path)) there.push_back(path);
   std::string folder;
   for (int n = 1;; ++n) {
-    folder = concat(name, ".", n);
+    folder = fmt::format("{}.{}", name, n);
     if (std::none_of(there.begin(), there.end(), [&](const std::string& p) {
           return exists(place_of(p, folder) + "/" + file_of(p));
         }))
@@ -218,31 +219,30 @@ std::string StateDirectory::move_away(const std::string& name,
     const std::string place = place_of(path, folder);
     ::mkdir(place.substr(0, place.rfind('/')).c_str(), 0700);
     ::mkdir(place.c_str(), 0700);
-    if (::rename(path.c_str(), concat(place, "/", file_of(path)).c_str()) != 0)
-      problem = concat(path, ": ", std::strerror(errno));
+    if (::rename(path.c_str(), fmt::format("{}/{}", place, file_of(path)).c_str()) != 0)
+      problem = fmt::format("{}: {}", path, std::strerror(errno));
   }
   if (!problem.empty())
-    return concat("its files could not be moved to quarantine/", folder, " (", problem, ")");
-  return concat("its files are in ", directory_, "/quarantine/", folder);
+    return fmt::format("its files could not be moved to quarantine/{} ({})", folder, problem);
+  return fmt::format("its files are in {}/quarantine/{}", directory_, folder);
 }
 
 void StateDirectory::quarantine(const std::string& name, const std::string& why) {
   const ArenaFiles files = files_of(name);
   const std::string outcome =
       move_away(name, {files.data_path, files.control_path, files.ledger_path});
-  log_(concat("arena '", name, "' is damaged, ", why, ": ", outcome, ", nothing was deleted"));
+  log_(fmt::format("arena '{}' is damaged, {}: {}, nothing was deleted", name, why, outcome));
   // What could not be moved must not be taken for an arena's place.
   if (exists(files.data_path) || exists(files.control_path) || exists(files.ledger_path))
     refused_[name] = outcome;
 }
 
 void StateDirectory::quarantine_sessions(const std::string& why) {
-  log_(concat("the table of sessions is damaged, ", why, ": ",
-              move_away("sessions", {sessions_path()}), ", nothing was deleted"));
+  log_(fmt::format("the table of sessions is damaged, {}: {}, nothing was deleted", why,
+                   move_away("sessions", {sessions_path()})));
 }
 
-// ---- made and removed
-// ----------------------------------------------------------------------------------------------------
+// --- made and removed
 
 Arena::Made StateDirectory::create(const ArenaConfig& options, const ArenaAccess& access) {
   if (!is_open()) return Arena::create(options);
@@ -250,7 +250,7 @@ Arena::Made StateDirectory::create(const ArenaConfig& options, const ArenaAccess
   for (const std::string& path : {files.ledger_path, files.control_path, files.data_path})
     if (exists(path))
       return Failure{Error::kInvalidOption,
-                     concat("the file ", path, " is in the way: move it elsewhere")};
+                     fmt::format("the file {} is in the way: move it elsewhere", path)};
   auto made = Arena::create(options, &files);
   if (!made.ok()) {
     remove_files(files);
@@ -274,7 +274,7 @@ void StateDirectory::remove(Arena& arena) {
 void StateDirectory::remove_files(const ArenaFiles& files) {
   for (const std::string& path : {files.data_path, files.control_path, files.ledger_path})
     if (::unlink(path.c_str()) != 0 && errno != ENOENT)
-      log_(concat("cannot remove ", path, ": ", std::strerror(errno)));
+      log_(fmt::format("cannot remove {}: {}", path, std::strerror(errno)));
 }
 
 }  // namespace arenad::server

@@ -1,18 +1,15 @@
 // StateDirectory: the files of arenas that outlive their daemon.
 //
-// Purpose: checks and locks the directory, names files (NAME.ledger, NAME.control, NAME.data),
-// makes and removes an arena's, and
-//   finds at start what a daemon before has left.
-// Invariants: the directory is 0700 and the daemon's own, and so is the one for data when there is
-// one (hugetlbfs). One daemon at a
-//   time uses them. Files that are not understood are moved to quarantine/ or left alone, never
-//   deleted.
-// Threads: one.
-// Crash: an arena's ledger is the first file made and the last one removed, and says whether the
-// arena is being made, whole or being
-//   removed. So a kill anywhere leaves one of: no ledger, an empty ledger alone, a ledger that says
-//   so, or a whole arena. Files on their way to quarantine are moved on by the next daemon, to the
-//   same place.
+// Purpose: checks and locks the directory, names the files (NAME.ledger, NAME.control, NAME.data),
+// makes and removes those of an arena, and finds at start what former daemons have left.
+// Invariants: the directory is 0700 and the daemon's own. So is the directory for data, where there
+// is one (hugetlbfs). One daemon at a time uses them. Files that are not understood are moved to
+// quarantine/ or left alone, never deleted.
+// Threads: one thread.
+// Crash: an arena's ledger is the first file made and the last file removed. It says whether the
+// arena is being made, is whole, or is being removed. So a kill at any moment leaves one of: no
+// ledger; an empty ledger alone; a ledger that says what was going on; a whole arena. The next
+// daemon moves on files that are half way to quarantine, to the same place.
 #pragma once
 
 #include <functional>
