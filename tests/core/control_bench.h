@@ -47,7 +47,6 @@ class ControlBench {
   ~ControlBench() {
     stop();
     core_->thread.destroy_sequences();
-    loops_.clear();
   }
   ControlBench(const ControlBench&) = delete;
   ControlBench& operator=(const ControlBench&) = delete;
@@ -65,11 +64,12 @@ class ControlBench {
     core_->census.start();
     core_->thread.start();
   }
-  // Parts that sequences belong to must outlive this call.
+  // A test calls this before its parts end: sequences and shards may use them until then.
   void stop() {
     core_->thread.stop([] {});
     core_->maintenance.stop();
     core_->census.stop();
+    loops_.clear();
   }
 
   // What `f` returns on the control thread.

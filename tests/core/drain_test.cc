@@ -17,6 +17,7 @@ TEST(Drain, IsOverAtOnceWithoutSessions) {
   drain.begin([&] { drained.set_value(); });
   EXPECT_TRUE(drain.draining());
   drained.get_future().get();
+  bench.stop();
 }
 
 TEST(Drain, TellsStreamsAndIsOverWithTheLastSession) {
@@ -43,6 +44,7 @@ TEST(Drain, TellsStreamsAndIsOverWithTheLastSession) {
     drain.session_ended();
   });
   EXPECT_EQ(drained, 1);
+  bench.stop();
 }
 
 TEST(Drain, IsOverAtItsDeadlineWhateverIsOpen) {
@@ -54,6 +56,7 @@ TEST(Drain, IsOverAtItsDeadlineWhateverIsOpen) {
   std::promise<void> drained;
   drain.begin([&] { drained.set_value(); });
   drained.get_future().get();
+  bench.stop();
 }
 
 }  // namespace
