@@ -66,7 +66,7 @@ Failure ArenaRegistry::check_quota(std::uint64_t capacity_bytes) const {
   const std::uint64_t rounded =
       (capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;
   const std::uint64_t most = limits_.max_total_bytes == 0 ? kNoBound : limits_.max_total_bytes;
-  // Restored arenas may be more than a limit that was lowered since.
+  // The limit may have been lowered since. Restored arenas may then be more than the limit.
   if (capacity_bytes_ <= most && rounded <= most - capacity_bytes_) return {};
   return refuse(Error::kQuotaDaemon,
                 fmt::format("the capacities of all arenas are {}, with {} more they would be over "
@@ -79,7 +79,7 @@ void ArenaRegistry::restore(std::unique_ptr<Arena> arena) {
   const LedgerHeader& kept = arena->ledger().header();
   const ArenaAccess access{kept.access_uid, kept.access_gid, kept.access_mode};
   ArenaRecord* const record = add(std::move(arena), access);
-  // What was held before, no shard has counted: it is read from the words.
+  // No shard has counted what was held before. So the words are read.
   record->state->counts_from_words.store(true, std::memory_order_relaxed);
 }
 

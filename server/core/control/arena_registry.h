@@ -27,8 +27,7 @@ struct ArenaRecord {
   ArenaAccess access;
   bool canary = false;
   std::set<SessionId> sessions;  // attached
-  // Given back by the reaper: shards count allocations and frees, this is the rest of what is not
-  // held any more.
+  // What the reaper gave back. Shards count allocations and frees, but not what the reaper takes.
   GivenBack reaped;
 
   const std::string& name() const { return state->arena->options().name; }
@@ -37,18 +36,19 @@ struct ArenaRecord {
 
 class ArenaRegistry {
  public:
-  // `state`: where arenas' files lie, if they have any.
+  // `state` is where the files of arenas lie, if they have any.
   ArenaRegistry(const Limits& limits, StateDirectory& state)
       : limits_(limits), state_(state), ids_(1, kMaxArenaId) {}
 
   // Errors: kInvalidName, kInvalidCapacity, kInvalidOption, kArenaExists, kQuotaDaemon,
   // kMachineFull.
   Answer<ArenaRecord*> create(const CreateArenaArgs& args);
-  // One that a daemon before has left; no other has its name or id. Comes before the first create.
+  // An arena that a former daemon has left. No other arena has its name or id. restore comes before
+  // the first create.
   void restore(std::unique_ptr<Arena> arena);
   ArenaRecord* find(const std::string& name);
   ArenaRecord* find(ArenaId id);
-  // Takes it out, with its files; the id rests until release_id.
+  // Takes the arena out, and removes its files. The id is not used before release_id.
   ArenaRecord remove(const std::string& name);
   void release_id(ArenaId id) { ids_.put_back(id); }
 

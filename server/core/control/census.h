@@ -36,13 +36,13 @@ inline std::uint32_t label_of(std::uint64_t holder_key) {
 
 struct ArenaCensus {
   HeldShare held;  // held and shared blocks, each once
-  std::map<std::uint64_t, HeldShare>
-      by_holder;  // (session << 32 | tag); a shared block counts for each sharer, with tag 0
+  // By session << 32 | label. A shared block counts for each sharer, with label 0.
+  std::map<std::uint64_t, HeldShare> by_holder;
   std::map<SessionId, HeldShare> leases;  // by session: runs, and bytes of them
-  std::map<SessionId, std::int64_t>
-      elsewhere;  // by session: bytes held in runs that are not leased to it
-  std::vector<ClassUsage>
-      leased;  // of all leased runs; a FREE block of them is `cached`, in the peer's hands
+  // By session: bytes held in runs that are not leased to the session.
+  std::map<SessionId, std::int64_t> elsewhere;
+  // Of all leased runs. A FREE block of them counts as `cached`: a peer has it.
+  std::vector<ClassUsage> leased;
 
   HeldShare lease_sum() const;
   HeldShare held_by(SessionId session) const;

@@ -30,20 +30,20 @@ class StateDirectory;
 
 struct EngineOptions {
   std::uint32_t shards = 1;
-  std::string directory;        // of the sockets; made with mode 0755 when it is not there
+  std::string directory;        // of the sockets; made with mode 0755 when there is none
   std::string state_directory;  // of arenas that outlive the daemon; empty: arenas are memfds
-  std::string data_directory;   // of their payload, when it is to lie elsewhere (hugetlbfs)
+  std::string data_directory;   // of the arenas' payload, when that lies elsewhere (hugetlbfs)
   Limits limits;
   std::vector<std::pair<std::string, std::string>> tunables;  // by the names of GetTunables
-  // What an operator should know, one line each; on the control or maintenance thread. May be
-  // empty.
+  // Gets what an operator should know, one line at a time, on the control or the maintenance
+  // thread. May be empty.
   std::function<void(const std::string&)> log;
 };
 
 class Engine {
  public:
-  // With a state directory, what a daemon before has left is served again when this returns:
-  // arenas, sessions, blocks; what belonged to the dead is given back. Errors: kInvalidOption
+  // With a state directory, arenas, sessions and blocks of a former daemon are served again when
+  // this call returns, and what belonged to the dead is given back. Errors: kInvalidOption
   // (options, directories, another daemon there), kInternal (no random numbers), kMachineFull,
   // kModeUnavailable (the state of another version).
   static Answer<std::unique_ptr<Engine>> start(EngineOptions options);
@@ -54,8 +54,8 @@ class Engine {
   std::uint32_t shard_count() const { return static_cast<std::uint32_t>(shards_.size()); }
   ShardApi& shard(ShardId shard);
   ControlApi& control();
-  // The waker must stay valid until stop() has returned, the shard's loop has ended and nullptr was
-  // set here.
+  // The waker must stay valid until stop() has returned, the shard's loop has ended, and nullptr
+  // was set here.
   void set_waker(ShardId shard, Waker* waker);
   const ServerTunables& tunables() const {
     return shared_.tunables;
@@ -63,12 +63,12 @@ class Engine {
   const std::string& handoff_path() const { return handoff_path_; }
   std::uint64_t uptime_ms() const;
 
-  // No new sessions and arenas from here on; KeepAlive streams are told. `drained` runs once, on
-  // the control thread, when the last session is closed or drain_deadline_ms is over; it must not
-  // call stop() itself. Later calls do nothing.
+  // From here on there are no new sessions and arenas, and KeepAlive streams are told so. `drained`
+  // runs once, on the control thread, when the last session has ended or drain_deadline_ms is over.
+  // `drained` must not call stop(). Later calls do nothing.
   void begin_drain(std::function<void()> drained);
-  // Fails what is parked, refuses every later call with kDraining, ends the engine's own threads.
-  // The shards' loops must still run. Idempotent.
+  // Fails what is parked, refuses every later call with kDraining, and ends the engine's own
+  // threads. The shards' loops must still run. Idempotent.
   void stop();
 
  private:

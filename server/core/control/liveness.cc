@@ -20,8 +20,8 @@ struct Liveness::Impl {
     asio::posix::stream_descriptor process;
   };
 
-  // A handler that was ready when its watch was forgotten still runs: it must not find another
-  // session's.
+  // A handler that was ready when its watch was forgotten still runs. It must not act on the watch
+  // of another session.
   bool current(SessionId session, const std::shared_ptr<Watch>& watch) const {
     const auto found = watches.find(session);
     return found != watches.end() && found->second == watch;
@@ -46,7 +46,7 @@ void Liveness::start_grace(SessionId session, std::uint64_t grace_ms) {
   watch->grace.expires_after(std::chrono::milliseconds(grace_ms));
   watch->grace.async_wait(
       [impl = impl_.get(), session, watch](const boost::system::error_code& stopped) {
-        // stop_grace may have come when this handler was ready already: it moves the expiry away.
+        // stop_grace may have come when this handler was ready already. It moves the expiry away.
         if (stopped || !impl->current(session, watch)) return;
         if (watch->grace.expiry() > std::chrono::steady_clock::now()) return;
         impl->on_loss(session, Loss::kGraceOver);
@@ -78,7 +78,7 @@ void Liveness::watch_by(SessionId session, std::function<bool()> gone) {
   watch->question.expires_after(kAskEvery);
   watch->question.async_wait([this, session, watch, gone = std::move(gone)](
                                  const boost::system::error_code& stopped) mutable {
-    // As with the grace: watch() may have come when this handler was ready already.
+    // As with the grace, watch() may have come when this handler was ready already.
     if (stopped || !impl_->current(session, watch) ||
         watch->question.expiry() > std::chrono::steady_clock::now())
       return;

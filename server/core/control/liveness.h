@@ -34,8 +34,8 @@ class Liveness {
   void stop_grace(SessionId session);
   // From now on the session lives as long as the process. Ends the grace.
   void watch(SessionId session, UniqueFd pidfd);
-  // For a process without a pidfd: asks `gone` four times a second until it says true. Ends the
-  // grace; watch() replaces it.
+  // For a process without a pidfd: asks `gone` four times a second, until `gone` says true. Ends
+  // the grace. watch() replaces this watch.
   void watch_by(SessionId session, std::function<bool()> gone);
   void forget(SessionId session);
   void forget_all();

@@ -13,7 +13,7 @@
 namespace arenad::server {
 namespace {
 
-constexpr int kRestMs = 5;    // between two rounds: kicks in the meantime are merged
+constexpr int kRestMs = 5;    // between two looks; kicks in the meantime are merged
 constexpr int kLookMs = 200;  // without a kick
 constexpr std::uint32_t kGiveBackAtOnce =
     256;  // superslabs: bounds how long a pause may have to wait
@@ -95,7 +95,7 @@ void Maintenance::work(bool give_back) {
     arenas = arenas_;
     graves.swap(graves_);
   }
-  graves.clear();  // whoever lets go last unmaps, and that should be this thread
+  graves.clear();  // the last owner unmaps, and this thread should be the last
   bool short_now = false;
   const auto ahead =
       static_cast<std::uint32_t>(tunables_.commit_ahead_superslabs.load(std::memory_order_relaxed));
@@ -122,7 +122,7 @@ void Maintenance::work(bool give_back) {
     if (!give_back) continue;
     const bool done = step([&] {
       const std::uint32_t free = arena.units().wholly_free();
-      // Less than what is committed ahead would be committed again at once.
+      // What is committed ahead is kept: else it would be committed again at once.
       arena.decommit_idle(
           std::max({ahead, keep, free > kGiveBackAtOnce ? free - kGiveBackAtOnce : 0}));
     });
@@ -131,11 +131,11 @@ void Maintenance::work(bool give_back) {
   short_of_memory_ = short_now;
 }
 
-// One short piece of work, unless somebody paused: whoever pauses waits for the end of a piece.
+// Does one short piece of work, unless somebody has paused. pause() waits for the end of a piece.
 bool Maintenance::step(const std::function<void()>& piece) {
   {
     const std::lock_guard lock(mutex_);
-    if (paused_ != 0) return false;  // the next round comes soon
+    if (paused_ != 0) return false;  // the next look comes soon
     working_ = true;
   }
   piece();

@@ -32,14 +32,15 @@ class Maintenance {
   void start();
   void stop();  // joins
   void set_arenas(std::vector<std::shared_ptr<ArenaState>> arenas);
-  // Lets go of a deleted arena here: unmapping gigabytes takes a while.
+  // Drops a deleted arena on this thread, because to unmap gigabytes takes a while.
   void bury(std::shared_ptr<ArenaState> arena);
-  // Slabs were taken: look soon.
+  // Slabs were taken: this thread looks soon.
   void kick() {
     if (kicked_.load(std::memory_order_relaxed)) return;
     kick_slow();
   }
-  // Waits until the thread touches no arena, and keeps it so. Counts: as many resumes as pauses.
+  // Waits until this thread touches no arena, and keeps it from doing so. There are as many resumes
+  // as pauses.
   void pause();
   void resume();
   // Pauses as long as this object lives.
@@ -62,8 +63,9 @@ class Maintenance {
 
   const ServerTunables& tunables_;
   const std::function<void(const std::string&)> log_;
-  UniqueFd event_;                   // eventfd: kicks and stop; a shard must not take a mutex
-  std::atomic<bool> kicked_{false};  // set by kick, cleared by the thread before it works
+  UniqueFd event_;  // eventfd: kicks and stop; a shard must not take a mutex
+  // Set by kick_slow, cleared by the thread before it works. Partner: itself; the eventfd orders.
+  std::atomic<bool> kicked_{false};
   std::mutex mutex_;  // arenas_, paused_, working_: control and maintenance thread only
   std::condition_variable changed_;
   std::vector<std::shared_ptr<ArenaState>> arenas_;

@@ -27,13 +27,13 @@ struct SessionRecord {
   std::uint64_t opened_ns = 0;
   bool reaping = false;
   bool bound = false;    // a handoff bound it to the process below
-  bool watched = false;  // and its pidfd is at hand; not when a restart could not find the process
+  bool watched = false;  // its pidfd is watched; not when a restart could not find the process
   ProcessIdentity process;
   std::int32_t pid = 0;
   std::uint32_t uid = 0;
   std::map<std::uint64_t, OnSessionEvent> keepalives;  // by stream id
   std::map<ArenaId, AttachMode> attached;              // by arena id
-  bool slow_to_trim = false;  // owes an answer to a request to trim: not asked again before it came
+  bool slow_to_trim = false;  // owes an answer to a request to trim, and is not asked before
 };
 
 class SessionRegistry {
@@ -42,7 +42,7 @@ class SessionRegistry {
 
   // Errors: kInvalidName, kQuotaDaemon.
   Answer<SessionRecord*> open(const std::string& name, std::uint64_t now);
-  // One that a daemon before has left. Comes before the first open.
+  // A session that a former daemon has left. restore comes before the first open.
   SessionRecord& restore(const KeptSession& kept);
   // The living session that the key proves. Errors: kUnknownSession.
   Answer<SessionRecord*> find(SessionKey key);

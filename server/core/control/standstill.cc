@@ -25,8 +25,8 @@ bool Standstill::arrive() {
   std::uint32_t seen;
   while ((seen = arrived_.load(std::memory_order_acquire)) != shards_) {
     if ((seen & kAbandoned) != 0) return false;
-    // Only while somebody is missing: after the last arrival this exchange fails, and nobody
-    // leaves.
+    // A shard gives up only while another is missing. After the last arrival this exchange fails,
+    // and no shard leaves.
     if (now_ns() >= deadline &&
         arrived_.compare_exchange_strong(seen, seen | kAbandoned, std::memory_order_acq_rel)) {
       return false;

@@ -26,8 +26,8 @@ namespace arenad::server {
 
 struct AuditedState {
   std::shared_ptr<ArenaState> state;
-  std::set<SessionId>
-      attached;  // sessions, those that are being reaped too: who may hold blocks of leased slabs
+  // Sessions that may hold blocks of leased slabs; those that are being reaped, too.
+  std::set<SessionId> attached;
 };
 
 class Standstill {
@@ -53,11 +53,11 @@ class Standstill {
   const std::uint64_t arrive_within_ns_;
   std::vector<std::vector<VerifyReport>> by_shard_;
   std::vector<VerifyReport> sums_;
-  // How many arrived; kAbandoned once somebody gave up. Release by each arrival, acquire by who
-  // waits for the last one: what every shard did before is seen by all.
+  // How many arrived, and kAbandoned once a shard gave up. Partner: itself. Each arrival releases,
+  // and each shard that waits for the last arrival acquires: all see what every shard did before.
   std::atomic<std::uint32_t> arrived_{0};
-  std::atomic<std::uint32_t> verified_{0};  // pairs with itself: the last one sees all reports
-  std::atomic<bool> released_{false};       // release by the last one, acquire by the others
+  std::atomic<std::uint32_t> verified_{0};  // partner: itself; the last shard sees all reports
+  std::atomic<bool> released_{false};       // partner: itself; the last shard releases
   std::atomic<std::uint64_t> began_ns_{0};
   std::uint64_t duration_ns_ = 0;
 };

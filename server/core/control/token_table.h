@@ -33,7 +33,8 @@ class TokenTable {
  public:
   // 16 random bytes. Replaces the token that the session had for the same arena.
   std::string issue(SessionId session, ArenaId arena, AttachMode mode, std::uint64_t now);
-  // What the token stands for; it is used up. Nothing when it is forged, used or expired.
+  // What the token stands for. The token is used up. Nothing when the token is forged, used or
+  // expired.
   std::optional<TokenUse> redeem(std::string_view token, std::uint64_t now);
   void drop_session(SessionId session);
   void drop_arena(ArenaId arena);

@@ -17,8 +17,8 @@
 
 namespace arenad::server {
 
-// Tells processes apart while one of them is known to live: the pidfd's inode on pidfs (kernel 6.9
-// and later), else the pid in the daemon's namespace.
+// Tells processes apart while one of them is known to live: by the pidfd's inode on pidfs (kernel
+// 6.9 and later), else by the pid in the daemon's namespace.
 struct ProcessIdentity {
   std::uint64_t pidfs_inode = 0;
   std::int32_t pid = 0;
@@ -38,14 +38,15 @@ struct CallerProcess {
   std::vector<std::uint32_t> groups;  // supplementary
 };
 
-// The pidfd's inode on pidfs, different for each process since boot; 0 when the kernel is too old.
+// The pidfd's inode on pidfs. It is different for each process since boot; 0 when the kernel is too
+// old.
 std::uint64_t pidfs_inode(int pidfd);
 
-// Errors: kNotPermitted when the kernel gives no pidfd of the peer (too old and another PID
-// namespace), or it is gone.
+// Errors: kNotPermitted when the kernel gives no pidfd of the caller (it is too old, and the caller
+// is in another PID namespace), or when the caller is gone.
 Answer<CallerProcess> peer_process(int socket);
 
-// As open(2) would decide for a file with this owner, group and mode. `want` is 4 (read) or 2
+// Decides as open(2) does for a file with this owner, group and mode. `want` is 4 (read) or 2
 // (write).
 bool may_access(const ArenaAccess& access, const CallerProcess& peer, std::uint32_t want);
 

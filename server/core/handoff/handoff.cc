@@ -25,9 +25,8 @@ constexpr auto kRequestWithin = std::chrono::seconds(2);
 constexpr auto kAcceptPause = std::chrono::milliseconds(50);  // when there are no descriptors left
 constexpr int kMaxConnections = 128;
 
-// Header, text and descriptors in one message, so that the descriptors ride on the first byte. A
-// fresh socket's buffer takes it whole; a client that has gone already gets nothing, and that is
-// its own affair.
+// Sends header, text and descriptors in one message, so that the descriptors travel with the first
+// byte. The buffer of a fresh socket takes the whole message. A client that has gone gets nothing.
 void send_reply(int socket, const HandoffGrant& grant) {
   handoff::Reply reply;
   reply.status = static_cast<std::uint32_t>(error_code(grant.failure.error));
@@ -149,7 +148,7 @@ Answer<Nothing> Handoff::open() {
       socket.listen(kMaxConnections, error)) {
     return failed(error.message());
   }
-  // Anyone may knock; what he gets is decided by the arena's owner, group and mode.
+  // Everybody may connect. The arena's owner, group and mode decide what the caller gets.
   if (::chmod(path_.c_str(), 0666) != 0) return failed(std::strerror(errno));
   accept_next();
   return Nothing{};

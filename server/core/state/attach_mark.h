@@ -17,10 +17,11 @@
 
 namespace arenad::server {
 
-// On a description that nobody else has yet. False with errno when the kernel refuses.
+// Sets the mark on a description that nobody else has yet. False, with errno, when the kernel
+// refuses.
 bool set_attach_mark(int data_fd, SessionId session);
-// Whether any description of that file, other than `data_fd`'s, carries the session's mark. True
-// when it cannot be told.
+// Whether a description of that file, other than `data_fd`'s own, carries the session's mark. True
+// when that cannot be told.
 bool has_attach_mark(int data_fd, SessionId session);
 
 }  // namespace arenad::server

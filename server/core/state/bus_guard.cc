@@ -18,8 +18,8 @@ namespace {
 
 constexpr int kPlaces = 3 * (kMaxArenaId + 64);  // deleted arenas are unmapped a little later
 
-// `end` is 0 while a place is free, kTaken while it is being filled in; written last, release, and
-// cleared first.
+// `end` is 0 while a place is free, and kTaken while the place is being filled in. `end` is written
+// last (release) and cleared first. Partner: the acquire load in the signal handler.
 struct Place {
   std::atomic<std::uintptr_t> end{0};
   std::atomic<std::uintptr_t> begin{0};
@@ -32,8 +32,8 @@ constexpr std::uintptr_t kTaken = 1;
 Place places[kPlaces];
 struct sigaction before;
 
-// Zero pages in place of those that the file of `place` has lost, the one at `address` in any case.
-// Only what a signal handler may call.
+// Puts zero pages in place of those that the file of `place` has lost; the page at `address` is
+// replaced in any case. Calls only what a signal handler may call.
 bool replace(const Place& place, std::uintptr_t address, std::uintptr_t end) {
   const std::uintptr_t begin = place.begin.load(std::memory_order_relaxed);
   const std::uint64_t page = place.page.load(std::memory_order_relaxed);
@@ -42,8 +42,8 @@ bool replace(const Place& place, std::uintptr_t address, std::uintptr_t end) {
   if (const int fd = place.fd.load(std::memory_order_relaxed); fd >= 0 && ::fstat(fd, &st) == 0) {
     const std::uintptr_t kept =
         begin + (static_cast<std::uint64_t>(st.st_size) + page - 1) / page * page;
-    // Cut short: all of the rest, so that a million lost pages are one mapping and not a million.
-    // Else this page alone has no memory.
+    // The file was cut short: all of the rest is replaced, so that a million lost pages are one
+    // mapping. Else this page alone has no memory.
     if (kept <= from) {
       from = kept;
       to = end;
@@ -58,7 +58,7 @@ bool replace(const Place& place, std::uintptr_t address, std::uintptr_t end) {
 void on_sigbus(int, siginfo_t* info, void*) {
   const int kept_errno = errno;
   const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
-  // A signal that somebody sent has no address that means anything.
+  // The address of a signal that a process sent means nothing.
   for (int i = 0; info->si_code > 0 && i < kPlaces; ++i) {
     Place& place = places[i];
     const std::uintptr_t end = place.end.load(std::memory_order_acquire);
@@ -71,8 +71,8 @@ void on_sigbus(int, siginfo_t* info, void*) {
     errno = kept_errno;
     return;
   }
-  // Not ours: the touch is made again, and ends as it would have without us. One that was sent is
-  // sent again.
+  // No guarded mapping: the touch is made again, and ends as it would have without this handler. A
+  // signal that was sent is sent again.
   ::sigaction(SIGBUS, &before, nullptr);
   if (info->si_code <= 0) ::raise(SIGBUS);
   errno = kept_errno;
@@ -89,7 +89,7 @@ void install() {
   });
 }
 
-// Of the file behind a mapping: on hugetlbfs a page is 2 MiB, and can be replaced only as a whole.
+// The page size of a mapped file. On hugetlbfs a page is 2 MiB, and is replaced only as a whole.
 std::uint64_t page_of(int fd) {
   struct statfs fs;
   if (fd >= 0 && ::fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)

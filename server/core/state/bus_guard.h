@@ -22,9 +22,9 @@ namespace arenad::server {
 class BusGuard {
  public:
   BusGuard() = default;  // guards nothing
-  // `fd`: the mapped file, mapped from its beginning, open as long as the guard; -1 when it is
-  // closed already: then one page is replaced at a time. `damaged` outlives the guard. When all
-  // places are taken (there are three an arena) nothing is guarded.
+  // `fd` is the mapped file. It is mapped from its beginning, and stays open as long as the guard.
+  // -1 means that the file is closed; then one page is replaced at a time. `damaged` outlives the
+  // guard. When all places are taken (there are three an arena), nothing is guarded.
   BusGuard(const void* base, std::uint64_t bytes, int fd, std::atomic<bool>& damaged);
   ~BusGuard();
   BusGuard(const BusGuard&) = delete;

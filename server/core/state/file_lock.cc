@@ -33,8 +33,8 @@ Answer<FileLock> FileLock::take(const std::string& path, const std::string& what
             what, flag)};
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
-  // For the message above only: a number that could not be written (hugetlbfs takes none) is no
-  // reason not to start.
+  // The number is for the message above only. When it cannot be written (hugetlbfs takes none), the
+  // daemon starts all the same.
   if (::ftruncate(fd.get(), 0) == 0) [[maybe_unused]]
     const auto written = ::pwrite(fd.get(), pid.data(), pid.size(), 0);
   return FileLock(std::move(fd));

@@ -16,8 +16,8 @@ namespace arenad::server {
 class FileLock {
  public:
   FileLock() = default;
-  // `what` is what the lock stands for ("socket directory /run/arenad"), `flag` where another is
-  // named. Errors: kInvalidOption.
+  // `what` names what the lock stands for ("socket directory /run/arenad"). `flag` is the flag that
+  // chooses another. Errors: kInvalidOption.
   static Answer<FileLock> take(const std::string& path, const std::string& what,
                                const std::string& flag);
 

@@ -39,7 +39,7 @@ std::uint64_t own_pid_namespace() {
   return ::stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
-// The process name, field 2, may hold anything: the fields are counted from its closing
+// Field 2, the name of the process, may hold anything. So the fields are counted from its closing
 // parenthesis.
 std::uint64_t start_time_of(std::int32_t pid) {
   const std::string stat = read_file(fmt::format("/proc/{}/stat", pid));
@@ -62,7 +62,7 @@ ProcessMark mark_of(const CallerProcess& process) {
   mark.pidfs_inode = process.identity.pidfs_inode;
   mark.pid = process.pid;
   if (process.pid > 0) mark.start_time = start_time_of(process.pid);
-  // It ended meanwhile, and its pid may be another's by now.
+  // The process has ended meanwhile, and another process may have its pid by now.
   if (ended(process.pidfd.get())) mark.start_time = 0;
   return mark;
 }
@@ -83,8 +83,8 @@ FoundProcess find_again(const ProcessMark& mark) {
     if (errno == ESRCH) found.life = Life::kDead;
     return found;
   }
-  // With the pidfd in hand the pid cannot become another's, unless the process ends, which the
-  // pidfd tells.
+  // While the pidfd is open, no other process gets the pid, unless the process ends. The pidfd
+  // tells that.
   const std::uint64_t inode = pidfs_inode(found.pidfd.get());
   const std::uint64_t start_time = start_time_of(mark.pid);
   if (ended(found.pidfd.get())) {

@@ -97,7 +97,7 @@ std::map<SessionId, KeptSession> SessionStore::all() const {
   if (!is_open()) return sessions;
   for (std::uint32_t id = 1; id < kRecords - 1; ++id) {
     if (id == 1 || id % kRecordsPerPage == 0) {
-      // To the next page that there is: looking at others would take memory for each.
+      // Goes to the next page that exists. To look at the others would take memory for each.
       const auto at = static_cast<off_t>(kPage + id / kRecordsPerPage * kPage);
       const off_t next = ::lseek(file_.fd(), at, SEEK_DATA);
       if (next < 0 && errno == ENXIO) break;

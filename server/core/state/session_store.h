@@ -27,16 +27,16 @@ struct KeptSession {
   std::uint64_t opened_ns = 0;
   std::uint32_t uid = 0;  // of the process it is bound to
   std::uint32_t gid = 0;
-  bool ending = false;  // closed, or its process was seen dead: nobody acts for it any more
+  bool ending = false;  // closed, or its process was seen dead: nobody acts for the session
   bool bound = false;
   ProcessMark process;   // when bound
-  bool damaged = false;  // there was a session, what was written of it is lost
+  bool damaged = false;  // there was a session, and what was written of it is lost
 };
 
 class SessionStore {
  public:
   SessionStore() = default;
-  // Makes it when it is not there. Errors: kInvalidOption (the file is damaged: not of that size or
+  // Makes the file when there is none. Errors: kInvalidOption (the file is damaged: another size or
   // form), kModeUnavailable (another version's), kMachineFull.
   static Answer<SessionStore> open(const std::string& path);
   bool is_open() const { return file_.base() != nullptr; }

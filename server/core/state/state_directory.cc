@@ -29,7 +29,7 @@ bool exists(const std::string& path) {
   return ::lstat(path.c_str(), &st) == 0;
 }
 
-// Names of what lies in a directory with one of the endings, without the ending.
+// Names of the files in a directory that have one of the endings, without the ending.
 std::set<std::string> names_in(const std::string& directory,
                                std::initializer_list<std::string_view> endings) {
   std::set<std::string> names;
@@ -43,7 +43,7 @@ std::set<std::string> names_in(const std::string& directory,
   return names;
 }
 
-// Made when it is not there; 0700 and the daemon's own.
+// Makes the directory when there is none, and checks that it is 0700 and the daemon's own.
 Failure check_directory(const std::string& directory, const char* what,
                         const StateDirectory::Log& log) {
   const auto bad = [&](const std::string& why) {
@@ -126,8 +126,8 @@ StateDirectory::Finding StateDirectory::examine(const std::string& name, std::st
     return Finding::kDamaged;
   }
   if (header.magic == 0 && !exists(files.control_path) && !exists(files.data_path)) {
-    // The other files are made after the ledger's header was written, whose last word is the magic:
-    // this one's never was.
+    // The magic is the last word of the ledger's header, and the other files are made after it.
+    // This header was never written.
     remove_files(files);
     log_(fmt::format("arena '{}' was being made when its daemon died: removed", name));
     return Finding::kGone;
@@ -195,8 +195,8 @@ Answer<std::vector<StateDirectory::Found>> StateDirectory::scan() {
 
 // --- quarantine
 
-// To the first quarantine/NAME.<n> that has none of the files. Who is killed half way has left it
-// so that the rest follows.
+// Moves the files to the first quarantine/NAME.<n> that has none of them. When a daemon is killed
+// half way, the next daemon finds the same place for the rest.
 std::string StateDirectory::move_away(const std::string& name,
                                       const std::vector<std::string>& paths) {
   const auto file_of = [](const std::string& path) { return path.substr(path.rfind('/') + 1); };
@@ -232,7 +232,7 @@ void StateDirectory::quarantine(const std::string& name, const std::string& why)
   const std::string outcome =
       move_away(name, {files.data_path, files.control_path, files.ledger_path});
   log_(fmt::format("arena '{}' is damaged, {}: {}, nothing was deleted", name, why, outcome));
-  // What could not be moved must not be taken for an arena's place.
+  // The name stays taken when files could not be moved.
   if (exists(files.data_path) || exists(files.control_path) || exists(files.ledger_path))
     refused_[name] = outcome;
 }
@@ -270,7 +270,7 @@ void StateDirectory::remove(Arena& arena) {
   remove_files(files_of(arena.options().name));
 }
 
-// The ledger last: as long as it is there, it says what becomes of the others.
+// The ledger goes last: as long as it exists, it says what becomes of the other files.
 void StateDirectory::remove_files(const ArenaFiles& files) {
   for (const std::string& path : {files.data_path, files.control_path, files.ledger_path})
     if (::unlink(path.c_str()) != 0 && errno != ENOENT)

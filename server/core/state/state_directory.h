@@ -27,36 +27,35 @@ class StateDirectory {
  public:
   using Log = std::function<void(const std::string&)>;
 
-  // An arena that is there: its ledger is sound, its other files are still to be looked at
-  // (Arena::open).
+  // An arena whose ledger is sound. Arena::open looks at its other files.
   struct Found {
     ArenaFiles files;
     Ledger ledger;
   };
 
-  // None: arenas are memfds and die with the daemon.
+  // No directory: arenas are memfds and end with the daemon.
   StateDirectory() = default;
-  // Makes it when it is not there; `data_directory` may be empty. Errors: kInvalidOption, with what
-  // to do.
+  // Makes the directory when there is none. `data_directory` may be empty. Errors: kInvalidOption,
+  // with what to do.
   static Answer<StateDirectory> open(const std::string& directory,
                                      const std::string& data_directory, Log log);
   bool is_open() const { return !directory_.empty(); }
 
-  // What daemons before have left, by name; half made and half removed arenas are removed, damaged
-  // files quarantined, and all of it is logged. Errors: kMachineFull.
+  // What former daemons have left, by name. Half made and half removed arenas are removed, damaged
+  // files are quarantined, and the log says so. Errors: kMachineFull.
   Answer<std::vector<Found>> scan();
-  // Why an arena of that name cannot be made though there is none (its files are another layout
-  // version's); empty when it can.
+  // Why an arena of that name cannot be made though there is none: its files have another layout
+  // version. Empty when it can be made.
   std::string refused(const std::string& name) const;
-  // Moves the files of that name away. Logged.
+  // Moves the files of that name away, and logs that.
   void quarantine(const std::string& name, const std::string& why);
   // The same for the table of sessions.
   void quarantine_sessions(const std::string& why);
 
-  // A new arena in files, or in memfds when there is no directory. Errors: those of Arena::create;
-  // kInvalidOption when files of that name are in the way.
+  // Makes an arena in files, or in memfds when there is no directory. Errors: those of
+  // Arena::create; kInvalidOption when files of that name are in the way.
   Arena::Made create(const ArenaConfig& options, const ArenaAccess& access);
-  // Removes its files, if it has any. The memory goes with the last mapping.
+  // Removes the files of the arena, if it has any. The memory goes with the last mapping.
   void remove(Arena& arena);
 
   std::string sessions_path() const { return directory_ + "/sessions.table"; }
