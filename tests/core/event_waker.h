@@ -9,8 +9,8 @@
 
 #include <cstdint>
 
-#include "server/core/api/api.h"
 #include "allocator/base/unique_fd.h"
+#include "server/core/api/api.h"
 
 namespace arenad::server {
 

@@ -153,7 +153,8 @@ TEST_F(PeerTrim, AnswerOfAnotherRoundOrOfNobodyCountsForNothing) {
   ASSERT_TRUE(eventually([&] { return stream.asked().size() == 1; }));
   const SessionEvent event = stream.asked()[0];
   stream.done({event.kind, event.round - 1, event.arena_id});
-  stream.done({event.kind, event.round, ArenaId{static_cast<std::uint16_t>(event.arena_id.value + 1)}});
+  stream.done(
+      {event.kind, event.round, ArenaId{static_cast<std::uint16_t>(event.arena_id.value + 1)}});
   SessionKey forged = peer.key;
   forged.secret ^= 1;
   daemon.control().keepalive_trimmed(forged, event.round, event.arena_id);

@@ -30,7 +30,8 @@ class Quarantined : public ::testing::Test {
     ASSERT_TRUE(daemon.audit("a")->exact);
     ASSERT_FALSE(daemon.arena("a")->quarantined);
     // The header of a slab in which nothing is allocated yet.
-    ASSERT_EQ(peer->process.command("peer scribble " + std::to_string(slabs[1])), "scribbled");
+    ASSERT_EQ(peer->process.command("peer scribble " + std::to_string(slabs[1].value)),
+              "scribbled");
     ASSERT_FALSE(daemon.audit("a")->exact);
   }
   std::uint64_t held_blocks() { return daemon.arena("a")->held_blocks; }
@@ -41,10 +42,10 @@ class Quarantined : public ::testing::Test {
   }
 
   Daemon daemon{2, patient()};
-  std::uint32_t arena = 0;
+  ArenaId arena;
   SessionKey holder, other;
   std::unique_ptr<PeerClient> peer;
-  std::vector<std::uint32_t> slabs, spare;
+  std::vector<SlabIndex> slabs, spare;
   std::vector<std::uint64_t> refs, of_peer;
 };
 

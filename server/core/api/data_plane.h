@@ -36,7 +36,7 @@ struct AllocateArgs {
 };
 
 struct AllocatedBlocks {
-  std::vector<Allocation> blocks;                // ref and payload offset, in order
+  std::vector<Allocation> blocks;           // ref and payload offset, in order
   std::vector<std::uint64_t> usable_bytes;  // one when all are alike, else one a block
 };
 
@@ -93,7 +93,7 @@ class ShardApi {
   virtual Answer<PerRefAnswer> release(SessionKey session, ArenaId arena_id,
                                        UntrustedRefs refs) = 0;
   virtual Answer<std::vector<BlockFacts>> describe(SessionKey session, ArenaId arena_id,
-                                                  UntrustedRefs refs) = 0;
+                                                   UntrustedRefs refs) = 0;
   // --- peers ---
   // A heap id of the session's own.
   virtual Answer<HeapId> open_heap(SessionKey session, ArenaId arena_id) = 0;
