@@ -37,7 +37,7 @@ CommandLine from_flags(int argc, const char* const* argv) {
     const std::string help =
         key.help + (key.default_text.empty() ? "" : " [" + key.default_text + "]");
     const char* const group = key.kind == ConfigKey::Kind::kTunable
-                                  ? "Tunables (SetTunables changes them live)"
+                                  ? "Tunables (SetTunables changes them while the daemon runs)"
                                   : "Options";
     switch (key.kind) {
       case ConfigKey::Kind::kSwitch:

@@ -17,9 +17,10 @@ ConfigKey limit_key(const LimitRow& row) {
   const auto text = [in_bytes](std::uint64_t value) {
     return in_bytes ? size_text(value) : std::to_string(value);
   };
-  std::string help = row.help;
-  if (in_bytes) help += ", bytes";
-  if (row.max != kNoBound) help += ", " + text(row.min) + ".." + text(row.max);
+  std::string more = in_bytes ? "bytes" : "";
+  if (row.max != kNoBound)
+    more += (more.empty() ? "" : ", ") + text(row.min) + ".." + text(row.max);
+  const std::string help = std::string(row.help) + " (" + more + ")";
   return {row.name,
           in_bytes ? ConfigKey::Kind::kSize : ConfigKey::Kind::kNumber,
           text(row.default_value),
