@@ -1,6 +1,7 @@
 // The control thread's tables by themselves: ids, tokens, access, names.
 #include <gtest/gtest.h>
 
+#include "allocator/base/format.h"
 #include "server/core/api/clock.h"
 #include "server/core/api/text.h"
 #include "server/core/control/id_pool.h"

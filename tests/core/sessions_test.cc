@@ -1,6 +1,7 @@
 // Sessions: their liveness without a process, and their end.
 #include <atomic>
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 #include "tests/core/daemon.h"
 
@@ -167,7 +168,7 @@ TEST(Sessions, SecondAttachReplacesTheModeAndKeepsTheHoldings) {
 
 TEST(Sessions, ListedByIdAPageAtATime) {
   Daemon daemon(1);
-  for (int i = 0; i < 5; ++i) daemon.open_kept(concat("s", i));
+  for (int i = 0; i < 5; ++i) daemon.open_kept(fmt::format("s{}", i));
   std::string token, names;
   do {
     const auto page = wait_for<Page<SessionFacts>>(

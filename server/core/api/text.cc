@@ -1,14 +1,12 @@
 #include "server/core/api/text.h"
 
-#include <cstdio>
-
 namespace arenad::server {
 
-std::string ref_text(std::uint64_t ref) {
-  char text[24];
-  std::snprintf(text, sizeof text, "0x%016llx", static_cast<unsigned long long>(ref));
-  return text;
+Failure refuse(Error e, std::string_view particulars) {
+  return {e, fmt::format("{}: {}", particulars, error_advice(e))};
 }
+
+std::string ref_text(std::uint64_t ref) { return fmt::format("0x{:016x}", ref); }
 
 bool valid_name(std::string_view name) {
   if (name.empty() || name.size() > 64) return false;

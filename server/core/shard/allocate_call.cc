@@ -1,5 +1,6 @@
 #include "server/core/shard/allocate_call.h"
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 
 namespace arenad::server {
@@ -26,15 +27,16 @@ Failure check_sizes(const AllocateArgs& args, const ArenaSlot& slot) {
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < args.sizes.size(); ++i) {
     if (args.sizes[i] == 0 || args.sizes[i] > capacity) {
-      return refuse(Error::kInvalidSize, "sizes[", i, "] is ", args.sizes[i],
-                    " bytes, the capacity of arena '", slot.name(), "' is ", capacity, " bytes");
+      return refuse(Error::kInvalidSize,
+                    fmt::format("sizes[{}] is {} bytes, the capacity of arena '{}' is {} bytes", i,
+                                args.sizes[i], slot.name(), capacity));
     }
     sum += args.sizes[i];
   }
   if (sum <= capacity) return {};
-  return refuse(Error::kArenaFull, "the ", args.sizes.size(), " blocks of this call take ", sum,
-                " bytes together, the capacity of arena '", slot.name(), "' is ", capacity,
-                " bytes");
+  return refuse(Error::kArenaFull, fmt::format("the {} blocks of this call take {} bytes together, "
+                                               "the capacity of arena '{}' is {} bytes",
+                                               args.sizes.size(), sum, slot.name(), capacity));
 }
 
 }  // namespace
@@ -43,20 +45,23 @@ Failure AllocateCall::check(const AllocateArgs& args, const ArenaSlot& slot) con
   const std::uint64_t capacity = slot.arena.capacity_bytes();
   const std::uint64_t count = args.sizes.empty() ? args.count : args.sizes.size();
   if (count == 0 || count > kMaxBlocksPerCall) [[unlikely]] {
-    return refuse(Error::kInvalidCount, count, " blocks asked for in one call, the limit is ",
-                  kMaxBlocksPerCall);
+    return refuse(
+        Error::kInvalidCount,
+        fmt::format("{} blocks asked for in one call, the limit is {}", count, kMaxBlocksPerCall));
   }
   if (!args.sizes.empty()) [[unlikely]]
     return check_sizes(args, slot);
   if (args.size_bytes - 1 >= capacity) [[unlikely]] {  // 0 wraps
-    return refuse(Error::kInvalidSize, "size is ", args.size_bytes,
-                  " bytes, the capacity of arena '", slot.name(), "' is ", capacity, " bytes");
+    return refuse(Error::kInvalidSize,
+                  fmt::format("size is {} bytes, the capacity of arena '{}' is {} bytes",
+                              args.size_bytes, slot.name(), capacity));
   }
   // The arena could never serve such a call, so waiting or trimming would not help.
   if (count > capacity / args.size_bytes) [[unlikely]] {
-    return refuse(Error::kArenaFull, count, " blocks of ", args.size_bytes,
-                  " bytes are more than the capacity of arena '", slot.name(), "', ", capacity,
-                  " bytes");
+    return refuse(
+        Error::kArenaFull,
+        fmt::format("{} blocks of {} bytes are more than the capacity of arena '{}', {} bytes",
+                    count, args.size_bytes, slot.name(), capacity));
   }
   return {};
 }
@@ -126,22 +131,22 @@ void AllocateCall::gave(const Access& access, const AllocatedBlocks& out, std::u
 Failure AllocateCall::refusal(Error e, const AllocateArgs& args, const ArenaSlot& slot) const {
   switch (e) {
     case Error::kInvalidAlignment:
-      return refuse(e, "alignment ", args.align_bytes, " in arena '", slot.name(), "'");
+      return refuse(e, fmt::format("alignment {} in arena '{}'", args.align_bytes, slot.name()));
     case Error::kQuotaSession: return account_.refusal(args.session.id);
     case Error::kQuarantined:
-      return refuse(e, "arena '", slot.name(), "' is quarantined, ",
-                    slot.arena.quarantine_reason());
+      return refuse(e, fmt::format("arena '{}' is quarantined, {}", slot.name(),
+                                   slot.arena.quarantine_reason()));
     case Error::kInvalidSize:
-      return refuse(e, "size is ", args.size_bytes, " bytes, the capacity of arena '", slot.name(),
-                    "' is ", slot.arena.capacity_bytes(), " bytes");
+      return refuse(e, fmt::format("size is {} bytes, the capacity of arena '{}' is {} bytes",
+                                   args.size_bytes, slot.name(), slot.arena.capacity_bytes()));
     default: return tables_.refusal(e, args.session, args.arena_id);
   }
 }
 
 std::string AllocateCall::asked_for(const AllocateArgs& args) {
-  if (!args.sizes.empty()) return concat(args.sizes.size(), " blocks of given sizes");
-  return concat(args.count, args.count == 1 ? " block of " : " blocks of ", args.size_bytes,
-                " bytes");
+  if (!args.sizes.empty()) return fmt::format("{} blocks of given sizes", args.sizes.size());
+  return fmt::format("{}{}{} bytes", args.count, args.count == 1 ? " block of " : " blocks of ",
+                     args.size_bytes);
 }
 
 }  // namespace arenad::server

@@ -1,5 +1,6 @@
 #include "server/core/shard/block_calls.h"
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 
 namespace arenad::server {
@@ -10,10 +11,10 @@ SlabIndex slab_of(UntrustedRef ref) { return Ref{ref.value}.slot().slab(); }
 // `what` was to be done with the ref: "freed".
 void add_failure(PerRefAnswer& answer, std::size_t index, UntrustedRef ref, Error e,
                  const ArenaSlot& slot, const char* what) {
-  answer.errors.push_back(
-      {static_cast<std::uint32_t>(index), ref, e,
-       refuse(e, "ref ", ref_text(ref.value), " in arena '", slot.name(), "' is not ", what)
-           .message});
+  answer.errors.push_back({static_cast<std::uint32_t>(index), ref, e,
+                           refuse(e, fmt::format("ref {} in arena '{}' is not {}",
+                                                 ref_text(ref.value), slot.name(), what))
+                               .message});
 }
 
 }  // namespace
@@ -26,7 +27,8 @@ Error BlockCalls::admit(SessionKey key, ArenaId arena_id, Need need, UntrustedRe
 
 Failure BlockCalls::refusal(Error e, SessionKey key, ArenaId arena_id, UntrustedRefs refs) {
   if (e == Error::kInvalidCount)
-    return refuse(e, refs.size(), " refs in one call, the limit is ", kMaxBlocksPerCall);
+    return refuse(
+        e, fmt::format("{} refs in one call, the limit is {}", refs.size(), kMaxBlocksPerCall));
   return tables_.refusal(e, key, arena_id);
 }
 

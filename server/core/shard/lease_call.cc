@@ -1,5 +1,6 @@
 #include "server/core/shard/lease_call.h"
 
+#include "allocator/base/format.h"
 #include "server/core/api/clock.h"
 #include "server/core/api/limits.h"
 #include "server/core/api/text.h"
@@ -22,30 +23,32 @@ Failure LeaseCall::check(const LeaseArgs& args, const ArenaSlot& slot) const {
   const Arena& arena = slot.arena;
   if (args.heap_id < kFirstPeerHeap || args.heap_id.value >= arena.options().max_heaps ||
       arena.ledger().heap_owner(args.heap_id) != args.session.id) {
-    return Failure{Error::kInvalidOption,
-                   concat("heap ", args.heap_id, " is not session ", args.session.id,
-                          "'s in arena '", slot.name(), "': name one that OpenHeap gave it")};
+    return Failure{
+        Error::kInvalidOption,
+        fmt::format("heap {} is not session {}'s in arena '{}': name one that OpenHeap gave it",
+                    args.heap_id, args.session.id, slot.name())};
   }
   if (args.count == 0 || args.count > kMaxSlabsPerLease) {
-    return refuse(Error::kInvalidCount, args.count, " slabs asked for in one lease, the limit is ",
-                  kMaxSlabsPerLease);
+    return refuse(Error::kInvalidCount,
+                  fmt::format("{} slabs asked for in one lease, the limit is {}", args.count,
+                              kMaxSlabsPerLease));
   }
   if (args.size_class != kSpanClass) {
     if (args.size_class < arena.geometry().class_count()) return {};
-    return Failure{
-        Error::kInvalidOption,
-        concat("size class ", args.size_class, ": arena '", slot.name(), "' has classes 0 to ",
-               arena.geometry().class_count() - 1, ", and ", int{kSpanClass}, " for a span")};
+    return Failure{Error::kInvalidOption,
+                   fmt::format("size class {}: arena '{}' has classes 0 to {}, and {} for a span",
+                               args.size_class, slot.name(), arena.geometry().class_count() - 1,
+                               int{kSpanClass})};
   }
   if (args.count != 1)
-    return refuse(Error::kInvalidCount, args.count,
-                  " spans asked for in one lease, the limit is 1");
+    return refuse(Error::kInvalidCount,
+                  fmt::format("{} spans asked for in one lease, the limit is 1", args.count));
   if (args.span_units == 0 || args.span_units > arena.unit_count() ||
       (args.span_units > kUnitsPerSuperslab && args.span_units % kUnitsPerSuperslab != 0)) {
     return Failure{
         Error::kInvalidSize,
-        concat("a span of ", args.span_units, " units: give 1 to ", arena.unit_count(),
-               " in arena '", slot.name(), "', above ", kUnitsPerSuperslab, " a multiple of it")};
+        fmt::format("a span of {} units: give 1 to {} in arena '{}', above {} a multiple of it",
+                    args.span_units, arena.unit_count(), slot.name(), kUnitsPerSuperslab)};
   }
   return {};
 }
@@ -77,16 +80,17 @@ Error LeaseCall::attempt(const Access& access, const LeaseArgs& args, LeasedSlab
 Failure LeaseCall::refusal(Error e, const LeaseArgs& args, const ArenaSlot& slot) const {
   if (e == Error::kQuotaSession) return account_.refusal(args.session.id);
   if (e == Error::kQuarantined) {
-    return refuse(e, "arena '", slot.name(), "' is quarantined, ", slot.arena.quarantine_reason());
+    return refuse(e, fmt::format("arena '{}' is quarantined, {}", slot.name(),
+                                 slot.arena.quarantine_reason()));
   }
   return tables_.refusal(e, args.session, args.arena_id);
 }
 
 std::string LeaseCall::asked_for(const LeaseArgs& args) {
   if (args.size_class == kSpanClass)
-    return concat("a span of ", args.span_units, " units for a peer");
-  return concat(args.count, args.count == 1 ? " slab" : " slabs", " of size class ",
-                args.size_class, " for a peer");
+    return fmt::format("a span of {} units for a peer", args.span_units);
+  return fmt::format("{}{} of size class {} for a peer", args.count,
+                     args.count == 1 ? " slab" : " slabs", args.size_class);
 }
 
 }  // namespace arenad::server

@@ -1,5 +1,6 @@
 #include "server/core/shard/leases.h"
 
+#include "allocator/base/format.h"
 #include "server/core/api/limits.h"
 #include "server/core/api/text.h"
 #include "server/core/shard/run_words.h"
@@ -8,7 +9,8 @@ namespace arenad::server {
 namespace {
 
 Failure too_many(std::size_t slabs, std::uint32_t limit) {
-  return refuse(Error::kInvalidCount, slabs, " slabs in one call, the limit is ", limit);
+  return refuse(Error::kInvalidCount,
+                fmt::format("{} slabs in one call, the limit is {}", slabs, limit));
 }
 
 // The heap ids that belong to the session, by id, of those that it names. Errors: kInvalidOption
@@ -20,9 +22,11 @@ Answer<std::vector<bool>> named_heaps(const ArenaSlot& slot, SessionId session,
   for (const HeapId heap : heaps) {
     if (heap < kFirstPeerHeap || heap.value >= ledger.max_heaps() ||
         ledger.heap_owner(heap) != session) {
-      return Failure{Error::kInvalidOption,
-                     concat("heap ", heap, " is not session ", session, "'s in arena '",
-                            slot.name(), "': end the session and open a new one")};
+      return Failure{
+          Error::kInvalidOption,
+          fmt::format(
+              "heap {} is not session {}'s in arena '{}': end the session and open a new one", heap,
+              session, slot.name())};
     }
     named[heap.value] = true;
   }
@@ -38,8 +42,9 @@ Answer<HeapId> Leases::open_heap(SessionKey key, ArenaId arena_id) {
   Arena& arena = access.slot->arena;
   const HeapId heap = arena.ledger().claim_heap(kFirstPeerHeap, key.id);
   if (heap == kNoHeap) {
-    return refuse(Error::kQuotaDaemon, "arena '", access.slot->name(), "' has all of its ",
-                  kHeapIds - kFirstPeerHeap.value, " heap ids of peers in use");
+    return refuse(Error::kQuotaDaemon,
+                  fmt::format("arena '{}' has all of its {} heap ids of peers in use",
+                              access.slot->name(), kHeapIds - kFirstPeerHeap.value));
   }
   arena.enlist_heap(heap, key.id);
   return heap;

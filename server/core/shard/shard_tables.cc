@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 
 namespace arenad::server {
@@ -9,23 +10,26 @@ namespace arenad::server {
 Failure ShardTables::refusal(Error e, SessionKey key, ArenaId arena_id) {
   const ArenaSlot* slot = arena(arena_id);
   const std::string name = slot == nullptr
-                               ? concat("arena id ", arena_id)
-                               : concat("arena '", slot->name(), "' (id ", arena_id, ")");
+                               ? fmt::format("arena id {}", arena_id)
+                               : fmt::format("arena '{}' (id {})", slot->name(), arena_id);
   switch (e) {
     case Error::kUnknownSession:
-      return refuse(e, "session ", key.id, " does not exist, has ended, or its secret is another");
-    case Error::kUnknownArena: return refuse(e, name, " does not exist");
-    case Error::kNotAttached: return refuse(e, "session ", key.id, " is not attached to ", name);
+      return refuse(
+          e, fmt::format("session {} does not exist, has ended, or its secret is another", key.id));
+    case Error::kUnknownArena: return refuse(e, fmt::format("{} does not exist", name));
+    case Error::kNotAttached:
+      return refuse(e, fmt::format("session {} is not attached to {}", key.id, name));
     case Error::kReadOnly: {
       SessionSlot* const holder = session(key.id);
       const Attached* attached = holder == nullptr ? nullptr : holder->find(arena_id);
       const AttachMode mode = attached == nullptr ? AttachMode::kNone : attached->mode;
       if (mode == AttachMode::kReader)
-        return refuse(e, "session ", key.id, " is attached to ", name, " as reader");
-      return {e, concat("session ", key.id, " is attached to ", name, " as ", mode_name(mode),
-                        ", only a peer leases: attach it as peer")};
+        return refuse(e, fmt::format("session {} is attached to {} as reader", key.id, name));
+      return {e, fmt::format(
+                     "session {} is attached to {} as {}, only a peer leases: attach it as peer",
+                     key.id, name, mode_name(mode))};
     }
-    default: return refuse(e, "session ", key.id, ", ", name);
+    default: return refuse(e, fmt::format("session {}, {}", key.id, name));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "allocator/base/format.h"
 #include "server/core/api/clock.h"
 #include "server/core/api/text.h"
 
@@ -135,17 +136,17 @@ WaitQueue::Fate WaitQueue::try_again(ArenaSlot& slot, ParkedCall& call, bool beh
 
 Failure WaitQueue::full_failure(const ArenaSlot& slot, const ParkedCall& call) const {
   const UsageSummary& usage = slot.last_usage;
-  const std::string facts = concat(
-      call.asked_for(), ": arena '", slot.name(), "' has a capacity of ",
-      bytes_text(slot.arena.capacity_bytes()), ", of which ", bytes_text(usage.held_bytes),
-      " are held and ", bytes_text(usage.committed_bytes), " committed",
+  const std::string facts = fmt::format(
+      "{}: arena '{}' has a capacity of {}, of which {} are held and {} committed{}{}",
+      call.asked_for(), slot.name(), bytes_text(slot.arena.capacity_bytes()),
+      bytes_text(usage.held_bytes), bytes_text(usage.committed_bytes),
       usage.leased_bytes == 0 ? std::string()
-                              : concat(", ", bytes_text(usage.leased_bytes), " leased to peers"),
+                              : fmt::format(", {} leased to peers", bytes_text(usage.leased_bytes)),
       usage.biggest_holders.empty() ? std::string()
-                                    : concat("; biggest holders: ", usage.biggest_holders));
+                                    : fmt::format("; biggest holders: {}", usage.biggest_holders));
   if (call.deadline_ns != 0)
-    return refuse(Error::kWaitExpired, "waited ", call.wait_ms, " ms for ", facts);
-  return refuse(call.last, "no room for ", facts);
+    return refuse(Error::kWaitExpired, fmt::format("waited {} ms for {}", call.wait_ms, facts));
+  return refuse(call.last, fmt::format("no room for {}", facts));
 }
 
 void WaitQueue::fail_if(ArenaSlot& slot, const std::function<bool(const ParkedCall&)>& which,

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 
 namespace arenad::server {
@@ -21,14 +22,14 @@ SessionKey session_from(const v1::SessionKey& key) {
 
 Answer<ArenaId> arena_from(std::uint32_t wire) {
   if (!fits<ArenaId>(wire))
-    return refuse(Error::kUnknownArena, "arena id ", wire, " does not exist");
+    return refuse(Error::kUnknownArena, fmt::format("arena id {} does not exist", wire));
   return ArenaId{static_cast<std::uint16_t>(wire)};
 }
 
 Answer<HeapId> heap_from(std::uint32_t wire) {
   if (!fits<HeapId>(wire)) {
     return Failure{Error::kInvalidOption,
-                   concat("heap ", wire, " does not exist: name one that OpenHeap gave")};
+                   fmt::format("heap {} does not exist: name one that OpenHeap gave", wire)};
   }
   return HeapId{static_cast<std::uint16_t>(wire)};
 }
