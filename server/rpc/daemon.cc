@@ -10,6 +10,7 @@
 #include <future>
 #include <thread>
 
+#include "allocator/base/format.h"
 #include "arenad/version.h"
 #include "server/core/api/clock.h"
 #include "server/core/api/text.h"

@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "allocator/base/format.h"
 #include "server/core/api/clock.h"
 #include "server/core/api/random.h"
 #include "server/core/api/text.h"

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 #include "server/core/control/drain.h"
 #include "server/core/control/liveness.h"

@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 #include "server/core/control/arena_facts.h"
 
