@@ -14,17 +14,18 @@
 #include <functional>
 #include <memory>
 
-#include "allocator/arena/arena_view.h"
-#include "allocator/arena/committer.h"
-#include "allocator/arena/footprint.h"
-#include "allocator/arena/ledger.h"
-#include "allocator/arena/reap_result.h"
-#include "allocator/arena/slab_source.h"
-#include "allocator/arena/unit_map.h"
+#include "../base/export.h"
+#include "arena_view.h"
+#include "committer.h"
+#include "footprint.h"
+#include "ledger.h"
+#include "reap_result.h"
+#include "slab_source.h"
+#include "unit_map.h"
 
 namespace arenad {
 
-class Arena final : public ArenaView, private SlabSource {
+class ARENAD_API Arena final : public ArenaView, private SlabSource {
  public:
   using Made = Result<std::unique_ptr<Arena>, Failure>;
   // Creates an arena on two new memfds, or in three new files. The ledger of an arena in files says

@@ -6,14 +6,15 @@
 #include <cstdint>
 #include <string>
 
-#include "allocator/format/geometry.h"
-#include "allocator/format/ids.h"
+#include "../base/export.h"
+#include "../format/geometry.h"
+#include "../format/ids.h"
 
 namespace arenad {
 
 inline constexpr std::uint64_t kMaxArenaBytes = std::uint64_t{1} << 42;  // 4 TiB
 
-struct ArenaConfig {
+struct ARENAD_API ArenaConfig {
   ArenaId id{1};               // 1..1023; part of every ref. Living arenas of one owner must differ
   std::string name = "arena";  // for logs, and the memfd's name
   std::uint64_t capacity_bytes = 0;  // rounded up to 2 MiB; at most kMaxArenaBytes

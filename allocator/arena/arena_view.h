@@ -12,16 +12,17 @@
 #include <cstdint>
 #include <string>
 
-#include "allocator/arena/arena_config.h"
-#include "allocator/arena/footprint_marker.h"
-#include "allocator/arena/quarantine.h"
-#include "allocator/arena/sharers.h"
-#include "allocator/base/error.h"
-#include "allocator/format/block_word.h"
-#include "allocator/format/control_layout.h"
-#include "allocator/format/geometry.h"
-#include "allocator/format/ids.h"
-#include "allocator/format/memory_file.h"
+#include "../base/error.h"
+#include "../base/export.h"
+#include "../format/block_word.h"
+#include "../format/control_layout.h"
+#include "../format/geometry.h"
+#include "../format/ids.h"
+#include "../format/memory_file.h"
+#include "arena_config.h"
+#include "footprint_marker.h"
+#include "quarantine.h"
+#include "sharers.h"
 
 namespace arenad {
 
@@ -38,7 +39,7 @@ struct BlockFacts {
   std::uint8_t cls = kSpanClass;
 };
 
-class ArenaView {
+class ARENAD_API ArenaView {
  public:
   ArenaView(const ArenaView&) = delete;
   ArenaView& operator=(const ArenaView&) = delete;

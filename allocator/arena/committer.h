@@ -12,14 +12,15 @@
 #include <cstdint>
 #include <memory>
 
-#include "allocator/base/error.h"
-#include "allocator/format/control_layout.h"
-#include "allocator/format/ids.h"
-#include "allocator/format/memory_file.h"
+#include "../base/error.h"
+#include "../base/export.h"
+#include "../format/control_layout.h"
+#include "../format/ids.h"
+#include "../format/memory_file.h"
 
 namespace arenad {
 
-class Committer {
+class ARENAD_API Committer {
  public:
   // All of them outlive the committer.
   Committer(const MemoryFile& data, const MemoryFile& control, const ControlView& view,

@@ -10,8 +10,8 @@
 #include <atomic>
 #include <cstdint>
 
-#include "allocator/base/crash_point.h"
-#include "allocator/format/ids.h"
+#include "../base/crash_point.h"
+#include "../format/ids.h"
 
 namespace arenad {
 

@@ -17,9 +17,10 @@
 #include <cstdint>
 #include <string>
 
-#include "allocator/base/error.h"
-#include "allocator/format/control_layout.h"
-#include "allocator/format/ids.h"
+#include "../base/error.h"
+#include "../base/export.h"
+#include "../format/control_layout.h"
+#include "../format/ids.h"
 
 namespace arenad {
 
@@ -77,7 +78,7 @@ struct RunRecord {
   }
 };
 
-class Ledger {
+class ARENAD_API Ledger {
  public:
   Ledger() = default;
   Ledger(Ledger&& o) noexcept { swap(o); }

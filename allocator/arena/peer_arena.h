@@ -9,11 +9,12 @@
 
 #include <memory>
 
-#include "allocator/arena/arena_view.h"
+#include "../base/export.h"
+#include "arena_view.h"
 
 namespace arenad {
 
-class PeerArena final : public ArenaView {
+class ARENAD_API PeerArena final : public ArenaView {
  public:
   using Made = Result<std::unique_ptr<PeerArena>, Failure>;
   // Maps both files read-write. The descriptors belong to this function from the call on; the view

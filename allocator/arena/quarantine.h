@@ -7,9 +7,11 @@
 #include <atomic>
 #include <string>
 
+#include "../base/export.h"
+
 namespace arenad {
 
-class Quarantine {
+class ARENAD_API Quarantine {
  public:
   Quarantine() = default;
   Quarantine(const Quarantine&) = delete;

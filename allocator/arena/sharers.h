@@ -9,12 +9,13 @@
 
 #include <cstdint>
 
-#include "allocator/format/control_layout.h"
-#include "allocator/format/ids.h"
+#include "../base/export.h"
+#include "../format/control_layout.h"
+#include "../format/ids.h"
 
 namespace arenad {
 
-class Sharers {
+class ARENAD_API Sharers {
  public:
   explicit Sharers(SharerTable& table) : table_(table) {}
 

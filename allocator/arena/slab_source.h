@@ -11,9 +11,9 @@
 
 #include <cstdint>
 
-#include "allocator/base/error.h"
-#include "allocator/format/geometry.h"
-#include "allocator/format/ids.h"
+#include "../base/error.h"
+#include "../format/geometry.h"
+#include "../format/ids.h"
 
 namespace arenad {
 

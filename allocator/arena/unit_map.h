@@ -16,12 +16,13 @@
 #include <functional>
 #include <memory>
 
-#include "allocator/base/error.h"
-#include "allocator/format/ids.h"
+#include "../base/error.h"
+#include "../base/export.h"
+#include "../format/ids.h"
 
 namespace arenad {
 
-class UnitMap {
+class ARENAD_API UnitMap {
  public:
   // Backs a run of superslabs with memory (data and their control pages) / gives a superslab's data
   // back.

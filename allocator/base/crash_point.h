@@ -12,6 +12,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "export.h"
+
 namespace arenad::crash {
 
 inline constexpr std::uint32_t kMaxPoints = 128;
@@ -28,12 +30,12 @@ struct Hits {
 };
 
 // From here on this process counts in `hits` under `role`.
-void count_in(Hits* hits, std::uint32_t role);
+ARENAD_API void count_in(Hits* hits, std::uint32_t role);
 // This process dies at the `nth` hit (from 1) of that point from now on.
-void arm(const char* name, std::uint64_t nth);
+ARENAD_API void arm(const char* name, std::uint64_t nth);
 
-std::uint32_t index_of(const char* name);
-void hit(std::uint32_t index);
+ARENAD_API std::uint32_t index_of(const char* name);
+ARENAD_API void hit(std::uint32_t index);
 
 }  // namespace arenad::crash
 

@@ -10,6 +10,8 @@
 #include <string>
 #include <utility>
 
+#include "export.h"
+
 namespace arenad {
 
 enum class Error : std::uint8_t {
@@ -50,13 +52,13 @@ enum class Error : std::uint8_t {
 inline constexpr Error kLastError = Error::kForked;  // the last one on the wire
 
 // The reason's name without prefix, e.g. "DOUBLE_FREE"; what ErrorInfo.reason carries.
-const char* error_name(Error e);
+ARENAD_API const char* error_name(Error e);
 
 // The canonical gRPC status code (google.rpc.Code) that `e` maps to; 0 for kNone.
-int error_code(Error e);
+ARENAD_API int error_code(Error e);
 
 // One sentence that says what the caller should do. Messages put the particulars in front of it.
-const char* error_advice(Error e);
+ARENAD_API const char* error_advice(Error e);
 
 // An error with its particulars, for calls off the fast path.
 struct Failure {
@@ -66,8 +68,8 @@ struct Failure {
 
 // Write the error's text to stderr and abort. A Result calls them when its value is used and it has
 // none.
-[[noreturn, gnu::cold]] void value_of_failed_result(Error error) noexcept;
-[[noreturn, gnu::cold]] void value_of_failed_result(const Failure& failure) noexcept;
+ARENAD_API [[noreturn, gnu::cold]] void value_of_failed_result(Error error) noexcept;
+ARENAD_API [[noreturn, gnu::cold]] void value_of_failed_result(const Failure& failure) noexcept;
 
 // A value or an error. E is Error on the fast path (two plain fields, so it stays in registers),
 // Failure where a message is worth an allocation. T must be default constructible.

@@ -8,17 +8,19 @@
 #include <cstdint>
 #include <string_view>
 
+#include "export.h"
+
 namespace arenad {
 
 using LogSink = void (*)(std::string_view line);
 
 // Default: one write(2) of the line to standard error. nullptr restores it.
-void set_log_sink(LogSink sink);
-void log_line(std::string_view line);
+ARENAD_API void set_log_sink(LogSink sink);
+ARENAD_API void log_line(std::string_view line);
 
 // At most `per_second` true answers a second; suppressed() tells and resets how many were refused
 // since the last true.
-class RateLimit {
+class ARENAD_API RateLimit {
  public:
   explicit RateLimit(std::uint32_t per_second) : per_second_(per_second) {}
   bool allow();

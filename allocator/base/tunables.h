@@ -13,9 +13,11 @@
 
 #include <atomic>
 
+#include "export.h"
+
 namespace arenad {
 
-struct Tunables {
+struct ARENAD_API Tunables {
   std::atomic<bool> p0_enable{true};
   std::atomic<bool> p0_no_drain{false};
   std::atomic<bool> p0_log{false};
@@ -26,9 +28,9 @@ struct Tunables {
   void load_environment();  // what the constructor of the one instance does; tests call it again
 };
 
-Tunables& tunables();
+ARENAD_API Tunables& tunables();
 
 // True when this build refills in batches (CMake option HAKMEM_TINY_P0_BATCH_REFILL).
-bool p0_batch_refill_built();
+ARENAD_API bool p0_batch_refill_built();
 
 }  // namespace arenad

@@ -11,13 +11,15 @@
 #include <string>
 #include <vector>
 
+#include "../base/export.h"
+
 namespace arenad {
 
 class Arena;
 class Heap;
 class Ledger;
 
-struct VerifyReport {
+struct ARENAD_API VerifyReport {
   std::uint64_t slabs = 0;
   std::uint64_t leased_slabs = 0;  // of them in peers' hands
   std::uint64_t units = 0;         // 64 KiB units in slabs and spans
@@ -45,19 +47,20 @@ struct VerifyReport {
 // hands), conservation holds, and nothing is held, shared or being returned by a session that is
 // not attached (`attached(session)`) or, of shared ones, has no sharer bit. Exact while peers work,
 // too: what moves meanwhile is counted where it was seen.
-void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t session)>& attached,
-                   VerifyReport& report);
+ARENAD_API void verify_leases(const Arena& arena,
+                              const std::function<bool(std::uint16_t session)>& attached,
+                              VerifyReport& report);
 
 // One heap's slabs: block words against private state against control headers. Adds to the report.
 // Exact only while nobody works in the arena; the caller is the heap's owner. `ledger` is the
 // arena's: the runs must be this heap's there too. A peer has none and passes null.
-void verify_heap(const Heap& heap, const Ledger* ledger, VerifyReport& report);
+ARENAD_API void verify_heap(const Heap& heap, const Ledger* ledger, VerifyReport& report);
 
 // The arena's part: unit map against slab headers, and the law over the sum of the heaps' reports.
 // Call after adding up verify_heap of every heap of the arena, and verify_leases.
-void verify_arena(const Arena& arena, VerifyReport& report);
+ARENAD_API void verify_arena(const Arena& arena, VerifyReport& report);
 
 // All of it, for callers that own all heaps.
-VerifyReport verify(const Arena& arena, std::span<const Heap* const> heaps);
+ARENAD_API VerifyReport verify(const Arena& arena, std::span<const Heap* const> heaps);
 
 }  // namespace arenad

@@ -23,7 +23,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "allocator/format/ids.h"
+#include "ids.h"
 
 namespace arenad {
 

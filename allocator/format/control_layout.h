@@ -15,9 +15,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "allocator/format/block_word.h"
-#include "allocator/format/geometry.h"
-#include "allocator/format/ids.h"
+#include "../base/export.h"
+#include "block_word.h"
+#include "geometry.h"
+#include "ids.h"
 
 namespace arenad {
 
@@ -115,7 +116,7 @@ static_assert(sizeof(SlabHeader) == 256);
 
 // Addresses in a mapped control file. Bounds are the caller's business; all indices come from
 // private memory or were validated.
-class ControlView {
+class ARENAD_API ControlView {
  public:
   ControlView() = default;
   ControlView(std::byte* base, std::uint64_t capacity_bytes, std::uint32_t max_heaps);

@@ -16,8 +16,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "allocator/base/error.h"
-#include "allocator/format/ids.h"
+#include "../base/error.h"
+#include "../base/export.h"
+#include "ids.h"
 
 namespace arenad {
 
@@ -91,7 +92,7 @@ struct RunShape {
   friend constexpr bool operator==(const RunShape&, const RunShape&) = default;
 };
 
-class Geometry {
+class ARENAD_API Geometry {
  public:
   explicit Geometry(Layout layout = Layout::plain());
   // With classes of the caller's own, ascending usable sizes; for tests of the predecessor's table.

@@ -12,12 +12,13 @@
 #include <string>
 #include <utility>
 
-#include "allocator/base/error.h"
-#include "allocator/base/unique_fd.h"
+#include "../base/error.h"
+#include "../base/export.h"
+#include "../base/unique_fd.h"
 
 namespace arenad {
 
-class MemoryFile {
+class ARENAD_API MemoryFile {
  public:
   MemoryFile() = default;
   MemoryFile(MemoryFile&& o) noexcept { swap(o); }

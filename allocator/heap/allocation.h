@@ -6,8 +6,8 @@
 
 #include <cstdint>
 
-#include "allocator/base/error.h"
-#include "allocator/format/ids.h"
+#include "../base/error.h"
+#include "../format/ids.h"
 
 namespace arenad {
 

@@ -10,17 +10,18 @@
 
 #include <cstdint>
 
-#include "allocator/heap/counters.h"
-#include "allocator/heap/magazine.h"
-#include "allocator/heap/private_guards.h"
-#include "allocator/heap/slab.h"
-#include "allocator/heap/slab_table.h"
+#include "../base/export.h"
+#include "counters.h"
+#include "magazine.h"
+#include "private_guards.h"
+#include "slab.h"
+#include "slab_table.h"
 
 namespace arenad {
 
 class ArenaView;
 
-class BlockTransfer {
+class ARENAD_API BlockTransfer {
  public:
   BlockTransfer(ArenaView& arena, const RowTables& rows, SlabTable& slabs, HeapCounters& counters);
 

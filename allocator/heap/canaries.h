@@ -8,13 +8,14 @@
 
 #include <cstdint>
 
-#include "allocator/format/ids.h"
+#include "../base/export.h"
+#include "../format/ids.h"
 
 namespace arenad {
 
 class ArenaView;
 
-class Canaries {
+class ARENAD_API Canaries {
  public:
   explicit Canaries(const ArenaView& arena);
 

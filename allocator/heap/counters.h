@@ -14,6 +14,8 @@
 #include <array>
 #include <cstdint>
 
+#include "../base/export.h"
+
 namespace arenad {
 
 // X(name, help). The order is the order in which programs print the counters. A new counter is one
@@ -40,7 +42,7 @@ namespace arenad {
   X(guard_trips, "values from shared memory that were refused")                         \
   X(canary_damaged, "frees that found a damaged canary")
 
-struct HeapCounters {
+struct ARENAD_API HeapCounters {
 #define ARENAD_FIELD(name, help) std::uint64_t name = 0;
   ARENAD_HEAP_COUNTERS(ARENAD_FIELD)
 #undef ARENAD_FIELD

@@ -10,15 +10,16 @@
 
 #include <cstdint>
 
-#include "allocator/heap/counters.h"
-#include "allocator/heap/slab.h"
-#include "allocator/heap/slab_table.h"
+#include "../base/export.h"
+#include "counters.h"
+#include "slab.h"
+#include "slab_table.h"
 
 namespace arenad {
 
 class ArenaView;
 
-class Drainer {
+class ARENAD_API Drainer {
  public:
   Drainer(ArenaView& arena, HeapId id, SlabTable& slabs, HeapCounters& counters)
       : arena_(arena), id_(id), slabs_(slabs), counters_(counters) {}

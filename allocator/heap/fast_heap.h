@@ -18,16 +18,17 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "allocator/base/crash_point.h"
-#include "allocator/base/error.h"
-#include "allocator/format/block_word.h"
-#include "allocator/format/ids.h"
-#include "allocator/heap/allocation.h"
-#include "allocator/heap/magazine.h"
+#include "../base/crash_point.h"
+#include "../base/error.h"
+#include "../base/export.h"
+#include "../format/block_word.h"
+#include "../format/ids.h"
+#include "allocation.h"
+#include "magazine.h"
 
 namespace arenad {
 
-class FastHeap {
+class ARENAD_API FastHeap {
  public:
   FastHeap(const FastHeap&) = delete;
   FastHeap& operator=(const FastHeap&) = delete;

@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "allocator/format/ids.h"
+#include "../format/ids.h"
 
 namespace arenad {
 

@@ -13,7 +13,8 @@
 #include <span>
 #include <string>
 
-#include "allocator/format/geometry.h"
+#include "../base/export.h"
+#include "../format/geometry.h"
 
 namespace arenad {
 
@@ -41,25 +42,26 @@ enum class GuardVerdict : std::uint8_t {
   kWordNotFree,     // the block's word says that somebody has it
 };
 
-const char* verdict_name(GuardVerdict v);
+ARENAD_API const char* verdict_name(GuardVerdict v);
 
-GuardVerdict check_slab(const SlabView& slab);
-GuardVerdict check_block(const SlabView& slab, std::uint64_t address);
+ARENAD_API GuardVerdict check_slab(const SlabView& slab);
+ARENAD_API GuardVerdict check_block(const SlabView& slab, std::uint64_t address);
 // Carving blocks carved .. carved + batch - 1.
-GuardVerdict check_carve(const SlabView& slab, std::uint32_t batch);
+ARENAD_API GuardVerdict check_carve(const SlabView& slab, std::uint32_t batch);
 // A batch on its way into a magazine. `offender` gets the address that was refused.
-GuardVerdict check_splice(const SlabView& slab, std::span<const std::uint64_t> addresses,
-                          std::uint64_t* offender);
+ARENAD_API GuardVerdict check_splice(const SlabView& slab, std::span<const std::uint64_t> addresses,
+                                     std::uint64_t* offender);
 
-std::string batch_carve_line(const SlabView& slab, std::uint32_t batch);
-std::string linear_carve_line(const SlabView& slab, std::uint32_t batch);
-std::string splice_line(const SlabView& slab, std::uint64_t head, std::uint64_t tail,
-                        std::uint32_t count);
-std::string splice_corrupt_line(const SlabView& slab, std::uint64_t address, GuardVerdict v);
-std::string guard_mode_line();
+ARENAD_API std::string batch_carve_line(const SlabView& slab, std::uint32_t batch);
+ARENAD_API std::string linear_carve_line(const SlabView& slab, std::uint32_t batch);
+ARENAD_API std::string splice_line(const SlabView& slab, std::uint64_t head, std::uint64_t tail,
+                                   std::uint32_t count);
+ARENAD_API std::string splice_corrupt_line(const SlabView& slab, std::uint64_t address,
+                                           GuardVerdict v);
+ARENAD_API std::string guard_mode_line();
 
 // Prints the guard's lines and aborts. For private state, where going on would spread the damage.
-[[noreturn]] void guard_abort(const SlabView& slab, const std::string& what, std::uint64_t address,
-                              GuardVerdict v);
+ARENAD_API [[noreturn]] void guard_abort(const SlabView& slab, const std::string& what,
+                                         std::uint64_t address, GuardVerdict v);
 
 }  // namespace arenad

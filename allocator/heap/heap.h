@@ -25,19 +25,20 @@
 #include <span>
 #include <vector>
 
-#include "allocator/arena/arena_view.h"
-#include "allocator/arena/footprint_marker.h"
-#include "allocator/base/zeroed_array.h"
-#include "allocator/heap/block_transfer.h"
-#include "allocator/heap/canaries.h"
-#include "allocator/heap/class_usage.h"
-#include "allocator/heap/counters.h"
-#include "allocator/heap/drainer.h"
-#include "allocator/heap/fast_heap.h"
-#include "allocator/heap/refill.h"
-#include "allocator/heap/remote_frees.h"
-#include "allocator/heap/row_tables.h"
-#include "allocator/heap/slab_table.h"
+#include "../arena/arena_view.h"
+#include "../arena/footprint_marker.h"
+#include "../base/export.h"
+#include "../base/zeroed_array.h"
+#include "block_transfer.h"
+#include "canaries.h"
+#include "class_usage.h"
+#include "counters.h"
+#include "drainer.h"
+#include "fast_heap.h"
+#include "refill.h"
+#include "remote_frees.h"
+#include "row_tables.h"
+#include "slab_table.h"
 
 namespace arenad {
 
@@ -54,7 +55,7 @@ struct FreeOutcome {
   bool canary_damaged = false;     // the block was freed; its surroundings had been overwritten
 };
 
-class Heap : public FastHeap {
+class ARENAD_API Heap : public FastHeap {
  public:
   // A heap that takes its runs from the arena itself. `id` is below the arena's max_heaps and not
   // in use. `owner` is the session that owns the heap; for a shard, the daemon's own.

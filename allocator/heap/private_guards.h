@@ -8,14 +8,15 @@
 #include <cstdint>
 #include <span>
 
-#include "allocator/format/block_word.h"
-#include "allocator/heap/guards.h"
-#include "allocator/heap/row_tables.h"
-#include "allocator/heap/slab.h"
+#include "../base/export.h"
+#include "../format/block_word.h"
+#include "guards.h"
+#include "row_tables.h"
+#include "slab.h"
 
 namespace arenad {
 
-class PrivateGuards {
+class ARENAD_API PrivateGuards {
  public:
   // `words` are the arena's block words, by slot.
   PrivateGuards(const RowTables& rows, const AtomicWord* words, std::uint32_t header_bytes)

@@ -9,16 +9,17 @@
 #include <cstdint>
 #include <functional>
 
-#include "allocator/base/error.h"
-#include "allocator/heap/block_transfer.h"
-#include "allocator/heap/counters.h"
-#include "allocator/heap/drainer.h"
-#include "allocator/heap/magazine.h"
-#include "allocator/heap/slab_table.h"
+#include "../base/error.h"
+#include "../base/export.h"
+#include "block_transfer.h"
+#include "counters.h"
+#include "drainer.h"
+#include "magazine.h"
+#include "slab_table.h"
 
 namespace arenad {
 
-class Refiller {
+class ARENAD_API Refiller {
  public:
   // `trim` gives up whatever the heap keeps for other sizes. It is called before a refill fails.
   Refiller(const ArenaView& arena, HeapId id, SlabTable& slabs, BlockTransfer& transfer,

@@ -10,14 +10,15 @@
 #include <cstdint>
 #include <vector>
 
-#include "allocator/format/ids.h"
-#include "allocator/heap/gather.h"
+#include "../base/export.h"
+#include "../format/ids.h"
+#include "gather.h"
 
 namespace arenad {
 
 class ArenaView;
 
-class RemoteFrees {
+class ARENAD_API RemoteFrees {
  public:
   explicit RemoteFrees(ArenaView& arena);
 

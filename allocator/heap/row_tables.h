@@ -8,9 +8,9 @@
 
 #include <cstdint>
 
-#include "allocator/base/zeroed_array.h"
-#include "allocator/format/ids.h"
-#include "allocator/heap/slab.h"
+#include "../base/zeroed_array.h"
+#include "../format/ids.h"
+#include "slab.h"
 
 namespace arenad {
 

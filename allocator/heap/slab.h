@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "allocator/format/ids.h"
+#include "../format/ids.h"
 
 namespace arenad {
 

@@ -16,19 +16,20 @@
 #include <span>
 #include <vector>
 
-#include "allocator/arena/slab_source.h"
-#include "allocator/base/error.h"
-#include "allocator/base/zeroed_array.h"
-#include "allocator/format/geometry.h"
-#include "allocator/format/ids.h"
-#include "allocator/heap/counters.h"
-#include "allocator/heap/magazine.h"
-#include "allocator/heap/row_tables.h"
-#include "allocator/heap/slab.h"
+#include "../arena/slab_source.h"
+#include "../base/error.h"
+#include "../base/export.h"
+#include "../base/zeroed_array.h"
+#include "../format/geometry.h"
+#include "../format/ids.h"
+#include "counters.h"
+#include "magazine.h"
+#include "row_tables.h"
+#include "slab.h"
 
 namespace arenad {
 
-class SlabTable {
+class ARENAD_API SlabTable {
  public:
   // `magazines` are the heap's, by class. All references must outlive the table.
   SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId id, SlabSource& source,

@@ -15,7 +15,8 @@
 #include <utility>
 #include <vector>
 
-#include "allocator/heap/counters.h"
+#include "arenad/allocator/base/export.h"
+#include "arenad/allocator/heap/counters.h"
 #include "arenad/client.h"
 #include "arenad/types.h"
 
@@ -122,7 +123,7 @@ struct Tunable {
   std::string name, value, default_value, description;
 };
 
-class Admin {
+class ARENAD_API Admin {
  public:
   explicit Admin(const Client& client) : client_(client) {}
 

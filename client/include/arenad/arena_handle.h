@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "arenad/allocator/base/export.h"
 #include "arenad/block.h"
 #include "arenad/peer_cache.h"
 #include "arenad/types.h"
@@ -30,7 +31,7 @@ namespace arenad::client {
 
 class Attachment;
 
-class ArenaHandle {
+class ARENAD_API ArenaHandle {
  public:
   // Attached to nothing: every call answers FAILED_PRECONDITION.
   ArenaHandle() = default;

@@ -17,6 +17,7 @@
 #include <span>
 #include <utility>
 
+#include "arenad/allocator/base/export.h"
 #include "arenad/peer_cache.h"
 #include "arenad/types.h"
 
@@ -25,7 +26,7 @@ namespace arenad::client {
 class Attachment;
 class ArenaHandle;
 
-class Block {
+class ARENAD_API Block {
  public:
   // Only an ArenaHandle makes a Block that is not empty.
   class Maker {

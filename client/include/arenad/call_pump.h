@@ -15,6 +15,7 @@
 #include <span>
 #include <vector>
 
+#include "arenad/allocator/base/export.h"
 #include "arenad/arena_handle.h"
 #include "arenad/types.h"
 
@@ -24,7 +25,7 @@ struct CallPumpOptions {
   bool own_connection = true;  // false: the client's shared connection to the handle's shard
 };
 
-class CallPump {
+class ARENAD_API CallPump {
  public:
   enum class Call : std::uint8_t { kAllocate, kFree };
 

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "arenad/allocator/base/export.h"
 #include "arenad/types.h"
 
 namespace arenad::client {
@@ -33,7 +34,7 @@ struct ConnectOptions {
   std::uint32_t call_timeout_ms = 10'000;
 };
 
-class Client {
+class ARENAD_API Client {
  public:
   // Connected to nothing: every call answers FAILED_PRECONDITION.
   Client() = default;

@@ -17,6 +17,7 @@
 #include <span>
 #include <vector>
 
+#include "arenad/allocator/base/export.h"
 #include "arenad/arena_handle.h"
 #include "arenad/types.h"
 
@@ -50,7 +51,7 @@ struct ExchangeReply {
   std::vector<BlockInfo> infos;             // describe
 };
 
-class Exchange {
+class ARENAD_API Exchange {
  public:
   // Blocks in one message of allocate_batched and free_batched.
   static constexpr std::size_t kBatchBlocks = 64;

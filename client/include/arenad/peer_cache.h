@@ -17,10 +17,11 @@
 #include <atomic>
 #include <cstdint>
 
-#include "allocator/format/block_word.h"
-#include "allocator/format/geometry.h"
-#include "allocator/format/ids.h"
-#include "allocator/heap/fast_heap.h"
+#include "arenad/allocator/base/export.h"
+#include "arenad/allocator/format/block_word.h"
+#include "arenad/allocator/format/geometry.h"
+#include "arenad/allocator/format/ids.h"
+#include "arenad/allocator/heap/fast_heap.h"
 
 namespace arenad::client {
 
@@ -32,7 +33,7 @@ inline constexpr PoolId kNoPool{0};
 
 // What the inline calls need of a peer's heap, beside its FastHeap. Base of PeerHeap.
 // Threads: made_block and lost_block inside the heap only. The rest never changes.
-class PeerFacts {
+class ARENAD_API PeerFacts {
  public:
   PeerFacts(const Geometry& geometry, SessionId session)
       : session_(session, 0),
@@ -91,7 +92,7 @@ class EnteredHeap {
 };
 
 // The heaps of one thread by pool; the heap used last is in front.
-class PeerCache {
+class ARENAD_API PeerCache {
  public:
   // Enters the thread's heap of `pool`. Gives nothing when the cache has no such heap, or when the
   // pool is closed. Then there is nothing to leave.
@@ -149,6 +150,6 @@ class PeerCache {
 };
 
 // initial-exec: the thread finds it without a call, in a shared library too.
-[[gnu::tls_model("initial-exec")]] extern thread_local constinit PeerCache peer_cache;
+ARENAD_API [[gnu::tls_model("initial-exec")]] extern thread_local constinit PeerCache peer_cache;
 
 }  // namespace arenad::client

@@ -26,12 +26,13 @@
 #include <new>
 #include <unordered_map>
 
+#include "arenad/allocator/base/export.h"
 #include "arenad/arena_handle.h"
 #include "arenad/offset_ptr.h"
 
 namespace arenad::client {
 
-class ArenaResource final : public std::pmr::memory_resource {
+class ARENAD_API ArenaResource final : public std::pmr::memory_resource {
  public:
   // `arena` is the handle of a writer or peer. `tag` labels the blocks.
   explicit ArenaResource(ArenaHandle arena, std::uint32_t tag = 0)

@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 
+#include "arenad/allocator/base/export.h"
 #include "arenad/arena_handle.h"
 #include "arenad/client.h"
 #include "arenad/types.h"
@@ -41,7 +42,7 @@ struct AttachOptions {
   ShardId shard = kAnyShard;  // of the handle; kAnyShard: as ConnectOptions::shard says
 };
 
-class Session {
+class ARENAD_API Session {
  public:
   Session() = default;  // no session: every call answers FAILED_PRECONDITION
   Session(Session&&) noexcept = default;

@@ -15,7 +15,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "allocator/base/error.h"
+#include "arenad/allocator/base/error.h"
+#include "arenad/allocator/base/export.h"
 
 namespace arenad::client {
 
@@ -45,9 +46,9 @@ enum class Code : int {
 };
 
 // The code's name, for example "RESOURCE_EXHAUSTED"; never null.
-const char* code_name(Code code);
+ARENAD_API const char* code_name(Code code);
 
-struct [[nodiscard]] Status {
+struct ARENAD_API [[nodiscard]] Status {
   Code code = Code::kOk;
   Error reason = Error::kNone;  // arenad's own reason; error_name(reason) is its name
   std::string message;          // sentences for people; empty when ok
@@ -59,13 +60,13 @@ struct [[nodiscard]] Status {
 };
 
 // The Status of every success; error() of a success refers to it.
-const Status& status_ok();
+ARENAD_API const Status& status_ok();
 
 template <class T>
 using Answer = Result<T, Status>;
 
 // Writes the failure to stderr and aborts.
-[[noreturn, gnu::cold]] void value_of_failed_answer(const Status& failure) noexcept;
+ARENAD_API [[noreturn, gnu::cold]] void value_of_failed_answer(const Status& failure) noexcept;
 
 }  // namespace arenad::client
 

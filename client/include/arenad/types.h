@@ -10,7 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "allocator/format/ids.h"
+#include "arenad/allocator/base/export.h"
+#include "arenad/allocator/format/ids.h"
 #include "arenad/status.h"
 
 namespace arenad::client {
@@ -40,7 +41,7 @@ enum class SessionStanding : std::uint8_t {
   kLost = 2,          // the daemon does not know the session any more: calls answer UNKNOWN_SESSION
   kClosed = 3,
 };
-const char* standing_name(SessionStanding standing);  // "reconnecting"
+ARENAD_API const char* standing_name(SessionStanding standing);  // "reconnecting"
 
 // Owner, group and mode of an arena, with the meaning that they have for files.
 struct Access {
@@ -109,7 +110,7 @@ enum class BlockState : std::uint8_t {
   kStale = 5,    // the ref's generation is over
   kInvalid = 6,  // the ref names no block of the arena
 };
-const char* block_state_name(BlockState state);  // "held"
+ARENAD_API const char* block_state_name(BlockState state);  // "held"
 
 struct BlockInfo {
   Ref ref;
