@@ -36,10 +36,10 @@ void print_arenas(const std::vector<client::ArenaInfo>& arenas) {
     if (a.holder_only) options += "holder-only ";
     if (a.canary) options += "canary ";
     if (a.quarantined) options += "QUARANTINED: " + a.quarantine_reason;
-    table.add({a.name, to_string(a.id.value), bytes_text(a.capacity_bytes), bytes_text(a.committed_bytes),
-               bytes_text(a.held_bytes), to_string(a.held_blocks), to_string(a.sessions),
-               to_string(a.access.uid) + ":" + to_string(a.access.gid), octal(a.access.mode),
-               options});
+    table.add({a.name, to_string(a.id.value), bytes_text(a.capacity_bytes),
+               bytes_text(a.committed_bytes), bytes_text(a.held_bytes), to_string(a.held_blocks),
+               to_string(a.sessions), to_string(a.access.uid) + ":" + to_string(a.access.gid),
+               octal(a.access.mode), options});
   }
   table.print(std::cout);
 }

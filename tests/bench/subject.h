@@ -31,7 +31,7 @@
 namespace arenad::bench {
 
 inline constexpr std::uint32_t kSeedBlocks =
-    100'000;  // SEED.md, behaviour 9: one thread, 100,000 x 256 B
+    100'000;  // the run of the predecessor: one thread, 100,000 x 256 B
 
 struct Options {
   std::string workload;

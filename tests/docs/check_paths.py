@@ -4,7 +4,8 @@
 usage: tests/docs/check_paths.py PROJECT_ROOT
 
 Looked at: links of Markdown files, paths in back quotes, and in comments of sources the names that
-begin with a top folder or end with .md. A path may be relative to the file's folder or to the root.
+begin with a top folder or end with .md. A path begins at the root, or at a folder below the
+file's own.
 """
 import pathlib
 import re
@@ -17,15 +18,16 @@ QUOTED = re.compile(rf"`((?:{TOP})/[\w./*-]+|[\w./-]+\.(?:{SUFFIXES}))`")
 NAMED = re.compile(rf"\b((?:{TOP})/[\w./-]*\w\.(?:{SUFFIXES})|[\w./-]*\w\.md)\b")
 SOURCES = (".h", ".cc", ".py", ".proto", ".sh", ".txt", ".yaml", ".pml", ".cmake", "")
 # Written by a program or an example's own: no file of the project.
-ELSEWHERE = re.compile(r"^(https?://|mailto:|/)|\.pb\.(h|cc)$|^(camera|example|main|your\w*)\.(cc|py)$")
+ELSEWHERE = re.compile(r"^(https?://|mailto:|/)|\.pb\.(h|cc)$|^(camera|example|your\w*)\.(cc|py)$")
 
 
 def exists(root, folder, name):
     if "*" in name:
         return any(root.glob(name)) or any(folder.glob(name))
-    if "/" not in name and not name.endswith(".md"):
-        return any(folder.rglob(name))   # a bare name: below the folder that speaks of it
-    return (folder / name).exists() or (root / name).exists()
+    if name.endswith(".md"):
+        return (folder / name).exists() or (root / name).exists()
+    # A name or a path: from the root, or somewhere below the folder that speaks of it.
+    return (root / name).exists() or any(folder.rglob(name))
 
 
 def names_in(path, text):

@@ -33,7 +33,7 @@ def test_every_proto_file_is_in_the_readme_and_in_cmake():
 
 
 def rows(title):
-    """(offset, bytes, field) of the table under a heading of handoff/README.md."""
+    """(offset, bytes, field) of the table under a heading of the handoff page."""
     section = HANDOFF.split(f"## {title}", 1)[1].split("\n## ", 1)[0]
     return [(int(offset), int(size), field)
             for offset, size, field
