@@ -50,7 +50,7 @@ class ARENAD_API FastHeap {
 
   // Frees a block. The ref must come from an allocation of this process or from a validated
   // message. A free of another heap's block is gathered; Heap::publish announces what is gathered.
-  // Errors: kForeignRef, kDoubleFree, kStaleRef.
+  // Errors: kForeignRef, kDoubleFree, kStaleRef; kNotHolder when the block is shared.
   Error free(Ref ref);
 
  private:
@@ -97,12 +97,14 @@ class ARENAD_API FastHeap {
   }
   // Payload offset of the block of an entry. The block is of a slab of this heap.
   std::uint64_t offset_of(std::uint64_t entry, std::uint32_t stride) const {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): a biased address lies outside of its table
     return *reinterpret_cast<const std::uint64_t*>(row_offsets_bias_ +
                                                    (entry >> 6) * sizeof(std::uint64_t)) +
            entry * stride;
   }
   // Word of the block of an entry.
   AtomicWord& word_of(std::uint64_t entry) const {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): as above
     return *reinterpret_cast<AtomicWord*>(words_bias_ + entry * sizeof(AtomicWord));
   }
 

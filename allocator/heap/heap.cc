@@ -19,31 +19,6 @@ std::uint64_t slots_of(const ArenaView& arena) {
   return std::uint64_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup;
 }
 
-// The one CAS of a free, from the exact word. Returns the word that it replaced, or 0, which no
-// HELD word is, when the ref is refused. When a take-over comes in between, the CAS fails and the
-// holder is looked at again. acq_rel: what the freer did to the block comes before its reuse; pairs
-// with the owner's acquire of the returned word (Drainer::take_returned).
-template <class Next>
-std::uint64_t replace_held(AtomicWord& word, Ref ref, SessionId required_holder, Next next) {
-  std::uint64_t bits = word.load(std::memory_order_relaxed);
-  do {
-    const BlockWord w{bits};
-    if (!w.is_held() || w.generation() != ref.generation()) [[unlikely]]
-      return 0;
-    if (required_holder != kNoSession && w.holder().session() != required_holder) [[unlikely]]
-      return 0;
-    CRASH_POINT("free.word");
-  } while (!word.compare_exchange_weak(bits, next(bits), std::memory_order_acq_rel,
-                                       std::memory_order_relaxed));
-  return bits;
-}
-
-// The word of a freed block that another heap owns. A kill after the CAS and before the returned
-// bit leaves this word; the reaper then sets the bit.
-auto returning_to_owner(SessionId freer) {
-  return [freer](std::uint64_t bits) { return BlockWord::returning(bits, freer); };
-}
-
 }  // namespace
 
 Heap::Heap(Arena& arena, HeapId id, SessionId owner) : Heap(arena, id, owner, arena.source()) {}
@@ -56,17 +31,16 @@ Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source,
     : FastHeap(arena.id(), arena.control().words(), slots_of(arena),
                {rows->offsets(), rows->magazines()}),
       arena_(arena),
-      footprint_(arena.footprint_marker()),
       geometry_(arena.geometry()),
       rows_(std::move(rows)),
       id_(id),
-      owner_(owner),
-      footprint_noted_(arena.unit_count()),
       canaries_(arena),
       slabs_(arena.geometry(), arena.unit_count(), id, source, *rows_,
              std::span(magazines_).subspan(1), counters_),
       transfer_(arena, *rows_, slabs_, counters_),
       remote_frees_(arena),
+      freer_(arena, id, owner, slabs_, std::span(magazines_).subspan(1), transfer_, remote_frees_,
+             counters_),
       drainer_(arena, id, slabs_, counters_),
       refiller_(arena, id, slabs_, transfer_, drainer_, counters_, [this] { trim(); }) {
   set_up_magazines();
@@ -105,7 +79,7 @@ Result<Allocation> FastHeap::damaged_word_slow(std::uint64_t entry) {
   return static_cast<Heap&>(*this).damaged_word(entry);
 }
 
-Error FastHeap::free_slow(Ref ref) { return static_cast<Heap&>(*this).free_any(ref); }
+Error FastHeap::free_slow(Ref ref) { return static_cast<Heap&>(*this).freer_.free(ref); }
 
 void FastHeap::make_room_slow(Magazine& m) { static_cast<Heap&>(*this).transfer_.make_room(m); }
 
@@ -189,127 +163,6 @@ Error Heap::allocate_batch(std::uint64_t size, std::uint32_t align, Holder holde
   return Error::kNone;
 }
 
-// --- free: whatever does not stay in the owner's magazine by the fast path
-
-Error Heap::free_any(Ref ref) {
-  const SlabIndex at = ref.slot().slab();
-  AtomicWord& word = words_[ref.slot().value];
-  if (SlabState* const slab = slabs_.find(at); slab != nullptr) {
-    if (ref.slot().block().value >= slab->carved) return Error::kStaleRef;
-    if (replace_held(word, ref, kNoSession, BlockWord::freed) == 0)
-      return arena_.refusal(ref, kNoSession);
-    settle_local(ref, *slab);
-  } else {
-    note_footprint(at);
-    // Blocks mostly come back in the order of their addresses. So the next line of words is asked
-    // for while this one is worked on.
-    if ((ref.value & 7) == 0) prefetch_to_change(&word + 8);
-    if (replace_held(word, ref, kNoSession, returning_to_owner(owner_)) == 0)
-      return arena_.refusal(ref, kNoSession);
-    settle_remote(ref.slot());
-  }
-  return Error::kNone;
-}
-
-FreeOutcome Heap::free_checked(UntrustedRef untrusted, SessionId freer, SessionId required_holder) {
-  FreeOutcome out;
-  const auto ref = arena_.validate(untrusted);
-  if (!ref) {
-    out.error = ref.error();
-    return out;
-  }
-  const Slot slot = ref->slot();
-  AtomicWord& word = words_[slot.value];
-  SlabState* const mine = slabs_.find(slot.slab());
-  // validate knows only what the header says. In this heap's own slabs the private count decides,
-  // because memory beyond it may be another slab's.
-  if (mine != nullptr && slot.block().value >= mine->carved) {
-    out.error = Error::kStaleRef;
-    return out;
-  }
-  // Read before the CAS: after it the slab may start another life.
-  const RunShape shape = arena_.run_at(slot.slab());
-  const HeapId owner{static_cast<std::uint16_t>(
-      arena_.control().slab(slot.slab()).owner.load(std::memory_order_relaxed))};
-  if (mine == nullptr) note_footprint(slot.slab());
-  const std::uint64_t replaced =
-      mine != nullptr ? replace_held(word, *ref, required_holder, BlockWord::freed)
-                      : replace_held(word, *ref, required_holder, returning_to_owner(freer));
-  if (replaced == 0) [[unlikely]] {
-    out.error = arena_.refusal(*ref, required_holder);
-    return out;
-  }
-  out.holder = BlockWord(replaced).holder();
-  const std::uint64_t damaged_before = counters_.canary_damaged;
-  if (mine != nullptr) {
-    out.owner = id_;
-    out.stride_bytes = mine->stride_bytes;
-    settle_local(*ref, *mine);
-  } else {
-    out.owner = owner;
-    out.stride_bytes = shape.stride_bytes;
-    settle_remote(slot);
-  }
-  out.canary_damaged = counters_.canary_damaged != damaged_before;
-  return out;
-}
-
-Error Heap::release(UntrustedRef untrusted, SessionId session) {
-  const auto ref = arena_.validate(untrusted);
-  if (!ref) return ref.error();
-  const SlabIndex at = ref->slot().slab();
-  SlabState* const mine = slabs_.find(at);
-  if (mine != nullptr && ref->slot().block().value >= mine->carved) return Error::kStaleRef;
-  if (mine == nullptr) note_footprint(at);
-  const std::uint64_t my_bits = arena_.sharer_bits(session);
-  AtomicWord& word = words_[ref->slot().value];
-  std::uint64_t bits = word.load(std::memory_order_acquire);
-  for (;;) {
-    const BlockWord seen{bits};
-    if (seen.generation() != ref->generation() || !seen.is_shared())
-      return arena_.refusal(*ref, session);
-    if ((seen.sharers() & my_bits) == 0) return Error::kNotHolder;
-    const std::uint64_t left = seen.sharers() & ~my_bits;
-    const std::uint64_t next = left != 0         ? BlockWord::shared(bits, left)
-                               : mine != nullptr ? BlockWord::freed(bits)
-                                                 : BlockWord::returning(bits, session);
-    CRASH_POINT("release.word");
-    // acq_rel: pairs with the same CAS of the other sharers. What each sharer did to the block
-    // comes before its reuse, whoever is the last.
-    if (!word.compare_exchange_weak(bits, next, std::memory_order_acq_rel,
-                                    std::memory_order_acquire))
-      continue;
-    if (left != 0) return Error::kNone;
-    if (mine != nullptr)
-      settle_local(*ref, *mine);
-    else
-      settle_remote(ref->slot());
-    return Error::kNone;
-  }
-}
-
-void Heap::settle_local(Ref ref, SlabState& slab) {
-  const std::uint64_t block = ref.slot().block().value;
-  if (canaries_.on() &&
-      !canaries_.intact(slab.payload_offset + block * slab.stride_bytes, slab.usable_bytes))
-    ++counters_.canary_damaged;
-  if (slab.is_span) {
-    ++span_frees_;
-    slabs_.release(slab);
-    return;
-  }
-  Magazine& m = magazines_[slab.cls + 1];
-  *m.freed_top++ = ref.value & Ref::kBlockMask;
-  if (m.freed_top == m.freed_limit) transfer_.make_room(m);
-}
-
-void Heap::settle_remote(Slot slot) {
-  ++counters_.remote_frees;
-  if (canaries_.on() && !canaries_.intact_at(slot)) [[unlikely]]
-    ++counters_.canary_damaged;
-  remote_frees_.add(slot);
-}
-
 // --- recovery and housekeeping
 
 void Heap::adopt(Arena& arena, SlabIndex first, SessionId dead, ReapResult& result) {
@@ -347,7 +200,7 @@ std::uint64_t Heap::idle_tick() {
 HeapCounters Heap::counters() const {
   HeapCounters c = counters_;
   c.allocs = counters_.spans;
-  c.local_frees = span_frees_;
+  c.local_frees = freer_.span_frees();
   for (const Magazine& m : magazines_) {
     c.allocs += m.allocs();
     c.local_frees += m.local_frees();

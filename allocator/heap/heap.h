@@ -6,6 +6,7 @@
 //   SlabTable      which slabs and spans this heap has (slab_table.h)
 //   Refiller       fills an empty magazine: drain, splice, carve, new slab (refill.h)
 //   BlockTransfer  splice, carve, flush: between slabs and magazines (block_transfer.h)
+//   Freer          every free that is not a fast one; refuses bad refs (freer.h)
 //   RemoteFrees    gathers and publishes frees of other heaps' blocks (remote_frees.h)
 //   Drainer        takes back what other heaps freed (drainer.h)
 //   Canaries       known bytes around payloads (canaries.h)
@@ -35,6 +36,7 @@
 #include "counters.h"
 #include "drainer.h"
 #include "fast_heap.h"
+#include "freer.h"
 #include "refill.h"
 #include "remote_frees.h"
 #include "row_tables.h"
@@ -45,15 +47,6 @@ namespace arenad {
 class Arena;
 class SlabSource;
 struct ReapResult;
-
-// Result of a checked free.
-struct FreeOutcome {
-  Error error = Error::kNone;
-  std::uint64_t stride_bytes = 0;  // of the freed block; of a span: units * 64 KiB
-  Holder holder;                   // who held it
-  HeapId owner = kNoHeap;          // the slab's heap; this heap's own id for a local free
-  bool canary_damaged = false;     // the block was freed; its surroundings had been overwritten
-};
 
 class ARENAD_API Heap : public FastHeap {
  public:
@@ -72,10 +65,12 @@ class ARENAD_API Heap : public FastHeap {
   // Frees whatever the wire brought. `freer` is recorded in the RETURNING word. A `required_holder`
   // other than kNoSession demands that this session holds the block. Errors: kForeignRef,
   // kDoubleFree, kStaleRef, kNotHolder.
-  FreeOutcome free_checked(UntrustedRef ref, SessionId freer, SessionId required_holder);
+  FreeOutcome free_checked(UntrustedRef ref, SessionId freer, SessionId required_holder) {
+    return freer_.free_checked(ref, freer, required_holder);
+  }
   // Gives up `session`'s share of a block. The last sharer frees it. Errors: kForeignRef,
   // kDoubleFree, kStaleRef, kNotHolder (the session has no share).
-  Error release(UntrustedRef ref, SessionId session);
+  Error release(UntrustedRef ref, SessionId session) { return freer_.release(ref, session); }
 
   // --- recovery
   // Takes over a run of a heap that works no more: see Adopter::adopt. Only the arena's owner can;
@@ -127,32 +122,17 @@ class ARENAD_API Heap : public FastHeap {
   Result<Allocation> allocate_span(std::uint64_t size, std::uint32_t align, Holder holder);
   Result<Allocation> damaged_word(std::uint64_t entry);
 
-  Error free_any(Ref ref);
-  void settle_local(Ref ref, SlabState& slab);  // the rest of a free, after its CAS
-  void settle_remote(Slot slot);
-  // Before a word of another heap's slab is changed: the slab is in the session's footprint from
-  // now on. footprint_noted_ remembers it, so shared memory is written once a slab.
-  void note_footprint(SlabIndex slab) {
-    if (footprint_.empty() || footprint_noted_[slab.value] != 0) return;
-    footprint_.mark(slab);
-    footprint_noted_[slab.value] = 1;
-  }
-
   ArenaView& arena_;
-  const FootprintMarker footprint_;  // empty in the arena's owner
   const Geometry& geometry_;
   const std::unique_ptr<RowTables> rows_;  // FastHeap points into it
   const HeapId id_;
-  const SessionId owner_;
-  // By slab unit. No memory until used.
-  ZeroedArray<std::uint8_t> footprint_noted_;
-  // All but allocs and local_frees: these follow from the magazines, spans and span_frees_.
+  // All but allocs and local_frees: these follow from the magazines, the spans and the freer.
   HeapCounters counters_;
-  std::uint64_t span_frees_ = 0;
   const Canaries canaries_;
   SlabTable slabs_;
   BlockTransfer transfer_;
   RemoteFrees remote_frees_;
+  Freer freer_;
   Drainer drainer_;
   Refiller refiller_;
 };

@@ -29,6 +29,12 @@ TEST(ResultDeathTest, BlockOfAFailedAllocationEndsTheProgramWithTheErrorsText) {
   EXPECT_DEATH((void)failed->ref, "MACHINE_FULL");
 }
 
+TEST(Error, LeaseNeededHasNoNumberNameOrCodeOnTheWire) {
+  EXPECT_GT(static_cast<int>(Error::kLeaseNeeded), static_cast<int>(kLastError));
+  EXPECT_STREQ(error_name(Error::kLeaseNeeded), error_name(Error::kInternal));
+  EXPECT_EQ(error_code(Error::kLeaseNeeded), error_code(Error::kInternal));
+}
+
 TEST(Result, ValueOfASuccessIsTheValue) {
   Result<int> got = 7;
   ASSERT_TRUE(got.ok());

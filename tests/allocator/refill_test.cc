@@ -228,5 +228,27 @@ TEST_F(RefillTest, PrivateGuardAbortsWithTheLineWhenAFreeBlocksWordIsTaken) {
       "LINEAR_CARVE.*\n.*TRC_GUARD. failfast=1 env=1.*\n.*SPLICE_CORRUPT.*word not free");
 }
 
+// A source without slabs, as a peer's is before its first lease.
+class EmptySource final : public SlabSource {
+ public:
+  Result<SlabIndex> take(HeapId, const RunShape&, SuperslabIndex) override {
+    ++asked;
+    return Error::kLeaseNeeded;
+  }
+  void give_back(HeapId, SlabIndex, std::uint32_t) override {}
+  int asked = 0;
+};
+
+TEST_F(RefillTest, SourcesRefusalReachesTheCallerAtOnce) {
+  make(4 * kMiB);
+  EmptySource source;
+  Heap peer(arena(), HeapId{1}, SessionId{2}, source);
+  EXPECT_EQ(peer.allocate(64, kHolder).error(), Error::kLeaseNeeded);
+  EXPECT_EQ(peer.allocate(1 << 20, kHolder).error(), Error::kLeaseNeeded);
+  EXPECT_EQ(peer.allocate_aligned(64, 4096, kHolder).error(), Error::kLeaseNeeded);
+  EXPECT_EQ(source.asked, 3);
+  EXPECT_EQ(peer.counters().p0_counter_mismatch, 0u);
+}
+
 }  // namespace
 }  // namespace arenad

@@ -117,6 +117,28 @@ TEST_F(PeerPoolTest, FullArenaIsAnErrorWithTheDaemonsWordsAndHurtsNothing) {
   (void)take(*p, 30'000);
 }
 
+// kLeaseNeeded stays between a heap and its pool. Every kind of allocation needs a lease at some
+// time, and fails in the end.
+TEST_F(PeerPoolTest, NeverAnswersThatALeaseIsNeeded) {
+  make(4 << 20);
+  const auto p = pool(7);
+  struct Case {
+    std::uint64_t size;
+    std::uint32_t align;
+  };
+  for (const Case& c : {Case{64, 0}, Case{30'000, 0}, Case{200'000, 0}, Case{3000, 4096}}) {
+    std::vector<AllocatedBlock> blocks;
+    Status status;
+    while (status.ok()) {
+      AllocatedBlock block;
+      status = p->allocate(c.size, {.align_bytes = c.align}, false, block);
+      if (status.ok()) blocks.push_back(block);
+    }
+    EXPECT_EQ(status.reason, Error::kArenaFull) << c.size;
+    for (const AllocatedBlock& b : blocks) EXPECT_EQ(give(*p, b.ref), Error::kNone);
+  }
+}
+
 TEST_F(PeerPoolTest, ClosedPoolKeepsEverybodyOutAndCountsItsBlocks) {
   make(64 << 20);
   const auto p = pool(7);

@@ -30,5 +30,17 @@ TEST(Status, EveryErrorCarriesCodeMessageAndErrorInfo) {
   }
 }
 
+TEST(Status, LeaseNeededNeverGoesOut) {
+  EXPECT_EQ(reason_number(Error::kLeaseNeeded), static_cast<int>(Error::kInternal));
+  EXPECT_EQ(reason_number(kLastError), static_cast<int>(kLastError));
+  const grpc::Status status = status_from({Error::kLeaseNeeded, "a bug"});
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(status.error_details()));
+  google::rpc::ErrorInfo info;
+  ASSERT_TRUE(details.details(0).UnpackTo(&info));
+  EXPECT_EQ(info.reason(), "INTERNAL");
+}
+
 }  // namespace
 }  // namespace arenad::server

@@ -1,5 +1,7 @@
 #include "server/rpc/services/block_messages.h"
 
+#include "server/rpc/services/status.h"
+
 namespace arenad::server {
 namespace {
 
@@ -22,7 +24,7 @@ void add_errors(google::protobuf::RepeatedPtrField<v1::RefError>& out,
     error.set_index(failure.index);
     error.set_ref(failure.ref.value);
     error.set_code(error_code(failure.error));
-    error.set_reason(static_cast<v1::Reason>(failure.error));
+    error.set_reason(static_cast<v1::Reason>(reason_number(failure.error)));
     error.set_message(failure.message);
   }
 }
@@ -97,7 +99,7 @@ void fill(v1::DescribeResponse& response, const std::vector<BlockFacts>& infos,
 
 void fill(v1::ExchangeError& error, const Failure& failure) {
   error.set_code(error_code(failure.error));
-  error.set_reason(static_cast<v1::Reason>(failure.error));
+  error.set_reason(static_cast<v1::Reason>(reason_number(failure.error)));
   error.set_message(failure.message);
 }
 

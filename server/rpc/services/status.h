@@ -18,4 +18,10 @@ inline constexpr char kErrorDomain[] = "arenad";
 
 grpc::Status status_from(const Failure& failure);
 
+// The number of an error's reason (arenad.v1.Reason) on the wire. An error that is not for the wire
+// goes out as INTERNAL.
+constexpr int reason_number(Error error) {
+  return static_cast<int>(error <= kLastError ? error : Error::kInternal);
+}
+
 }  // namespace arenad::server

@@ -1,0 +1,179 @@
+#include "allocator/heap/freer.h"
+
+#include "allocator/arena/arena_view.h"
+#include "allocator/base/crash_point.h"
+
+namespace arenad {
+namespace {
+
+// The one CAS of a free, from the exact word. Returns the word that it replaced, or 0, which no
+// HELD word is, when the ref is refused. When a take-over comes in between, the CAS fails and the
+// holder is looked at again. acq_rel: what the freer did to the block comes before its reuse; pairs
+// with the owner's acquire of the returned word (Drainer::take_returned).
+template <class Next>
+std::uint64_t replace_held(AtomicWord& word, Ref ref, SessionId required_holder, Next next) {
+  std::uint64_t bits = word.load(std::memory_order_relaxed);
+  do {
+    const BlockWord w{bits};
+    if (!w.is_held() || w.generation() != ref.generation()) [[unlikely]]
+      return 0;
+    if (required_holder != kNoSession && w.holder().session() != required_holder) [[unlikely]]
+      return 0;
+    CRASH_POINT("free.word");
+  } while (!word.compare_exchange_weak(bits, next(bits), std::memory_order_acq_rel,
+                                       std::memory_order_relaxed));
+  return bits;
+}
+
+// The word of a freed block that another heap owns. A kill after the CAS and before the returned
+// bit leaves this word; the reaper then sets the bit.
+auto returning_to_owner(SessionId freer) {
+  return [freer](std::uint64_t bits) { return BlockWord::returning(bits, freer); };
+}
+
+}  // namespace
+
+Freer::Freer(ArenaView& arena, HeapId id, SessionId owner, SlabTable& slabs,
+             std::span<Magazine> magazines, BlockTransfer& transfer, RemoteFrees& remote_frees,
+             HeapCounters& counters)
+    : arena_(arena),
+      words_(arena.control().words()),
+      id_(id),
+      owner_(owner),
+      slabs_(slabs),
+      magazines_(magazines),
+      transfer_(transfer),
+      remote_frees_(remote_frees),
+      counters_(counters),
+      canaries_(arena),
+      arena_bits_(std::uint64_t{arena.id().value} << Ref::kArenaShift),
+      footprint_(arena.footprint_marker()),
+      footprint_noted_(arena.unit_count()) {}
+
+void Freer::note_footprint(SlabIndex slab) {
+  if (footprint_.empty() || footprint_noted_[slab.value] != 0) return;
+  footprint_.mark(slab);
+  footprint_noted_[slab.value] = 1;
+}
+
+Error Freer::free(Ref ref) {
+  const SlabIndex at = ref.slot().slab();
+  AtomicWord& word = words_[ref.slot().value];
+  if (SlabState* const slab = slabs_.find(at); slab != nullptr) {
+    if (ref.slot().block().value >= slab->carved) return Error::kStaleRef;
+    if (replace_held(word, ref, kNoSession, BlockWord::freed) == 0)
+      return arena_.refusal(ref, kNoSession);
+    settle_local(ref.slot(), *slab);
+  } else {
+    note_footprint(at);
+    // Blocks mostly come back in the order of their addresses. So the next line of words is asked
+    // for while this one is worked on.
+    if ((ref.value & 7) == 0) prefetch_to_change(&word + 8);
+    if (replace_held(word, ref, kNoSession, returning_to_owner(owner_)) == 0)
+      return arena_.refusal(ref, kNoSession);
+    settle_remote(ref.slot());
+  }
+  return Error::kNone;
+}
+
+FreeOutcome Freer::free_checked(UntrustedRef untrusted, SessionId freer,
+                                SessionId required_holder) {
+  FreeOutcome out;
+  const auto ref = arena_.validate(untrusted);
+  if (!ref) {
+    out.error = ref.error();
+    return out;
+  }
+  const Slot slot = ref->slot();
+  AtomicWord& word = words_[slot.value];
+  SlabState* const mine = slabs_.find(slot.slab());
+  // validate knows only what the header says. In this heap's own slabs the private count decides,
+  // because memory beyond it may be another slab's.
+  if (mine != nullptr && slot.block().value >= mine->carved) {
+    out.error = Error::kStaleRef;
+    return out;
+  }
+  // Read before the CAS: after it the slab may start another life.
+  const RunShape shape = arena_.run_at(slot.slab());
+  const HeapId owner{static_cast<std::uint16_t>(
+      arena_.control().slab(slot.slab()).owner.load(std::memory_order_relaxed))};
+  if (mine == nullptr) note_footprint(slot.slab());
+  const std::uint64_t replaced =
+      mine != nullptr ? replace_held(word, *ref, required_holder, BlockWord::freed)
+                      : replace_held(word, *ref, required_holder, returning_to_owner(freer));
+  if (replaced == 0) [[unlikely]] {
+    out.error = arena_.refusal(*ref, required_holder);
+    return out;
+  }
+  out.holder = BlockWord(replaced).holder();
+  const std::uint64_t damaged_before = counters_.canary_damaged;
+  if (mine != nullptr) {
+    out.owner = id_;
+    out.stride_bytes = mine->stride_bytes;
+    settle_local(ref->slot(), *mine);
+  } else {
+    out.owner = owner;
+    out.stride_bytes = shape.stride_bytes;
+    settle_remote(slot);
+  }
+  out.canary_damaged = counters_.canary_damaged != damaged_before;
+  return out;
+}
+
+Error Freer::release(UntrustedRef untrusted, SessionId session) {
+  const auto ref = arena_.validate(untrusted);
+  if (!ref) return ref.error();
+  const SlabIndex at = ref->slot().slab();
+  SlabState* const mine = slabs_.find(at);
+  if (mine != nullptr && ref->slot().block().value >= mine->carved) return Error::kStaleRef;
+  if (mine == nullptr) note_footprint(at);
+  const std::uint64_t my_bits = arena_.sharer_bits(session);
+  AtomicWord& word = words_[ref->slot().value];
+  std::uint64_t bits = word.load(std::memory_order_acquire);
+  for (;;) {
+    const BlockWord seen{bits};
+    if (seen.generation() != ref->generation() || !seen.is_shared())
+      return arena_.refusal(*ref, session);
+    if ((seen.sharers() & my_bits) == 0) return Error::kNotHolder;
+    const std::uint64_t left = seen.sharers() & ~my_bits;
+    const std::uint64_t next = left != 0         ? BlockWord::shared(bits, left)
+                               : mine != nullptr ? BlockWord::freed(bits)
+                                                 : BlockWord::returning(bits, session);
+    CRASH_POINT("release.word");
+    // acq_rel: pairs with the same CAS of the other sharers. What each sharer did to the block
+    // comes before its reuse, whoever is the last.
+    if (!word.compare_exchange_weak(bits, next, std::memory_order_acq_rel,
+                                    std::memory_order_acquire))
+      continue;
+    if (left != 0) return Error::kNone;
+    if (mine != nullptr)
+      settle_local(ref->slot(), *mine);
+    else
+      settle_remote(ref->slot());
+    return Error::kNone;
+  }
+}
+
+void Freer::settle_local(Slot slot, SlabState& slab) {
+  const std::uint64_t block = slot.block().value;
+  if (canaries_.on() &&
+      !canaries_.intact(slab.payload_offset + block * slab.stride_bytes, slab.usable_bytes))
+    ++counters_.canary_damaged;
+  if (slab.is_span) {
+    ++span_frees_;
+    slabs_.release(slab);
+    return;
+  }
+  Magazine& m = magazines_[slab.cls];
+  *m.freed_top++ = arena_bits_ | slot.value;
+  if (m.freed_top == m.freed_limit) transfer_.make_room(m);
+}
+
+void Freer::settle_remote(Slot slot) {
+  ++counters_.remote_frees;
+  if (canaries_.on() && !canaries_.intact_at(slot)) [[unlikely]]
+    ++counters_.canary_damaged;
+  remote_frees_.add(slot);
+}
+
+}  // namespace arenad
