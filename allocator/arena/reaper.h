@@ -1,4 +1,5 @@
-// Reaper: gives back what a dead session held in slabs that are not its own (DESIGN.md, "Crash").
+// Reaper: gives back what a dead session held in slabs that are not its own (DESIGN.md, "When a
+// process dies").
 //
 // Purpose: every word that says HELD(dead) becomes RETURNING, the session's bits leave SHARED
 // words, and every block on its way back is announced again. The runs that were leased to the

@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "server/core/control/control_core.h"
-#include "server/core/control/recovery_scan.h"
+#include "server/core/control/session_traces.h"
 
 namespace arenad::server {
 

@@ -1,4 +1,4 @@
-#include "server/core/control/recovery_scan.h"
+#include "server/core/control/session_traces.h"
 
 #include <array>
 #include <bit>

@@ -1,5 +1,5 @@
 // What an arena says about sessions, and who uses a full arena.
-#include "server/core/control/recovery_scan.h"
+#include "server/core/control/session_traces.h"
 
 #include <gtest/gtest.h>
 
