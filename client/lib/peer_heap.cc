@@ -23,9 +23,7 @@ void barrier_everywhere() {
             0);
 }
 
-bool same_run(const RunShape& a, const RunShape& b) {
-  return a == b;
-}
+bool same_run(const RunShape& a, const RunShape& b) { return a == b; }
 
 }  // namespace
 
