@@ -78,7 +78,7 @@ Verdict judge(const std::string& sockets, const std::string& arena) {
     if (home) break;
     if (over) {
       for (const auto& s : *sessions)
-        failed("session " + std::to_string(s.id) + " (" + s.name + ", " + s.state +
+        failed("session " + std::to_string(s.id.value) + " (" + s.name + ", " + s.state +
                ") is still there");
       break;
     }
