@@ -107,7 +107,7 @@ TEST(Handoff, ShowsTheTokenAndTakesTheDescriptor) {
   EXPECT_EQ(daemon.request(),
             "ARNDHND1" + std::string(kToken) + std::string("\1\0\0\0\0\0\0\0", 8));
   EXPECT_EQ(handed->data_bytes, 8192u);
-  EXPECT_EQ(handed->arena_id, 7u);
+  EXPECT_EQ(handed->arena, ArenaId{7});
   EXPECT_NE(::fcntl(handed->data.get(), F_GETFD) & FD_CLOEXEC, 0);
   const auto mapping = Mapping::map(handed->data.get(), handed->data_bytes, true);
   ASSERT_TRUE(mapping.ok()) << mapping.error().text();
