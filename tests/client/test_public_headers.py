@@ -10,8 +10,11 @@ import subprocess
 
 import pytest
 
+from daemon import BIN
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 INCLUDE = ROOT / "client/include"
+BUILT = BIN.parent / "include"  # the allocator's headers under arenad/, as a link
 HEADERS = sorted(path.name for path in (INCLUDE / "arenad").glob("*.h"))
 
 # All that the public headers may include from the allocator: values, counters, and the inline part
@@ -19,6 +22,7 @@ HEADERS = sorted(path.name for path in (INCLUDE / "arenad").glob("*.h"))
 ALLOCATOR_HEADERS = {
     "allocator/base/crash_point.h",
     "allocator/base/error.h",
+    "allocator/base/export.h",
     "allocator/format/block_word.h",
     "allocator/format/geometry.h",
     "allocator/format/ids.h",
@@ -31,7 +35,7 @@ ALLOCATOR_HEADERS = {
 
 def compiler(*words, source):
     """Runs the compiler on a source text, with the directories that a user of the library has."""
-    command = [os.environ.get("TESTED_CXX", "g++"), "-std=c++20", f"-I{INCLUDE}", f"-I{ROOT}",
+    command = [os.environ.get("TESTED_CXX", "g++"), "-std=c++20", f"-I{INCLUDE}", f"-I{BUILT}",
                *words, "-x", "c++", "-"]
     return subprocess.run(command, input=source, capture_output=True, text=True, check=False)
 
@@ -41,7 +45,7 @@ def dependencies(header):
     done = compiler("-M", source=f'#include "arenad/{header}"\n')
     assert done.returncode == 0, done.stderr
     files = done.stdout.replace("\\\n", " ").split()[1:]
-    paths = [pathlib.Path(os.path.normpath(name)) for name in files if name != "-"]
+    paths = [pathlib.Path(os.path.realpath(name)) for name in files if name != "-"]
     return {str(p.relative_to(ROOT) if p.is_relative_to(ROOT) else p) for p in paths}
 
 
@@ -49,7 +53,7 @@ def names_in(header):
     """Types and aliases that a public header defines in arenad::client."""
     text = (INCLUDE / "arenad" / header).read_text(encoding="utf-8")
     text = text[text.find("namespace arenad::client {"):]
-    attributes = r"(?:\[\[\w+\]\]\s+|alignas\(\d+\)\s+)*"
+    attributes = r"(?:\[\[\w+\]\]\s+|alignas\(\d+\)\s+|ARENAD_API\s+)*"
     pattern = rf"^(?:struct|class|enum class|using)\s+{attributes}(\w+)\b(?!::)"
     return set(re.findall(pattern, text, flags=re.MULTILINE))
 
@@ -85,7 +89,7 @@ def test_no_public_name_is_another_type_of_arenad():
     headers = sorted((ROOT / "allocator").rglob("*.h"))
     allocator = "\n".join(f'#include "{path.relative_to(ROOT)}"' for path in headers)
     uses = "\n".join(f"using both::{name};" for name in sorted(names))
-    done = compiler("-fsyntax-only", source=f"""
+    done = compiler("-fsyntax-only", f"-I{ROOT}", source=f"""
 #include "arenad/arenad.h"
 {allocator}
 namespace both {{
