@@ -57,12 +57,12 @@ void Adopter::become_owner(SlabIndex first, const RunShape& run) {
       arena_.quarantine("header of slab " + std::to_string(first.value) +
                         " is not what was leased");
     CRASH_POINT("adopt.shape");
-    // release: pairs with the acquire of shape in Arena's validate.
+    // release: pairs with the acquire of shape in ArenaView::validate.
     h.shape.store(shape_bits, std::memory_order_release);
   }
   CRASH_POINT("adopt.owner");
   // seq_cst, and before the scan of the words: pairs with the load of owner in
-  // Arena::publish_returned, which follows the freer's returned bit.
+  // ArenaView::publish_returned, which follows the freer's returned bit.
   h.owner.store(id_.value);
   CRASH_POINT("adopt.ledger");
   arena_.ledger().set_run(first, RunRecord::of(run, RunOwner::heap(id_)));
@@ -84,7 +84,7 @@ void Adopter::find_carved(SlabState& slab) {
   slab.carved = carved;
   if (carved == h.carved.load(std::memory_order_relaxed)) return;
   CRASH_POINT("adopt.carved");
-  // release: pairs with the acquire of carved in Arena's validate.
+  // release: pairs with the acquire of carved in ArenaView::validate.
   h.carved.store(carved, std::memory_order_release);
 }
 

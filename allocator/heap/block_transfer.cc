@@ -53,7 +53,7 @@ std::uint32_t BlockTransfer::carve(SlabState& slab, Magazine& m, std::uint32_t m
     m.top[i] = arena_bits_ | Slot::of(slab.slab, {slab.carved + i}).value;
   slab.carved += got;
   CRASH_POINT("carve.carved");
-  // release: pairs with the acquire of carved in Arena's validate. The count is published before
+  // release: pairs with the acquire of carved in ArenaView::validate. The count is published before
   // any of the blocks is out.
   arena_.control().slab(slab.slab).carved.store(slab.carved, std::memory_order_release);
   if (guarded) [[unlikely]]

@@ -26,8 +26,8 @@ std::uint64_t Drainer::drain() {
     if (summary[i].load(std::memory_order_relaxed) == 0) continue;
     CRASH_POINT("drain.summary");
     // seq_cst, as all exchanges of pending bits: each pairs with the fetch_or of the same word in
-    // Arena::publish_returned. Either the freer's bit is seen here, or the freer sees 0 and sets
-    // the bit above it again.
+    // ArenaView::publish_returned. Either the freer's bit is seen here, or the freer sees 0 and
+    // sets the bit above it again.
     for (std::uint64_t tops = summary[i].exchange(0); tops != 0; tops &= tops - 1) {
       const std::uint32_t w = i * 64 + static_cast<std::uint32_t>(std::countr_zero(tops));
       if (w >= control.pending_word_count()) continue;  // bits beyond the arena mean nothing
@@ -47,7 +47,7 @@ std::uint64_t Drainer::drain_superslab(SuperslabIndex superslab) {
   const std::uint32_t mine = pending.load() & slabs_.units_in(superslab);
   if (mine == 0) return 0;
   CRASH_POINT("drain.superslab_pending");
-  // seq_cst: pairs with the fetch_or of pending in Arena::publish_returned, as above.
+  // seq_cst: pairs with the fetch_or of pending in ArenaView::publish_returned, as above.
   pending.fetch_and(~mine);
   std::uint64_t taken = 0;
   for (std::uint32_t units = mine; units != 0; units &= units - 1) {
@@ -79,8 +79,8 @@ std::uint64_t Drainer::take_returned(SlabState& slab, std::uint32_t word_index) 
   std::atomic<std::uint64_t>& returned = arena_.control().returned(slab.slab, word_index);
   if (returned.load(std::memory_order_relaxed) == 0) return 0;
   CRASH_POINT("drain.returned");
-  // acquire: pairs with the fetch_or of the same word in Arena::publish_returned, which follows the
-  // freer's CAS to RETURNING.
+  // acquire: pairs with the fetch_or of the same word in ArenaView::publish_returned, which follows
+  // the freer's CAS to RETURNING.
   std::uint64_t bits = returned.exchange(0, std::memory_order_acq_rel);
   const std::uint32_t first_block = word_index * 64;
   const std::uint32_t left = slab.capacity - first_block;
@@ -95,8 +95,9 @@ std::uint64_t Drainer::take_returned(SlabState& slab, std::uint32_t word_index) 
     if (!BlockWord(seen).is_returning() || block.value >= slab.carved) continue;
     CRASH_POINT("drain.word");
     // RETURNING -> FREE. Only the owner does this, so a plain store is enough. release: pairs with
-    // the acquire loads of the word in Arena's describe, acquire and reap. A kill before the store
-    // leaves RETURNING, and an adopter takes RETURNING blocks whatever their bits say.
+    // the acquire loads of the word in ArenaView::describe and acquire, and in the reaper. A kill
+    // before the store leaves RETURNING, and an adopter takes RETURNING blocks whatever their bits
+    // say.
     word.store(BlockWord::free_of(seen), std::memory_order_release);
     if (!slab.put_free(block)) [[unlikely]] {
       // The block was free already, so the word was forged.

@@ -131,9 +131,9 @@ inline Result<Allocation> FastHeap::pop(Magazine& m, Holder holder) {
   if (!BlockWord(free_bits).is_free()) [[unlikely]]
     return damaged_word_slow(entry);
   CRASH_POINT("allocate.word");
-  // FREE -> HELD. release: pairs with the acquire loads of the word in Arena's describe, acquire
-  // and reap. Only this heap may change a FREE word, so a plain store is enough. A kill before the
-  // store leaves the block FREE and in nobody's hand.
+  // FREE -> HELD. release: pairs with the acquire loads of the word in ArenaView::describe and
+  // acquire, and in the reaper. Only this heap may change a FREE word, so a plain store is enough.
+  // A kill before the store leaves the block FREE and in nobody's hand.
   word.store(BlockWord::held(free_bits, holder), std::memory_order_release);
   const Ref ref{free_bits << 2 | entry};
   // An entry contains its arena's number, which is not 0. Saying so spares callers their test of

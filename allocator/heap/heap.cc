@@ -131,7 +131,7 @@ Result<Allocation> Heap::allocate_span(std::uint64_t size, std::uint32_t align, 
   SlabState& slab = **taken;
   slab.carved = 1;
   CRASH_POINT("span.carved");
-  // release: pairs with the acquire of carved in Arena's validate, as in BlockTransfer::carve.
+  // release: pairs with the acquire of carved in ArenaView::validate, as in BlockTransfer::carve.
   arena_.control().slab(slab.slab).carved.store(1, std::memory_order_release);
   const Slot slot = Slot::of(slab.slab, {0});
   AtomicWord& word = words_[slot.value];

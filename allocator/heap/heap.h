@@ -27,9 +27,7 @@
 #include <vector>
 
 #include "../arena/arena_view.h"
-#include "../arena/footprint_marker.h"
 #include "../base/export.h"
-#include "../base/zeroed_array.h"
 #include "block_transfer.h"
 #include "canaries.h"
 #include "class_usage.h"

@@ -23,7 +23,7 @@ proctype Owner() {
   :: allocs < ALLOCS && cache[0] != 0 -> allocs++;
     heap_allocate(0, 0)
 #ifdef OWN_FREE
-  :: allocs < ALLOCS ->                /* Heap::free of an own block: an exact check, and a store */
+  :: allocs < ALLOCS ->                /* FastHeap::free: an exact check, and a store */
     allocs++;
     if :: b = 0 :: b = NB - 1 fi;
     atomic { g = gen[b]; if :: tag[b] != HELD -> b = 255 :: else -> skip fi };
