@@ -33,6 +33,8 @@ TEST_F(PeerProcessTest, BlocksChangeHandsBothWays) {
   Block taken = must(a.arena.take(theirs));
   EXPECT_STREQ(reinterpret_cast<const char*>(taken.data()), "from-there");
   EXPECT_TRUE(taken.free().ok());
+  // Keeps the slab, which may go back to the daemon when it is empty. Refs into it are stale then.
+  const Block neighbour = must(a.arena.allocate(100));
   Block mine = must(a.arena.allocate(100));
   std::strcpy(reinterpret_cast<char*>(mine.data()), "from-here");
   const Ref ref = mine.release();

@@ -42,9 +42,11 @@ TEST_F(Sharing, LastOneOutFreesTheBlock) {
   EXPECT_EQ(state(refs[0]), BlockFacts::State::kShared);
   EXPECT_EQ(first_error(daemon.release(0, alice, arena, {refs[0]})), Error::kNotHolder);
   expect_exact(daemon, 3);
-  EXPECT_EQ(daemon.release(1, bob, arena, refs)->done, 3u);
-  EXPECT_EQ(daemon.stats()->held_blocks, 0u);
+  EXPECT_EQ(daemon.release(1, bob, arena, {refs[0]})->done, 1u);
+  // The other two keep the slab: with an empty slab's ref the answer may be STALE_REF.
   EXPECT_EQ(first_error(daemon.share(0, bob, arena, {refs[0]})), Error::kDoubleFree);
+  EXPECT_EQ(daemon.release(1, bob, arena, {refs[1], refs[2]})->done, 2u);
+  EXPECT_EQ(daemon.stats()->held_blocks, 0u);
   expect_exact(daemon, 0);
 }
 
