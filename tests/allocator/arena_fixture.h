@@ -18,11 +18,11 @@
 #include "allocator/base/tunables.h"
 #include "allocator/check/verify.h"
 #include "allocator/heap/heap.h"
+#include "tests/support/sizes.h"
 
 namespace arenad {
 
 inline constexpr Holder kHolder{{77}, 7};
-inline constexpr std::uint64_t kMiB = 1 << 20;
 
 inline std::string findings_of(const VerifyReport& report) {
   std::string all = std::to_string(report.mismatches) + " mismatches";

@@ -6,8 +6,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 TEST(Arenas, FactsOfAFreshArena) {
   Daemon daemon(1);
   CreateArenaArgs args;

@@ -9,8 +9,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 // Work that keeps itself going on one shard: allocates, and frees what any shard allocated, a bit
 // each turn.
 class Load {

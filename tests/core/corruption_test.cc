@@ -17,7 +17,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint64_t kFlipsALife = 400;  // of an arena; then another is made
 constexpr std::uint64_t kFlipsATime = 40;
 

@@ -11,8 +11,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 class CutFile : public ::testing::Test {
  protected:
   static EngineOptions options(const std::string& state_directory) {

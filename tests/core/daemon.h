@@ -19,6 +19,7 @@
 
 #include "tests/core/thread_loop.h"
 #include "tests/support/eventually.h"
+#include "tests/support/sizes.h"
 #include "tests/support/temporary_directory.h"
 
 namespace arenad::server {

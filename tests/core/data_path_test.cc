@@ -7,8 +7,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 class DataPath : public ::testing::Test {
  protected:
   void SetUp() override {

@@ -12,8 +12,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 Error start_error(EngineOptions options) {
   auto started = Engine::start(std::move(options));
   EXPECT_FALSE(started.ok());

@@ -5,8 +5,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 class FactsFromWords : public ::testing::Test {
  protected:
   FactsFromWords() : daemon(2, options()) {

@@ -5,8 +5,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 std::string reason(Error e) { return "reason=" + std::to_string(static_cast<int>(e)) + " "; }
 bool has(const std::string& line, const std::string& part) {
   return line.find(part) != std::string::npos;

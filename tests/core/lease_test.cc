@@ -6,7 +6,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint64_t kUnit = kSlabUnitBytes;
 
 bool has(const std::string& text, const std::string& part) {

@@ -4,8 +4,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 // Idle drains and maintenance stand still as far as they can: what comes back, comes by the rounds
 // under test.
 EngineOptions quiet_options() {

@@ -5,7 +5,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint64_t kUnit = kSlabUnitBytes;
 
 class PeerQuota : public ::testing::Test {

@@ -8,8 +8,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 EngineOptions patient() {
   EngineOptions options;
   options.tunables = {{"keepalive_grace_ms", "600000"}};  // nothing here ends by its grace

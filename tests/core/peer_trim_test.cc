@@ -11,8 +11,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 EngineOptions quiet_options() {
   EngineOptions options;
   options.tunables = {{"keepalive_grace_ms", "600000"},

@@ -6,7 +6,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint32_t kHeld = 40, kOfPeer = 10;
 
 EngineOptions patient() {

@@ -4,8 +4,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 template <class T>
 void expect_refused(const Answer<T>& answer, Error error, const std::string& particular) {
   ASSERT_FALSE(answer.ok());

@@ -8,8 +8,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 TEST(Sessions, NamesAreCheckedAndDefaulted) {
   Daemon daemon(1);
   EXPECT_EQ(daemon.open("no spaces").error().error, Error::kInvalidName);

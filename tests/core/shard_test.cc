@@ -6,11 +6,10 @@
 #include "server/core/api/clock.h"
 #include "server/core/api/limits.h"
 #include "tests/core/shard_parts.h"
+#include "tests/support/sizes.h"
 
 namespace arenad::server {
 namespace {
-
-constexpr std::uint64_t kMiB = 1 << 20;
 
 class ShardAlone : public ::testing::Test {
  protected:

@@ -4,8 +4,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 class Sharing : public ::testing::Test {
  protected:
   void SetUp() override {

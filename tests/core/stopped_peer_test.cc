@@ -13,8 +13,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 std::uint64_t wanted_turns() {
   const char* given = std::getenv("ARENAD_STOPPED_TURNS");
   return given != nullptr ? std::strtoull(given, nullptr, 0) : 200;

@@ -8,8 +8,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 void expect_refused(const grpc::Status& status, grpc::StatusCode code, const std::string& reason) {
   EXPECT_EQ(status.error_code(), code) << status.error_message();
   EXPECT_EQ(reason_of(status), reason) << status.error_message();

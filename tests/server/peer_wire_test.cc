@@ -9,8 +9,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-
 class PeerWire : public testing::Test {
  protected:
   PeerWire() { heap_ = open_heap(peer_); }

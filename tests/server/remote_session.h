@@ -18,6 +18,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "tests/support/daemon_process.h"
+#include "tests/support/sizes.h"
 
 namespace arenad::server {
 
