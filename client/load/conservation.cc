@@ -91,7 +91,7 @@ void print_conservation(const Conservation& c) {
           "free %llu + uncarved %llu; shards stood still %.1f ms\n",
           a.arena.c_str(), a.exact ? "exact" : "NOT EXACT", ull{a.mismatches}, ull{a.slabs},
           ull{a.capacity_blocks}, ull{a.held}, ull{a.shared}, ull{a.returning}, ull{a.cached},
-          ull{a.free}, ull{a.uncarved}, a.scan_us / 1e3);
+          ull{a.free}, ull{a.uncarved}, static_cast<double>(a.scan_us) / 1e3);
     std::printf("%s refills checked: %llu, mismatches: %llu\n",
                 c.audit.p0_counter_mismatch == 0 ? "P0_COUNTER_OK" : "P0_COUNTER_MISMATCH",
                 ull{c.audit.p0_counter_ok}, ull{c.audit.p0_counter_mismatch});

@@ -13,9 +13,9 @@ std::string duration_text(std::uint64_t ns) {
   if (ns < 10'000)
     std::snprintf(text, sizeof text, "%llu ns", static_cast<unsigned long long>(ns));
   else if (ns < 10'000'000)
-    std::snprintf(text, sizeof text, "%.1f us", ns / 1e3);
+    std::snprintf(text, sizeof text, "%.1f us", static_cast<double>(ns) / 1e3);
   else
-    std::snprintf(text, sizeof text, "%.1f ms", ns / 1e6);
+    std::snprintf(text, sizeof text, "%.1f ms", static_cast<double>(ns) / 1e6);
   return text;
 }
 

@@ -43,8 +43,10 @@ std::string plot(const std::string& title, const std::vector<double>& y,
   const double top = std::max(scale(*std::max_element(y.begin(), y.end())) * 1.05, 1e-9);
   std::string points, marks;
   for (std::size_t i = 0; i < y.size(); ++i) {
-    const double px = kLeft + (kWidth - kLeft - 10) *
-                                  (y.size() == 1 ? 0.5 : static_cast<double>(i) / (y.size() - 1));
+    const double px =
+        kLeft +
+        (kWidth - kLeft - 10) *
+            (y.size() == 1 ? 0.5 : static_cast<double>(i) / static_cast<double>(y.size() - 1));
     const double py = kHeight - kBottom - (kHeight - kBottom - 14) * scale(y[i]) / top;
     char text[256];
     std::snprintf(text, sizeof text, "%.1f,%.1f ", px, py);
@@ -93,10 +95,11 @@ std::string to_html(const Options& options, const std::vector<WorkloadResult>& r
            (r.calls < 0 ? "-" : std::to_string(r.calls));
     char text[32];
     for (const double q : kQuantiles) {
-      std::snprintf(text, sizeof text, "<td>%.2f", r.latency->quantile(q) / 1e3);
+      std::snprintf(text, sizeof text, "<td>%.2f",
+                    static_cast<double>(r.latency->quantile(q)) / 1e3);
       out += text;
     }
-    std::snprintf(text, sizeof text, "<td>%.2f", r.latency->max() / 1e3);
+    std::snprintf(text, sizeof text, "<td>%.2f", static_cast<double>(r.latency->max()) / 1e3);
     out += text + std::string("<td>") + escaped(r.unit) + "</tr>";
   }
   out += "</table>";

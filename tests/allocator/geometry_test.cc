@@ -13,10 +13,10 @@ namespace {
 class GeometryOfLayout : public testing::TestWithParam<Layout> {};
 INSTANTIATE_TEST_SUITE_P(, GeometryOfLayout,
                          testing::Values(Layout::plain(), Layout::headered(), Layout::canaried()),
-                         [](const auto& info) {
-                           return info.param == Layout::plain()      ? "Plain"
-                                  : info.param == Layout::headered() ? "Headered"
-                                                                     : "Canaried";
+                         [](const auto& of) {
+                           return of.param == Layout::plain()      ? "Plain"
+                                  : of.param == Layout::headered() ? "Headered"
+                                                                   : "Canaried";
                          });
 
 TEST_P(GeometryOfLayout, ClassesAscendFrom8BytesTo128KiB) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <vector>
 
 #include "allocator/format/block_word.h"
@@ -45,8 +46,8 @@ TEST(Slot, SixtyFourBlocksOfASlabAreNeighbours) {
 }
 
 TEST(Ref, GivesBackGenerationArenaAndSlot) {
-  for (const std::uint16_t generation : {0, 1, 0x1fff, 0x2000, 0x3fff})
-    for (const std::uint16_t arena : {1, 2, 511, 512, 1023}) {
+  for (const auto generation : std::to_array<std::uint16_t>({0, 1, 0x1fff, 0x2000, 0x3fff}))
+    for (const auto arena : std::to_array<std::uint16_t>({1, 2, 511, 512, 1023})) {
       const Slot slot = Slot::of({12345}, {678});
       const Ref ref = Ref::of(generation, {arena}, slot);
       EXPECT_EQ(ref.generation(), generation);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 
@@ -47,7 +48,7 @@ TEST_F(SessionStoreTest, KeepsWhatWasPut) {
   {
     SessionStore ledger = open();
     EXPECT_TRUE(ledger.all().empty());
-    for (const std::uint16_t id : {1, 15, 16, 4000, 65534})
+    for (const auto id : std::to_array<std::uint16_t>({1, 15, 16, 4000, 65534}))
       ASSERT_TRUE(ledger.put(session(id, "s" + std::to_string(id))).ok());
     ProcessMark mark;
     mark.pid = 77;

@@ -21,7 +21,7 @@ constexpr long kPidfsMagic = 0x50494446;  // the same
 
 std::vector<std::uint32_t> peer_groups(int socket) {
   std::vector<gid_t> groups(64);
-  socklen_t bytes = groups.size() * sizeof(gid_t);
+  auto bytes = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
   if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes) != 0) {
     if (errno != ERANGE) return {};
     groups.resize(bytes / sizeof(gid_t));  // the kernel said how many

@@ -62,7 +62,7 @@ void send_reply(int socket, const HandoffGrant& grant) {
 }  // namespace
 
 struct Handoff::Acceptor {
-  explicit Acceptor(asio::io_context& io) : io(io), socket(io), pause(io) {}
+  explicit Acceptor(asio::io_context& with) : io(with), socket(with), pause(with) {}
   asio::io_context& io;
   asio::local::stream_protocol::acceptor socket;
   asio::steady_timer pause;
