@@ -22,6 +22,8 @@ namespace arenad::server {
 
 template <class T>
 class Later {
+  struct State;
+
  public:
   Later() : state_(std::make_shared<State>()) {}
 
@@ -44,7 +46,7 @@ class Later {
     T await_resume() const { return std::move(*state_->value); }
 
    private:
-    typename Later::State* state_;
+    State* state_;
   };
   Awaiter operator co_await() const& { return Awaiter(*this); }
   void operator co_await() && = delete;  // name it first, see above
