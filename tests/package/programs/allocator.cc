@@ -1,4 +1,5 @@
 // A program that links the allocator alone. usage: allocator
+#include <arenad/allocator/arena/arena.h>
 #include <arenad/allocator/check/verify.h>
 #include <arenad/allocator/heap/heap.h>
 #include <arenad/version.h>
