@@ -191,8 +191,8 @@ void Arena::reclaim(SlabIndex first) {
 void Arena::for_each_run(const std::function<void(SlabIndex, RunRecord)>& f) const {
   for (std::uint32_t s = 0; s < units_.superslab_count(); ++s) {
     if (!units_.committed({s})) continue;
-    for (std::uint32_t u = s * kUnitsPerSuperslab; u < (s + 1) * kUnitsPerSuperslab; ++u)
-      if (const RunRecord run = ledger_.run({u})) f({u}, run);
+    for (SlabIndex unit = first_unit_of({s}); unit != first_unit_of({s + 1}); ++unit.value)
+      if (const RunRecord run = ledger_.run(unit)) f(unit, run);
   }
 }
 

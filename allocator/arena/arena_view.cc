@@ -23,7 +23,7 @@ Result<Ref> ArenaView::validate(UntrustedRef untrusted) const {
   const Ref ref{untrusted.value};
   const SlabIndex slab = ref.slot().slab();
   if (ref.arena() != config_.id || slab.value >= unit_count()) return Error::kForeignRef;
-  if (!committed({slab.value / kUnitsPerSuperslab})) return Error::kStaleRef;
+  if (!committed(superslab_of(slab))) return Error::kStaleRef;
   // acquire: pairs with the owner's release of shape in prepare_run and of carved in carve.
   const SlabHeader& h = control_view_.slab(slab);
   const SlabShape shape = shape_of(slab);
@@ -123,11 +123,11 @@ Result<Ref> ArenaView::ref_at(std::uint64_t payload_offset) const {
   // The run begins at this unit, or before it in the same superslab. A span of several superslabs
   // begins at its block, so it need not be looked for further down.
   auto unit = static_cast<std::uint32_t>(offset / kSlabUnitBytes);
-  const std::uint32_t lowest = unit / kUnitsPerSuperslab * kUnitsPerSuperslab;
-  if (!committed({unit / kUnitsPerSuperslab})) return Error::kForeignRef;
+  const SuperslabIndex superslab = superslab_of({unit});
+  if (!committed(superslab)) return Error::kForeignRef;
   RunShape shape = run_at({unit});
   while (shape.kind == SlabKind::kNone || offset - unit * kSlabUnitBytes >= shape.bytes()) {
-    if (unit == lowest) return Error::kForeignRef;
+    if (SlabIndex{unit} == first_unit_of(superslab)) return Error::kForeignRef;
     shape = run_at({--unit});
   }
   const std::uint64_t in_run = offset - unit * kSlabUnitBytes;
@@ -143,7 +143,7 @@ Result<Ref> ArenaView::ref_at(std::uint64_t payload_offset) const {
 HeapId ArenaView::publish_returned(std::uint64_t key, std::uint64_t bits, bool force) {
   const Slot first{key << 6};
   const SlabIndex slab = first.slab();
-  const SuperslabIndex superslab{slab.value / kUnitsPerSuperslab};
+  const SuperslabIndex superslab = superslab_of(slab);
   CRASH_POINT("publish.returned");
   // seq_cst throughout: the returned bit must be in memory before the owner is read (pairs with an
   // adopter's store of owner followed by its scan of the words). On x86 every read-modify-write is
@@ -153,7 +153,7 @@ HeapId ArenaView::publish_returned(std::uint64_t key, std::uint64_t bits, bool f
   if (before != 0 && !force)
     return {
         static_cast<std::uint16_t>(control_view_.slab(slab).owner.load(std::memory_order_relaxed))};
-  const std::uint32_t unit_bit = std::uint32_t{1} << (slab.value % kUnitsPerSuperslab);
+  const std::uint32_t unit_bit = unit_bit_of(slab);
   CRASH_POINT("publish.superslab_pending");
   const bool superslab_known =
       (control_view_.superslab(superslab).pending.fetch_or(unit_bit) & unit_bit) != 0;
@@ -171,9 +171,8 @@ HeapId ArenaView::publish_returned(std::uint64_t key, std::uint64_t bits, bool f
 }
 
 void ArenaView::announce(SlabIndex first, std::uint32_t capacity) {
-  const std::uint32_t unit_bit = std::uint32_t{1} << (first.value % kUnitsPerSuperslab);
-  bool stands =
-      (control_view_.superslab({first.value / kUnitsPerSuperslab}).pending.load() & unit_bit) != 0;
+  const std::uint32_t unit_bit = unit_bit_of(first);
+  bool stands = (control_view_.superslab(superslab_of(first)).pending.load() & unit_bit) != 0;
   for (std::uint32_t w = 0; w < (capacity + 63) / 64 && !stands; ++w)
     stands = control_view_.returned(first, w).load() != 0;
   if (stands) publish_returned(Slot::of(first, {0}).value >> 6, 0, true);
@@ -196,7 +195,7 @@ void ArenaView::enlist_heap(HeapId id, SessionId owner) {
 }
 
 void ArenaView::prepare_run(SlabIndex first, HeapId heap, const RunShape& shape) {
-  const SuperslabIndex superslab{first.value / kUnitsPerSuperslab};
+  const SuperslabIndex superslab = superslab_of(first);
   SlabHeader& h = control_view_.slab(first);
   CRASH_POINT("prepare.carved");
   h.carved.store(0, std::memory_order_relaxed);
@@ -207,7 +206,7 @@ void ArenaView::prepare_run(SlabIndex first, HeapId heap, const RunShape& shape)
   // What late or repeated returned bits of the slab's life before have left: first the pending bit,
   // then the words. A freer of this life comes later than both, so it finds them 0 and announces
   // itself to this heap.
-  const std::uint32_t unit_bit = std::uint32_t{1} << (first.value % kUnitsPerSuperslab);
+  const std::uint32_t unit_bit = unit_bit_of(first);
   if ((control_view_.superslab(superslab).pending.load() & unit_bit) != 0) {
     CRASH_POINT("prepare.pending");
     control_view_.superslab(superslab).pending.fetch_and(~unit_bit);

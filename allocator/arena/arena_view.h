@@ -36,7 +36,7 @@ struct BlockFacts {
   Holder holder;                   // of a held block; of a returning one, whoever freed it
   HeapId heap = kNoHeap;           // owner of the slab
   std::uint16_t generation = 0;
-  std::uint8_t cls = kSpanClass;
+  ClassId cls = kSpanClass;
 };
 
 class ARENAD_API ArenaView {

@@ -48,33 +48,43 @@ struct LedgerHeader {
 };
 
 // Who owns a run: a heap of the daemon, or the session of a peer.
-struct RunOwner {
-  bool session = false;
-  std::uint16_t id = 0;  // HeapId, or SessionId
-  static constexpr RunOwner heap(HeapId h) { return {false, h.value}; }
-  static constexpr RunOwner leased_to(SessionId s) { return {true, s.value}; }
+class RunOwner {
+ public:
+  static constexpr RunOwner heap(HeapId h) { return RunOwner(false, h.value); }
+  static constexpr RunOwner leased_to(SessionId s) { return RunOwner(true, s.value); }
+
+  // The session that leased the run; kNoSession when a heap owns the run.
+  constexpr SessionId lessee() const { return leased_ ? SessionId{number_} : kNoSession; }
+  // The heap that owns the run; kNoHeap when the run is leased.
+  constexpr HeapId heap_id() const { return leased_ ? kNoHeap : HeapId{number_}; }
   friend constexpr bool operator==(RunOwner, RunOwner) = default;
+
+ private:
+  friend struct RunRecord;
+  constexpr RunOwner(bool leased, std::uint16_t number) : leased_(leased), number_(number) {}
+
+  bool leased_;
+  std::uint16_t number_;  // of the session, or of the heap
 };
 
 struct RunRecord {
   std::uint64_t bits = 0;  // 0: no run starts here
-  static constexpr RunRecord of(SlabKind kind, std::uint8_t cls, std::uint32_t units,
-                                RunOwner owner) {
-    return {std::uint64_t{static_cast<std::uint8_t>(kind)} | std::uint64_t{cls} << 8 |
-            std::uint64_t{owner.id} << 16 | std::uint64_t{units} << 32 |
-            std::uint64_t{owner.session} << 63};
+  static constexpr RunRecord of(SlabKind kind, ClassId cls, std::uint32_t units, RunOwner owner) {
+    return {std::uint64_t{static_cast<std::uint8_t>(kind)} | std::uint64_t{cls.value} << 8 |
+            std::uint64_t{owner.number_} << 16 | std::uint64_t{units} << 32 |
+            std::uint64_t{owner.leased_} << 63};
   }
   static constexpr RunRecord of(const RunShape& s, RunOwner owner) {
     return of(s.kind, s.cls, s.units, owner);
   }
   constexpr explicit operator bool() const { return bits != 0; }
   constexpr SlabKind kind() const { return static_cast<SlabKind>(bits & 0xff); }
-  constexpr std::uint8_t cls() const { return static_cast<std::uint8_t>(bits >> 8); }
+  constexpr ClassId cls() const { return {static_cast<std::uint8_t>(bits >> 8)}; }
   constexpr std::uint32_t units() const {
     return static_cast<std::uint32_t>(bits >> 32) & 0x7fffffff;
   }
   constexpr RunOwner owner() const {
-    return {(bits >> 63) != 0, static_cast<std::uint16_t>(bits >> 16)};
+    return RunOwner((bits >> 63) != 0, static_cast<std::uint16_t>(bits >> 16));
   }
 };
 

@@ -69,7 +69,7 @@ ReapResult Reaper::reap(SessionId session, const Footprint* footprint) {
 
 void Reaper::announce_leases() {
   arena_.for_each_run([&](SlabIndex slab, RunRecord run) {
-    if (!run.owner().session) return;
+    if (run.owner().lessee() == kNoSession) return;
     const std::uint32_t capacity = arena_.run_at(slab).capacity;
     for (std::uint32_t first = 0; first < capacity; first += 64) {
       std::uint64_t bits = 0;

@@ -42,7 +42,7 @@ Failure Recovery::read_ledger() {
     }
     if (Failure wrong = check_run({u}, run); wrong.error != Error::kNone) return wrong;
     for (std::uint32_t i = u; i < u + run.units(); ++i)
-      taken_[i / kUnitsPerSuperslab] |= std::uint32_t{1} << (i % kUnitsPerSuperslab);
+      taken_[superslab_of({i}).value] |= unit_bit_of({i});
     u += run.units();
   }
   return {};

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -24,9 +25,9 @@ namespace arenad {
 
 class ARENAD_API UnitMap {
  public:
-  // Backs a run of superslabs with memory (data and their control pages) / gives a superslab's data
-  // back.
+  // Backs superslabs with memory: their data and their control pages.
   using Commit = std::function<Error(SuperslabIndex first, std::uint32_t count)>;
+  // Gives the memory of a superslab's data back to the system.
   using GiveBack = std::function<void(SuperslabIndex)>;
 
   UnitMap() = default;
@@ -50,7 +51,7 @@ class ARENAD_API UnitMap {
   std::uint32_t decommit_idle(std::uint32_t keep);
 
   bool committed(SuperslabIndex i) const {
-    return state_[i.value].committed.load(std::memory_order_acquire);
+    return state(i).committed.load(std::memory_order_acquire);
   }
   std::uint64_t committed_bytes() const {
     return committed_count_.load(std::memory_order_relaxed) * kSuperslabBytes;
@@ -68,23 +69,57 @@ class ARENAD_API UnitMap {
   };
   static constexpr std::uint32_t kAllUnits = 0xffffffff;
 
-  bool claim_fresh(std::uint32_t i);
-  Error commit(std::uint32_t first, std::uint32_t count);
-  bool try_take(std::uint32_t i, std::uint32_t units, SlabIndex* out);
-  Result<SlabIndex> take_fresh(std::uint32_t units, std::uint32_t hint);
-  void set_partial(std::uint32_t i) {
-    partial_[i / 64].fetch_or(std::uint64_t{1} << (i % 64), std::memory_order_release);
-  }
-  bool looks_whole(std::uint32_t i, std::uint32_t count) const;
-  bool take_whole(std::uint32_t i, bool* was_fresh);
-  void put_back(std::uint32_t i, bool fresh);
+  // One bit for each superslab.
+  class Bits {
+   public:
+    explicit Bits(std::uint32_t count = 0)
+        : word_count_((count + 63) / 64),
+          words_(std::make_unique<std::atomic<std::uint64_t>[]>(word_count_)) {}
+
+    std::uint32_t word_count() const { return word_count_; }
+    const std::atomic<std::uint64_t>& word(std::uint32_t w) const { return words_[w]; }
+    // The superslab of the lowest bit that is set in `bits`, which was read from word w.
+    static SuperslabIndex lowest(std::uint32_t w, std::uint64_t bits) {
+      return {w * 64 + static_cast<std::uint32_t>(std::countr_zero(bits))};
+    }
+    // relaxed: a hint. Whoever acts on the bit clears it first.
+    bool test(SuperslabIndex i) const {
+      return (words_[i.value / 64].load(std::memory_order_relaxed) & mask(i)) != 0;
+    }
+    // release: pairs with the acquire in clear() and with the loads of word(). What was done to the
+    // superslab before, such as giving its memory back, is finished for whoever sees the bit.
+    void set(SuperslabIndex i) {
+      words_[i.value / 64].fetch_or(mask(i), std::memory_order_release);
+    }
+    // Answers whether the bit was set. acq_rel: pairs with set().
+    bool clear(SuperslabIndex i) {
+      return (words_[i.value / 64].fetch_and(~mask(i), std::memory_order_acq_rel) & mask(i)) != 0;
+    }
+
+   private:
+    static std::uint64_t mask(SuperslabIndex i) { return std::uint64_t{1} << (i.value % 64); }
+
+    std::uint32_t word_count_;
+    std::unique_ptr<std::atomic<std::uint64_t>[]> words_;
+  };
+
+  State& state(SuperslabIndex i) const { return state_[i.value]; }
+  bool claim_fresh(SuperslabIndex i);
+  Error commit(SuperslabIndex first, std::uint32_t count);
+  Error commit_missing(SuperslabIndex first, std::uint32_t count);
+  bool try_take(SuperslabIndex i, std::uint32_t units, SlabIndex* out);
+  Result<SlabIndex> take_fresh(std::uint32_t units, SuperslabIndex hint);
+  bool looks_whole(SuperslabIndex i, std::uint32_t count) const;
+  bool take_whole(SuperslabIndex i);
+  void put_back(SuperslabIndex i, bool fresh);
+  void put_back_whole(SuperslabIndex first, std::uint32_t count);
 
   std::uint32_t superslabs_ = 0;
   Commit commit_;
   GiveBack give_back_;
   std::unique_ptr<State[]> state_;
-  std::unique_ptr<std::atomic<std::uint64_t>[]> partial_;
-  std::unique_ptr<std::atomic<std::uint64_t>[]> fresh_;
+  Bits partial_;
+  Bits fresh_;
   std::atomic<std::uint64_t> committed_count_{0};
   std::atomic<std::uint64_t> taken_{0};
 };

@@ -152,7 +152,7 @@ void verify_heap(const Heap& heap, const Ledger* ledger, VerifyReport& report) {
   HeapVerifier(heap, ledger, report).run();
 }
 
-void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t session)>& attached,
+void verify_leases(const Arena& arena, const std::function<bool(SessionId)>& attached,
                    VerifyReport& report) {
   const std::uint32_t max_heaps = arena.options().max_heaps;
   const auto claimed = [&arena] {
@@ -164,10 +164,10 @@ void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t se
   };
   std::uint64_t sharers = claimed();
   arena.for_each_run([&](SlabIndex first, RunRecord run) {
-    if (!run.owner().session) return;
+    const SessionId session = run.owner().lessee();
+    if (session == kNoSession) return;
     const std::string name = "leased slab " + std::to_string(first.value) + ": ";
-    const SessionId session{run.owner().id};
-    if (!attached(session.value))
+    if (!attached(session))
       report.mismatch(name + "its session " + std::to_string(session.value) + " is not attached");
     const SlabHeader& h = arena.control().slab(first);
     const SlabShape shape = arena.shape_of(first);
@@ -194,13 +194,13 @@ void verify_leases(const Arena& arena, const std::function<bool(std::uint16_t se
           report.mismatch(name + "uncarved block " + std::to_string(b) + " is in use");
         continue;
       }
-      const std::uint16_t holder = w.holder().session().value;
+      const SessionId holder = w.holder().session();
       switch (w.tag()) {
         case BlockTag::kHeld:
           ++held;
           if (!attached(holder))
             report.mismatch(name + "block " + std::to_string(b) + " is held by session " +
-                            std::to_string(holder) + ", which is not attached (lost)");
+                            std::to_string(holder.value) + ", which is not attached (lost)");
           break;
         case BlockTag::kShared:
           ++shared;

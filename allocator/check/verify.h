@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../base/export.h"
+#include "../format/ids.h"
 
 namespace arenad {
 
@@ -47,8 +48,7 @@ struct ARENAD_API VerifyReport {
 // hands), conservation holds, and nothing is held, shared or being returned by a session that is
 // not attached (`attached(session)`) or, of shared ones, has no sharer bit. Exact while peers work,
 // too: what moves meanwhile is counted where it was seen.
-ARENAD_API void verify_leases(const Arena& arena,
-                              const std::function<bool(std::uint16_t session)>& attached,
+ARENAD_API void verify_leases(const Arena& arena, const std::function<bool(SessionId)>& attached,
                               VerifyReport& report);
 
 // One heap's slabs: block words against private state against control headers. Adds to the report.

@@ -21,6 +21,7 @@
 #pragma once
 
 #include <atomic>
+#include <compare>
 #include <cstdint>
 
 #include "ids.h"
@@ -46,6 +47,7 @@ class Holder {
     h.word_ |= tag;
     return h;
   }
+  friend constexpr auto operator<=>(Holder, Holder) = default;  // by session, then by tag
 
  private:
   static constexpr std::uint64_t kHeldBit = std::uint64_t{1} << 62;  // the tag HELD

@@ -84,16 +84,16 @@ static_assert(sizeof(SuperslabHeader) == 256);
 // class, kind, units and capacity in one word, so that a reader never sees a mixture of two lives.
 struct SlabShape {
   std::uint64_t bits = 0;
-  static constexpr SlabShape of(SlabKind kind, std::uint8_t cls, std::uint32_t units,
+  static constexpr SlabShape of(SlabKind kind, ClassId cls, std::uint32_t units,
                                 std::uint32_t capacity) {
-    return {std::uint64_t{static_cast<std::uint8_t>(kind)} | std::uint64_t{cls} << 8 |
+    return {std::uint64_t{static_cast<std::uint8_t>(kind)} | std::uint64_t{cls.value} << 8 |
             std::uint64_t{capacity} << 16 | std::uint64_t{units} << 32};
   }
   static constexpr SlabShape of(const RunShape& s) {
     return of(s.kind, s.cls, s.units, s.capacity);
   }
   constexpr SlabKind kind() const { return static_cast<SlabKind>(bits & 0xff); }
-  constexpr std::uint8_t cls() const { return static_cast<std::uint8_t>(bits >> 8); }
+  constexpr ClassId cls() const { return {static_cast<std::uint8_t>(bits >> 8)}; }
   constexpr std::uint32_t capacity() const {
     return static_cast<std::uint32_t>(bits >> 16) & 0xffff;
   }

@@ -52,22 +52,21 @@ void Geometry::build(const std::vector<std::uint32_t>& usable_sizes) {
   // For each bucket the class of its largest size, so that no size of the bucket is served too
   // small.
   std::uint64_t next = 1;
-  for (std::uint32_t c = 0; c < count_; ++c)
-    for (; next <= classes_[c].usable_bytes; next += 1)
-      class_by_bucket_[bucket(next)] = static_cast<std::uint8_t>(c);
+  for (const ClassId cls : classes())
+    for (; next <= size_class(cls).usable_bytes; next += 1) class_by_bucket_[bucket(next)] = cls;
 }
 
-Result<std::uint32_t> Geometry::class_of(std::uint64_t size, std::uint32_t align) const {
+Result<ClassId> Geometry::class_of(std::uint64_t size, std::uint32_t align) const {
   if (size == 0) return Error::kInvalidSize;
   if ((align & (align - 1)) != 0 || align > kMaxAlignBytes) return Error::kInvalidAlignment;
   if (align > 16 && (layout_.header_bytes != 0 || layout_.stride_align < 16))
     return Error::kInvalidAlignment;
   if (align > 1 && layout_.header_bytes % std::min<std::uint32_t>(align, 16) != 0)
     return Error::kInvalidAlignment;
-  if (size > largest_class_bytes()) return std::uint32_t{kSpanClass};
-  for (std::uint32_t c = class_of(size); c < count_; ++c)
-    if (classes_[c].align_bytes >= align) return c;
-  return std::uint32_t{kSpanClass};
+  if (size > largest_class_bytes()) return kSpanClass;
+  for (ClassId cls = class_of(size); has_class(cls); ++cls.value)
+    if (size_class(cls).align_bytes >= align) return cls;
+  return kSpanClass;
 }
 
 std::uint64_t Geometry::span_units(std::uint64_t size) const {
@@ -76,11 +75,9 @@ std::uint64_t Geometry::span_units(std::uint64_t size) const {
   return units <= kUnitsPerSuperslab ? units : round_up(units, kUnitsPerSuperslab);
 }
 
-RunShape Geometry::slab_shape(std::uint32_t cls) const {
-  const SizeClass& sc = classes_[cls];
-  return {SlabKind::kSlab, static_cast<std::uint8_t>(cls),
-          sc.slab_units,   sc.capacity,
-          sc.stride_bytes, sc.usable_bytes};
+RunShape Geometry::slab_shape(ClassId cls) const {
+  const SizeClass& sc = size_class(cls);
+  return {SlabKind::kSlab, cls, sc.slab_units, sc.capacity, sc.stride_bytes, sc.usable_bytes};
 }
 
 RunShape Geometry::span_shape(std::uint32_t units) const {
@@ -94,8 +91,8 @@ RunShape Geometry::span_for(std::uint64_t size) const {
   return span_shape(static_cast<std::uint32_t>(span_units(size)));
 }
 
-RunShape Geometry::run_shape(SlabKind kind, std::uint32_t cls, std::uint32_t units) const {
-  if (kind == SlabKind::kSlab && cls < count_ && classes_[cls].slab_units == units)
+RunShape Geometry::run_shape(SlabKind kind, ClassId cls, std::uint32_t units) const {
+  if (kind == SlabKind::kSlab && has_class(cls) && size_class(cls).slab_units == units)
     return slab_shape(cls);
   const bool span_size = units <= kUnitsPerSuperslab || units % kUnitsPerSuperslab == 0;
   if (kind == SlabKind::kSpan && cls == kSpanClass && units != 0 && span_size)

@@ -22,7 +22,6 @@
 
 namespace arenad {
 
-inline constexpr std::uint8_t kSpanClass = 255;
 inline constexpr std::uint32_t kMaxAlignBytes = 4096;
 inline constexpr std::uint64_t kLargestClassBytes = 128 * 1024;
 
@@ -79,7 +78,7 @@ enum class SlabKind : std::uint8_t { kNone = 0, kSlab = 1, kSpan = 2 };
 // Geometry makes them, so each of these facts is computed in one place.
 struct RunShape {
   SlabKind kind = SlabKind::kNone;  // kNone: there is no such run
-  std::uint8_t cls = 0;             // kSpanClass for a span
+  ClassId cls;                      // kSpanClass for a span
   std::uint32_t units = 0;          // 1..32; of a span also whole superslabs
   std::uint32_t capacity = 0;       // blocks; 1 for a span
   std::uint64_t stride_bytes = 0;   // from one block to the next; of a span all of the run
@@ -92,6 +91,30 @@ struct RunShape {
   friend constexpr bool operator==(const RunShape&, const RunShape&) = default;
 };
 
+// The classes 0 .. count - 1, for a range-based for.
+class ClassRange {
+ public:
+  class Iterator {
+   public:
+    constexpr explicit Iterator(std::uint32_t number) : number_(number) {}
+    constexpr ClassId operator*() const { return {static_cast<std::uint8_t>(number_)}; }
+    constexpr Iterator& operator++() {
+      ++number_;
+      return *this;
+    }
+    friend constexpr bool operator==(Iterator, Iterator) = default;
+
+   private:
+    std::uint32_t number_;
+  };
+  constexpr explicit ClassRange(std::uint32_t count) : count_(count) {}
+  constexpr Iterator begin() const { return Iterator(0); }
+  constexpr Iterator end() const { return Iterator(count_); }
+
+ private:
+  std::uint32_t count_;
+};
+
 class ARENAD_API Geometry {
  public:
   explicit Geometry(Layout layout = Layout::plain());
@@ -100,11 +123,14 @@ class ARENAD_API Geometry {
 
   const Layout& layout() const { return layout_; }
   std::uint32_t class_count() const { return count_; }
-  const SizeClass& size_class(std::uint32_t cls) const { return classes_[cls]; }
+  const SizeClass& size_class(ClassId cls) const { return classes_[cls.value]; }
+  // All classes, the smallest first: for (const ClassId cls : geometry.classes()).
+  ClassRange classes() const { return ClassRange(count_); }
+  bool has_class(ClassId cls) const { return cls.value < count_; }
   std::uint64_t largest_class_bytes() const { return classes_[count_ - 1].usable_bytes; }
 
   // Smallest class with usable_bytes >= size; size is 1..largest_class_bytes().
-  std::uint32_t class_of(std::uint64_t size) const { return class_by_bucket_[bucket(size)]; }
+  ClassId class_of(std::uint64_t size) const { return class_by_bucket_[bucket(size)]; }
 
   static std::uint32_t bucket(std::uint64_t size) {
     if (size <= 1024) [[likely]]
@@ -116,23 +142,23 @@ class ARENAD_API Geometry {
 
   // Class for `size` at `align`, or kSpanClass when only a span can serve it. align: 0 or a power
   // of two up to 4096.
-  Result<std::uint32_t> class_of(std::uint64_t size, std::uint32_t align) const;
+  Result<ClassId> class_of(std::uint64_t size, std::uint32_t align) const;
 
   // Offset of a block's payload from the start of the data file.
-  std::uint64_t payload_offset(std::uint32_t cls, Slot slot) const {
+  std::uint64_t payload_offset(ClassId cls, Slot slot) const {
     return slot.slab().value * kSlabUnitBytes +
-           std::uint64_t{slot.block().value} * classes_[cls].stride_bytes + layout_.header_bytes;
+           std::uint64_t{slot.block().value} * size_class(cls).stride_bytes + layout_.header_bytes;
   }
 
-  // A slab of a class; cls < class_count().
-  RunShape slab_shape(std::uint32_t cls) const;
+  // A slab of a class that this geometry has.
+  RunShape slab_shape(ClassId cls) const;
   // A span of so many units. Span sizes are units inside a superslab, or whole superslabs.
   RunShape span_shape(std::uint32_t units) const;
   // The smallest span with `size` payload bytes, header and canary beside them.
   RunShape span_for(std::uint64_t size) const;
   // The shape of a run that a ledger, a header or a message names. Kind kNone when this geometry
   // has no such run.
-  RunShape run_shape(SlabKind kind, std::uint32_t cls, std::uint32_t units) const;
+  RunShape run_shape(SlabKind kind, ClassId cls, std::uint32_t units) const;
 
   // Offset of a block's payload from the start of the data file.
   std::uint64_t payload_offset(const RunShape& shape, Slot slot) const {
@@ -142,7 +168,7 @@ class ARENAD_API Geometry {
   // Number of the block in which a byte of a run lies.
   std::uint32_t block_at(const RunShape& shape, std::uint64_t offset_in_run) const {
     if (shape.kind != SlabKind::kSlab) return static_cast<std::uint32_t>(offset_in_run != 0);
-    return classes_[shape.cls].reciprocal.divide(static_cast<std::uint32_t>(offset_in_run));
+    return size_class(shape.cls).reciprocal.divide(static_cast<std::uint32_t>(offset_in_run));
   }
 
   // Units of 64 KiB that a span of `size` payload bytes takes, header and canary included. Beyond
@@ -157,7 +183,7 @@ class ARENAD_API Geometry {
   Layout layout_;
   std::uint32_t count_ = 0;
   std::array<SizeClass, kMaxClasses> classes_{};
-  std::array<std::uint8_t, kBuckets> class_by_bucket_{};
+  std::array<ClassId, kBuckets> class_by_bucket_{};
 };
 
 }  // namespace arenad

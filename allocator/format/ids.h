@@ -30,12 +30,23 @@ using SlabIndex = StrongId<struct SlabTag,
                            std::uint32_t>;  // 64 KiB unit of the data file in which the slab starts
 using BlockIndex = StrongId<struct BlockIndexTag, std::uint32_t>;  // 0..8191 in its slab
 using SuperslabIndex = StrongId<struct SuperslabTag, std::uint32_t>;
+using ClassId = StrongId<struct ClassTag, std::uint8_t>;  // a size class of an arena, from 0
 
 inline constexpr ArenaId kNoArena{0};
 inline constexpr SessionId kNoSession{0};
 inline constexpr SessionId kReaperSession{65535};
 inline constexpr HeapId kNoHeap{65535};
 inline constexpr std::uint16_t kMaxArenaId = 1023;
+inline constexpr ClassId kSpanClass{255};  // of a span, which has no size class
+
+constexpr SuperslabIndex superslab_of(SlabIndex unit) { return {unit.value / kUnitsPerSuperslab}; }
+constexpr SlabIndex first_unit_of(SuperslabIndex superslab) {
+  return {superslab.value * kUnitsPerSuperslab};
+}
+// The unit's bit in a mask of the units of its superslab.
+constexpr std::uint32_t unit_bit_of(SlabIndex unit) {
+  return std::uint32_t{1} << (unit.value % kUnitsPerSuperslab);
+}
 
 // The number of a block's word in the control file's word section, 40 bits.
 //

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 
+#include "../format/ids.h"
+
 namespace arenad {
 
 struct ClassUsage {
-  std::uint32_t cls = 0;  // kSpanClass for spans
+  ClassId cls;  // kSpanClass for spans
   std::uint64_t slabs = 0;
   std::uint64_t active_slabs = 0;  // with a block out
   std::uint64_t capacity_blocks = 0;

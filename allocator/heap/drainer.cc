@@ -52,7 +52,7 @@ std::uint64_t Drainer::drain_superslab(SuperslabIndex superslab) {
   std::uint64_t taken = 0;
   for (std::uint32_t units = mine; units != 0; units &= units - 1) {
     const auto unit = static_cast<std::uint32_t>(std::countr_zero(units));
-    taken += drain_slab(*slabs_.find({superslab.value * kUnitsPerSuperslab + unit}));
+    taken += drain_slab(*slabs_.find({first_unit_of(superslab).value + unit}));
   }
   return taken;
 }

@@ -95,6 +95,8 @@ class ARENAD_API FastHeap {
   Magazine& magazine_at(std::uint64_t position) {
     return *reinterpret_cast<Magazine*>(reinterpret_cast<std::byte*>(magazines_.data()) + position);
   }
+  Magazine& magazine_of(ClassId cls) { return magazines_[cls.value + 1u]; }
+  const Magazine& magazine_of(ClassId cls) const { return magazines_[cls.value + 1u]; }
   // Payload offset of the block of an entry. The block is of a slab of this heap.
   std::uint64_t offset_of(std::uint64_t entry, std::uint32_t stride) const {
     // NOLINTNEXTLINE(performance-no-int-to-ptr): a biased address lies outside of its table

@@ -164,7 +164,7 @@ void Freer::settle_local(Slot slot, SlabState& slab) {
     slabs_.release(slab);
     return;
   }
-  Magazine& m = magazines_[slab.cls];
+  Magazine& m = magazines_[slab.cls.value];
   *m.freed_top++ = arena_bits_ | slot.value;
   if (m.freed_top == m.freed_limit) transfer_.make_room(m);
 }

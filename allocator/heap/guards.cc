@@ -73,8 +73,8 @@ GuardVerdict check_splice(const SlabView& s, std::span<const std::uint64_t> addr
 }
 
 std::string batch_carve_line(const SlabView& s, std::uint32_t batch) {
-  return format("[BATCH_CARVE] cls=%u slab=%u used=%u cap=%u batch=%u base=%#llx bs=%u", s.cls,
-                s.slab, s.used, s.capacity, batch, ull{s.base}, s.stride);
+  return format("[BATCH_CARVE] cls=%u slab=%u used=%u cap=%u batch=%u base=%#llx bs=%u",
+                s.cls.value, s.slab.value, s.used, s.capacity, batch, ull{s.base}, s.stride);
 }
 
 std::string linear_carve_line(const SlabView& s, std::uint32_t batch) {
@@ -84,7 +84,7 @@ std::string linear_carve_line(const SlabView& s, std::uint32_t batch) {
 
 std::string splice_line(const SlabView& s, std::uint64_t head, std::uint64_t tail,
                         std::uint32_t count) {
-  return format("[SPLICE_TO_SLL] cls=%u head=%#llx tail=%#llx count=%u", s.cls, ull{head},
+  return format("[SPLICE_TO_SLL] cls=%u head=%#llx tail=%#llx count=%u", s.cls.value, ull{head},
                 ull{tail}, count);
 }
 

@@ -21,8 +21,8 @@ namespace arenad {
 // A slab as the guards see it. Addresses and base are both absolute, or both offsets in the data
 // file.
 struct SlabView {
-  std::uint32_t cls = 0;
-  std::uint32_t slab = 0;
+  ClassId cls;
+  SlabIndex slab;
   std::uint64_t base = 0;
   std::uint64_t slab_bytes = kSlabUnitBytes;
   std::uint32_t stride = 0;

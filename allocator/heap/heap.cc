@@ -48,10 +48,10 @@ Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source,
 }
 
 void Heap::set_up_magazines() {
-  for (std::uint32_t c = 0; c < geometry_.class_count(); ++c) {
-    const std::uint32_t stride = geometry_.size_class(c).stride_bytes;
-    Magazine& m = magazines_[c + 1];
-    m.cls = c;
+  for (const ClassId cls : geometry_.classes()) {
+    const std::uint32_t stride = geometry_.size_class(cls).stride_bytes;
+    Magazine& m = magazine_of(cls);
+    m.cls = cls;
     m.stride = stride;
     m.capacity =
         static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kMagazineBytes / stride, 8, 2048));
@@ -106,10 +106,10 @@ Result<Allocation> Heap::allocate_aligned(std::uint64_t size, std::uint32_t alig
   return allocate_any(*cls, size, align, holder);
 }
 
-Result<Allocation> Heap::allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align,
+Result<Allocation> Heap::allocate_any(ClassId cls, std::uint64_t size, std::uint32_t align,
                                       Holder holder) {
   if (cls == kSpanClass) return allocate_span(size, align, holder);
-  const auto got = pop_or_refill(magazines_[cls + 1], holder);
+  const auto got = pop_or_refill(magazine_of(cls), holder);
   if (canaries_.on() && got) canaries_.write(got->offset, geometry_.size_class(cls).usable_bytes);
   return got;
 }
@@ -173,9 +173,9 @@ std::uint64_t Heap::trim() {
   publish();
   drainer_.drain_all();
   std::uint64_t bytes = 0;
-  for (std::uint32_t c = 0; c < geometry_.class_count(); ++c) {
-    transfer_.flush(magazines_[c + 1]);
-    bytes += slabs_.release_empty(c);
+  for (const ClassId cls : geometry_.classes()) {
+    transfer_.flush(magazine_of(cls));
+    bytes += slabs_.release_empty(cls);
   }
   return bytes;
 }
@@ -184,11 +184,11 @@ std::uint64_t Heap::idle_tick() {
   publish();
   drainer_.drain_all();
   std::uint64_t bytes = 0;
-  for (std::uint32_t c = 0; c < geometry_.class_count(); ++c) {
-    Magazine& m = magazines_[c + 1];
+  for (const ClassId cls : geometry_.classes()) {
+    Magazine& m = magazine_of(cls);
     if (m.allocs() == m.allocs_at_tick) {
       transfer_.flush(m);
-      bytes += slabs_.release_empty(c);
+      bytes += slabs_.release_empty(cls);
     }
     m.allocs_at_tick = m.allocs();
   }
@@ -210,13 +210,13 @@ HeapCounters Heap::counters() const {
 
 std::vector<ClassUsage> Heap::usage() const {
   std::vector<ClassUsage> rows(geometry_.class_count() + 1);
-  for (std::uint32_t c = 0; c < geometry_.class_count(); ++c) {
-    rows[c].cls = c;
-    rows[c].cached_blocks = magazines_[c + 1].count();
+  for (const ClassId cls : geometry_.classes()) {
+    rows[cls.value].cls = cls;
+    rows[cls.value].cached_blocks = magazine_of(cls).count();
   }
   rows.back().cls = kSpanClass;
   slabs_.for_each([&](const SlabState& s) {
-    ClassUsage& r = s.is_span ? rows.back() : rows[s.cls];
+    ClassUsage& r = s.is_span ? rows.back() : rows[s.cls.value];
     ++r.slabs;
     r.active_slabs += s.out() != 0;
     r.capacity_blocks += s.capacity;

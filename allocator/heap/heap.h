@@ -115,7 +115,7 @@ class ARENAD_API Heap : public FastHeap {
     return m.top == m.bottom ? refill_and_pop(m, holder) : pop(m, holder);
   }
   Result<Allocation> refill_and_pop(Magazine& m, Holder holder);
-  Result<Allocation> allocate_any(std::uint32_t cls, std::uint64_t size, std::uint32_t align,
+  Result<Allocation> allocate_any(ClassId cls, std::uint64_t size, std::uint32_t align,
                                   Holder holder);
   Result<Allocation> allocate_span(std::uint64_t size, std::uint32_t align, Holder holder);
   Result<Allocation> damaged_word(std::uint64_t entry);

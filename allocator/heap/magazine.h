@@ -16,6 +16,8 @@
 #include <memory>
 #include <utility>
 
+#include "../format/ids.h"
+
 namespace arenad {
 
 struct alignas(64) Magazine {
@@ -28,7 +30,7 @@ struct alignas(64) Magazine {
   std::uint32_t stride = 0;
   std::uint32_t capacity = 0;  // of each stack
   std::uint32_t batch = 0;     // how many a refill brings
-  std::uint32_t cls = 0;
+  ClassId cls;
   // The next three only grow. local_frees() and allocs() follow from them and from the stack
   // pointers, so the fast paths count nothing.
   std::uint64_t counted_frees = 0;   // blocks of own slabs freed here, until freed_mark
@@ -74,8 +76,8 @@ struct alignas(64) Magazine {
 
 // Where the magazine of a class lies in a heap's array of magazines, in bytes. Position 0 has the
 // magazine that is always empty.
-constexpr std::uint16_t magazine_position(std::uint32_t cls) {
-  return static_cast<std::uint16_t>((cls + 1) * sizeof(Magazine));
+constexpr std::uint16_t magazine_position(ClassId cls) {
+  return static_cast<std::uint16_t>((cls.value + 1) * sizeof(Magazine));
 }
 
 }  // namespace arenad

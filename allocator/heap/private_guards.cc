@@ -11,7 +11,7 @@ namespace {
 SlabView view_of(const SlabState& s) {
   SlabView v;
   v.cls = s.cls;
-  v.slab = s.slab.value;
+  v.slab = s.slab;
   v.base = s.slab.value * kSlabUnitBytes;
   v.slab_bytes = s.units * kSlabUnitBytes;
   v.stride = static_cast<std::uint32_t>(s.stride_bytes);

@@ -87,7 +87,7 @@ void Refiller::check(const Magazine& m, std::uint64_t taken, std::uint64_t delta
   if (!limit.allow()) return;
   const std::uint32_t slab = m.count() != 0 ? Slot{m.top[-1] & Ref::kSlotMask}.slab().value : 0;
   std::string line = ok ? "[P0_COUNTER_OK]" : "[P0_COUNTER_MISMATCH]";
-  line += " heap=" + std::to_string(id_.value) + " cls=" + std::to_string(m.cls) +
+  line += " heap=" + std::to_string(id_.value) + " cls=" + std::to_string(m.cls.value) +
           " slab=" + std::to_string(slab) + " taken=" + std::to_string(taken) +
           " delta=" + std::to_string(static_cast<std::int64_t>(delta));
   if (const auto n = limit.suppressed(); n != 0) line += " suppressed=" + std::to_string(n);

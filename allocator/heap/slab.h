@@ -18,7 +18,7 @@ namespace arenad {
 struct SlabState {
   SlabIndex slab;           // the first unit
   bool is_span = false;     // one block that takes all units
-  std::uint8_t cls = 0;     // kSpanClass for a span
+  ClassId cls;              // kSpanClass for a span
   std::uint32_t units = 0;  // of 64 KiB
   std::uint32_t capacity = 0;
   std::uint32_t carved = 0;

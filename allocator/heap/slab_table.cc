@@ -6,10 +6,6 @@ namespace {
 // Empty slabs that a class keeps. A further one goes back to the source at once.
 constexpr std::uint32_t kKeepEmptySlabs = 4;
 
-constexpr std::uint32_t unit_bit(SlabIndex first) {
-  return std::uint32_t{1} << (first.value % kUnitsPerSuperslab);
-}
-
 }  // namespace
 
 SlabTable::SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId id,
@@ -42,10 +38,10 @@ Result<SlabState*> SlabTable::take(const RunShape& request) {
   return &enter(*run, request);
 }
 
-Result<SlabState*> SlabTable::take_slab(std::uint32_t cls) {
+Result<SlabState*> SlabTable::take_slab(ClassId cls) {
   const auto slab = take(geometry_.slab_shape(cls));
   if (!slab) return slab.error();
-  hint_ = {(*slab)->slab.value / kUnitsPerSuperslab};
+  hint_ = superslab_of((*slab)->slab);
   list(**slab);
   ++counters_.new_slabs;
   return *slab;
@@ -68,33 +64,33 @@ SlabState& SlabTable::enter(SlabIndex first, const RunShape& run) {
   slab->stride_bytes = run.stride_bytes;
   slab->usable_bytes = run.usable_bytes;
   if (!slab->is_span) {
-    if (Magazine& m = magazines_[run.cls]; m.bottom == nullptr) m.make_storage();
+    if (Magazine& m = magazines_[run.cls.value]; m.bottom == nullptr) m.make_storage();
     // Canaries are compared at each free, which is not a fast path.
     rows_.set(*slab, layout.canary_bytes == 0 ? magazine_position(run.cls) : std::uint16_t{0});
   }
   slabs_[first.value] = slab;
-  my_units_[first.value / kUnitsPerSuperslab] |= unit_bit(first);
+  my_units_[superslab_of(first).value] |= unit_bit_of(first);
   return *slab;
 }
 
 void SlabTable::release(SlabState& slab) {
   const SlabIndex first = slab.slab;
   const std::uint32_t units = slab.units;
-  if (slab.listed) partial_[slab.cls].remove(&slab);
+  if (slab.listed) partial_[slab.cls.value].remove(&slab);
   rows_.clear(slab);
   slabs_[first.value] = nullptr;
-  my_units_[first.value / kUnitsPerSuperslab] &= ~unit_bit(first);
+  my_units_[superslab_of(first).value] &= ~unit_bit_of(first);
   delete &slab;
   ++counters_.released_slabs;
   source_.give_back(id_, first, units);
 }
 
-std::uint64_t SlabTable::release_empty(std::uint32_t cls) {
+std::uint64_t SlabTable::release_empty(ClassId cls) {
   std::uint64_t bytes = 0;
-  for (SlabState* s = partial_[cls].front(); s != nullptr;) {
+  for (SlabState* s = partial_[cls.value].front(); s != nullptr;) {
     SlabState* const next = s->next;
     if (s->out() == 0) {
-      if (s->carved != 0) --empty_slabs_[cls];
+      if (s->carved != 0) --empty_slabs_[cls.value];
       bytes += s->units * kSlabUnitBytes;
       release(*s);
     }
@@ -106,8 +102,8 @@ std::uint64_t SlabTable::release_empty(std::uint32_t cls) {
 void SlabTable::gained(SlabState& slab) {
   if (!slab.listed) list(slab);
   if (slab.out() != 0) return;
-  if (empty_slabs_[slab.cls] >= kKeepEmptySlabs) return release(slab);
-  ++empty_slabs_[slab.cls];
+  if (empty_slabs_[slab.cls.value] >= kKeepEmptySlabs) return release(slab);
+  ++empty_slabs_[slab.cls.value];
 }
 
 }  // namespace arenad

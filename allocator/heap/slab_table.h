@@ -40,7 +40,7 @@ class ARENAD_API SlabTable {
 
   // --- a slab's life
   // Takes a run from the source and makes it a slab of `cls`, listed. Errors: the source's.
-  Result<SlabState*> take_slab(std::uint32_t cls);
+  Result<SlabState*> take_slab(ClassId cls);
   // Takes a run of `units` and makes it a span. Errors: the source's.
   Result<SlabState*> take_span(std::uint32_t units);
   // Makes a run that is this heap's already one of its slabs. The slab is not listed yet.
@@ -48,19 +48,19 @@ class ARENAD_API SlabTable {
   // Gives a slab or span back to the source. Nothing of it may be out. `slab` is gone afterwards.
   void release(SlabState& slab);
   // Gives back all slabs of a class from which nothing is out. Returns bytes.
-  std::uint64_t release_empty(std::uint32_t cls);
+  std::uint64_t release_empty(ClassId cls);
 
   // --- blocks that leave a slab and come home
   // The slab of `cls` to take blocks from; null when none has any.
-  SlabState* next_with_blocks(std::uint32_t cls) const { return partial_[cls].front(); }
-  void list(SlabState& slab) { partial_[slab.cls].push_front(&slab); }
+  SlabState* next_with_blocks(ClassId cls) const { return partial_[cls.value].front(); }
+  void list(SlabState& slab) { partial_[slab.cls.value].push_front(&slab); }
   // Call before and after blocks are taken from a slab.
   void begin_take(const SlabState& slab) {
-    if (slab.carved != 0 && slab.out() == 0) --empty_slabs_[slab.cls];
+    if (slab.carved != 0 && slab.out() == 0) --empty_slabs_[slab.cls.value];
   }
   void end_take(SlabState& slab, std::uint32_t taken) {
     active_blocks_ += taken;
-    if (!slab.has_any()) partial_[slab.cls].remove(&slab);
+    if (!slab.has_any()) partial_[slab.cls.value].remove(&slab);
   }
   // Call after blocks came home to a slab's free bitmap: it is listed, and goes back to the source
   // when it is empty and enough empty slabs of its class are kept already.
@@ -81,7 +81,7 @@ class ARENAD_API SlabTable {
     for (std::uint32_t s = 0; s < superslab_count_; ++s)
       for (std::uint32_t units = my_units_[s]; units != 0; units &= units - 1) {
         const auto unit = static_cast<std::uint32_t>(std::countr_zero(units));
-        f(static_cast<const SlabState&>(*slabs_[s * kUnitsPerSuperslab + unit]));
+        f(static_cast<const SlabState&>(*slabs_[first_unit_of({s}).value + unit]));
       }
   }
   // All slabs and spans, for callers that release some of them meanwhile.

@@ -25,7 +25,7 @@ json list(const char* name, const std::vector<T>& items) {
 
 // The usable bytes of a block of the row, or "span".
 std::string class_name(const client::SlabUsage& row) {
-  return row.size_class == 255 ? "span" : to_string(row.usable_bytes);
+  return row.size_class == client::kSpanClass ? "span" : to_string(row.usable_bytes);
 }
 
 void print_arenas(const std::vector<client::ArenaInfo>& arenas) {

@@ -43,7 +43,7 @@ json to_json(const client::SlabUsage& r) {
   return {{"arena", r.arena},
           {"shard", r.shard.value},
           {"peers", r.peers},
-          {"size_class", r.size_class},
+          {"size_class", r.size_class.value},
           {"usable_bytes", r.usable_bytes},
           {"stride_bytes", r.stride_bytes},
           {"blocks_per_slab", r.blocks_per_slab},

@@ -27,7 +27,7 @@ SlabUsage from_wire(const v1::SlabInfoRow& w) {
   return {.arena = w.arena(),
           .shard = ShardId{static_cast<std::uint16_t>(w.shard())},
           .peers = w.peers(),
-          .size_class = w.size_class(),
+          .size_class = ClassId{static_cast<std::uint8_t>(w.size_class())},
           .usable_bytes = w.usable_bytes(),
           .stride_bytes = w.stride_bytes(),
           .blocks_per_slab = w.blocks_per_slab(),

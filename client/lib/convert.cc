@@ -70,7 +70,7 @@ BlockInfo from_wire(const v1::BlockInfo& info) {
           .tag = info.tag(),
           .heap = HeapId{static_cast<std::uint16_t>(info.heap())},
           .generation = info.generation(),
-          .size_class = info.size_class()};
+          .size_class = ClassId{static_cast<std::uint8_t>(info.size_class())}};
 }
 
 Status from_wire(const v1::ExchangeError& error) {

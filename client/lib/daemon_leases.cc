@@ -73,7 +73,7 @@ Status DaemonLeases::lease(HeapId heap, const RunShape& run, std::uint32_t count
                            std::uint32_t wait_ms, Patience patience, std::vector<SlabIndex>& runs) {
   auto message = request<v1::LeaseSlabsRequest>();
   message.set_heap_id(heap.value);
-  message.set_size_class(run.cls);
+  message.set_size_class(run.cls.value);
   message.set_count(count);
   if (run.kind == SlabKind::kSpan) message.set_span_units(run.units);
   message.set_wait_ms(wait_ms);

@@ -42,7 +42,7 @@ Result<SlabIndex> LeaseStock::take(const RunShape& request) {
   bool low = false;
   {
     const std::lock_guard lock(mutex_);
-    ClassStock& c = classes_[request.cls];
+    ClassStock& c = stock_of(request.cls);
     if (c.runs.empty()) {
       c.dry = true;
       return Error::kLeaseNeeded;
@@ -55,7 +55,7 @@ Result<SlabIndex> LeaseStock::take(const RunShape& request) {
 }
 
 void LeaseStock::add_surplus(SlabIndex run, std::uint32_t units) {
-  class_of_run_[run.value] = 0;
+  class_of_run_[run.value] = {};
   surplus_.push_back(run);
   surplus_units_ += units;
 }
@@ -64,13 +64,14 @@ void LeaseStock::give_back(SlabIndex run, std::uint32_t units) {
   bool wake = false;
   {
     const std::lock_guard lock(mutex_);
-    const std::uint8_t what = class_of_run_[run.value];
-    if (what == 0) return;  // not leased
-    if (what == kSpanRun || classes_[what - 1].runs.size() >= most_ahead(units)) {
+    const LeasedClass what = class_of_run_[run.value];
+    if (!what.leased) return;
+    const ClassId cls{what.class_number};
+    if (cls == kSpanClass || stock_of(cls).runs.size() >= most_ahead(units)) {
       add_surplus(run, units);
     } else {
-      classes_[what - 1].runs.push_back(run);
-      --classes_[what - 1].grown;
+      stock_of(cls).runs.push_back(run);
+      --stock_of(cls).grown;
     }
     wake = surplus_units_ >= kSurplusUnits && !std::exchange(woken_, true);
   }
@@ -89,15 +90,13 @@ Answer<SlabIndex> LeaseStock::lease_one(HeapId heap, const RunShape& request,
       !s.ok())
     return s;
   const std::lock_guard lock(mutex_);
-  for (const SlabIndex run : runs)
-    class_of_run_[run.value] =
-        request.kind == SlabKind::kSpan ? kSpanRun : static_cast<std::uint8_t>(request.cls + 1);
+  note_leased(runs, request.cls);
   return runs.front();
 }
 
 Answer<SlabIndex> LeaseStock::fetch(HeapId heap, const RunShape& request, std::uint32_t wait_ms) {
   if (request.kind != SlabKind::kSlab) return lease_one(heap, request, wait_ms);
-  ClassStock& c = classes_[request.cls];
+  ClassStock& c = stock_of(request.cls);
   std::uint32_t count = 1;
   {
     std::unique_lock lock(mutex_);
@@ -113,8 +112,7 @@ Answer<SlabIndex> LeaseStock::fetch(HeapId heap, const RunShape& request, std::u
   {
     const std::lock_guard lock(mutex_);
     c.fetching = false;
-    for (const SlabIndex run : runs)
-      class_of_run_[run.value] = static_cast<std::uint8_t>(request.cls + 1);
+    note_leased(runs, request.cls);
     if (status.ok()) {
       put(c, runs, 1);
       ++c.grown;
@@ -130,9 +128,9 @@ Answer<SlabIndex> LeaseStock::fetch(HeapId heap, const RunShape& request, std::u
 }
 
 void LeaseStock::fill_ahead(HeapId heap) {
-  for (std::uint32_t cls = 0; cls < geometry_.class_count(); ++cls) {
+  for (const ClassId cls : geometry_.classes()) {
     const SizeClass& sc = geometry_.size_class(cls);
-    ClassStock& c = classes_[cls];
+    ClassStock& c = stock_of(cls);
     std::uint32_t count = 0;
     {
       const std::lock_guard lock(mutex_);
@@ -151,8 +149,7 @@ void LeaseStock::fill_ahead(HeapId heap) {
       c.fetching = false;
       if (!status.ok())
         c.target = 0;  // lease no more until a heap runs dry: each lease makes other peers trim
-      for (const SlabIndex run : runs)
-        class_of_run_[run.value] = static_cast<std::uint8_t>(cls + 1);
+      note_leased(runs, cls);
       put(c, runs, 0);
     }
     changed_.notify_all();

@@ -71,6 +71,17 @@ class LeaseStock {
     bool fetching = false;     // a lease call for this class is under way; others may wait for it
   };
 
+  // What a run was leased as. Zeros: the run is not leased. Trivial, so that a ZeroedArray can have
+  // it.
+  struct LeasedClass {
+    bool leased;
+    std::uint8_t class_number;  // of a ClassId; kSpanClass for a span
+  };
+
+  ClassStock& stock_of(ClassId cls) { return classes_[cls.value]; }
+  void note_leased(const std::vector<SlabIndex>& runs, ClassId cls) {
+    for (const SlabIndex run : runs) class_of_run_[run.value] = {true, cls.value};
+  }
   std::uint32_t most_ahead(std::uint32_t units) const;
   SlabIndex pop(ClassStock& c);
   void add_surplus(SlabIndex run, std::uint32_t units);
@@ -85,9 +96,8 @@ class LeaseStock {
   mutable std::mutex mutex_;         // guards all members below
   std::condition_variable changed_;  // a call that was under way has ended
   std::array<ClassStock, kMaxClasses> classes_;
-  // By first unit of a run: class + 1, kSpanRun for a span, 0 when not leased.
-  ZeroedArray<std::uint8_t> class_of_run_;
-  static constexpr std::uint8_t kSpanRun = 255;
+  // By first unit of a run.
+  ZeroedArray<LeasedClass> class_of_run_;
   // Runs to be returned: with the next tick, or when they are 2 MiB.
   std::vector<SlabIndex> surplus_;
   std::uint64_t surplus_units_ = 0;

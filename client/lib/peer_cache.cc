@@ -8,7 +8,7 @@ constinit thread_local PeerCache peer_cache;
 
 PeerHeap* PeerCache::find(PoolId pool) const {
   const Entry& e = entries_[pool.value % kEntries];
-  return e.pool == pool.value ? e.heap : nullptr;
+  return e.pool == pool ? e.heap : nullptr;
 }
 
 EnteredHeap PeerCache::enter_slow(PoolId pool) {
@@ -21,7 +21,7 @@ EnteredHeap PeerCache::enter_slow(PoolId pool) {
 }
 
 void PeerCache::put(PoolId pool, PeerHeap& heap) {
-  entries_[pool.value % kEntries] = {pool.value, &heap};
+  entries_[pool.value % kEntries] = {pool, &heap};
   bring_to_front(pool, heap);
 }
 

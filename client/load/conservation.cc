@@ -50,7 +50,7 @@ Conservation check_daemon(const client::Client& client, const std::string& arena
                          " refills");
   for (const client::HolderShare& h : holders->rows)
     for (const WorkloadResult& r : results)
-      if (std::find(r.sessions.begin(), r.sessions.end(), h.session.value) != r.sessions.end())
+      if (std::find(r.sessions.begin(), r.sessions.end(), h.session) != r.sessions.end())
         c.problems.push_back("session " + std::to_string(h.session.value) + " (" + h.session_name +
                              ") still holds " + std::to_string(h.blocks) + " blocks");
   if (!every_shard) return c;

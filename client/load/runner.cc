@@ -167,7 +167,8 @@ WorkloadResult run_workers(const Options& options, const std::string& workload,
     result.latency->add(t.latency);
     result.bad += t.bad.load();
     result.left_held += t.left_held.load();
-    if (const std::uint32_t session = t.session.load(); session != 0)
+    if (const client::SessionId session{static_cast<std::uint16_t>(t.session.load())};
+        session != kNoSession)
       result.sessions.push_back(session);
     if (const std::string why = t.failure_text(); !why.empty() && result.failure.empty())
       result.failure = why;

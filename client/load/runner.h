@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "arenad/types.h"
 #include "client/load/options.h"
 #include "client/load/track.h"
 
@@ -30,9 +31,9 @@ struct WorkloadResult {
   std::int64_t calls = -1;       // gRPC messages sent while it was measured; -1: there is no daemon
   std::vector<std::uint64_t> per_second;  // operations in each second
   std::shared_ptr<Histogram> latency;
-  std::string failure;                  // empty when all went well
-  std::vector<std::uint32_t> sessions;  // that the workers used
-  std::vector<std::string> mismatches;  // in process: what verify() found
+  std::string failure;                      // empty when all went well
+  std::vector<client::SessionId> sessions;  // that the workers used
+  std::vector<std::string> mismatches;      // in process: what verify() found
   double ops_per_second() const {
     return seconds > 0 ? static_cast<double>(operations) / seconds : 0;
   }

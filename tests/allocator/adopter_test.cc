@@ -14,7 +14,7 @@ namespace {
 
 constexpr SessionId kDead{40};
 constexpr SessionId kLiving{41};
-constexpr std::uint32_t kClass = 5;
+constexpr ClassId kClass{5};
 constexpr HeapId kDeadsHeap{7};
 
 // A run of 64-byte blocks that is leased to kDead, with ten carved blocks, and the parts of heap 1,
@@ -71,7 +71,7 @@ TEST_F(AdopterTest, DeadsAndReturningBlocksComeHomeAndOthersStayOut) {
   EXPECT_EQ(slabs->next_with_blocks(kClass), slab);
   EXPECT_EQ(counters.adopted_blocks, 1u);
   EXPECT_EQ(control().slab(first).owner.load(), 1u);
-  EXPECT_EQ(arena().ledger().run(first).owner().id, 1u);
+  EXPECT_EQ(arena().ledger().run(first).owner().heap_id(), HeapId{1});
 }
 
 TEST_F(AdopterTest, RunOfWhichNothingIsOutGoesBackAtOnce) {

@@ -13,7 +13,7 @@ namespace {
 
 class BlockTransferTest : public ArenaWithHeaps {
  protected:
-  static constexpr std::uint32_t kClass = 5;
+  static constexpr ClassId kClass{5};
   static constexpr std::uint32_t kRoom = 64;
 
   // The parts of a heap that a transfer needs, for heap id 1.
@@ -28,7 +28,7 @@ class BlockTransferTest : public ArenaWithHeaps {
       m.capacity = kRoom;
     }
     std::array<Magazine, kMaxClasses> magazines;
-    Magazine& m = magazines[kClass];
+    Magazine& m = magazines[kClass.value];
     RowTables rows;
     HeapCounters counters;
     SlabTable slabs;

@@ -21,27 +21,30 @@ INSTANTIATE_TEST_SUITE_P(, GeometryOfLayout,
 
 TEST_P(GeometryOfLayout, ClassesAscendFrom8BytesTo128KiB) {
   const Geometry g(GetParam());
-  EXPECT_EQ(g.size_class(0).usable_bytes, 8u);
+  EXPECT_EQ(g.size_class({0}).usable_bytes, 8u);
   EXPECT_EQ(g.largest_class_bytes(), 128u * 1024);
-  for (std::uint32_t c = 1; c < g.class_count(); ++c)
-    EXPECT_GT(g.size_class(c).usable_bytes, g.size_class(c - 1).usable_bytes);
+  std::uint32_t before = 0;
+  for (const ClassId cls : g.classes()) {
+    EXPECT_GT(g.size_class(cls).usable_bytes, before);
+    before = g.size_class(cls).usable_bytes;
+  }
 }
 
 TEST_P(GeometryOfLayout, ClassOfIsTheSmallestThatFitsForEverySize) {
   const Geometry g(GetParam());
-  std::uint32_t expected = 0;
+  ClassId expected{0};
   for (std::uint64_t size = 1; size <= g.largest_class_bytes(); ++size) {
-    if (size > g.size_class(expected).usable_bytes) ++expected;
+    if (size > g.size_class(expected).usable_bytes) ++expected.value;
     ASSERT_EQ(g.class_of(size), expected) << "size " << size;
   }
-  EXPECT_EQ(expected + 1, g.class_count());
+  EXPECT_EQ(expected.value + 1u, g.class_count());
 }
 
 TEST_P(GeometryOfLayout, StrideHoldsHeaderPayloadAndCanary) {
   const Geometry g(GetParam());
   const Layout& l = g.layout();
-  for (std::uint32_t c = 0; c < g.class_count(); ++c) {
-    const SizeClass& sc = g.size_class(c);
+  for (const ClassId cls : g.classes()) {
+    const SizeClass& sc = g.size_class(cls);
     const std::uint32_t bare = l.header_bytes + sc.usable_bytes + l.canary_bytes;
     EXPECT_GE(sc.stride_bytes, bare);
     EXPECT_LT(sc.stride_bytes, bare + l.stride_align);
@@ -51,8 +54,8 @@ TEST_P(GeometryOfLayout, StrideHoldsHeaderPayloadAndCanary) {
 
 TEST_P(GeometryOfLayout, CapacityIsTheFloorOfSlabBytesByStride) {
   const Geometry g(GetParam());
-  for (std::uint32_t c = 0; c < g.class_count(); ++c) {
-    const SizeClass& sc = g.size_class(c);
+  for (const ClassId cls : g.classes()) {
+    const SizeClass& sc = g.size_class(cls);
     const std::uint64_t slab_bytes = sc.slab_units * kSlabUnitBytes;
     EXPECT_TRUE(std::has_single_bit(sc.slab_units));
     EXPECT_LE(sc.slab_units, kUnitsPerSuperslab);
@@ -62,14 +65,14 @@ TEST_P(GeometryOfLayout, CapacityIsTheFloorOfSlabBytesByStride) {
     EXPECT_LE(sc.capacity, kMaxBlocksPerSlab);
     EXPECT_GE(sc.capacity, 2u);
     EXPECT_LE((slab_bytes - std::uint64_t{sc.capacity} * sc.stride_bytes) * 8, slab_bytes)
-        << "a tail of more than an eighth, class " << c;
+        << "a tail of more than an eighth, class " << int{cls.value};
   }
 }
 
 TEST_P(GeometryOfLayout, ReciprocalIsExactForEveryOffsetOfEverySlab) {
   const Geometry g(GetParam());
-  for (std::uint32_t c = 0; c < g.class_count(); ++c) {
-    const SizeClass& sc = g.size_class(c);
+  for (const ClassId cls : g.classes()) {
+    const SizeClass& sc = g.size_class(cls);
     const auto slab_bytes = static_cast<std::uint32_t>(sc.slab_units * kSlabUnitBytes);
     std::uint32_t quotient = 0, rest = 0, wrong = 0;
     for (std::uint32_t n = 0; n < slab_bytes; ++n) {
@@ -82,10 +85,10 @@ TEST_P(GeometryOfLayout, ReciprocalIsExactForEveryOffsetOfEverySlab) {
 
 TEST_P(GeometryOfLayout, EveryPayloadHasTheAlignmentThatItsClassStates) {
   const Geometry g(GetParam());
-  for (std::uint32_t c = 0; c < g.class_count(); ++c) {
-    const SizeClass& sc = g.size_class(c);
+  for (const ClassId cls : g.classes()) {
+    const SizeClass& sc = g.size_class(cls);
     for (std::uint32_t b = 0; b < sc.capacity; ++b) {
-      const std::uint64_t offset = g.payload_offset(c, Slot::of({sc.slab_units * 3}, {b}));
+      const std::uint64_t offset = g.payload_offset(cls, Slot::of({sc.slab_units * 3}, {b}));
       ASSERT_EQ(offset % sc.align_bytes, 0u);
       ASSERT_EQ(offset, sc.slab_units * 3 * kSlabUnitBytes + std::uint64_t{b} * sc.stride_bytes +
                             g.layout().header_bytes);
@@ -118,11 +121,11 @@ TEST(Geometry, WasteIsAtMostAQuarterFrom64BytesOnAndAboutAnEighthOnAverage) {
 
 TEST(Geometry, EightByteBlocksAreEightApartAndAllOthersSixteenAligned) {
   const Geometry g;
-  EXPECT_EQ(g.size_class(0).stride_bytes, 8u);
-  EXPECT_EQ(g.size_class(0).align_bytes, 8u);
-  EXPECT_EQ(g.size_class(0).capacity, kMaxBlocksPerSlab);
-  for (std::uint32_t c = 1; c < g.class_count(); ++c)
-    EXPECT_EQ(g.size_class(c).align_bytes % 16, 0u) << "class " << c;
+  EXPECT_EQ(g.size_class({0}).stride_bytes, 8u);
+  EXPECT_EQ(g.size_class({0}).align_bytes, 8u);
+  EXPECT_EQ(g.size_class({0}).capacity, kMaxBlocksPerSlab);
+  for (ClassId cls{1}; g.has_class(cls); ++cls.value)
+    EXPECT_EQ(g.size_class(cls).align_bytes % 16, 0u) << "class " << int{cls.value};
 }
 
 TEST(Geometry, AlignedClassIsTheSmallestThatFitsAndIsAligned) {
@@ -131,11 +134,11 @@ TEST(Geometry, AlignedClassIsTheSmallestThatFitsAndIsAligned) {
     for (std::uint64_t size : {1, 8, 24, 64, 100, 513, 4096, 4097, 70000, 131072}) {
       const auto cls = g.class_of(size, align);
       ASSERT_TRUE(cls.ok()) << size << " at " << align;
-      ASSERT_LT(*cls, g.class_count()) << size << " at " << align;
+      ASSERT_TRUE(g.has_class(*cls)) << size << " at " << align;
       EXPECT_GE(g.size_class(*cls).usable_bytes, size);
       EXPECT_EQ(g.size_class(*cls).align_bytes % align, 0u);
-      for (std::uint32_t c = g.class_of(size); c < *cls; ++c)
-        EXPECT_LT(g.size_class(c).align_bytes, align);
+      for (ClassId smaller = g.class_of(size); smaller < *cls; ++smaller.value)
+        EXPECT_LT(g.size_class(smaller).align_bytes, align);
     }
 }
 
@@ -156,7 +159,7 @@ TEST(Geometry, HeaderOfOneByteRefusesAlignmentThatItCannotKeep) {
 
 TEST(Geometry, CanariedPayloadsKeepSixteen) {
   const Geometry g(Layout::canaried());
-  for (std::uint32_t c = 0; c < g.class_count(); ++c) EXPECT_EQ(g.size_class(c).align_bytes, 16u);
+  for (const ClassId cls : g.classes()) EXPECT_EQ(g.size_class(cls).align_bytes, 16u);
   EXPECT_TRUE(g.class_of(64, 16).ok());
   EXPECT_EQ(g.class_of(64, 32).error(), Error::kInvalidAlignment);
 }
@@ -164,11 +167,11 @@ TEST(Geometry, CanariedPayloadsKeepSixteen) {
 TEST(Geometry, PredecessorsTableHasAHeaderByteInEachStride) {
   const Geometry g(Layout::headered(), {8, 16, 32, 64, 128, 256, 512, 1024});
   ASSERT_EQ(g.class_count(), 8u);
-  for (std::uint32_t c = 0; c < 8; ++c) {
-    EXPECT_EQ(g.size_class(c).stride_bytes, (8u << c) + 1);
-    EXPECT_EQ(g.class_of(8u << c), c);
+  for (const ClassId cls : g.classes()) {
+    EXPECT_EQ(g.size_class(cls).stride_bytes, (8u << cls.value) + 1);
+    EXPECT_EQ(g.class_of(8u << cls.value), cls);
   }
-  EXPECT_EQ(g.class_of(9), 1u);
+  EXPECT_EQ(g.class_of(9), ClassId{1});
   EXPECT_EQ(g.largest_class_bytes(), 1024u);
 }
 

@@ -22,10 +22,10 @@ Geometry predecessor() {
 
 // Slab 1 of class 6 with `carved` blocks carved, as the trace shows it.
 SlabView slab_of_trace(std::uint32_t carved) {
-  const SizeClass c = predecessor().size_class(6);
+  const SizeClass c = predecessor().size_class({6});
   SlabView v;
-  v.cls = 6;
-  v.slab = 1;
+  v.cls = {6};
+  v.slab = {1};
   v.base = kBase;
   v.slab_bytes = c.slab_units * kSlabUnitBytes;
   v.stride = c.stride_bytes;
@@ -48,7 +48,7 @@ GuardVerdict splice(const SlabView& slab, const std::vector<std::uint64_t>& bloc
 }
 
 TEST(Guards, PredecessorsClassSixHasStride513AndCapacity127) {
-  const SizeClass c = predecessor().size_class(6);
+  const SizeClass c = predecessor().size_class({6});
   EXPECT_EQ(c.usable_bytes, 512u);
   EXPECT_EQ(c.stride_bytes, kStride);
   EXPECT_EQ(c.slab_units, 1u);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "tests/allocator/arena_fixture.h"
 
@@ -25,9 +26,10 @@ TEST_F(HeapTest, BlocksOfEverySizeAreDisjointAlignedAndHeld) {
   std::map<std::uint64_t, std::uint64_t> ends;
   std::vector<Allocation> blocks;
   const Geometry& g = arena().geometry();
-  for (std::uint32_t c = 0; c < g.class_count(); ++c)
-    for (const std::uint32_t size : {g.size_class(c).usable_bytes, g.size_class(c).usable_bytes - 7,
-                                     c == 0 ? 1 : g.size_class(c - 1).usable_bytes + 1}) {
+  std::uint32_t below = 0;  // usable bytes of the class below
+  for (const ClassId cls : g.classes()) {
+    const std::uint32_t usable = g.size_class(cls).usable_bytes;
+    for (const std::uint32_t size : {usable, usable - 7, std::exchange(below, usable) + 1}) {
       const auto b = heap().allocate(size, kHolder);
       ASSERT_TRUE(b.ok()) << size;
       EXPECT_EQ(b->offset % (size <= 8 ? 8 : 16), 0u) << size;
@@ -41,6 +43,7 @@ TEST_F(HeapTest, BlocksOfEverySizeAreDisjointAlignedAndHeld) {
       EXPECT_EQ(info.holder.tag(), kHolder.tag());
       EXPECT_EQ(info.heap, HeapId{0});
     }
+  }
   EXPECT_EQ(ends.size(), blocks.size());
   expect_disjoint(ends);
   expect_exact();

@@ -98,7 +98,7 @@ TEST_F(OpenTest, RunThatWasGrantedAndNotBegunIsEmpty) {
   {
     const auto arena = create();
     const auto granted =
-        arena->grant(HeapId{0}, RunOwner::heap({0}), arena->geometry().slab_shape(10), {0});
+        arena->grant(HeapId{0}, RunOwner::heap({0}), arena->geometry().slab_shape({10}), {0});
     ASSERT_TRUE(granted.ok());
     run = *granted;
     arena->control().slab(run).shape.store(0);  // as if killed in front of that store
@@ -121,7 +121,7 @@ TEST_F(OpenTest, FreesOfADaemonThatDiedReachLivingPeers) {
     const HeapId id = arena->ledger().claim_heap({32}, kPeer);
     arena->enlist_heap(id, kPeer);
     const auto run =
-        arena->grant(id, RunOwner::leased_to(kPeer), arena->geometry().slab_shape(10), {0});
+        arena->grant(id, RunOwner::leased_to(kPeer), arena->geometry().slab_shape({10}), {0});
     ASSERT_TRUE(run.ok());
     arena->control().slab(*run).carved.store(1);
     const Slot slot = Slot::of(*run, {0});
@@ -185,7 +185,7 @@ TEST_F(OpenTest, DamagedFilesAreRefused) {
   {
     auto ledger = Ledger::open_file(files_.ledger_path);
     ASSERT_TRUE(ledger.ok());
-    ledger->set_run({4}, RunRecord::of(SlabKind::kSlab, 200, 1, RunOwner::heap({0})));
+    ledger->set_run({4}, RunRecord::of(SlabKind::kSlab, {200}, 1, RunOwner::heap({0})));
   }
   refused("a class that there is not");
   restore();

@@ -21,7 +21,7 @@ concept HasLedger = requires(View& v) {
 };
 template <class View>
 concept Grants = requires(View& v) {
-  v.grant(HeapId{0}, RunOwner{}, RunShape{}, SuperslabIndex{0});
+  v.grant(HeapId{0}, RunOwner::heap({0}), RunShape{}, SuperslabIndex{0});
 };
 template <class View>
 concept Reclaims = requires(View& v) {
@@ -75,12 +75,12 @@ TEST(PeerArena, ForgedHeaderOfARunIsNoRun) {
   ArenaConfig config;
   config.capacity_bytes = 4 << 20;
   const auto owner = std::move(*Arena::create(config));
-  const RunShape shape = owner->geometry().slab_shape(10);
+  const RunShape shape = owner->geometry().slab_shape({10});
   const SlabIndex run = *owner->grant({0}, RunOwner::heap({0}), shape, {0});
   const auto peer =
       std::move(*PeerArena::attach(::dup(owner->data_fd()), ::dup(owner->control_fd()), {7}));
   EXPECT_EQ(peer->run_at(run), shape);
-  owner->control().slab(run).shape.store(SlabShape::of(SlabKind::kSlab, 200, 1, 1).bits);
+  owner->control().slab(run).shape.store(SlabShape::of(SlabKind::kSlab, {200}, 1, 1).bits);
   EXPECT_EQ(peer->run_at(run).kind, SlabKind::kNone);
   EXPECT_EQ(owner->run_at(run), shape);  // the ledger says so, whatever the header says
 }

@@ -91,7 +91,7 @@ class ArenaWithPeers : public ArenaWithHeaps {
     VerifyReport r;
     for (const auto& h : heaps_) verify_heap(*h, &arena_->ledger(), r);
     verify_leases(
-        *arena_, [this](std::uint16_t s) { return arena_->ledger().attach_mode({s}) != 0; }, r);
+        *arena_, [this](SessionId s) { return arena_->ledger().attach_mode(s) != 0; }, r);
     verify_arena(*arena_, r);
     return r;
   }

@@ -232,12 +232,12 @@ TEST_F(QuarantineTest, RemoteCanaryCheckStaysInsideTheDataFile) {
   SlabHeader& h = control().slab(blocks[0].ref.slot().slab());
   const std::uint64_t shapes[] = {
       SlabShape::of(SlabKind::kSlab,
-                    static_cast<std::uint8_t>(arena().geometry().class_count() - 1), 32, 15)
+                    {static_cast<std::uint8_t>(arena().geometry().class_count() - 1)}, 32, 15)
           .bits,
-      SlabShape::of(SlabKind::kSlab, 200, 1, 1).bits,
+      SlabShape::of(SlabKind::kSlab, {200}, 1, 1).bits,
       SlabShape::of(SlabKind::kSpan, kSpanClass, 0, 1).bits,
       SlabShape::of(SlabKind::kSpan, kSpanClass, 0xffffffff, 1).bits,
-      SlabShape::of(static_cast<SlabKind>(77), 1, 1, 1).bits,
+      SlabShape::of(static_cast<SlabKind>(77), {1}, 1, 1).bits,
   };
   std::size_t i = 0;
   for (const std::uint64_t shape : shapes) {

@@ -128,7 +128,7 @@ TEST_F(RefillTest, LogHasALineWithAllFieldsPerRefill) {
             5)
       << g_lines[0];
   EXPECT_EQ(heap_id, 0u);
-  EXPECT_EQ(cls, arena().geometry().class_of(256));
+  EXPECT_EQ(cls, arena().geometry().class_of(256).value);
   EXPECT_LT(slab, arena().unit_count());
   EXPECT_EQ(taken, delta);
   EXPECT_GT(taken, 0u);

@@ -30,7 +30,7 @@ class ListSource final : public SlabSource {
 
 class SlabTableTest : public testing::Test {
  protected:
-  static constexpr std::uint32_t kClass = 3;
+  static constexpr ClassId kClass{3};
   std::uint32_t carve_all(SlabState& slab) {
     table.begin_take(slab);
     slab.carved = slab.capacity;
@@ -65,7 +65,7 @@ TEST_F(SlabTableTest, TakenSlabIsListedAndHasRowsAndAMagazine) {
   EXPECT_EQ(table.find((*slab)->slab), *slab);
   EXPECT_EQ((*slab)->stride_bytes, geometry.size_class(kClass).stride_bytes);
   EXPECT_EQ((*slab)->payload_offset, (*slab)->slab.value * kSlabUnitBytes);
-  EXPECT_NE(magazines[kClass].bottom, nullptr);
+  EXPECT_NE(magazines[kClass.value].bottom, nullptr);
   EXPECT_EQ(rows.magazines()[Slot::of((*slab)->slab, {0}).value / 64], magazine_position(kClass));
   EXPECT_EQ(counters.new_slabs, 1u);
 }

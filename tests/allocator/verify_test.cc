@@ -85,7 +85,7 @@ TEST_F(VerifyTest, FindsAnUncarvedBlockInUse) {
 
 TEST_F(VerifyTest, FindsAHeaderThatDiffersFromTheOwners) {
   SlabHeader& h = control().slab(slab_);
-  const std::uint64_t shape = h.shape.exchange(SlabShape::of(SlabKind::kSlab, 3, 1, 99).bits);
+  const std::uint64_t shape = h.shape.exchange(SlabShape::of(SlabKind::kSlab, {3}, 1, 99).bits);
   expect_found("slab " + std::to_string(slab_.value) + ": header shape differs from the owner's");
   h.shape.store(shape);
   h.carved.fetch_sub(1);

@@ -115,7 +115,7 @@ class LocalArena : public testing::Test {
   VerifyReport leases() const {
     VerifyReport report;
     verify_leases(
-        *owner, [this](std::uint16_t s) { return owner->ledger().attach_mode({s}) != 0; }, report);
+        *owner, [this](SessionId s) { return owner->ledger().attach_mode(s) != 0; }, report);
     verify_arena(*owner, report);
     return report;
   }

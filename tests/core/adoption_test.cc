@@ -15,7 +15,7 @@ class AdoptionsTest : public ShardParts {
     std::vector<SlabIndex> leased;
     for (std::size_t i = 0; i < runs; ++i) {
       leased.push_back(*state->arena->grant({300}, RunOwner::leased_to(kDead),
-                                            state->arena->geometry().slab_shape(0), {0}));
+                                            state->arena->geometry().slab_shape({0}), {0}));
     }
     return leased;
   }

@@ -42,22 +42,20 @@ class GivenSlabs final : public SlabSource {
   Result<SlabIndex> take(HeapId heap, const RunShape& request, SuperslabIndex) override {
     auto& stock = stock_[request.cls];
     if (stock.empty()) return Error::kArenaFull;
-    const SlabIndex slab{stock.front()};
+    const SlabIndex slab = stock.front();
     stock.pop_front();
     arena_.prepare_run(slab, heap, request);
     return slab;
   }
-  void give_back(HeapId, SlabIndex first, std::uint32_t) override {
-    returned_.push_back(first.value);
-  }
-  void put(std::uint32_t cls, std::uint32_t slab) { stock_[cls].push_back(slab); }
+  void give_back(HeapId, SlabIndex first, std::uint32_t) override { returned_.push_back(first); }
+  void put(ClassId cls, SlabIndex slab) { stock_[cls].push_back(slab); }
   std::size_t stock() const {
     std::size_t n = 0;
     for (const auto& [cls, slabs] : stock_) n += slabs.size();
     return n;
   }
-  std::vector<std::uint32_t> all_back() {
-    std::vector<std::uint32_t> slabs = std::move(returned_);
+  std::vector<SlabIndex> all_back() {
+    std::vector<SlabIndex> slabs = std::move(returned_);
     for (auto& [cls, left] : stock_) slabs.insert(slabs.end(), left.begin(), left.end());
     returned_.clear();
     stock_.clear();
@@ -66,8 +64,8 @@ class GivenSlabs final : public SlabSource {
 
  private:
   ArenaView& arena_;
-  std::map<std::uint32_t, std::deque<std::uint32_t>> stock_;
-  std::vector<std::uint32_t> returned_;
+  std::map<ClassId, std::deque<SlabIndex>> stock_;
+  std::vector<SlabIndex> returned_;
 };
 
 class CorePeer {
@@ -93,7 +91,7 @@ class CorePeer {
     if (verb == "give") {
       std::uint32_t cls = 0, slab = 0;
       words >> cls;
-      while (words >> slab) slabs_->put(cls, slab);
+      while (words >> slab) slabs_->put({static_cast<std::uint8_t>(cls)}, {slab});
       line << "stock=" << slabs_->stock();
     } else if (verb == "allocate") {
       std::uint64_t size = 0, count = 0, got = 0;
@@ -112,7 +110,8 @@ class CorePeer {
       heap_->trim();
       line << "slabs=";
       const char* comma = "";
-      for (const std::uint32_t slab : slabs_->all_back()) line << std::exchange(comma, ",") << slab;
+      for (const SlabIndex slab : slabs_->all_back())
+        line << std::exchange(comma, ",") << slab.value;
     } else if (verb == "drain") {
       line << "blocks=" << heap_->drain();
     } else if (verb == "scribble") {

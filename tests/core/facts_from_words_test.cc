@@ -125,7 +125,7 @@ TEST(CensusTest, BelievesNothingThatCouldLeadItAstray) {
   const auto arena = std::move(*Arena::create(options));
   Heap heap(*arena, {0}, kReaperSession);
   const auto run =
-      arena->grant({9}, RunOwner::leased_to({5}), arena->geometry().slab_shape(0), {0});
+      arena->grant({9}, RunOwner::leased_to({5}), arena->geometry().slab_shape({0}), {0});
   ASSERT_TRUE(run.ok());
   SlabHeader& h = arena->control().slab(*run);
   h.carved.store(0xffffffff);
@@ -159,7 +159,7 @@ TEST(CensusTest, SoManyLabelsAreToldApartAndNoMore) {
   EXPECT_EQ(census.held.blocks, 70'000);
   EXPECT_EQ(census.by_holder.size(), 65'537u);
   EXPECT_EQ(census.by_session().at({3}).blocks, 70'000);
-  EXPECT_EQ(census.by_holder.at(std::uint64_t{3} << 32).blocks, 70'000 - 65'536);
+  EXPECT_EQ(census.by_holder.at(Holder({3}, 0)).blocks, 70'000 - 65'536);
 }
 
 }  // namespace

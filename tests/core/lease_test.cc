@@ -63,7 +63,7 @@ TEST_F(Leases, WrongRequestsAreRefusedWithWhatIsWrong) {
   for (const std::uint32_t wrong : {0u, 1025u})
     expect_refused(args(wrong), Error::kInvalidCount, "the limit is 1024");
   a = args();
-  a.size_class = 200;
+  a.size_class = {200};
   expect_refused(a, Error::kInvalidOption, "size class 200");
   a.size_class = kSpanClass;
   a.span_units = 3;

@@ -77,7 +77,7 @@ class PeerClient {
     return slabs;
   }
   void give(std::uint64_t size, const std::vector<SlabIndex>& slabs) {
-    std::string line = "peer give " + std::to_string(Geometry().class_of(size));
+    std::string line = "peer give " + std::to_string(Geometry().class_of(size).value);
     for (const SlabIndex slab : slabs) line += " " + std::to_string(slab.value);
     EXPECT_NE(process.command(line).find("stock="), std::string::npos);
   }

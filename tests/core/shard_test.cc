@@ -173,7 +173,7 @@ TEST_F(ShardAlone, CallbackOfAServedWaiterMayAllocateAgain) {
 
 // A dead peer's million blocks must not keep the calls of others waiting.
 TEST_F(ShardAlone, AdoptionGoesStepByStepThroughTheInbox) {
-  const RunShape run = state->arena->geometry().slab_shape(0);
+  const RunShape run = state->arena->geometry().slab_shape({0});
   std::vector<SlabIndex> runs;
   for (int i = 0; i < 20; ++i)
     runs.push_back(*state->arena->grant({20}, RunOwner::leased_to({77}), run, {0}));
@@ -203,7 +203,7 @@ TEST_F(ShardAlone, AdoptionGoesStepByStepThroughTheInbox) {
 }
 
 TEST_F(ShardAlone, AdoptionForAnArenaThatWasDeletedLeavesTheNextOneAlone) {
-  const RunShape run = state->arena->geometry().slab_shape(0);
+  const RunShape run = state->arena->geometry().slab_shape({0});
   std::vector<SlabIndex> runs;
   for (int i = 0; i < 20; ++i)
     runs.push_back(*state->arena->grant({20}, RunOwner::leased_to({77}), run, {0}));

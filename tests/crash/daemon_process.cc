@@ -71,7 +71,7 @@ class Daemon {
     // Runs of the heaps that died with the daemon.
     std::vector<SlabIndex> orphans;
     arena_->for_each_run([&](SlabIndex first, RunRecord run) {
-      if (!run.owner().session) orphans.push_back(first);
+      if (run.owner().lessee() == kNoSession) orphans.push_back(first);
     });
     ReapResult result;
     for (const SlabIndex first : orphans)
@@ -176,7 +176,7 @@ class Daemon {
     VerifyReport r;
     for (auto& h : heaps_) verify_heap(*h, &arena_->ledger(), r);
     verify_leases(
-        *arena_, [this](std::uint16_t s) { return arena_->ledger().attach_mode({s}) != 0; }, r);
+        *arena_, [this](SessionId s) { return arena_->ledger().attach_mode(s) != 0; }, r);
     verify_arena(*arena_, r);
     Board& b = *stage_.board;
     b.mismatches = r.mismatches;

@@ -50,7 +50,7 @@ class LeasedByMessage final : public SlabSource {
  private:
   const int socket_;
   const SessionId session_;
-  std::vector<std::pair<SlabIndex, std::uint8_t>> kept_;
+  std::vector<std::pair<SlabIndex, ClassId>> kept_;
 };
 
 class PeerLife {

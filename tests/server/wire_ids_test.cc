@@ -11,6 +11,7 @@ using Numbers = google::protobuf::RepeatedField<std::uint32_t>;
 TEST(WireIds, NumbersInRangeAreTheSameIds) {
   EXPECT_EQ(*arena_from(1023), ArenaId{1023});
   EXPECT_EQ(*heap_from(2047), HeapId{2047});
+  EXPECT_EQ(*class_from(255), kSpanClass);
   v1::SessionKey key;
   key.set_id(65534);
   key.set_secret(7);
@@ -31,6 +32,13 @@ TEST(WireIds, HeapThatNoIdCanNameIsRefusedAndTheErrorNamesIt) {
   EXPECT_EQ(heap.error().error, Error::kInvalidOption);
   EXPECT_NE(heap.error().message.find("heap 70000"), std::string::npos);
   EXPECT_NE(heap.error().message.find("OpenHeap"), std::string::npos);
+}
+
+TEST(WireIds, SizeClassThatNoIdCanNameIsRefusedAndTheErrorNamesIt) {
+  const auto size_class = class_from(256 + 4);
+  ASSERT_FALSE(size_class.ok());
+  EXPECT_EQ(size_class.error().error, Error::kInvalidOption);
+  EXPECT_NE(size_class.error().message.find("size class 260"), std::string::npos);
 }
 
 TEST(WireIds, OneHeapOutOfRangeRefusesTheList) {

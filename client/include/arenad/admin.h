@@ -77,7 +77,7 @@ struct SlabUsage {
   // The row is of all peers: `shard` has no meaning, and free blocks of peers' heaps count as
   // cached.
   bool peers = false;
-  std::uint32_t size_class = 0;  // 255: spans
+  ClassId size_class;  // kSpanClass: spans
   std::uint64_t usable_bytes = 0, stride_bytes = 0, blocks_per_slab = 0, slab_bytes = 0,
                 active_blocks = 0, total_blocks = 0, cached_blocks = 0, free_blocks = 0,
                 uncarved_blocks = 0, active_slabs = 0, total_slabs = 0;

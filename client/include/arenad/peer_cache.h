@@ -129,7 +129,7 @@ class ARENAD_API PeerCache {
   static constexpr std::uint32_t kEntries = 4;
   static constexpr std::uint32_t kNone = UINT32_MAX;  // no pool has this id
   struct Entry {
-    std::uint32_t pool = kNone;
+    PoolId pool = kNoPool;
     PeerHeap* heap = nullptr;
   };
 

@@ -18,7 +18,9 @@ namespace arenad::client {
 
 // Ids and refs are the allocator's. Their `value` is the number that tools print.
 using arenad::ArenaId;
+using arenad::ClassId;
 using arenad::HeapId;
+using arenad::kSpanClass;
 using arenad::Ref;
 using arenad::SessionId;
 using arenad::ShardId;
@@ -122,7 +124,7 @@ struct BlockInfo {
   std::uint32_t tag = 0;
   HeapId heap;  // the heap that owns the block: below 256 a shard's, else a peer's
   std::uint32_t generation = 0;
-  std::uint32_t size_class = 0;  // 255 for a span
+  ClassId size_class;  // kSpanClass for a span
 };
 
 // What a session held when it was closed.

@@ -137,10 +137,10 @@ class Peer {
         who_am_i() + "block " + hex(h.ref.value) + " at " + std::to_string(h.offset) + " (" +
             std::to_string(h.bytes) + " B) " + when +
             (found == expected ? std::string(": its end was overwritten")
-                               : ": stamped by session " + std::to_string(found.session()) +
+                               : ": stamped by session " + std::to_string(found.session().value) +
                                      ", sequence " + std::to_string(found.sequence()) + ", ref " +
                                      hex(found.ref) + (doubled ? "" : " (no stamp at all)")) +
-            "; expected session " + std::to_string(expected.session()) + ", sequence " +
+            "; expected session " + std::to_string(expected.session().value) + ", sequence " +
             std::to_string(expected.sequence()));
   }
 
@@ -266,9 +266,9 @@ class Peer {
     const client::BlockInfo info = describe(ref);
     return {ref, info.offset_bytes, info.usable_bytes, who, false};
   }
-  std::uint32_t holder(Ref ref) {
+  client::SessionId holder(Ref ref) {
     const client::BlockInfo info = describe(ref);
-    return info.state == client::BlockState::kHeld ? info.holder.value : 0u;
+    return info.state == client::BlockState::kHeld ? info.holder : kNoSession;
   }
 
   const PeerPlace& place_;

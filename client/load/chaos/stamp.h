@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "arenad/types.h"
+
 namespace arenad::load::chaos {
 
 struct Stamp {
@@ -30,7 +32,7 @@ struct Stamp {
     return x * 0xbf58476d1ce4e5b9u + 1;
   }
   bool is_somebodys() const { return check == check_of(who, ref) && ref != 0; }
-  std::uint32_t session() const { return static_cast<std::uint32_t>(who >> kSessionShift); }
+  client::SessionId session() const { return {static_cast<std::uint16_t>(who >> kSessionShift)}; }
   std::uint64_t sequence() const {
     return (who >> kSequenceShift) & ((std::uint64_t{1} << 40) - 1);
   }

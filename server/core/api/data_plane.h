@@ -56,9 +56,9 @@ struct PerRefAnswer {
 struct LeaseArgs {
   SessionKey session;
   ArenaId arena_id;
-  HeapId heap_id;                // one of the session's own
-  std::uint32_t size_class = 0;  // kSpanClass: a span
-  std::uint32_t count = 1;       // 0 is refused: the caller fills in defaults
+  HeapId heap_id;           // one of the session's own
+  ClassId size_class;       // kSpanClass: a span
+  std::uint32_t count = 1;  // 0 is refused: the caller fills in defaults
   std::uint32_t span_units = 0;
   std::uint32_t wait_ms = 0;
 };

@@ -120,7 +120,7 @@ Task<Answer<Holders>> AdminFacts::holders(std::string arena, std::uint32_t limit
 }
 
 Holders AdminFacts::holders_of(const CensusResult& census, std::size_t most) const {
-  std::map<std::uint64_t, HeldShare> all;
+  std::map<Holder, HeldShare> all;
   Holders holders;
   for (const auto& [id, count] : census) {
     for (const auto& [holder, share] : count->by_holder) all[holder] += share;
@@ -129,9 +129,9 @@ Holders AdminFacts::holders_of(const CensusResult& census, std::size_t most) con
   }
   for (const auto& [holder, share] : all) {
     HolderRow row;
-    row.session = session_of(holder);
+    row.session = holder.session();
     row.session_name = core_.sessions.name_of(row.session);
-    row.tag = label_of(holder);
+    row.tag = holder.tag();
     row.blocks = not_negative(share.blocks);
     row.bytes = not_negative(share.bytes);
     holders.rows.push_back(std::move(row));

@@ -28,17 +28,17 @@ class Counter {
   void run(SlabIndex first, RunRecord run) {
     const RunCut cut = cut_of(arena_, first, run);
     const auto stride = static_cast<std::int64_t>(cut.stride_bytes);
-    const SessionId lessee = run.owner().session ? SessionId{run.owner().id} : kNoSession;
+    const SessionId lessee = run.owner().lessee();
     std::uint64_t free = 0, out = 0;
     for_each_word(arena_, first, cut, [&](BlockWord word) {
       switch (word.tag()) {
         case BlockTag::kFree: ++free; return;
         case BlockTag::kReturning: ++out; return;
-        case BlockTag::kHeld: hold(word.holder().bits(), lessee, stride); break;
+        case BlockTag::kHeld: hold(word.holder(), lessee, stride); break;
         case BlockTag::kShared:
           for (std::uint64_t bits = word.sharers(); bits != 0; bits &= bits - 1)
-            hold(Holder(sharers_[static_cast<std::size_t>(std::countr_zero(bits))], 0).bits(),
-                 lessee, stride);
+            hold(Holder(sharers_[static_cast<std::size_t>(std::countr_zero(bits))], 0), lessee,
+                 stride);
       }
       ++out;
       census_.held.add(1, stride);
@@ -53,22 +53,23 @@ class Counter {
   }
 
  private:
-  void hold(std::uint64_t key, SessionId lessee, std::int64_t stride) {
-    if (last_ == nullptr || key != last_key_) {
-      const bool known = census_.by_holder.size() < kMostHolders || census_.by_holder.contains(key);
-      last_ = &census_.by_holder[known ? key : key >> 32 << 32];
-      last_key_ = key;
-      last_elsewhere_ = &census_.elsewhere[session_of(key)];
+  void hold(Holder holder, SessionId lessee, std::int64_t stride) {
+    if (last_ == nullptr || holder != last_holder_) {
+      const bool known =
+          census_.by_holder.size() < kMostHolders || census_.by_holder.contains(holder);
+      last_ = &census_.by_holder[known ? holder : Holder(holder.session(), 0)];
+      last_holder_ = holder;
+      last_elsewhere_ = &census_.elsewhere[holder.session()];
     }
     last_->add(1, stride);
-    if (session_of(key) != lessee) *last_elsewhere_ += stride;
+    if (holder.session() != lessee) *last_elsewhere_ += stride;
   }
 
   void lease(SessionId session, RunRecord run, const RunCut& cut, std::uint64_t free,
              std::uint64_t out) {
     const std::uint64_t bytes = run.units() * kSlabUnitBytes;
     census_.leases[session].add(1, static_cast<std::int64_t>(bytes));
-    ClassUsage& usage = by_class_[run.cls()];
+    ClassUsage& usage = by_class_[run.cls().value];
     usage.cls = run.cls();
     ++usage.slabs;
     usage.active_slabs += out != 0;
@@ -82,8 +83,8 @@ class Counter {
   const Arena& arena_;
   ArenaCensus census_;
   std::array<SessionId, kMaxSharers> sharers_{};
-  std::array<ClassUsage, kSpanClass + 1> by_class_{};
-  std::uint64_t last_key_ = 0;
+  std::array<ClassUsage, kSpanClass.value + 1> by_class_{};
+  Holder last_holder_;
   HeldShare* last_ = nullptr;
   std::int64_t* last_elsewhere_ = nullptr;
 };
@@ -98,9 +99,8 @@ HeldShare ArenaCensus::lease_sum() const {
 
 HeldShare ArenaCensus::held_by(SessionId session) const {
   HeldShare sum;
-  const std::uint64_t first = Holder(session, 0).bits();
-  for (auto at = by_holder.lower_bound(first);
-       at != by_holder.end() && session_of(at->first) == session; ++at)
+  for (auto at = by_holder.lower_bound(Holder(session, 0));
+       at != by_holder.end() && at->first.session() == session; ++at)
     sum += at->second;
   return sum;
 }
@@ -117,7 +117,7 @@ std::int64_t ArenaCensus::charged_to(SessionId session) const {
 
 std::map<SessionId, HeldShare> ArenaCensus::by_session() const {
   std::map<SessionId, HeldShare> sessions;
-  for (const auto& [key, share] : by_holder) sessions[session_of(key)] += share;
+  for (const auto& [holder, share] : by_holder) sessions[holder.session()] += share;
   return sessions;
 }
 

@@ -20,24 +20,17 @@
 #include <thread>
 #include <vector>
 
+#include "allocator/format/block_word.h"
 #include "allocator/heap/class_usage.h"
 #include "server/core/shard/shard_tables.h"
 #include "server/core/shard/shared_state.h"
 
 namespace arenad::server {
 
-// Of a key of ArenaCensus::by_holder.
-inline SessionId session_of(std::uint64_t holder_key) {
-  return {static_cast<std::uint16_t>(holder_key >> 32)};
-}
-inline std::uint32_t label_of(std::uint64_t holder_key) {
-  return static_cast<std::uint32_t>(holder_key);
-}
-
 struct ArenaCensus {
   HeldShare held;  // held and shared blocks, each once
-  // By session << 32 | label. A shared block counts for each sharer, with label 0.
-  std::map<std::uint64_t, HeldShare> by_holder;
+  // A shared block counts for each sharer, with label 0.
+  std::map<Holder, HeldShare> by_holder;
   std::map<SessionId, HeldShare> leases;  // by session: runs, and bytes of them
   // By session: bytes held in runs that are not leased to the session.
   std::map<SessionId, std::int64_t> elsewhere;

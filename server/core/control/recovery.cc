@@ -191,7 +191,7 @@ std::vector<Recovery::ArenaRuns> Recovery::runs_to_adopt() {
     ArenaRuns runs{record.state, std::vector<Runs>(core_.shards.size())};
     std::size_t n = 0;
     record.state->arena->for_each_run([&](SlabIndex first, RunRecord run) {
-      const SessionId lessee = run.owner().session ? SessionId{run.owner().id} : kNoSession;
+      const SessionId lessee = run.owner().lessee();
       if (lessee == kNoSession || !living_.contains(lessee))
         runs.by_shard[n++ % runs.by_shard.size()][lessee].push_back(first);
     });

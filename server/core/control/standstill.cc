@@ -45,7 +45,7 @@ void Standstill::take_part(ShardId shard, const VerifyHeap& verify_heap) {
       for (const auto& reports : by_shard_) sums_[i] += reports[i];
       const Arena& arena = *arenas_[i].state->arena;
       verify_leases(
-          arena, [&](std::uint16_t session) { return arenas_[i].attached.contains({session}); },
+          arena, [&](SessionId session) { return arenas_[i].attached.contains(session); },
           sums_[i]);
       verify_arena(arena, sums_[i]);
     }

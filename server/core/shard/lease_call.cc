@@ -34,11 +34,11 @@ Failure LeaseCall::check(const LeaseArgs& args, const ArenaSlot& slot) const {
                               kMaxSlabsPerLease));
   }
   if (args.size_class != kSpanClass) {
-    if (args.size_class < arena.geometry().class_count()) return {};
-    return Failure{Error::kInvalidOption,
-                   fmt::format("size class {}: arena '{}' has classes 0 to {}, and {} for a span",
-                               args.size_class, slot.name(), arena.geometry().class_count() - 1,
-                               int{kSpanClass})};
+    if (arena.geometry().has_class(args.size_class)) return {};
+    return Failure{
+        Error::kInvalidOption,
+        fmt::format("size class {}: arena '{}' has classes 0 to {}, and {} for a span",
+                    args.size_class, slot.name(), arena.geometry().class_count() - 1, kSpanClass)};
   }
   if (args.count != 1)
     return refuse(Error::kInvalidCount,
@@ -70,7 +70,7 @@ Error LeaseCall::attempt(const Access& access, const LeaseArgs& args, LeasedSlab
       e = granted.error();
       break;
     }
-    slot.lease_hint = {granted->value / kUnitsPerSuperslab};
+    slot.lease_hint = superslab_of(*granted);
     out.slabs.push_back(*granted);
   }
   turn_.worked_in(slot);  // the end of the turn has memory committed ahead again

@@ -61,7 +61,7 @@ void fill(v1::GetSlabInfoResponse& out, const std::vector<SlabInfoRow>& rows) {
     row.set_arena(from.arena);
     row.set_shard(from.shard.value);
     row.set_peers(from.peers);
-    row.set_size_class(from.usage.cls);
+    row.set_size_class(from.usage.cls.value);
     row.set_usable_bytes(from.usable_bytes);
     row.set_stride_bytes(from.stride_bytes);
     row.set_blocks_per_slab(from.blocks_per_slab);

@@ -93,7 +93,7 @@ void fill(v1::DescribeResponse& response, const std::vector<BlockFacts>& infos,
     block.set_tag(info.holder.tag());
     block.set_heap(info.heap.value);
     block.set_generation(info.generation);
-    block.set_size_class(info.cls);
+    block.set_size_class(info.cls.value);
   }
 }
 

@@ -52,11 +52,13 @@ class HeapsService final : public RpcService {
         if (!arena.ok()) return call.finish(arena.error());
         const auto heap = heap_from(request.heap_id());
         if (!heap.ok()) return call.finish(heap.error());
+        const auto size_class = class_from(request.size_class());
+        if (!size_class.ok()) return call.finish(size_class.error());
         LeaseArgs args;
         args.session = session_from(request.session());
         args.arena_id = *arena;
         args.heap_id = *heap;
-        args.size_class = request.size_class();
+        args.size_class = *size_class;
         args.count = request.count() == 0 ? 1 : request.count();
         args.span_units = request.span_units();
         args.wait_ms = request.wait_ms();

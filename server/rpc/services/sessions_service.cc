@@ -19,7 +19,7 @@ void fill(v1::Geometry& out, const Geometry& geometry) {
   out.set_superslab_bytes(kSuperslabBytes);
   out.set_header_bytes(geometry.layout().header_bytes);
   out.set_canary_bytes(geometry.layout().canary_bytes);
-  for (std::uint32_t cls = 0; cls < geometry.class_count(); ++cls) {
+  for (const ClassId cls : geometry.classes()) {
     out.add_class_usable_bytes(geometry.size_class(cls).usable_bytes);
     out.add_class_stride_bytes(geometry.size_class(cls).stride_bytes);
   }

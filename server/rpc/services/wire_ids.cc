@@ -45,6 +45,16 @@ Answer<std::vector<HeapId>> heaps_from(const google::protobuf::RepeatedField<std
   return heaps;
 }
 
+Answer<ClassId> class_from(std::uint32_t wire) {
+  if (!fits<ClassId>(wire)) {
+    return Failure{Error::kInvalidOption,
+                   fmt::format("size class {} does not exist: name one of the arena's classes, or "
+                               "{} for a span",
+                               wire, kSpanClass)};
+  }
+  return ClassId{static_cast<std::uint8_t>(wire)};
+}
+
 std::vector<SlabIndex> slabs_from(const google::protobuf::RepeatedField<std::uint32_t>& wire) {
   std::vector<SlabIndex> slabs;
   slabs.reserve(static_cast<std::size_t>(wire.size()));

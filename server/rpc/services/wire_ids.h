@@ -25,6 +25,9 @@ Answer<ArenaId> arena_from(std::uint32_t wire);
 Answer<HeapId> heap_from(std::uint32_t wire);
 Answer<std::vector<HeapId>> heaps_from(const google::protobuf::RepeatedField<std::uint32_t>& wire);
 
+// Errors: kInvalidOption.
+Answer<ClassId> class_from(std::uint32_t wire);
+
 // Every 32-bit number is a SlabIndex. The engine compares it with the size of the arena.
 std::vector<SlabIndex> slabs_from(const google::protobuf::RepeatedField<std::uint32_t>& wire);
 void add_slabs(google::protobuf::RepeatedField<std::uint32_t>& wire,
