@@ -9,7 +9,7 @@
 // Threads: any, by atomics. Only whoever claimed the units of a run, or adopts the run, changes its
 // record.
 // Crash: anonymous memory vanishes. A ledger file keeps what was stored, because stores to a shared
-// mapping survive SIGKILL. Recovery completes or takes back what was half done (recovery.h).
+// mapping survive SIGKILL. ArenaRecovery completes or takes back what was half done.
 #pragma once
 
 #include <atomic>
@@ -83,6 +83,7 @@ struct RunRecord {
   constexpr std::uint32_t units() const {
     return static_cast<std::uint32_t>(bits >> 32) & 0x7fffffff;
   }
+  constexpr std::uint64_t bytes() const { return bytes_of_units(units()); }
   constexpr RunOwner owner() const {
     return RunOwner((bits >> 63) != 0, static_cast<std::uint16_t>(bits >> 16));
   }

@@ -13,7 +13,7 @@ constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) {
 // eight blocks, or the largest run, and the tail that no block fits in at most an eighth.
 std::uint32_t units_for(std::uint32_t stride) {
   for (std::uint32_t units = 1; units < kUnitsPerSuperslab; units *= 2) {
-    const std::uint64_t bytes = units * kSlabUnitBytes;
+    const std::uint64_t bytes = bytes_of_units(units);
     if (bytes / stride >= 8 && bytes % stride * 8 <= bytes) return units;
   }
   return kUnitsPerSuperslab;
@@ -42,7 +42,7 @@ void Geometry::build(const std::vector<std::uint32_t>& usable_sizes) {
     sc.stride_bytes =
         static_cast<std::uint32_t>(round_up(bare, std::min(unit, layout_.stride_align)));
     sc.slab_units = units_for(sc.stride_bytes);
-    sc.capacity = static_cast<std::uint32_t>(sc.slab_units * kSlabUnitBytes / sc.stride_bytes);
+    sc.capacity = static_cast<std::uint32_t>(bytes_of_units(sc.slab_units) / sc.stride_bytes);
     sc.reciprocal = Reciprocal::of(sc.stride_bytes);
     std::uint32_t align = std::uint32_t{1} << std::countr_zero(sc.stride_bytes);
     if (layout_.header_bytes != 0)
@@ -81,7 +81,7 @@ RunShape Geometry::slab_shape(ClassId cls) const {
 }
 
 RunShape Geometry::span_shape(std::uint32_t units) const {
-  const std::uint64_t bytes = units * kSlabUnitBytes;
+  const std::uint64_t bytes = bytes_of_units(units);
   return {SlabKind::kSpan, kSpanClass,
           units,           1,
           bytes,           bytes - layout_.header_bytes - layout_.canary_bytes};

@@ -83,7 +83,7 @@ struct RunShape {
   std::uint32_t capacity = 0;       // blocks; 1 for a span
   std::uint64_t stride_bytes = 0;   // from one block to the next; of a span all of the run
   std::uint64_t usable_bytes = 0;   // payload of one block
-  constexpr std::uint64_t bytes() const { return units * kSlabUnitBytes; }
+  constexpr std::uint64_t bytes() const { return bytes_of_units(units); }
   // A run that is claimed as whole superslabs rather than as units inside one.
   constexpr bool whole_superslabs() const {
     return units > kUnitsPerSuperslab || (kind == SlabKind::kSpan && units == kUnitsPerSuperslab);

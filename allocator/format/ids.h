@@ -39,6 +39,7 @@ inline constexpr HeapId kNoHeap{65535};
 inline constexpr std::uint16_t kMaxArenaId = 1023;
 inline constexpr ClassId kSpanClass{255};  // of a span, which has no size class
 
+constexpr std::uint64_t bytes_of_units(std::uint64_t units) { return units * kSlabUnitBytes; }
 constexpr SuperslabIndex superslab_of(SlabIndex unit) { return {unit.value / kUnitsPerSuperslab}; }
 constexpr SlabIndex first_unit_of(SuperslabIndex superslab) {
   return {superslab.value * kUnitsPerSuperslab};

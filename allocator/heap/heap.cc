@@ -223,7 +223,7 @@ std::vector<ClassUsage> Heap::usage() const {
     r.active_blocks += s.out();
     r.free_blocks += s.free_count;
     r.uncarved_blocks += s.capacity - s.carved;
-    r.slab_bytes += s.units * kSlabUnitBytes;
+    r.slab_bytes += s.bytes();
   });
   std::erase_if(rows, [](const ClassUsage& r) { return r.slabs == 0; });
   return rows;

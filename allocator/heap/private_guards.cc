@@ -13,7 +13,7 @@ SlabView view_of(const SlabState& s) {
   v.cls = s.cls;
   v.slab = s.slab;
   v.base = s.slab.value * kSlabUnitBytes;
-  v.slab_bytes = s.units * kSlabUnitBytes;
+  v.slab_bytes = s.bytes();
   v.stride = static_cast<std::uint32_t>(s.stride_bytes);
   v.capacity = s.capacity;
   v.carved = s.carved;

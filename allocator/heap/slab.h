@@ -33,6 +33,7 @@ struct SlabState {
   std::unique_ptr<std::uint64_t[]> free_bits;
 
   std::uint32_t word_count() const { return (capacity + 63) / 64; }
+  std::uint64_t bytes() const { return bytes_of_units(units); }
   std::uint32_t out() const { return carved - free_count; }
   bool has_any() const { return free_count != 0 || carved < capacity; }
 

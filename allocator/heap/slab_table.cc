@@ -91,7 +91,7 @@ std::uint64_t SlabTable::release_empty(ClassId cls) {
     SlabState* const next = s->next;
     if (s->out() == 0) {
       if (s->carved != 0) --empty_slabs_[cls.value];
-      bytes += s->units * kSlabUnitBytes;
+      bytes += s->bytes();
       release(*s);
     }
     s = next;

@@ -24,8 +24,8 @@ LeaseStock::LeaseStock(const Geometry& geometry, std::uint32_t unit_count,
 
 std::uint32_t LeaseStock::most_ahead(std::uint32_t units) const {
   // In a small arena: at most an eighth of the arena.
-  const std::uint64_t bytes = std::min(kMostAheadBytes, unit_count_ * kSlabUnitBytes / 8);
-  return static_cast<std::uint32_t>(std::max<std::uint64_t>(bytes / (units * kSlabUnitBytes), 1));
+  const std::uint64_t bytes = std::min(kMostAheadBytes, bytes_of_units(unit_count_) / 8);
+  return static_cast<std::uint32_t>(std::max<std::uint64_t>(bytes / bytes_of_units(units), 1));
 }
 
 SlabIndex LeaseStock::pop(ClassStock& c) {

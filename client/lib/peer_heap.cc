@@ -23,8 +23,6 @@ void barrier_everywhere() {
             0);
 }
 
-bool same_run(const RunShape& a, const RunShape& b) { return a == b; }
-
 }  // namespace
 
 PeerHeap::PeerHeap(arenad::PeerArena& arena, HeapId id, SessionId session, PoolId pool,
@@ -46,8 +44,7 @@ void PeerHeap::be_nobodys() {
 }
 
 std::uint64_t PeerFacts::span_usable_bytes(std::uint64_t size_bytes) const {
-  return geometry_.span_units(size_bytes) * kSlabUnitBytes - geometry_.layout().header_bytes -
-         geometry_.layout().canary_bytes;
+  return geometry_.span_for(size_bytes).usable_bytes;
 }
 
 bool PeerHeap::enter() {
@@ -124,7 +121,7 @@ void PeerHeap::drop_reserve() {
 
 Result<SlabIndex> PeerHeap::Source::take(HeapId heap, const RunShape& request, SuperslabIndex) {
   SlabIndex run;
-  if (heap_.has_reserved_ && same_run(heap_.reserved_, request)) {
+  if (heap_.has_reserved_ && heap_.reserved_ == request) {
     run = heap_.reserved_run_;
     heap_.has_reserved_ = false;
   } else if (const auto stocked = heap_.stock_->take(request)) {

@@ -102,11 +102,11 @@ void AdminFacts::add_slab_row(std::vector<SlabInfoRow>& rows, ArenaId arena, boo
     row.blocks_per_slab = 1;
     row.slab_bytes = usage.slab_bytes;
   } else {
-    const SizeClass& cls = record->state->arena->geometry().size_class(usage.cls);
-    row.usable_bytes = cls.usable_bytes;
-    row.stride_bytes = cls.stride_bytes;
-    row.blocks_per_slab = cls.capacity;
-    row.slab_bytes = cls.slab_units * kSlabUnitBytes;
+    const RunShape slab = record->state->arena->geometry().slab_shape(usage.cls);
+    row.usable_bytes = slab.usable_bytes;
+    row.stride_bytes = slab.stride_bytes;
+    row.blocks_per_slab = slab.capacity;
+    row.slab_bytes = slab.bytes();
   }
   rows.push_back(std::move(row));
 }

@@ -67,7 +67,7 @@ class Counter {
 
   void lease(SessionId session, RunRecord run, const RunCut& cut, std::uint64_t free,
              std::uint64_t out) {
-    const std::uint64_t bytes = run.units() * kSlabUnitBytes;
+    const std::uint64_t bytes = run.bytes();
     census_.leases[session].add(1, static_cast<std::int64_t>(bytes));
     ClassUsage& usage = by_class_[run.cls().value];
     usage.cls = run.cls();
