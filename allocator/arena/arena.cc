@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "allocator/arena/arena_recovery.h"
 #include "allocator/arena/reaper.h"
-#include "allocator/arena/recovery.h"
 #include "allocator/base/crash_point.h"
 #include "allocator/base/format.h"
 
@@ -130,7 +130,8 @@ Arena::Made Arena::open(const ArenaFiles& files, Ledger ledger, bool map_data) {
     return Failure{
         Error::kInvalidOption,
         fmt::format("control file {} does not begin as its ledger says", files.control_path)};
-  if (Failure wrong = Recovery(*arena, arena->committer_, files).run(); wrong.error != Error::kNone)
+  if (Failure wrong = ArenaRecovery(*arena, arena->committer_, files).run();
+      wrong.error != Error::kNone)
     return wrong;
   return arena;
 }
@@ -211,7 +212,7 @@ ReapResult Arena::reap(SessionId dead, const Footprint* footprint) {
 
 Footprint Arena::footprint_of(SessionId session) const {
   Footprint set(unit_count());
-  const std::atomic<std::uint64_t>* const words = control().touched(session);
+  const std::atomic<std::uint64_t>* const words = control().footprint(session);
   // acquire: pairs with the fetch_or in FootprintMarker::mark.
   for (std::size_t i = 0; i < set.words().size(); ++i)
     set.words()[i] = words[i].load(std::memory_order_acquire);
@@ -231,9 +232,9 @@ void Arena::forget_session(SessionId session) {
   if (control().session(session).state.load(std::memory_order_relaxed) == SessionEntry::kNone)
     return;
   for (std::uint32_t i = 0; i < control().footprint_words(); ++i)
-    if (control().touched(session)[i].load(std::memory_order_relaxed) != 0) {
-      CRASH_POINT("forget.touched");
-      control().touched(session)[i].store(0, std::memory_order_relaxed);
+    if (control().footprint(session)[i].load(std::memory_order_relaxed) != 0) {
+      CRASH_POINT("forget.footprint");
+      control().footprint(session)[i].store(0, std::memory_order_relaxed);
     }
   mark_session(session, SessionEntry::kNone);
 }

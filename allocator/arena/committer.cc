@@ -70,7 +70,7 @@ Error Committer::commit_session(SessionId session, bool live) {
   if (const Error e = control_.commit(view_.session_at(session) & ~(kPage - 1), kPage);
       e != Error::kNone)
     return e;
-  if (live) (void)control_.commit(view_.touched_at(session), view_.footprint_stride());
+  if (live) (void)control_.commit(view_.footprint_at(session), view_.footprint_stride());
   return Error::kNone;
 }
 

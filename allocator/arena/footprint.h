@@ -17,7 +17,7 @@ namespace arenad {
 
 inline constexpr std::uint32_t kMaxFootprintBits = 65536;
 
-// Units a touched bit stands for, as a power of two.
+// log2 of the units that one bit of a footprint stands for.
 constexpr std::uint32_t footprint_shift(std::uint32_t unit_count) {
   std::uint32_t shift = 0;
   while ((unit_count >> shift) > kMaxFootprintBits) ++shift;

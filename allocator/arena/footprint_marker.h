@@ -29,7 +29,7 @@ class FootprintMarker {
     std::atomic<std::uint64_t>& word = bits_[bit / 64];
     const std::uint64_t mask = std::uint64_t{1} << (bit % 64);
     if ((word.load(std::memory_order_relaxed) & mask) != 0) return;
-    CRASH_POINT("touch.bit");
+    CRASH_POINT("footprint.bit");
     // The CAS of the block word follows. It is a full barrier on x86 and acq_rel elsewhere, so the
     // bit is in memory before the word changes. Pairs with the acquire in Arena::footprint_of.
     word.fetch_or(mask);

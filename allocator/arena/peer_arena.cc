@@ -25,7 +25,7 @@ bool possible(const ArenaConfig& c) {
 PeerArena::PeerArena(const ArenaConfig& config, MemoryFile data, MemoryFile control_memory,
                      SessionId session)
     : ArenaView(config, std::move(data), std::move(control_memory)) {
-  set_footprint_marker({control().touched(session), footprint_shift(unit_count())});
+  set_footprint_marker({control().footprint(session), footprint_shift(unit_count())});
 }
 
 PeerArena::Made PeerArena::attach(int data_fd, int control_fd, SessionId session) {

@@ -8,7 +8,7 @@
 // * A unit belongs to whoever cleared its bit in the free mask.
 // * The partial bit of a superslab with a free unit is set. It is a hint: it may be set without a
 //   free unit. Whoever releases a unit sets it again.
-// Threads: any, lock-free. Crash: private; recovery rebuilds it from the ledger (recovery.h).
+// Threads: any, lock-free. Crash: private; ArenaRecovery rebuilds it from the ledger.
 #pragma once
 
 #include <atomic>

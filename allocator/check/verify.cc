@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <bit>
-#include <unordered_map>
+#include <map>
 
 #include "allocator/arena/arena.h"
 #include "allocator/heap/heap.h"
@@ -43,8 +43,8 @@ class HeapVerifier {
     collect_magazines();
     heap_.slabs().for_each([this](const SlabState& s) { slab(s); });
     for (const auto& [slab, blocks] : cached_)
-      if (heap_.slabs().find({slab}) == nullptr)
-        finding("magazine holds blocks of slab " + std::to_string(slab) +
+      if (heap_.slabs().find(slab) == nullptr)
+        finding("magazine holds blocks of slab " + std::to_string(slab.value) +
                 ", which is not this heap's");
     if (active_ != heap_.slabs().active_blocks())
       finding("active blocks: slabs say " + std::to_string(active_) + ", the heap counts " +
@@ -64,7 +64,7 @@ class HeapVerifier {
 
   void collect_magazines() {
     heap_.for_each_cached([this](Slot slot) {
-      auto& bits = cached_[slot.slab().value];
+      auto& bits = cached_[slot.slab()];
       bits.resize(kMaxBlocksPerSlab / 64);
       std::uint64_t& word = bits[slot.block().value / 64];
       const std::uint64_t bit = std::uint64_t{1} << (slot.block().value % 64);
@@ -93,7 +93,7 @@ class HeapVerifier {
     if (h.owner.load(std::memory_order_relaxed) != heap_.id().value)
       finding(name + "header names another owner");
 
-    const auto in_magazine = cached_.find(s.slab.value);
+    const auto in_magazine = cached_.find(s.slab);
     std::uint64_t held = 0, shared = 0, returning = 0, cached = 0, free = 0, uncarved = 0;
     std::uint32_t free_bits = 0;
     for (std::uint32_t b = 0; b < s.capacity; ++b) {
@@ -144,7 +144,7 @@ class HeapVerifier {
   const Heap& heap_;
   const Ledger* const ledger_;
   VerifyReport& report_;
-  std::unordered_map<std::uint32_t, std::vector<std::uint64_t>> cached_;
+  std::map<SlabIndex, std::vector<std::uint64_t>> cached_;  // by slab: its blocks in magazines
   std::uint64_t active_ = 0;
 };
 

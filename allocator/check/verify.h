@@ -1,8 +1,11 @@
-// verify(): the one check of an arena, for unit tests, fuzzers, chaos runs, Audit and recovery.
+// verify: the check of an arena. Unit tests, fuzzers, chaos runs, Audit and recovery use it.
 //
-// Purpose: compares, slab by slab, the monotonic counters, a popcount of the block words and the
-// owner heap's private state. Threads: exact only while nobody works in the arena; a daemon stops
-// its shards for it and lets each verify its own heap. Crash: reads only.
+// Purpose: compares three counts of each slab: the counters that only grow, the block words, and
+// the private state of the owner's heap.
+// Invariants: a report is exact only when nobody works in the arena meanwhile. verify_leases is the
+// exception. A daemon stops its shards for an audit, and each shard verifies its own heap.
+// Threads: verify_heap by the heap's owner; the others by any thread.
+// Crash: reads only.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +25,7 @@ class Ledger;
 
 struct ARENAD_API VerifyReport {
   std::uint64_t slabs = 0;
-  std::uint64_t leased_slabs = 0;  // of them in peers' hands
+  std::uint64_t leased_slabs = 0;  // slabs among them that peers have leased
   std::uint64_t units = 0;         // 64 KiB units in slabs and spans
   std::uint64_t capacity_blocks = 0;
   std::uint64_t held = 0;
@@ -32,9 +35,9 @@ struct ARENAD_API VerifyReport {
   std::uint64_t free = 0;
   std::uint64_t uncarved = 0;
   std::uint64_t held_bytes = 0;  // sum of the strides of held and shared blocks
-  std::int64_t counted_out =
-      0;  // allocs + adopted - local frees - drained: what the counters say is out (held + shared +
-          // returning); of leased slabs what their words say
+  // Blocks that are held, shared or returning, as the heaps' counters say: allocs + adopted - local
+  // frees - drained. Leased slabs count as their words say.
+  std::int64_t counted_out = 0;
   std::uint64_t mismatches = 0;
   std::vector<std::string> findings;  // the first kMaxFindings
 
@@ -44,23 +47,27 @@ struct ARENAD_API VerifyReport {
   bool exact() const { return mismatches == 0; }
 };
 
-// Runs that peers have leased, by their words: each FREE block of them is `cached` (in the peer's
-// hands), conservation holds, and nothing is held, shared or being returned by a session that is
-// not attached (`attached(session)`) or, of shared ones, has no sharer bit. Exact while peers work,
-// too: what moves meanwhile is counted where it was seen.
+// Checks the runs that peers have leased, by their block words. A FREE block counts as `cached`,
+// because the peer has it. These must hold:
+// * Each run's counts add up to its capacity.
+// * Each session that holds a block or has leased a run is attached: `attached(session)`.
+// * Each sharer bit of a SHARED block is a session's.
+// Exact while peers work, too: a block that moves meanwhile counts where it was seen.
 ARENAD_API void verify_leases(const Arena& arena, const std::function<bool(SessionId)>& attached,
                               VerifyReport& report);
 
-// One heap's slabs: block words against private state against control headers. Adds to the report.
-// Exact only while nobody works in the arena; the caller is the heap's owner. `ledger` is the
-// arena's: the runs must be this heap's there too. A peer has none and passes null.
+// Checks the slabs of one heap: block words, private state and control headers must agree. Adds to
+// the report. The caller is the heap's owner, and nobody works in the arena. `ledger` is the
+// arena's, and the runs must be this heap's there, too. A peer has no ledger and passes null.
 ARENAD_API void verify_heap(const Heap& heap, const Ledger* ledger, VerifyReport& report);
 
-// The arena's part: unit map against slab headers, and the law over the sum of the heaps' reports.
-// Call after adding up verify_heap of every heap of the arena, and verify_leases.
+// Checks what concerns the arena as a whole: the unit map against the slabs of the report, and the
+// law of conservation over the sum of the heaps. Call it after verify_heap of every heap and
+// verify_leases have added to the report.
 ARENAD_API void verify_arena(const Arena& arena, VerifyReport& report);
 
-// All of it, for callers that own all heaps.
+// verify_heap of each heap, then verify_arena. For callers that own all heaps of an arena without
+// peers.
 ARENAD_API VerifyReport verify(const Arena& arena, std::span<const Heap* const> heaps);
 
 }  // namespace arenad

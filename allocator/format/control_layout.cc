@@ -14,17 +14,17 @@ std::uint64_t ControlView::lay_out(std::uint64_t capacity_bytes, std::uint32_t m
   const std::uint64_t units = superslabs * kUnitsPerSuperslab;
   pending_word_count_ = static_cast<std::uint32_t>((superslabs + 63) / 64);
   summary_count_ = (pending_word_count_ + 63) / 64;
-  summary_padded_ =
-      (summary_count_ + 15) / 16 * 16;  // the words below start on a line of their own
+  // Padded, so that the words of the pending bits start on a line of their own.
+  summary_padded_ = (summary_count_ + 15) / 16 * 16;
   pending_stride_ = (summary_padded_ + (pending_word_count_ + 15) / 16 * 16) * 8;
 
   sessions_ = kPage;
-  touched_ = sessions_ + page_up(kMaxSessions * sizeof(SessionEntry));
+  footprints_ = sessions_ + page_up(kMaxSessions * sizeof(SessionEntry));
   footprint_words_ =
       static_cast<std::uint32_t>(Footprint(static_cast<std::uint32_t>(units)).words().size());
-  footprint_stride_ =
-      page_up(std::uint64_t{footprint_words_} * 8);  // a session's bits are committed by themselves
-  heaps_ = touched_ + kMaxSessions * footprint_stride_;
+  // Whole pages, so that the bits of one session are committed by themselves.
+  footprint_stride_ = page_up(std::uint64_t{footprint_words_} * 8);
+  heaps_ = footprints_ + kMaxSessions * footprint_stride_;
   pending_ = heaps_ + page_up(max_heaps * sizeof(HeapEntry));
   superslabs_ = pending_ + page_up(max_heaps * pending_stride_);
   slabs_ = superslabs_ + page_up(superslabs * sizeof(SuperslabHeader));

@@ -1,14 +1,16 @@
-// What lies where in the control file. These structs are the format: kLayoutVersion grows when one
-// changes.
+// ControlView: what lies where in the control file of an arena.
 //
-// Sections, in order, each page aligned, all sparse until used:
-//   ArenaHeader, sharers | sessions | touched | heaps | pending bits per heap | superslab headers |
-//   slab headers | returned overflow | words
-// Owner-written and remotely written fields stand on separate 128-byte lines (two cache lines: the
-// adjacent-line prefetcher pulls pairs). Everything is an index or an offset; nothing is a pointer.
-// Invariants: said at the fields. Every atomic names its partner.
-// Threads: atomics; who may write which is said at the field. Crash: each field is a hint but the
-// block words.
+// Purpose: the structs below are the file's format. kLayoutVersion grows when one of them changes.
+// The sections lie in this order. Each begins at a page, and takes no memory until it is used:
+//   ArenaHeader and sharers | sessions | footprints | heaps | pending bits of each heap |
+//   superslab headers | slab headers | returned words of slabs with small blocks | block words
+// Invariants:
+// * The file has indices and offsets, and no pointers.
+// * Fields that the owner writes and fields that others write lie on different 128-byte lines. That
+//   is two cache lines, because the processor prefetches lines in pairs.
+// * Each atomic names its partner.
+// Threads: any, by atomics. The comment at a field says who may write it.
+// Crash: block words are the truth. Every other field is a hint.
 #pragma once
 
 #include <atomic>
@@ -27,8 +29,9 @@ inline constexpr std::uint32_t kLayoutVersion = 2;
 inline constexpr std::uint32_t kMaxSessions = 65536;
 inline constexpr std::uint32_t kMaxHeaps = 4096;
 inline constexpr std::uint32_t kMaxSharers = 48;
-inline constexpr std::uint32_t kInlineReturnedWords =
-    16;  // 1024 blocks; smaller classes use the overflow section
+// A slab's header has the returned words of 1024 blocks. Slabs with more blocks have the rest in
+// the overflow section.
+inline constexpr std::uint32_t kInlineReturnedWords = 16;
 inline constexpr std::uint32_t kReturnedWordsPerUnit = kMaxBlocksPerSlab / 64;
 inline constexpr std::uint64_t kPage = 4096;
 inline constexpr std::uint64_t kWordsPerPage = kPage / 8;
@@ -48,25 +51,25 @@ struct ArenaHeader {
   std::uint32_t holder_only;
 };
 
-// Which session a sharer bit of a SHARED word means: 0 none, else a session id. Claimed by a
-// session's CAS 0 -> id before its first share, given back by the reaper after the last of its bits
-// was cleared.
+// The session for which each sharer bit of a SHARED word stands; 0 when the bit is nobody's. A
+// session claims its bit with a CAS from 0 to its id, before it shares its first block. The reaper
+// releases the bit after it has cleared the bit in all words.
 struct alignas(128) SharerTable {
   std::atomic<std::uint32_t> sessions[kMaxSharers];
 };
 inline constexpr std::uint64_t kSharersAt = 1024;  // in the header's page
 static_assert(sizeof(ArenaHeader) <= kSharersAt && kSharersAt + sizeof(SharerTable) <= 4096);
 
-// One a session id. Written by the daemon; read by recovery.
+// One for each session id. The daemon writes it, and recovery reads it.
 struct alignas(64) SessionEntry {
   enum State : std::uint32_t { kNone = 0, kLive = 1, kReaping = 2 };
   std::atomic<std::uint32_t> state;
   std::atomic<std::int32_t> pid;
-  std::atomic<std::uint64_t>
-      start_time;  // of the process, clock ticks since boot: pid reuse is told apart by it
+  // Of the process, in clock ticks since boot. It tells two processes with the same pid apart.
+  std::atomic<std::uint64_t> start_time;
 };
 
-// One a heap. `owner` is written by the daemon when a heap is made or adopted.
+// One for each heap. The daemon writes `owner` when the heap is made or adopted.
 struct alignas(128) HeapEntry {
   std::atomic<std::uint32_t> state;  // 0 none, 1 in use
   std::atomic<std::uint32_t> owner;  // session id
@@ -74,14 +77,16 @@ struct alignas(128) HeapEntry {
 
 struct SuperslabHeader {
   alignas(128) std::atomic<std::uint32_t> committed;  // written by the daemon
-  // Bit u: some returned word of the slab that starts at unit u went from 0 to non-0. Set by freers
-  // (pairs with the owner's fetch_and in drain: the owner clears the bit first and reads the words
-  // after).
+  // Bit u: a returned word of the slab that starts at unit u went from 0 to another value. A freer
+  // sets the bit after the returned word. The owner clears the bit first, and reads the returned
+  // words afterwards. Pairs: the fetch_or in ArenaView::publish_returned and the fetch_and in
+  // Drainer::drain_superslab.
   alignas(128) std::atomic<std::uint32_t> pending;
 };
 static_assert(sizeof(SuperslabHeader) == 256);
 
-// class, kind, units and capacity in one word, so that a reader never sees a mixture of two lives.
+// Kind, class, units and capacity of a slab, in one word. So a reader never sees some of them from
+// an earlier slab at the same place.
 struct SlabShape {
   std::uint64_t bits = 0;
   static constexpr SlabShape of(SlabKind kind, ClassId cls, std::uint32_t units,
@@ -101,21 +106,27 @@ struct SlabShape {
 };
 
 struct SlabHeader {
-  // Owner-written line.
-  alignas(128) std::atomic<std::uint64_t> shape;  // SlabShape
-  std::atomic<std::uint32_t> carved;  // blocks 0..carved-1 have been given out at least once
-  // HeapId. Written before the slab's first block is out, and first thing at an adoption. Freers
-  // read it after they set a returned bit (pairs with the adopter's store followed by its scan of
-  // the words).
+  // The line that the owner writes.
+  // A SlabShape. Pairs: the release in ArenaView::prepare_run and the acquire in
+  // PeerArena::shape_of.
+  alignas(128) std::atomic<std::uint64_t> shape;
+  // Blocks 0 .. carved - 1 have been given out at least once. Pairs: the release in
+  // BlockTransfer::carve and the acquire in ArenaView::validate.
+  std::atomic<std::uint32_t> carved;
+  // A HeapId. The owner stores it before the slab's first block is out. An adopter stores it first,
+  // and scans the block words afterwards. A freer reads it after it has set a returned bit. So
+  // either the freer sees the adopter, or the adopter sees the freed block. Pairs: the store in
+  // Adopter and the load in ArenaView::publish_returned.
   std::atomic<std::uint32_t> owner;
-  // Remotely written line. Bit i of word i / 64: look at block i. Set by freers after their CAS to
-  // RETURNING (release); taken by the owner's exchange(0) (acquire).
+  // The line that freers write. Bit i % 64 of word i / 64 says: look at block i. A freer sets the
+  // bit after its CAS to RETURNING (release). The owner takes the bits with exchange(0) (acquire,
+  // Drainer::take_returned).
   alignas(128) std::atomic<std::uint64_t> returned[kInlineReturnedWords];
 };
 static_assert(sizeof(SlabHeader) == 256);
 
-// Addresses in a mapped control file. Bounds are the caller's business; all indices come from
-// private memory or were validated.
+// Addresses in a mapped control file. It checks no bounds: the caller's indices come from private
+// memory, or were checked.
 class ARENAD_API ControlView {
  public:
   ControlView() = default;
@@ -129,19 +140,20 @@ class ARENAD_API ControlView {
     return reinterpret_cast<SessionEntry*>(base_ + sessions_)[id.value];
   }
   SharerTable& sharers() const { return *reinterpret_cast<SharerTable*>(base_ + kSharersAt); }
-  // A session's footprint: see footprint_marker.h. The session sets a bit before it changes a block
-  // word of a foreign slab. The reaper reads and clears the bits when the session does nothing any
-  // more (pairs: fetch_or in FootprintMarker::mark, acquire load in Arena::footprint_of).
-  std::atomic<std::uint64_t>* touched(SessionId id) const {
-    return reinterpret_cast<std::atomic<std::uint64_t>*>(base_ + touched_ +
-                                                         id.value * footprint_stride_);
+  // A session's footprint. The session sets a bit before it changes a block word of a slab that is
+  // not its own. The reaper reads the bits and clears them when the session does nothing any more.
+  // Pairs: the fetch_or in FootprintMarker::mark and the acquire load in Arena::footprint_of.
+  std::atomic<std::uint64_t>* footprint(SessionId id) const {
+    return reinterpret_cast<std::atomic<std::uint64_t>*>(base_ + footprint_at(id));
   }
   std::uint32_t footprint_words() const { return footprint_words_; }
   HeapEntry& heap(HeapId id) const {
     return reinterpret_cast<HeapEntry*>(base_ + heaps_)[id.value];
   }
-  // Pending bits of a heap, one a superslab, and above them one a word of those. Both are set by
-  // freers and cleared by the owner from the top down (pairs: owner's exchange, freer's fetch_or).
+  // Pending bits of a heap: one for each superslab. The summary has one bit for each word of them.
+  // A freer sets the pending bit first, and the summary's bit second. The owner clears the
+  // summary's bit first. Pairs: the fetch_or in ArenaView::publish_returned and the exchange in
+  // Drainer::drain.
   std::atomic<std::uint64_t>* pending_summary(HeapId id) const {
     return reinterpret_cast<std::atomic<std::uint64_t>*>(base_ + pending_ +
                                                          id.value * pending_stride_);
@@ -164,7 +176,7 @@ class ARENAD_API ControlView {
   }
   AtomicWord* words() const { return reinterpret_cast<AtomicWord*>(base_ + words_); }
 
-  // Byte ranges in the file that must be committed before use.
+  // Where parts begin in the file. They must be committed before they are used.
   std::uint64_t slab_headers_at(SuperslabIndex i) const {
     return slabs_ + i.value * kUnitsPerSuperslab * sizeof(SlabHeader);
   }
@@ -180,7 +192,9 @@ class ARENAD_API ControlView {
   std::uint64_t session_at(SessionId id) const {
     return sessions_ + id.value * sizeof(SessionEntry);
   }
-  std::uint64_t touched_at(SessionId id) const { return touched_ + id.value * footprint_stride_; }
+  std::uint64_t footprint_at(SessionId id) const {
+    return footprints_ + id.value * footprint_stride_;
+  }
   std::uint64_t footprint_stride() const { return footprint_stride_; }
   std::uint64_t heap_bytes_at(HeapId id) const { return heaps_ + id.value * sizeof(HeapEntry); }
   std::uint64_t pending_at(HeapId id) const { return pending_ + id.value * pending_stride_; }
@@ -190,7 +204,7 @@ class ARENAD_API ControlView {
   std::uint64_t lay_out(std::uint64_t capacity_bytes, std::uint32_t max_heaps);
 
   std::byte* base_ = nullptr;
-  std::uint64_t sessions_ = 0, touched_ = 0, footprint_stride_ = 0, heaps_ = 0, pending_ = 0,
+  std::uint64_t sessions_ = 0, footprints_ = 0, footprint_stride_ = 0, heaps_ = 0, pending_ = 0,
                 superslabs_ = 0, slabs_ = 0, overflow_ = 0, words_ = 0;
   std::uint64_t pending_stride_ = 0;
   std::uint32_t footprint_words_ = 0, summary_count_ = 0, summary_padded_ = 0,

@@ -61,7 +61,7 @@ class ARENAD_API Freer {
   void settle_local(Slot slot, SlabState& slab);
   void settle_remote(Slot slot);
   // Before a word of another heap's slab is changed: the slab is in the session's footprint from
-  // now on. footprint_noted_ remembers it, so shared memory is touched once a slab.
+  // now on. footprint_noted_ remembers it, so shared memory is written once for each slab.
   void note_footprint(SlabIndex slab);
 
   ArenaView& arena_;

@@ -81,8 +81,8 @@ class ArenaWithPeers : public ArenaWithHeaps {
       if (run.owner() == RunOwner::leased_to(dead)) runs.push_back(first);
     });
     for (const SlabIndex run : runs) heap(adopter).adopt(arena(), run, dead, result);
-    const Footprint touched = arena().footprint_of(dead);
-    result += arena().reap(dead, &touched);
+    const Footprint footprint = arena().footprint_of(dead);
+    result += arena().reap(dead, &footprint);
     for (auto& h : heaps_) h->drain();
     arena().forget_session(dead);
     return result;

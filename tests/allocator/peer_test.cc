@@ -67,9 +67,9 @@ TEST_F(PeerTest, MarksWhatItTouchesBeforeAndOnlyForeignSlabs) {
   EXPECT_TRUE(b->arena->acquire({taken.ref.value}, b->holder()).ok());
   EXPECT_EQ(a->arena->share({joined.ref.value}, {5}), Error::kNone);
   EXPECT_EQ(b->arena->share({joined.ref.value}, {6}), Error::kNone);
-  const Footprint touched = arena().footprint_of({6});
+  const Footprint footprint = arena().footprint_of({6});
   for (const Allocation& block : {freed, taken, joined})
-    EXPECT_TRUE(touched.has(block.ref.slot().slab()));
+    EXPECT_TRUE(footprint.has(block.ref.slot().slab()));
   b->heap().publish();
   end({6});
   EXPECT_TRUE(arena().footprint_of({6}).empty()) << "forgotten with the session";

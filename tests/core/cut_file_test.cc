@@ -19,7 +19,7 @@ class CutFile : public ::testing::Test {
     options.tunables = {{"keepalive_grace_ms", "600000"}};
     return options;
   }
-  // Every word of the arena is touched by a shard, whose file has `left` bytes of its control when
+  // Every word of the arena is read by a shard, whose file has `left` bytes of its control when
   // the peer is done with it.
   void cut_control_to(std::uint64_t left) {
     const auto a = daemon.create("a", 16 * kMiB), b = daemon.create("b", 16 * kMiB);

@@ -105,7 +105,7 @@ class BitFlipper {
       case 0: return spoil(&c.header(), sizeof(ArenaHeader));
       case 1: return spoil(&c.sharers(), sizeof(SharerTable));
       case 2: return spoil(&c.session(session), sizeof(SessionEntry));
-      case 3: return spoil(c.touched(session), c.footprint_words() * 8);
+      case 3: return spoil(c.footprint(session), c.footprint_words() * 8);
       case 4: return spoil(&c.heap(heap), sizeof(HeapEntry));
       case 5: return spoil(c.pending_summary(heap), c.pending_summary_count() * 8);
       case 6: return spoil(c.pending_words(heap), c.pending_word_count() * 8);

@@ -24,7 +24,7 @@ class Daemon {
       open(dead);
     else
       create();
-    for (Footprint& t : touched_) t = Footprint(arena_->unit_count());
+    for (Footprint& t : footprints_) t = Footprint(arena_->unit_count());
   }
 
   void serve() {
@@ -87,14 +87,14 @@ class Daemon {
   }
   Heap& heap(std::uint32_t i) { return *heaps_[i % 2]; }
 
-  void end_session(SessionId dead, const Footprint* touched) {
+  void end_session(SessionId dead, const Footprint* footprint) {
     std::vector<SlabIndex> runs;
     arena_->for_each_run([&](SlabIndex first, RunRecord run) {
       if (run.owner() == RunOwner::leased_to(dead)) runs.push_back(first);
     });
     ReapResult result;
     for (const SlabIndex first : runs) heap(first.value).adopt(*arena_, first, dead, result);
-    arena_->reap(dead, touched);
+    arena_->reap(dead, footprint);
     for (auto& h : heaps_) h->drain();
     arena_->forget_session(dead);
   }
@@ -111,7 +111,7 @@ class Daemon {
                              .allocate(i % 7 == 0 ? 200'000 : 256, {{session_of(peer)}, 1});
       std::uint64_t none = 0;
       if (!block.ok()) continue;
-      touched_[peer].add(block->ref.slot().slab());
+      footprints_[peer].add(block->ref.slot().slab());
       if (!mail.compare_exchange_strong(none, block->ref.value))
         heap(0).free_checked({block->ref.value}, kServer, kNoSession);
     }
@@ -153,11 +153,11 @@ class Daemon {
         break;
       }
       case Message::kEndSession: {
-        // What the session touched by its own account, and what was allocated for it here; after a
+        // The footprint that the session marked itself, and what was allocated for it here; after a
         // restart nobody knows that.
-        Footprint touched = arena_->footprint_of({m.session});
-        touched.merge(touched_[m.session - session_of(0)]);
-        end_session({m.session}, restarted_ ? nullptr : &touched);
+        Footprint footprint = arena_->footprint_of({m.session});
+        footprint.merge(footprints_[m.session - session_of(0)]);
+        end_session({m.session}, restarted_ ? nullptr : &footprint);
         break;
       }
       case Message::kTrim:
@@ -191,7 +191,7 @@ class Daemon {
 
   const Stage& stage_;
   const bool restarted_;
-  Footprint touched_[kPeers];
+  Footprint footprints_[kPeers];
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Heap> heaps_[2];
 };

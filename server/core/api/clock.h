@@ -1,7 +1,8 @@
-// The engine's one clock.
+// The clock of the engine.
 //
-// Purpose: monotonic nanoseconds, the unit of every deadline inside the engine and of
-// ShardApi::tick. Threads: any. Crash: nothing is shared.
+// Purpose: a time in nanoseconds that never goes back. Every deadline inside the engine is such a
+// time, and so is the argument of ShardApi::tick.
+// Threads: any. Crash: nothing is shared.
 #pragma once
 
 #include <chrono>

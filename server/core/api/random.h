@@ -1,7 +1,7 @@
 // Random numbers for secrets and tokens, from getrandom(2).
 //
-// Invariants: what is returned came from the kernel's generator; there is no weaker fallback.
-// Threads: any. Crash: nothing is shared.
+// Invariants: each bit comes from the kernel's generator. There is no weaker source to fall back
+// on. Threads: any. Crash: nothing is shared.
 #pragma once
 
 #include <array>
@@ -11,10 +11,10 @@ namespace arenad::server {
 
 using TokenBytes = std::array<std::uint8_t, 16>;
 
-// False when the kernel refuses getrandom (a seccomp filter); Engine::start looks once, and refuses
-// to start then.
+// Whether the kernel answers getrandom. A seccomp filter may forbid the call. Engine::start asks
+// once, and fails when the answer is false.
 bool random_works();
-// Both terminate the process when getrandom stops working after start.
+// Both end the process when getrandom fails, which it did not at the start.
 std::uint64_t random_u64();
 TokenBytes random_token();
 

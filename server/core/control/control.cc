@@ -1,6 +1,6 @@
 #include "server/core/control/control.h"
 
-#include "server/core/control/recovery.h"
+#include "server/core/control/state_recovery.h"
 
 namespace arenad::server {
 
@@ -28,9 +28,9 @@ Control::~Control() {
 }
 
 Answer<Nothing> Control::start() {
-  // The handoff socket first: where another daemon answers, nothing is touched.
+  // The handoff socket first. When another daemon answers there, its files stay as they are.
   if (auto opened = handoff_.open(); !opened.ok()) return opened.error();
-  Recovery recovery(core_, liveness_);
+  StateRecovery recovery(core_, liveness_);
   if (auto recovered = recovery.run(); !recovered.ok()) return recovered.error();
   ends_.count_reaped(recovery.dead_sessions());
   core_.maintenance.start();

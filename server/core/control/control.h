@@ -41,7 +41,7 @@ class Control final : public ControlApi, public ControlLink {
   ~Control() override;
 
   // Before any shard's thread runs: what a former daemon left is put into the shards' tables.
-  // Errors: those of Handoff::open and Recovery::run.
+  // Errors: those of Handoff::open and StateRecovery::run.
   Answer<Nothing> start();
   // See Drain::begin.
   void begin_drain(std::function<void()> drained) { drain_.begin(std::move(drained)); }

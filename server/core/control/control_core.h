@@ -7,7 +7,7 @@
 // runs, and after it has ended, everything belongs to the thread that starts and stops the engine.
 // Threads: see above.
 // Crash: private memory of the daemon. With a state directory the next daemon goes on from there
-// (recovery.h).
+// (state_recovery.h).
 #pragma once
 
 #include <functional>

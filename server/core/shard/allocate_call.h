@@ -1,6 +1,6 @@
 // AllocateCall: how a shard allocates blocks for a session.
 //
-// Purpose: one of the two kinds of call that need memory; WaitQueue runs both. See lease_call.h.
+// Purpose: one of the two kinds of call that need memory; WaitQueue runs both. See lease_grant.h.
 // Invariants: an allocation is all or nothing. A session is charged before the heap is asked.
 // Threads: the shard's own.
 // Crash: a block that was allocated and not answered is reaped with its session.

@@ -1,11 +1,12 @@
-// Inbox: how other threads hand work to the one thread that runs a shard (or to the control
-// thread).
+// Inbox: how other threads hand work to the one thread that runs a shard.
 //
-// Purpose: a lock-free many-producer, one-consumer queue of closures that wakes its consumer when
-// it was empty. Invariants: the list head is the wake flag: whoever turns it from empty to
-// non-empty wakes the consumer, and only he
-//   does, so there is one wake-up for each time the consumer took everything. Tasks of one producer
-//   run in the order in which they were pushed.
+// Purpose: a lock-free queue of closures with many producers and one consumer. It wakes its
+// consumer when it was empty before.
+// Invariants:
+// * The head of the list says whether the consumer must be woken. The producer that turns the head
+//   from empty to another value wakes the consumer. Nobody else does. So there is one wake-up for
+//   each time that the consumer has taken all tasks.
+// * The tasks of one producer run in the order in which they were pushed.
 // Threads: push, empty and set_waker by any thread; run by the consumer alone.
 // Crash: private memory of the daemon.
 #pragma once
@@ -34,6 +35,7 @@ class Inbox {
   void push(Task task) {
     Node* node = new Node{std::move(task), nullptr};
     Node* before = head_.load(std::memory_order_relaxed);
+    // seq_cst: pairs with the exchange in run, and with empty() in set_waker.
     do {
       node->next = before;
     } while (!head_.compare_exchange_weak(before, node, std::memory_order_seq_cst,
@@ -41,11 +43,11 @@ class Inbox {
     if (before == nullptr) wake();
   }
 
-  // Runs what was there when it was called; what the tasks push is left for the next call, and the
-  // waker has been called for it. Returns how many it ran.
+  // Runs the tasks that were pushed before the call. Returns how many they were. Tasks that are
+  // pushed meanwhile wait for the next call, for which the waker was called.
   std::uint64_t run() {
-    Node* newest =
-        head_.exchange(nullptr, std::memory_order_acquire);  // pairs with the exchange in push
+    // acquire: pairs with the compare_exchange in push.
+    Node* newest = head_.exchange(nullptr, std::memory_order_acquire);
     Node* oldest = nullptr;
     while (newest != nullptr) {
       Node* next = newest->next;
@@ -63,11 +65,13 @@ class Inbox {
     return ran;
   }
 
+  // seq_cst: see set_waker.
   bool empty() const { return head_.load(std::memory_order_seq_cst) == nullptr; }
 
-  // Store then look, as push looks after its store: one of the two sees the other, so a task pushed
-  // before there was a waker is not forgotten. The waker must stay valid until set_waker(nullptr)
-  // and until no thread can be inside push.
+  // The waker must stay valid until set_waker(nullptr) was called and no thread can be inside push.
+  // seq_cst: set_waker stores the waker and then looks at the head. push stores the head and then
+  // looks at the waker. So one of the two sees the other, and a task that was pushed before there
+  // was a waker is not forgotten.
   void set_waker(Waker* waker) {
     waker_.store(waker, std::memory_order_seq_cst);
     if (waker != nullptr && !empty()) waker->wake();

@@ -1,9 +1,8 @@
-// The words of a run, read by whoever may be reading beside the processes that change them.
+// The block words of a run, read while other processes may change them.
 //
-// Purpose: what is out of a run, for facts and accounts: what the words say at the moment at which
-// each was read. Invariants: how long a run is and how it is cut comes from the ledger; of control
-// memory only `carved` is believed, as far as
-//   the run reaches.
+// Purpose: counts for facts and accounts. Each word is taken as it was at the moment of its read.
+// Invariants: the ledger says how long a run is and how it is cut. Control memory is believed in
+// one thing only: how far the run was carved. That number is cut to the run's capacity.
 // Threads: any. Crash: reads only.
 #pragma once
 
@@ -20,6 +19,7 @@ struct RunCut {
   std::uint32_t carved = 0;
 };
 
+// acquire: pairs with the release of carved in BlockTransfer::carve.
 inline RunCut cut_of(const Arena& arena, SlabIndex first, RunRecord run) {
   const RunShape shape = arena.geometry().run_shape(run.kind(), run.cls(), run.units());
   RunCut cut{shape.stride_bytes, shape.capacity, 0};
@@ -28,7 +28,8 @@ inline RunCut cut_of(const Arena& arena, SlabIndex first, RunRecord run) {
   return cut;
 }
 
-// Calls f(word) for each carved block of the run.
+// Calls f(word) for each carved block of the run. acquire: pairs with the release of the word by
+// whoever changed it last.
 template <class F>
 void for_each_word(const Arena& arena, SlabIndex first, const RunCut& cut, F&& f) {
   for (std::uint32_t b = 0; b < cut.carved; ++b)

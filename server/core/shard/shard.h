@@ -5,10 +5,9 @@
 //     shard_tables.h   sessions, attachments, one heap an arena
 //     shard_account.h  who is charged for what
 //     allocate_call.h, block_calls.h       blocks: allocate; free, acquire, share, release,
-//     describe lease_call.h, leases.h, adoption.h   peers: lease; return, resume; runs of the dead
-//     wait_queue.h     calls that wait for memory
-//     turn.h, idle_drain.h, alarm.h        end of a turn, timers
-//     shard_counters.h facts
+//     describe lease_grant.h, lease_returns.h, adoption.h   peers: lease; return, resume; runs of
+//     the dead wait_queue.h     calls that wait for memory turn.h, idle_drain.h, alarm.h        end
+//     of a turn, timers shard_counters.h facts
 // Invariants: the data path takes no lock and blocks on nothing. The heap of shard i has HeapId i
 //   in every arena.
 // Threads: everything on the shard's own thread, except post and set_waker (any thread). Before the
@@ -32,8 +31,8 @@
 #include "server/core/shard/block_calls.h"
 #include "server/core/shard/idle_drain.h"
 #include "server/core/shard/inbox.h"
-#include "server/core/shard/lease_call.h"
-#include "server/core/shard/leases.h"
+#include "server/core/shard/lease_grant.h"
+#include "server/core/shard/lease_returns.h"
 #include "server/core/shard/shard_account.h"
 #include "server/core/shard/shard_counters.h"
 #include "server/core/shard/shard_tables.h"
@@ -74,19 +73,19 @@ class Shard final : public ShardApi {
     return blocks_.describe(session, arena_id, refs);
   }
   Answer<HeapId> open_heap(SessionKey session, ArenaId arena_id) override {
-    return leases_.open_heap(session, arena_id);
+    return lease_grant_.open_heap(session, arena_id);
   }
   void lease_slabs(const LeaseArgs& args, Done<LeasedSlabs> done) override {
-    waits_.serve(lease_call_, args, std::move(done));
+    waits_.serve(lease_grant_, args, std::move(done));
   }
   Answer<ReturnedSlabs> return_slabs(SessionKey session, ArenaId arena_id,
                                      std::span<const SlabIndex> slabs) override {
-    return leases_.return_slabs(session, arena_id, slabs);
+    return lease_returns_.return_slabs(session, arena_id, slabs);
   }
   Answer<ResumedLeases> resume(SessionKey session, ArenaId arena_id,
                                std::span<const SlabIndex> slabs,
                                std::span<const HeapId> heaps) override {
-    return leases_.resume(session, arena_id, slabs, heaps);
+    return lease_returns_.resume(session, arena_id, slabs, heaps);
   }
   void post(std::function<void()> f) override { inbox_.push(std::move(f)); }
   void run_inbox() override { counters_.count_messages(inbox_.run()); }
@@ -153,9 +152,9 @@ class Shard final : public ShardApi {
   ShardAccount account_{tables_, shared_.account};
   WaitQueue waits_{index_, tables_, shared_, alarm_};
   AllocateCall allocate_call_{tables_, account_, turn_};
-  LeaseCall lease_call_{tables_, account_, turn_};
+  LeaseGrant lease_grant_{tables_, account_, turn_};
   BlockCalls blocks_{tables_, account_, turn_};
-  Leases leases_{tables_, account_, turn_};
+  LeaseReturns lease_returns_{tables_, account_, turn_};
   Adoptions adoptions_{tables_, inbox_};
   IdleDrain idle_drain_{tables_, shared_.tunables};
   ShardCounters counters_;

@@ -27,7 +27,7 @@ class WaitQueue {
   WaitQueue(ShardId shard, ShardTables& tables, SharedState& shared, Alarm& alarm)
       : shard_(shard), tables_(tables), shared_(shared), alarm_(alarm) {}
 
-  // Runs a call. Kind is AllocateCall or LeaseCall. `done` runs inside, or later on this thread.
+  // Runs a call. Kind is AllocateCall or LeaseGrant. `done` runs inside, or later on this thread.
   template <class Kind>
   void serve(Kind& kind, const typename Kind::Args& args, Done<typename Kind::Out> done);
 

@@ -1,4 +1,4 @@
-#include "server/core/shard/leases.h"
+#include "server/core/shard/lease_returns.h"
 
 #include "allocator/base/format.h"
 #include "server/core/api/limits.h"
@@ -35,28 +35,13 @@ Answer<std::vector<bool>> named_heaps(const ArenaSlot& slot, SessionId session,
 
 }  // namespace
 
-Answer<HeapId> Leases::open_heap(SessionKey key, ArenaId arena_id) {
-  Access access;
-  if (const Error e = tables_.admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
-    return tables_.refusal(e, key, arena_id);
-  Arena& arena = access.slot->arena;
-  const HeapId heap = arena.ledger().claim_heap(kFirstPeerHeap, key.id);
-  if (heap == kNoHeap) {
-    return refuse(Error::kQuotaDaemon,
-                  fmt::format("arena '{}' has all of its {} heap ids of peers in use",
-                              access.slot->name(), kHeapIds - kFirstPeerHeap.value));
-  }
-  arena.enlist_heap(heap, key.id);
-  return heap;
-}
-
-bool Leases::take_back(const Access& access, SessionId session, SlabIndex first) {
+bool LeaseReturns::take_back(const Access& access, SessionId session, SlabIndex first) {
   ArenaSlot& slot = *access.slot;
   // From here on the run is this shard's, whoever else names it.
   if (!slot.arena.ledger().pass_run(first, RunOwner::leased_to(session),
                                     RunOwner::heap(slot.heap.id())))
     return false;
-  const std::uint64_t lease_bytes = slot.arena.ledger().run(first).units() * kSlabUnitBytes;
+  const std::uint64_t lease_bytes = slot.arena.ledger().run(first).bytes();
   std::uint64_t held = 0;
   if (slot.arena.run_is_free(first)) {
     slot.arena.reclaim(first);
@@ -72,7 +57,7 @@ bool Leases::take_back(const Access& access, SessionId session, SlabIndex first)
   return true;
 }
 
-std::uint64_t Leases::held_bytes(const Arena& arena, SlabIndex first, SessionId session) {
+std::uint64_t LeaseReturns::held_bytes(const Arena& arena, SlabIndex first, SessionId session) {
   std::uint64_t held = 0;
   const std::uint64_t shares = arena.sharer_bits(session);
   const RunCut cut = cut_of(arena, first, arena.ledger().run(first));
@@ -84,8 +69,8 @@ std::uint64_t Leases::held_bytes(const Arena& arena, SlabIndex first, SessionId 
   return held;
 }
 
-Answer<ReturnedSlabs> Leases::return_slabs(SessionKey key, ArenaId arena_id,
-                                           std::span<const SlabIndex> slabs) {
+Answer<ReturnedSlabs> LeaseReturns::return_slabs(SessionKey key, ArenaId arena_id,
+                                                 std::span<const SlabIndex> slabs) {
   Access access;
   if (const Error e = tables_.admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
     return tables_.refusal(e, key, arena_id);
@@ -101,9 +86,9 @@ Answer<ReturnedSlabs> Leases::return_slabs(SessionKey key, ArenaId arena_id,
   return answer;
 }
 
-Answer<ResumedLeases> Leases::resume(SessionKey key, ArenaId arena_id,
-                                     std::span<const SlabIndex> slabs,
-                                     std::span<const HeapId> heaps) {
+Answer<ResumedLeases> LeaseReturns::resume(SessionKey key, ArenaId arena_id,
+                                           std::span<const SlabIndex> slabs,
+                                           std::span<const HeapId> heaps) {
   Access access;
   if (const Error e = tables_.admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
     return tables_.refusal(e, key, arena_id);

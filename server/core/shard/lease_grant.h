@@ -1,6 +1,7 @@
-// LeaseCall: how a shard leases slabs to a peer.
+// LeaseGrant: what a shard grants to a peer, heap ids and slabs.
 //
-// Purpose: the second kind of call that needs memory, beside AllocateCall; WaitQueue runs both.
+// Purpose: a lease of slabs is the second kind of call that needs memory, beside AllocateCall.
+//   WaitQueue runs both. LeaseReturns takes slabs back.
 // Invariants: the ledger says to whom a run is leased, from the grant on. One slab is enough for an
 //   answer: a lease may bring fewer slabs than were asked for.
 // Threads: the shard's own.
@@ -17,14 +18,17 @@
 
 namespace arenad::server {
 
-class LeaseCall {
+class LeaseGrant {
  public:
   using Args = LeaseArgs;
   using Out = LeasedSlabs;
   static constexpr Need kNeed = Need::kPeer;
 
-  LeaseCall(ShardTables& tables, ShardAccount& account, Turn& turn)
+  LeaseGrant(ShardTables& tables, ShardAccount& account, Turn& turn)
       : tables_(tables), account_(account), turn_(turn) {}
+
+  // See ShardApi for the contract.
+  Answer<HeapId> open_heap(SessionKey key, ArenaId arena_id);
 
   // What is wrong with the request whatever the memory; error kNone when nothing is.
   Failure check(const Args& args, const ArenaSlot& slot) const;

@@ -1,4 +1,4 @@
-#include "allocator/arena/recovery.h"
+#include "allocator/arena/arena_recovery.h"
 
 #include "allocator/arena/reaper.h"
 #include "allocator/base/crash_point.h"
@@ -6,15 +6,15 @@
 
 namespace arenad {
 
-Failure Recovery::run() {
-  for (const auto step :
-       {&Recovery::read_ledger, &Recovery::restore_superslabs, &Recovery::commit_words})
+Failure ArenaRecovery::run() {
+  for (const auto step : {&ArenaRecovery::read_ledger, &ArenaRecovery::restore_superslabs,
+                          &ArenaRecovery::commit_words})
     if (Failure wrong = (this->*step)(); wrong.error != Error::kNone) return wrong;
   Reaper(arena_).announce_leases();
   return {};
 }
 
-Failure Recovery::check_run(SlabIndex first, RunRecord run) const {
+Failure ArenaRecovery::check_run(SlabIndex first, RunRecord run) const {
   const std::uint32_t units = run.units(), in_superslab = first.value % kUnitsPerSuperslab;
   const bool in_one_superslab = units <= kUnitsPerSuperslab - in_superslab;
   const bool whole_superslabs =
@@ -32,7 +32,7 @@ Failure Recovery::check_run(SlabIndex first, RunRecord run) const {
   return {};
 }
 
-Failure Recovery::read_ledger() {
+Failure ArenaRecovery::read_ledger() {
   taken_.assign(arena_.superslab_count(), 0);
   for (std::uint32_t u = 0; u < arena_.unit_count();) {
     const RunRecord run = arena_.ledger().run({u});
@@ -48,7 +48,7 @@ Failure Recovery::read_ledger() {
   return {};
 }
 
-Failure Recovery::restore_superslabs() {
+Failure ArenaRecovery::restore_superslabs() {
   for (std::uint32_t s = 0; s < arena_.superslab_count(); ++s) {
     if (taken_[s] == 0) {
       // Free as a whole. The daemon may have died while it committed the superslab, so give the
@@ -69,7 +69,7 @@ Failure Recovery::restore_superslabs() {
   return {};
 }
 
-Failure Recovery::commit_words() {
+Failure ArenaRecovery::commit_words() {
   Failure full;
   arena_.for_each_run([&](SlabIndex first, RunRecord) {
     if (const Error e = committer_.commit_run(first, arena_.run_at(first).capacity);

@@ -1,4 +1,4 @@
-#include "server/core/control/recovery.h"
+#include "server/core/control/state_recovery.h"
 
 #include <fmt/format.h>
 
@@ -15,7 +15,7 @@
 
 namespace arenad::server {
 
-Answer<Nothing> Recovery::run() {
+Answer<Nothing> StateRecovery::run() {
   if (!core_.state.is_open()) return Nothing{};
   const std::uint64_t began_ns = now_ns();
   if (auto opened = open_arenas(); !opened.ok()) return opened;
@@ -28,7 +28,7 @@ Answer<Nothing> Recovery::run() {
   return Nothing{};
 }
 
-Answer<Nothing> Recovery::open_arenas() {
+Answer<Nothing> StateRecovery::open_arenas() {
   auto found = core_.state.scan();
   if (!found.ok()) return found.error();
   for (StateDirectory::Found& f : *found) {
@@ -49,7 +49,7 @@ Answer<Nothing> Recovery::open_arenas() {
   return Nothing{};
 }
 
-Answer<Nothing> Recovery::open_sessions() {
+Answer<Nothing> StateRecovery::open_sessions() {
   bool lost = false;
   if (auto opened = open_store(lost); !opened.ok()) return opened;
   kept_ = core_.store.all();
@@ -67,7 +67,7 @@ Answer<Nothing> Recovery::open_sessions() {
 }
 
 // `lost`: the table was damaged, and a new one is in its place.
-Answer<Nothing> Recovery::open_store(bool& lost) {
+Answer<Nothing> StateRecovery::open_store(bool& lost) {
   auto store = SessionStore::open(core_.state.sessions_path());
   lost = !store.ok() && store.error().error == Error::kInvalidOption;
   if (lost) {
@@ -79,7 +79,7 @@ Answer<Nothing> Recovery::open_store(bool& lost) {
   return Nothing{};
 }
 
-SessionSet Recovery::named_in_arenas() {
+SessionSet StateRecovery::named_in_arenas() {
   SessionSet named;
   for (const auto& [name, record] : core_.arenas.all())
     named.insert(sessions_named_in(*record.state->arena));
@@ -88,7 +88,7 @@ SessionSet Recovery::named_in_arenas() {
 
 // A session whose record is lost lives on under a new key, so that its blocks are not taken from a
 // process that may live.
-Answer<Nothing> Recovery::invent_lost(KeptSession& kept, SessionId id) {
+Answer<Nothing> StateRecovery::invent_lost(KeptSession& kept, SessionId id) {
   kept = {};
   kept.key = {id, random_u64()};
   kept.name = fmt::format("lost-{}", id.value);
@@ -100,7 +100,7 @@ Answer<Nothing> Recovery::invent_lost(KeptSession& kept, SessionId id) {
   return Nothing{};
 }
 
-void Recovery::restore(const KeptSession& kept) {
+void StateRecovery::restore(const KeptSession& kept) {
   const SessionId id = kept.key.id;
   FoundProcess process;
   if (kept.bound) process = find_again(kept.process);
@@ -120,7 +120,7 @@ void Recovery::restore(const KeptSession& kept) {
   watch(session, std::move(process), marks);
 }
 
-Recovery::Attached Recovery::attachments_of(SessionId session) {
+StateRecovery::Attached StateRecovery::attachments_of(SessionId session) {
   Attached attached;
   for (const auto& [name, record] : core_.arenas.all()) {
     const auto mode = static_cast<AttachMode>(record.state->arena->ledger().attach_mode(session));
@@ -129,7 +129,7 @@ Recovery::Attached Recovery::attachments_of(SessionId session) {
   return attached;
 }
 
-void Recovery::charge(SessionId session, const Attached& attached) {
+void StateRecovery::charge(SessionId session, const Attached& attached) {
   const Account::Recount recount = core_.shared.account.begin_recount(session);
   std::int64_t bytes = 0;
   for (const auto& [arena, mode] : attached) {
@@ -140,8 +140,8 @@ void Recovery::charge(SessionId session, const Attached& attached) {
   core_.shared.account.finish_recount(recount, bytes);
 }
 
-Recovery::MarkCount Recovery::count_marks(ControlCore& core, SessionId session,
-                                          const Attached& attached) {
+StateRecovery::MarkCount StateRecovery::count_marks(ControlCore& core, SessionId session,
+                                                    const Attached& attached) {
   MarkCount marks;
   for (const auto& [arena, mode] : attached) {
     const ArenaRecord* const record = core.arenas.find(arena);
@@ -152,7 +152,7 @@ Recovery::MarkCount Recovery::count_marks(ControlCore& core, SessionId session,
   return marks;
 }
 
-void Recovery::watch(SessionRecord& session, FoundProcess process, const MarkCount& marks) {
+void StateRecovery::watch(SessionRecord& session, FoundProcess process, const MarkCount& marks) {
   const SessionId id = session.key.id;
   if (process.life == Life::kAlive) {
     session.process = process.identity;
@@ -173,7 +173,7 @@ void Recovery::watch(SessionRecord& session, FoundProcess process, const MarkCou
   }
 }
 
-void Recovery::adopt_runs() {
+void StateRecovery::adopt_runs() {
   std::vector<ArenaRuns> arenas = runs_to_adopt();
   std::vector<std::map<SessionId, ReapResult>> given(core_.shards.size());
   {
@@ -185,7 +185,7 @@ void Recovery::adopt_runs() {
     for (const auto& [dead, result] : by_dead) given_[dead] += result;
 }
 
-std::vector<Recovery::ArenaRuns> Recovery::runs_to_adopt() {
+std::vector<StateRecovery::ArenaRuns> StateRecovery::runs_to_adopt() {
   std::vector<ArenaRuns> arenas;
   for (const auto& [name, record] : core_.arenas.all()) {
     ArenaRuns runs{record.state, std::vector<Runs>(core_.shards.size())};
@@ -200,8 +200,8 @@ std::vector<Recovery::ArenaRuns> Recovery::runs_to_adopt() {
   return arenas;
 }
 
-void Recovery::adopt_share(std::size_t index, std::vector<ArenaRuns>& arenas,
-                           std::map<SessionId, ReapResult>& given) {
+void StateRecovery::adopt_share(std::size_t index, std::vector<ArenaRuns>& arenas,
+                                std::map<SessionId, ReapResult>& given) {
   Shard& shard = core_.shards[index];
   for (const ArenaRuns& arena : arenas) shard.add_arena(arena.state);
   for (const auto& [id, session] : core_.sessions.all()) {
@@ -221,7 +221,7 @@ void Recovery::adopt_share(std::size_t index, std::vector<ArenaRuns>& arenas,
   }
 }
 
-void Recovery::reap_dead() {
+void StateRecovery::reap_dead() {
   for (const auto& [name, record] : core_.arenas.all()) {
     Arena& arena = *record.state->arena;
     SessionSet named = sessions_named_in(arena);
@@ -239,7 +239,7 @@ void Recovery::reap_dead() {
     if (!living_.contains(id)) core_.store.clear(id);
 }
 
-void Recovery::log_outcome(std::uint64_t began_ns, std::uint64_t opened_ns) {
+void StateRecovery::log_outcome(std::uint64_t began_ns, std::uint64_t opened_ns) {
   if (core_.arenas.all().empty() && kept_.empty())
     return core_.log("state directory: there were no arenas and no sessions");
   ReapResult sum;

@@ -1,4 +1,4 @@
-// Recovery: what a former daemon has left in the state directory is served again.
+// StateRecovery: what a former daemon has left in the state directory is served again.
 //
 // Purpose: block words are the truth about blocks, ledgers about runs, and the table of sessions
 // about who may come back. The steps:
@@ -28,9 +28,9 @@ namespace arenad::server {
 
 class Liveness;
 
-class Recovery {
+class StateRecovery {
  public:
-  Recovery(ControlCore& core, Liveness& liveness) : core_(core), liveness_(liveness) {}
+  StateRecovery(ControlCore& core, Liveness& liveness) : core_(core), liveness_(liveness) {}
 
   // Does nothing without a state directory. Errors: kInvalidOption, kModeUnavailable, kMachineFull.
   Answer<Nothing> run();

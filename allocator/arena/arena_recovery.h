@@ -1,4 +1,4 @@
-// Recovery: makes an arena that a dead daemon left fit for use again.
+// ArenaRecovery: makes an arena that a dead daemon left fit for use again.
 //
 // Purpose: the ledger says which runs exist. All other units are free. A superslab without a run
 // gives its memory back to the system. Nothing is adopted here: whoever adopts a run looks at the
@@ -17,9 +17,9 @@
 
 namespace arenad {
 
-class Recovery {
+class ArenaRecovery {
  public:
-  Recovery(Arena& arena, Committer& committer, const ArenaFiles& files)
+  ArenaRecovery(Arena& arena, Committer& committer, const ArenaFiles& files)
       : arena_(arena), committer_(committer), files_(files) {}
 
   // Errors: kInvalidOption with what is damaged, kMachineFull.

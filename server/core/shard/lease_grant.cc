@@ -1,4 +1,4 @@
-#include "server/core/shard/lease_call.h"
+#include "server/core/shard/lease_grant.h"
 
 #include "allocator/base/format.h"
 #include "server/core/api/clock.h"
@@ -19,7 +19,22 @@ RunShape run_of(const Geometry& geometry, const LeaseArgs& args) {
 
 }  // namespace
 
-Failure LeaseCall::check(const LeaseArgs& args, const ArenaSlot& slot) const {
+Answer<HeapId> LeaseGrant::open_heap(SessionKey key, ArenaId arena_id) {
+  Access access;
+  if (const Error e = tables_.admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
+    return tables_.refusal(e, key, arena_id);
+  Arena& arena = access.slot->arena;
+  const HeapId heap = arena.ledger().claim_heap(kFirstPeerHeap, key.id);
+  if (heap == kNoHeap) {
+    return refuse(Error::kQuotaDaemon,
+                  fmt::format("arena '{}' has all of its {} heap ids of peers in use",
+                              access.slot->name(), kHeapIds - kFirstPeerHeap.value));
+  }
+  arena.enlist_heap(heap, key.id);
+  return heap;
+}
+
+Failure LeaseGrant::check(const LeaseArgs& args, const ArenaSlot& slot) const {
   const Arena& arena = slot.arena;
   if (args.heap_id < kFirstPeerHeap || args.heap_id.value >= arena.options().max_heaps ||
       arena.ledger().heap_owner(args.heap_id) != args.session.id) {
@@ -53,7 +68,7 @@ Failure LeaseCall::check(const LeaseArgs& args, const ArenaSlot& slot) const {
   return {};
 }
 
-Error LeaseCall::attempt(const Access& access, const LeaseArgs& args, LeasedSlabs& out) {
+Error LeaseGrant::attempt(const Access& access, const LeaseArgs& args, LeasedSlabs& out) {
   ArenaSlot& slot = *access.slot;
   if (slot.arena.quarantined()) return Error::kQuarantined;
   const RunShape run = run_of(slot.arena.geometry(), args);
@@ -77,7 +92,7 @@ Error LeaseCall::attempt(const Access& access, const LeaseArgs& args, LeasedSlab
   return out.slabs.empty() ? e : Error::kNone;
 }
 
-Failure LeaseCall::refusal(Error e, const LeaseArgs& args, const ArenaSlot& slot) const {
+Failure LeaseGrant::refusal(Error e, const LeaseArgs& args, const ArenaSlot& slot) const {
   if (e == Error::kQuotaSession) return account_.refusal(args.session.id);
   if (e == Error::kQuarantined) {
     return refuse(e, fmt::format("arena '{}' is quarantined, {}", slot.name(),
@@ -86,7 +101,7 @@ Failure LeaseCall::refusal(Error e, const LeaseArgs& args, const ArenaSlot& slot
   return tables_.refusal(e, args.session, args.arena_id);
 }
 
-std::string LeaseCall::asked_for(const LeaseArgs& args) {
+std::string LeaseGrant::asked_for(const LeaseArgs& args) {
   if (args.size_class == kSpanClass)
     return fmt::format("a span of {} units for a peer", args.span_units);
   return fmt::format("{}{} of size class {} for a peer", args.count,

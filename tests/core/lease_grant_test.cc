@@ -1,7 +1,7 @@
 // Leases on one shard: granted, returned, resumed.
-#include "server/core/shard/leases.h"
+#include "server/core/shard/lease_grant.h"
 
-#include "server/core/shard/lease_call.h"
+#include "server/core/shard/lease_returns.h"
 #include "tests/core/shard_parts.h"
 
 namespace arenad::server {
@@ -13,7 +13,7 @@ class LeaseParts : public ShardParts {
  protected:
   LeaseParts() : ShardParts(AttachMode::kPeer, 8 * kUnit) {
     attach(bob, AttachMode::kPeer);
-    heap = *leases.open_heap(alice, arena);
+    heap = *granting.open_heap(alice, arena);
   }
   LeaseArgs args(std::uint32_t count) {
     LeaseArgs a;
@@ -36,8 +36,8 @@ class LeaseParts : public ShardParts {
     return slabs;
   }
 
-  LeaseCall granting{zero.tables, zero.account, zero.turn};
-  Leases leases{zero.tables, zero.account, zero.turn};
+  LeaseGrant granting{zero.tables, zero.account, zero.turn};
+  LeaseReturns leases{zero.tables, zero.account, zero.turn};
   HeapId heap;
 };
 
@@ -88,7 +88,7 @@ TEST_F(LeaseParts, ReturnedRunWithBlocksOutIsAdoptedAndTheBlocksAreCharged) {
 
 TEST_F(LeaseParts, ResumeTakesBackLeasesAndHeapsThatThePeerDoesNotName) {
   const auto slabs = lease(2);
-  const HeapId lost = *leases.open_heap(alice, arena);
+  const HeapId lost = *granting.open_heap(alice, arena);
   const auto answer = leases.resume(alice, arena, std::vector<SlabIndex>{slabs[0], {63}},
                                     std::vector<HeapId>{heap});
   ASSERT_TRUE(answer.ok()) << answer.error().message;
@@ -101,7 +101,7 @@ TEST_F(LeaseParts, ResumeTakesBackLeasesAndHeapsThatThePeerDoesNotName) {
 
 TEST_F(LeaseParts, ResumeWithAHeapOfAnotherSessionChangesNothing) {
   lease(1);
-  const HeapId theirs = *leases.open_heap(bob, arena);
+  const HeapId theirs = *granting.open_heap(bob, arena);
   const auto answer = leases.resume(alice, arena, {}, std::vector<HeapId>{theirs});
   ASSERT_FALSE(answer.ok());
   EXPECT_EQ(answer.error().error, Error::kInvalidOption);

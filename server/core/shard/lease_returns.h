@@ -1,7 +1,7 @@
-// Leases: what a peer's heaps and leased slabs become after they were granted.
+// LeaseReturns: how a shard takes leased slabs back from a peer.
 //
-// Purpose: opens heap ids, takes back slabs that a peer returns or that it has forgotten, and
-//   resumes a peer whose connection was lost. LeaseCall grants slabs.
+// Purpose: takes back slabs that a peer returns or that the peer has forgotten, and resumes a peer
+//   whose connection was lost. LeaseGrant grants slabs.
 // Invariants: Ledger::pass_run decides between two shards that are asked to take the same run back.
 //   A returned run of which nothing is out goes back to the arena. A run with blocks out becomes a
 //   slab of this shard's heap.
@@ -19,13 +19,12 @@
 
 namespace arenad::server {
 
-class Leases {
+class LeaseReturns {
  public:
-  Leases(ShardTables& tables, ShardAccount& account, Turn& turn)
+  LeaseReturns(ShardTables& tables, ShardAccount& account, Turn& turn)
       : tables_(tables), account_(account), turn_(turn) {}
 
-  // See ShardApi for the contract of these three.
-  Answer<HeapId> open_heap(SessionKey key, ArenaId arena_id);
+  // See ShardApi for the contract of both.
   Answer<ReturnedSlabs> return_slabs(SessionKey key, ArenaId arena_id,
                                      std::span<const SlabIndex> slabs);
   Answer<ResumedLeases> resume(SessionKey key, ArenaId arena_id, std::span<const SlabIndex> slabs,
