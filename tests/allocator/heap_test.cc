@@ -122,73 +122,6 @@ TEST_F(HeapTest, SizeZeroAndAboveTheCapacityAreInvalid) {
   EXPECT_EQ(heap().allocate_batch(0, 0, kHolder, none), Error::kInvalidSize);
 }
 
-TEST_F(HeapTest, SecondFreeOfARefIsADoubleFree) {
-  make(4 * kMiB);
-  const Allocation b = take(1, 256)[0];
-  EXPECT_EQ(heap().free(b.ref), Error::kNone);
-  EXPECT_EQ(heap().free(b.ref), Error::kDoubleFree);
-  EXPECT_EQ(heap().free_checked({b.ref.value}, {1}, kNoSession).error, Error::kDoubleFree);
-  heap().trim();
-  EXPECT_NE(heap().free(b.ref), Error::kNone) << "nor after the slab went back";
-}
-
-TEST_F(HeapTest, RefOfALifeBeforeIsStale) {
-  make(4 * kMiB);
-  const Allocation first = take(1, 256)[0];
-  give({first});
-  Allocation again;
-  do again = take(1, 256)[0];
-  while (again.offset != first.offset);
-  EXPECT_NE(again.ref, first.ref);
-  EXPECT_EQ(heap().free(first.ref), Error::kStaleRef);
-  EXPECT_EQ(heap().free_checked({first.ref.value}, {1}, kNoSession).error, Error::kStaleRef);
-  EXPECT_EQ(arena().describe({first.ref.value}).state, BlockFacts::State::kStale);
-  EXPECT_EQ(arena().describe({again.ref.value}).state, BlockFacts::State::kHeld);
-}
-
-TEST_F(HeapTest, ForeignAndMadeUpRefsAreRefused) {
-  make(4 * kMiB);
-  const Allocation b = take(1, 256)[0];
-  const Slot slot = b.ref.slot();
-  EXPECT_EQ(heap().free(Ref::of(0, {2}, slot)), Error::kForeignRef) << "another arena";
-  EXPECT_EQ(heap().free(Ref::of(0, {0}, slot)), Error::kForeignRef);
-  EXPECT_EQ(heap().free(Ref::of(0, arena().id(), Slot::of({arena().unit_count()}, {0}))),
-            Error::kForeignRef)
-      << "beyond the arena";
-  EXPECT_EQ(heap().free(Ref{0}), Error::kForeignRef);
-  EXPECT_EQ(heap().free(Ref{~std::uint64_t{0}}), Error::kForeignRef);
-  EXPECT_NE(heap().free(Ref::of(5, arena().id(), slot)), Error::kNone)
-      << "a generation that never was";
-  EXPECT_EQ(heap()
-                .free_checked({Ref::of(0, arena().id(), Slot::of(slot.slab(), {5000})).value}, {1},
-                              kNoSession)
-                .error,
-            Error::kStaleRef);
-  EXPECT_EQ(arena().describe({Ref::of(0, {2}, slot).value}).state, BlockFacts::State::kInvalid);
-  EXPECT_EQ(heap().free(b.ref), Error::kNone) << "and the block itself is untouched";
-}
-
-TEST_F(HeapTest, CheckedFreeReportsHolderStrideAndOwnerAndKeepsToTheRequiredHolder) {
-  make(4 * kMiB, 2);
-  const auto blocks = take(2, 250);
-  EXPECT_EQ(heap().free_checked({blocks[0].ref.value}, {78}, {78}).error, Error::kNotHolder);
-  const FreeOutcome local = heap().free_checked({blocks[0].ref.value}, {77}, {77});
-  EXPECT_EQ(local.error, Error::kNone);
-  EXPECT_EQ(local.stride_bytes, 256u);
-  EXPECT_EQ(local.holder.session(), kHolder.session());
-  EXPECT_EQ(local.holder.tag(), kHolder.tag());
-  EXPECT_EQ(local.owner, HeapId{0});
-  const FreeOutcome remote = heap(1).free_checked({blocks[1].ref.value}, {78}, kNoSession);
-  EXPECT_EQ(remote.error, Error::kNone);
-  EXPECT_EQ(remote.stride_bytes, 256u);
-  EXPECT_EQ(remote.owner, HeapId{0});
-  EXPECT_EQ(arena()
-                .describe({blocks[1].ref.value + (std::uint64_t{1} << Ref::kGenerationShift)})
-                .holder.session(),
-            SessionId{78})
-      << "the freer stands in the RETURNING word";
-}
-
 TEST_F(HeapTest, FullArenaSaysSoAndRecovers) {
   make(4 * kMiB);
   for (const std::uint64_t size : {8, 300, 4096, 131072}) {
@@ -258,43 +191,6 @@ TEST_F(HeapTest, BatchIsAllOrNothing) {
   EXPECT_EQ(report().held, 100u);
   expect_exact();
   give(batch);
-}
-
-TEST_F(HeapTest, RefAtFindsABlockByItsPayloadAndNothingElse) {
-  for (const Layout layout : {Layout::plain(), Layout::headered(), Layout::canaried()}) {
-    heaps_.clear();
-    make(16 * kMiB, 1, layout);
-    for (const std::uint64_t size : {8, 200, 3000, 100000, 700000}) {
-      const auto blocks = take(5, size);
-      for (const Allocation& b : blocks) {
-        ASSERT_TRUE(arena().ref_at(b.offset).ok()) << size;
-        EXPECT_EQ(*arena().ref_at(b.offset), b.ref);
-        EXPECT_EQ(arena().ref_at(b.offset + 1).error(), Error::kForeignRef);
-        EXPECT_EQ(arena().ref_at(b.offset + size / 2).error(), Error::kForeignRef);
-      }
-    }
-    EXPECT_EQ(arena().ref_at(arena().capacity_bytes()).error(), Error::kForeignRef);
-    EXPECT_EQ(arena().ref_at(~std::uint64_t{0}).error(), Error::kForeignRef);
-    EXPECT_EQ(arena().ref_at(arena().capacity_bytes() - 4096).error(), Error::kForeignRef)
-        << "memory that was never taken";
-  }
-}
-
-TEST_F(HeapTest, TakeOverChangesTheHolderAndNothingElse) {
-  make(4 * kMiB);
-  const Allocation b = take(1, 100)[0];
-  const auto before = arena().acquire({b.ref.value}, Holder({88}, 9));
-  ASSERT_TRUE(before.ok());
-  EXPECT_EQ(before->session(), kHolder.session());
-  EXPECT_EQ(before->tag(), kHolder.tag());
-  const BlockFacts info = arena().describe({b.ref.value});
-  EXPECT_EQ(info.holder.session(), SessionId{88});
-  EXPECT_EQ(info.holder.tag(), 9u);
-  EXPECT_EQ(heap().free_checked({b.ref.value}, {77}, {77}).error, Error::kNotHolder);
-  give({b});
-  EXPECT_EQ(arena().acquire({b.ref.value}, Holder({88}, 9)).error(), Error::kDoubleFree);
-  EXPECT_EQ(arena().acquire({Ref::of(0, {9}, b.ref.slot()).value}, Holder({88}, 9)).error(),
-            Error::kForeignRef);
 }
 
 TEST_F(HeapTest, UsageAndSlabsAgreeWithTheWords) {

@@ -1,4 +1,6 @@
-// Blocks freed by a heap that does not own them: gather, publish, drain, and bits that lie.
+// Drainer: blocks that another heap freed come home: gather, publish, drain, and bits that lie.
+#include "allocator/heap/drainer.h"
+
 #include <algorithm>
 
 #include "tests/allocator/arena_fixture.h"
@@ -6,7 +8,7 @@
 namespace arenad {
 namespace {
 
-class RemoteFreeTest : public ArenaWithHeaps {
+class DrainerTest : public ArenaWithHeaps {
  protected:
   // Sets returned bits by hand and announces them, as a late, repeated or spurious freer would.
   void announce(Slot slot) {
@@ -20,7 +22,7 @@ class RemoteFreeTest : public ArenaWithHeaps {
   }
 };
 
-TEST_F(RemoteFreeTest, PublishedBlocksComeHomeAtTheDrainAndAreGivenOutAgain) {
+TEST_F(DrainerTest, PublishedBlocksComeHomeAtTheDrainAndAreGivenOutAgain) {
   make(8 * kMiB, 2);
   const auto blocks = take(1000, 128);
   give(blocks, 1);
@@ -39,7 +41,7 @@ TEST_F(RemoteFreeTest, PublishedBlocksComeHomeAtTheDrainAndAreGivenOutAgain) {
   EXPECT_EQ(heap(1).remote_frees_to()[0], 1000u);
 }
 
-TEST_F(RemoteFreeTest, GatheredFreesAreSilentUntilPublished) {
+TEST_F(DrainerTest, GatheredFreesAreSilentUntilPublished) {
   make(8 * kMiB, 2);
   const auto blocks = take(10, 128);
   give(blocks, 1);
@@ -51,7 +53,7 @@ TEST_F(RemoteFreeTest, GatheredFreesAreSilentUntilPublished) {
   EXPECT_EQ(heap(0).drain(), 10u);
 }
 
-TEST_F(RemoteFreeTest, OverdueGatherPublishesByItself) {
+TEST_F(DrainerTest, OverdueGatherPublishesByItself) {
   make(64 * kMiB, 2);
   // Blocks spread over so many words that none completes: one in 64 of each.
   const auto blocks = take(64 * 40, 512);
@@ -64,7 +66,7 @@ TEST_F(RemoteFreeTest, OverdueGatherPublishesByItself) {
   EXPECT_GT(heap(0).drain(), 900u);
 }
 
-TEST_F(RemoteFreeTest, WholeWordIsPublishedAtItsLastBlock) {
+TEST_F(DrainerTest, WholeWordIsPublishedAtItsLastBlock) {
   make(8 * kMiB, 2);
   auto blocks = take(64, 512);
   std::sort(blocks.begin(), blocks.end(),
@@ -76,7 +78,7 @@ TEST_F(RemoteFreeTest, WholeWordIsPublishedAtItsLastBlock) {
   EXPECT_EQ(heap(0).drain(), 64u);
 }
 
-TEST_F(RemoteFreeTest, DoubleFreeAndStaleRefAreRefusedRemotelyToo) {
+TEST_F(DrainerTest, DoubleFreeAndStaleRefAreRefusedRemotelyToo) {
   make(8 * kMiB, 3);
   const Allocation b = take(1, 128)[0];
   give({b}, 1);
@@ -92,7 +94,7 @@ TEST_F(RemoteFreeTest, DoubleFreeAndStaleRefAreRefusedRemotelyToo) {
   EXPECT_EQ(heap(0).free(b.ref), Error::kStaleRef);
 }
 
-TEST_F(RemoteFreeTest, DrainIgnoresReturnedBitWhoseWordIsFreeOrHeld) {
+TEST_F(DrainerTest, DrainIgnoresReturnedBitWhoseWordIsFreeOrHeld) {
   make(8 * kMiB, 2);
   const auto blocks = take(3, 128);
   give({blocks[1]});  // FREE, in the magazine
@@ -109,7 +111,7 @@ TEST_F(RemoteFreeTest, DrainIgnoresReturnedBitWhoseWordIsFreeOrHeld) {
   give({blocks[0], blocks[2]});
 }
 
-TEST_F(RemoteFreeTest, RepeatedBitOfABlockThatCameHomeIsHarmless) {
+TEST_F(DrainerTest, RepeatedBitOfABlockThatCameHomeIsHarmless) {
   make(8 * kMiB, 2);
   const auto blocks = take(64, 128);
   give(blocks, 1);
@@ -125,7 +127,7 @@ TEST_F(RemoteFreeTest, RepeatedBitOfABlockThatCameHomeIsHarmless) {
   give(again);
 }
 
-TEST_F(RemoteFreeTest, BitsAtAndBeyondTheCapacityAreMasked) {
+TEST_F(DrainerTest, BitsAtAndBeyondTheCapacityAreMasked) {
   make(8 * kMiB, 2);
   const Allocation b = take(1, 3000)[0];
   const SlabIndex slab = b.ref.slot().slab();
@@ -139,7 +141,7 @@ TEST_F(RemoteFreeTest, BitsAtAndBeyondTheCapacityAreMasked) {
   give({b});
 }
 
-TEST_F(RemoteFreeTest, PendingBitsWithNothingBelowAreHarmless) {
+TEST_F(DrainerTest, PendingBitsWithNothingBelowAreHarmless) {
   make(8 * kMiB, 2);
   const auto blocks = take(5, 128);
   for (std::uint32_t i = 0; i < control().pending_summary_count(); ++i)
@@ -156,7 +158,7 @@ TEST_F(RemoteFreeTest, PendingBitsWithNothingBelowAreHarmless) {
   EXPECT_EQ(arena().units().taken_units(), 0u);
 }
 
-TEST_F(RemoteFreeTest, LateBitOfASlabThatWentBackDoesNotReachItsNextLife) {
+TEST_F(DrainerTest, LateBitOfASlabThatWentBackDoesNotReachItsNextLife) {
   make(2 * kMiB, 2);
   const Allocation b = take(1, 128)[0];
   give({b});
@@ -171,7 +173,7 @@ TEST_F(RemoteFreeTest, LateBitOfASlabThatWentBackDoesNotReachItsNextLife) {
   EXPECT_EQ(heap(0).drain(), next.size()) << "and hides no free of it";
 }
 
-TEST_F(RemoteFreeTest, TwoHeapsInOneSuperslabGetEachTheirOwn) {
+TEST_F(DrainerTest, TwoHeapsInOneSuperslabGetEachTheirOwn) {
   make(2 * kMiB, 3);
   const auto a = take(100, 128, 0), b = take(100, 128, 1);
   ASSERT_EQ(a[0].offset / kSuperslabBytes, b[0].offset / kSuperslabBytes);
@@ -190,7 +192,7 @@ TEST_F(RemoteFreeTest, TwoHeapsInOneSuperslabGetEachTheirOwn) {
   EXPECT_EQ(arena().units().taken_units(), 0u);
 }
 
-TEST_F(RemoteFreeTest, EightByteBlocksUseTheOverflowWordsToo) {
+TEST_F(DrainerTest, EightByteBlocksUseTheOverflowWordsToo) {
   make(2 * kMiB, 2);
   const auto blocks = take(3 * kMaxBlocksPerSlab, 8);
   give(blocks, 1);
@@ -203,7 +205,7 @@ TEST_F(RemoteFreeTest, EightByteBlocksUseTheOverflowWordsToo) {
   give(take(3 * kMaxBlocksPerSlab, 8));
 }
 
-TEST_F(RemoteFreeTest, WithoutDrainInRefillsRemoteFreesAreNeverLost) {
+TEST_F(DrainerTest, WithoutDrainInRefillsRemoteFreesAreNeverLost) {
   KeepTunables keep;
   tunables().p0_no_drain = true;
   for (const char* taker : {"idle_tick", "trim", "drain", "failing heap"}) {
@@ -222,7 +224,7 @@ TEST_F(RemoteFreeTest, WithoutDrainInRefillsRemoteFreesAreNeverLost) {
   }
 }
 
-TEST_F(RemoteFreeTest, HeapThatWouldFailLooksAtAllItsReturnedWordsPendingOrNot) {
+TEST_F(DrainerTest, HeapThatWouldFailLooksAtAllItsReturnedWordsPendingOrNot) {
   make(4 * kMiB, 2);
   const auto blocks = take_all(1000);
   give(blocks, 1);
@@ -233,7 +235,7 @@ TEST_F(RemoteFreeTest, HeapThatWouldFailLooksAtAllItsReturnedWordsPendingOrNot) 
   EXPECT_EQ(take(1, 1000).size(), 1u);
 }
 
-TEST_F(RemoteFreeTest, IdleTickKeepsWhatWasUsedSinceTheLastOne) {
+TEST_F(DrainerTest, IdleTickKeepsWhatWasUsedSinceTheLastOne) {
   make(8 * kMiB);
   const auto blocks = take(600, 128);
   heap(0).idle_tick();

@@ -1,0 +1,97 @@
+// Committer: memory comes before it is used, stays where it is used, and a refusal leaves nothing.
+#include "allocator/arena/committer.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <utility>
+
+namespace arenad {
+namespace {
+
+constexpr std::uint64_t kCapacity = 4 * kSuperslabBytes;
+constexpr std::uint32_t kUnits = 4 * kUnitsPerSuperslab;
+constexpr std::uint32_t kHeaps = 4;
+
+MemoryFile memfd(std::uint64_t bytes) {
+  auto made = MemoryFile::create("test", bytes, true);
+  EXPECT_TRUE(made.ok());
+  return std::move(*made);
+}
+
+class CommitterTest : public ::testing::Test {
+ protected:
+  static std::uint64_t backed_bytes(const MemoryFile& file) {
+    struct stat st {};
+    EXPECT_EQ(::fstat(file.fd(), &st), 0);
+    return static_cast<std::uint64_t>(st.st_blocks) * 512;
+  }
+  bool says_committed(std::uint32_t superslab) const {
+    return view.superslab({superslab}).committed.load() != 0;
+  }
+
+  MemoryFile data = memfd(kCapacity);
+  MemoryFile control = memfd(ControlView::file_bytes(kCapacity, kHeaps));
+  // A file that has no room for anything.
+  MemoryFile full = MemoryFile::hold(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  ControlView view{control.base(), kCapacity, kHeaps};
+  Committer committer{data, control, view, kUnits};
+};
+
+TEST_F(CommitterTest, SuperslabsAreBackedAndSaySoUntilTheyAreDecommitted) {
+  ASSERT_EQ(committer.commit_superslabs({1}, 2), Error::kNone);
+  EXPECT_EQ(backed_bytes(data), 2 * kSuperslabBytes);
+  EXPECT_FALSE(says_committed(0));
+  EXPECT_TRUE(says_committed(1));
+  EXPECT_TRUE(says_committed(2));
+  committer.decommit_superslab({1});
+  EXPECT_EQ(backed_bytes(data), kSuperslabBytes);
+  EXPECT_FALSE(says_committed(1));
+  EXPECT_TRUE(says_committed(2));
+}
+
+TEST_F(CommitterTest, RefusedDataLeavesTheHeadersAlone) {
+  Committer refused{full, control, view, kUnits};
+  EXPECT_EQ(refused.commit_superslabs({0}, 1), Error::kMachineFull);
+  EXPECT_EQ(backed_bytes(control), 0u);
+  EXPECT_FALSE(says_committed(0));
+}
+
+TEST_F(CommitterTest, RefusedHeadersGiveTheDataBack) {
+  Committer refused{data, full, view, kUnits};
+  EXPECT_EQ(refused.commit_superslabs({0}, 1), Error::kMachineFull);
+  EXPECT_EQ(backed_bytes(data), 0u);
+  EXPECT_FALSE(says_committed(0));
+}
+
+TEST_F(CommitterTest, WordsOfARunAreBackedOnceForAllUnitsOfItsGroup) {
+  ASSERT_EQ(committer.commit_run({0}, 130), Error::kNone);  // three pages of 64 blocks
+  EXPECT_EQ(backed_bytes(control), 3 * kPage);
+  ASSERT_EQ(committer.commit_run({7}, 130), Error::kNone);
+  EXPECT_EQ(backed_bytes(control), 3 * kPage);
+  ASSERT_EQ(committer.commit_run({1}, 256), Error::kNone);
+  EXPECT_EQ(backed_bytes(control), 4 * kPage);
+  ASSERT_EQ(committer.commit_run({8}, 1), Error::kNone) << "another group";
+  EXPECT_EQ(backed_bytes(control), 5 * kPage);
+}
+
+TEST_F(CommitterTest, ReturnedWordsBeyondTheHeaderAreBackedToo) {
+  ASSERT_EQ(committer.commit_run({0}, 1024), Error::kNone);
+  EXPECT_EQ(backed_bytes(control), 16 * kPage);
+  ASSERT_EQ(committer.commit_run({0}, 1025), Error::kNone);
+  EXPECT_EQ(backed_bytes(control), 18 * kPage) << "one page of words, one of returned words";
+}
+
+TEST_F(CommitterTest, FootprintIsBackedForALiveSessionOnly) {
+  ASSERT_EQ(committer.commit_session({5}, false), Error::kNone);
+  const std::uint64_t entry = backed_bytes(control);
+  EXPECT_EQ(entry, kPage);
+  ASSERT_EQ(committer.commit_session({5}, true), Error::kNone);
+  EXPECT_EQ(backed_bytes(control), entry + view.footprint_stride());
+  Committer refused{data, full, view, kUnits};
+  EXPECT_EQ(refused.commit_session({6}, true), Error::kMachineFull);
+}
+
+}  // namespace
+}  // namespace arenad
