@@ -50,7 +50,7 @@ constexpr Row kRows[] = {
      "the arena's control memory is inconsistent: free what you hold and use another arena"},
     {"DRAINING", 14, "the daemon is stopping: connect again when it is back"},
     {"WAIT_EXPIRED", 4, "no memory came free in time: wait longer, or ask for less"},
-    {"MODE_UNAVAILABLE", 9, "attach as remote, reader or writer"},
+    {"MODE_UNAVAILABLE", 9, "attach as remote, reader, writer or peer"},
     {"INTERNAL", 13, "this is a bug in arenad: report the message"},
     {"SHARERS_FULL", 8,
      "48 sessions share blocks of this arena already: take blocks over instead, or end one of "
