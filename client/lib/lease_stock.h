@@ -1,20 +1,19 @@
 // LeaseStock: the runs that a session has leased in one arena and that no heap uses now. Private.
 //
 // Purpose: heaps take runs from the stock and give runs back without a call to the daemon. The
-// lease
-//   thread leases ahead, and returns what nobody needed.
-//   * Each class has a target: how many runs to have in stock. It starts at 0, doubles each time
-//   the
-//     class runs dry, up to 8 MiB, and halves in a tick in which heaps gave back as many runs as
-//     they took.
-//   * Of the runs that stayed in stock for half a second, half are returned. So a load that grows
-//     and shrinks makes no calls.
-// Invariants: a run is in one of these places: in the stock, in a heap, or on its way to the
-// daemon.
-//   A run keeps the shape that it was leased with, because the daemon's ledger has it. Any heap of
+// lease thread leases ahead, and returns what nobody needed.
+// * Each class has a target: how many runs to have in stock. It starts at 0. It doubles each time
+//   the class runs dry, up to 8 MiB. It halves in a tick in which heaps gave back as many runs as
+//   they took.
+// * Of the runs that stayed in stock for half a second, half are returned. So a load that grows and
+//   shrinks makes no calls.
+// Invariants:
+// * A run is in one of these places: in the stock, in a heap, or on its way to the daemon. One mutex
+//   guards all moves between these places. So stock, targets and surplus are one class.
+// * A run keeps the shape that it was leased with, because the daemon's ledger has it. Any heap of
 //   the session may use it.
-// Threads: any, at the same time. A mutex is held for pushes and pops only. fetch, fill_ahead and
-//   return_surplus call the daemon.
+// Threads: any, at the same time. The mutex is held for pushes and pops only. fetch, fill_ahead and
+// return_surplus call the daemon, without the mutex.
 // Crash: the daemon takes back all runs that its ledger shows for the session.
 #pragma once
 
