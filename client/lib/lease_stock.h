@@ -8,7 +8,8 @@
 // * Of the runs that stayed in stock for half a second, half are returned. So a load that grows and
 //   shrinks makes no calls.
 // Invariants:
-// * A run is in one of these places: in the stock, in a heap, or on its way to the daemon. One mutex
+// * A run is in one of these places: in the stock, in a heap, or on its way to the daemon. One
+// mutex
 //   guards all moves between these places. So stock, targets and surplus are one class.
 // * A run keeps the shape that it was leased with, because the daemon's ledger has it. Any heap of
 //   the session may use it.
