@@ -9,8 +9,7 @@
 //   shrinks makes no calls.
 // Invariants:
 // * A run is in one of these places: in the stock, in a heap, or on its way to the daemon. One
-// mutex
-//   guards all moves between these places. So stock, targets and surplus are one class.
+//   mutex guards all moves between them. So stock, targets and surplus are one class.
 // * A run keeps the shape that it was leased with, because the daemon's ledger has it. Any heap of
 //   the session may use it.
 // Threads: any, at the same time. The mutex is held for pushes and pops only. fetch, fill_ahead and
