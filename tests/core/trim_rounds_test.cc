@@ -95,6 +95,15 @@ class PeerRoundsTest : public TrimRoundsTest {
   bool slow(SessionKey key) {
     return bench_.on_control([&] { return bench_.core().sessions.find(key.id)->slow_to_trim; });
   }
+  // Calls act() on the control thread until the request is refused. The round before the request's
+  // may ask the peer first; then the request's own round asks it once more.
+  template <class F>
+  bool refused_after(F act, std::future<Answer<AllocatedBlocks>>& request) {
+    return eventually([&] {
+      bench_.on_control(act);
+      return request.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    });
+  }
   std::atomic<int> asked_{0};
   std::atomic<std::uint64_t> number_{0};
 };
@@ -112,7 +121,8 @@ TEST_F(PeerRoundsTest, RoundWaitsForThePeersAnswer) {
   EXPECT_NE(refused.wait_for(std::chrono::seconds(0)), std::future_status::ready);
   bench_.on_control([&] { rounds_.peer_trimmed(peer.id, number_ + 1, arena); });  // another round's
   EXPECT_NE(refused.wait_for(std::chrono::seconds(0)), std::future_status::ready);
-  bench_.on_control([&] { rounds_.peer_trimmed(peer.id, number_, arena); });
+  const auto answer = [&] { rounds_.peer_trimmed(peer.id, number_, arena); };
+  ASSERT_TRUE(refused_after(answer, refused));
   EXPECT_EQ(refused.get().error().error, Error::kArenaFull);
   EXPECT_FALSE(slow(peer));
 }
@@ -127,7 +137,7 @@ TEST_F(PeerRoundsTest, PeerThatLeavesIsNotWaitedFor) {
   const SessionKey peer = add_peer(arena);
   auto refused = bench_.allocate_later(1, key, arena, 64 << 10);
   ASSERT_TRUE(eventually([&] { return asked_ == 1; }));
-  bench_.on_control([&] { rounds_.peer_left(peer.id); });
+  ASSERT_TRUE(refused_after([&] { rounds_.peer_left(peer.id); }, refused));
   EXPECT_FALSE(refused.get().ok());
 }
 
