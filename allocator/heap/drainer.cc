@@ -74,6 +74,13 @@ std::uint64_t Drainer::drain_slab(SlabState& slab) {
   return taken;
 }
 
+// The block of a RETURNING word was free already, so the word was forged.
+[[gnu::cold]] void Drainer::forged_word(const SlabState& slab) {
+  ++counters_.guard_trips;
+  arena_.quarantine("block word of a free block said RETURNING, slab " +
+                    std::to_string(slab.slab.value));
+}
+
 // The blocks of one returned word.
 std::uint64_t Drainer::take_returned(SlabState& slab, std::uint32_t word_index) {
   std::atomic<std::uint64_t>& returned = arena_.control().returned(slab.slab, word_index);
@@ -85,10 +92,13 @@ std::uint64_t Drainer::take_returned(SlabState& slab, std::uint32_t word_index) 
   const std::uint32_t first_block = word_index * 64;
   const std::uint32_t left = slab.capacity - first_block;
   if (left < 64) bits &= (std::uint64_t{1} << left) - 1;
+  // Once for all blocks: the stores below keep the compiler from remembering the address itself.
+  AtomicWord* const words = &arena_.word(Slot::of(slab.slab, {first_block}));
   std::uint64_t taken = 0;
   for (; bits != 0; bits &= bits - 1) {
-    const BlockIndex block{first_block + static_cast<std::uint32_t>(std::countr_zero(bits))};
-    AtomicWord& word = arena_.word(Slot::of(slab.slab, block));
+    const auto bit = static_cast<std::uint32_t>(std::countr_zero(bits));
+    const BlockIndex block{first_block + bit};
+    AtomicWord& word = words[bit];
     // relaxed: the acquire of the returned word above orders it.
     const std::uint64_t seen = word.load(std::memory_order_relaxed);
     // The bit may be late, repeated or forged.
@@ -100,10 +110,7 @@ std::uint64_t Drainer::take_returned(SlabState& slab, std::uint32_t word_index) 
     // say.
     word.store(BlockWord::free_of(seen), std::memory_order_release);
     if (!slab.put_free(block)) [[unlikely]] {
-      // The block was free already, so the word was forged.
-      ++counters_.guard_trips;
-      arena_.quarantine("block word of a free block said RETURNING, slab " +
-                        std::to_string(slab.slab.value));
+      forged_word(slab);
       continue;
     }
     ++taken;

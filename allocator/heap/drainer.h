@@ -36,6 +36,7 @@ class ARENAD_API Drainer {
  private:
   std::uint64_t drain_superslab(SuperslabIndex superslab);
   std::uint64_t drain_slab(SlabState& slab);
+  void forged_word(const SlabState& slab);
   std::uint64_t take_returned(SlabState& slab, std::uint32_t word_index);
 
   ArenaView& arena_;
