@@ -7,12 +7,6 @@ namespace {
 
 class AdminTest : public ClientTest {};
 
-std::vector<Ref> refs_of(const std::vector<AllocatedBlock>& blocks) {
-  std::vector<Ref> refs;
-  for (const AllocatedBlock& block : blocks) refs.push_back(block.ref);
-  return refs;
-}
-
 TEST_F(AdminTest, TopologyNamesShardsAsThisProcessReachesThem) {
   const Topology& topology = client.topology();
   ASSERT_EQ(topology.shards.size(), 2u);

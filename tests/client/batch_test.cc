@@ -8,12 +8,6 @@ namespace {
 
 class BatchTest : public ClientTest {};
 
-std::vector<Ref> refs_of(const std::vector<AllocatedBlock>& blocks) {
-  std::vector<Ref> refs;
-  for (const AllocatedBlock& block : blocks) refs.push_back(block.ref);
-  return refs;
-}
-
 TEST_F(BatchTest, FreeOfThousandWithThreeBadFreesTheRestAndNamesTheThree) {
   auto a = attach(AttachMode::kWriter);
   std::vector<Ref> refs = refs_of(must(a.arena.allocate_many(256, 1000)));

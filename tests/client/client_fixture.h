@@ -39,6 +39,12 @@ T must(Answer<T> answer) {
   return std::move(*answer);
 }
 
+inline std::vector<Ref> refs_of(const std::vector<AllocatedBlock>& blocks) {
+  std::vector<Ref> refs;
+  for (const AllocatedBlock& block : blocks) refs.push_back(block.ref);
+  return refs;
+}
+
 class ClientTest : public testing::Test {
  protected:
   void SetUp() override;

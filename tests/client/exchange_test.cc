@@ -8,12 +8,6 @@ namespace {
 
 class ExchangeTest : public ClientTest {};
 
-std::vector<Ref> refs_of(const std::vector<AllocatedBlock>& blocks) {
-  std::vector<Ref> refs;
-  for (const AllocatedBlock& block : blocks) refs.push_back(block.ref);
-  return refs;
-}
-
 TEST_F(ExchangeTest, AnswersComeInOrderAndAFailedRequestDoesNotEndTheStream) {
   auto a = attach(AttachMode::kWriter);
   Exchange stream = must(Exchange::open(a.arena));
