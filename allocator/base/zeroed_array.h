@@ -22,7 +22,7 @@ class ZeroedArray {
   // NORESERVE: most of it is never written, so it does not count as promised memory. Throws
   // std::bad_alloc.
   explicit ZeroedArray(std::size_t size)
-      : bytes_(size * sizeof(T)),  // NOLINT(bugprone-sizeof-expression): T may be a pointer
+      : bytes_(size * sizeof(T)),
         data_(static_cast<T*>(::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {
     if (data_ == MAP_FAILED) throw std::bad_alloc();

@@ -65,7 +65,7 @@ Status ClientState::connect() {
                                                                  : options_.call_timeout_ms));
   v1::Topology wire;
   count_call();
-  const Status status = from_grpc(admin_->GetTopology(&context, {}, &wire));
+  Status status = from_grpc(admin_->GetTopology(&context, {}, &wire));
   if (!status.ok()) {
     if (status.code != Code::kUnavailable && status.code != Code::kDeadlineExceeded) return status;
     return {

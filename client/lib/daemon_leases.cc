@@ -41,7 +41,7 @@ Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::Clie
   for (;;) {
     if (Status s = gate_.enter(deadline); !s.ok()) return s;
     response.Clear();
-    const Status status = client_->call_within(
+    Status status = client_->call_within(
         client_->heaps(shard_), method, request, response,
         is_lease_thread ? kLeaseThreadCallMs : client_->call_timeout_ms() + extra_ms);
     if (status.ok()) account();

@@ -38,7 +38,7 @@ std::filesystem::path parent(std::string_view path) {
 Target parse_target(std::string_view text) {
   if (text.empty()) {
     // A program that changes its environment while other threads connect is wrong already.
-    const char* variable = std::getenv("ARENAD_SOCKET");  // NOLINT(concurrency-mt-unsafe)
+    const char* variable = std::getenv("ARENAD_SOCKET");
     text = variable != nullptr && *variable != '\0' ? variable : "/run/arenad";
   }
   if (text.starts_with(kUnix)) return socket_file(std::filesystem::path(without_scheme(text)));

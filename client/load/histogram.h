@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -38,7 +39,7 @@ class Histogram {
   std::uint64_t max() const { return max_.load(std::memory_order_relaxed); }
   // The duration that the fraction `q` (0..1) of all do not exceed, in ns; 0 when empty.
   std::uint64_t quantile(double q) const {
-    const auto wanted = static_cast<std::uint64_t>(q * static_cast<double>(count()) + 0.5);
+    const auto wanted = static_cast<std::uint64_t>(std::llround(q * static_cast<double>(count())));
     std::uint64_t seen = 0;
     for (std::size_t i = 0; i < kBuckets; ++i) {
       seen += buckets_[i].load(std::memory_order_relaxed);

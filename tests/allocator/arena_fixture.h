@@ -33,7 +33,7 @@ inline std::string findings_of(const VerifyReport& report) {
 class ArenaWithHeaps : public testing::Test {
  protected:
   // Makes the arena; call first in a test. `heaps` heaps, ids from 0.
-  void make(std::uint64_t capacity_bytes, std::uint32_t heaps = 1,
+  void make(std::uint64_t capacity_bytes, std::uint16_t heaps = 1,
             Layout layout = Layout::plain()) {
     ArenaConfig options;
     options.capacity_bytes = capacity_bytes;

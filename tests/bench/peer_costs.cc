@@ -23,6 +23,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
 constexpr std::uint64_t kSmall = 256;
+constexpr std::uint64_t kSmallInGiB = kGiB / kSmall;
 constexpr auto kDeadline = std::chrono::seconds(30);
 
 double ms_since(Clock::time_point begin) {
@@ -40,7 +41,7 @@ double floor_ns() {
   if (::fallocate(fd, 0, 0, kGiB) != 0) throw std::runtime_error("cannot commit 1 GiB");
   for (std::uint64_t at = 0; at < kGiB; at += kSmall)
     load::touch(static_cast<std::byte*>(memory) + at);
-  const double ns = ms_since(begin) * 1e6 / static_cast<double>(kGiB / kSmall);
+  const double ns = ms_since(begin) * 1e6 / static_cast<double>(kSmallInGiB);
   ::munmap(memory, kGiB);
   ::close(fd);
   return ns;
@@ -126,7 +127,7 @@ void measure_growth(const PeerOptions& options) {
   const std::uint64_t before = link.client().calls_made();
   const auto begin = Clock::now();
   for (std::uint64_t bytes = 0; bytes < kGiB; bytes += kSmall) context.allocate(kSmall);
-  print_figure("growth", "ns_per_256B", ms_since(begin) * 1e6 / static_cast<double>(kGiB / kSmall));
+  print_figure("growth", "ns_per_256B", ms_since(begin) * 1e6 / static_cast<double>(kSmallInGiB));
   print_figure("growth_calls", "calls", static_cast<double>(link.client().calls_made() - before));
 }  // the session ends and gives the blocks back
 

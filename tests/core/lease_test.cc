@@ -13,7 +13,7 @@ bool has(const std::string& text, const std::string& part) {
 }
 
 // Sessions that never hand off: what the engine does is the same.
-class Leases : public ::testing::Test {
+class LeaseTest : public ::testing::Test {
  protected:
   void SetUp() override {
     arena = daemon.create("a", 8 * kMiB)->id;
@@ -45,7 +45,7 @@ class Leases : public ::testing::Test {
   SessionKey key;
 };
 
-TEST_F(Leases, WrongRequestsAreRefusedWithWhatIsWrong) {
+TEST_F(LeaseTest, WrongRequestsAreRefusedWithWhatIsWrong) {
   LeaseArgs a = args();
   a.session.secret ^= 1;
   expect_refused(a, Error::kUnknownSession, "does not exist");
@@ -77,7 +77,7 @@ TEST_F(Leases, WrongRequestsAreRefusedWithWhatIsWrong) {
   EXPECT_EQ(leased_bytes(), 0u);
 }
 
-TEST_F(Leases, OnlyPeersLease) {
+TEST_F(LeaseTest, OnlyPeersLease) {
   const SessionKey writer = daemon.open_attached("a", "writer", AttachMode::kWriter);
   EXPECT_EQ(daemon.open_heap(0, writer, arena).error().error, Error::kReadOnly);
   LeaseArgs a = args();
@@ -89,7 +89,7 @@ TEST_F(Leases, OnlyPeersLease) {
   EXPECT_EQ(daemon.open_heap(0, stranger, arena).error().error, Error::kNotAttached);
 }
 
-TEST_F(Leases, FewerThanAskedForWhenTheArenaHasNoMoreThenFull) {
+TEST_F(LeaseTest, FewerThanAskedForWhenTheArenaHasNoMoreThenFull) {
   std::set<SlabIndex> slabs;
   for (auto got = daemon.lease(0, args(500)); got.ok(); got = daemon.lease(0, args(500))) {
     ASSERT_GT(got->slabs.size(), 0u);  // in one turn of the shard it gets what that turn can commit
@@ -103,7 +103,7 @@ TEST_F(Leases, FewerThanAskedForWhenTheArenaHasNoMoreThenFull) {
   EXPECT_TRUE(daemon.allocate(0, key, arena, 64).ok());
 }
 
-TEST_F(Leases, SpansAreLeasedWholeAndReturned) {
+TEST_F(LeaseTest, SpansAreLeasedWholeAndReturned) {
   for (const std::uint32_t units : {5u, 32u, 64u}) {
     LeaseArgs a = args();
     a.size_class = kSpanClass;
@@ -118,7 +118,7 @@ TEST_F(Leases, SpansAreLeasedWholeAndReturned) {
   expect_exact(daemon, 0);
 }
 
-TEST_F(Leases, WaitingLeaseIsServedWhenMemoryComesBack) {
+TEST_F(LeaseTest, WaitingLeaseIsServedWhenMemoryComesBack) {
   const SessionKey holder = daemon.open_attached("a", "holder");
   const auto all = daemon.allocate(0, holder, arena, 8 * kMiB);
   ASSERT_TRUE(all.ok());
@@ -131,7 +131,7 @@ TEST_F(Leases, WaitingLeaseIsServedWhenMemoryComesBack) {
   EXPECT_EQ(got->slabs.size(), 3u);
 }
 
-TEST_F(Leases, WaitOfALeaseRunsOutAndItsSessionsEndEndsIt) {
+TEST_F(LeaseTest, WaitOfALeaseRunsOutAndItsSessionsEndEndsIt) {
   const SessionKey holder = daemon.open_attached("a", "holder");
   ASSERT_TRUE(daemon.allocate(0, holder, arena, 8 * kMiB).ok());
   LeaseArgs a = args();
@@ -143,7 +143,7 @@ TEST_F(Leases, WaitOfALeaseRunsOutAndItsSessionsEndEndsIt) {
   EXPECT_EQ(answer_of(std::move(waiting)).error().error, Error::kUnknownSession);
 }
 
-TEST_F(Leases, ReturnNamesWhatIsNotTheSessions) {
+TEST_F(LeaseTest, ReturnNamesWhatIsNotTheSessions) {
   const SessionKey other = daemon.open_attached("a", "other", AttachMode::kPeer);
   LeaseArgs theirs = args();
   theirs.session = other;
@@ -165,7 +165,7 @@ TEST_F(Leases, ReturnNamesWhatIsNotTheSessions) {
   expect_exact(daemon, 1);
 }
 
-TEST_F(Leases, ResumeTakesBackWhatThePeerDoesNotKnow) {
+TEST_F(LeaseTest, ResumeTakesBackWhatThePeerDoesNotKnow) {
   const auto known = daemon.lease(0, args(3)), lost = daemon.lease(1, args(2));
   const HeapId lost_heap = *daemon.open_heap(0, key, arena);
   std::vector<SlabIndex> named = known->slabs;
@@ -185,7 +185,7 @@ TEST_F(Leases, ResumeTakesBackWhatThePeerDoesNotKnow) {
   EXPECT_EQ(leased_bytes(), 3 * kUnit);
 }
 
-TEST_F(Leases, HeapIdsRunOutAndComeBackWithTheSessionsEnd) {
+TEST_F(LeaseTest, HeapIdsRunOutAndComeBackWithTheSessionsEnd) {
   const SessionKey many = daemon.open_attached("a", "many", AttachMode::kPeer);
   for (std::uint32_t i = 0; i < 2048 - 256 - 1; ++i)
     ASSERT_TRUE(daemon.open_heap(i % 2, many, arena).ok()) << i;
@@ -197,7 +197,7 @@ TEST_F(Leases, HeapIdsRunOutAndComeBackWithTheSessionsEnd) {
   EXPECT_TRUE(daemon.open_heap(0, key, arena).ok());
 }
 
-TEST_F(Leases, ArenaWithLeasesMayBeDeleted) {
+TEST_F(LeaseTest, ArenaWithLeasesMayBeDeleted) {
   ASSERT_TRUE(daemon.lease(0, args(100)).ok());
   EXPECT_EQ(daemon.remove("a").error().error, Error::kArenaBusy);
   ASSERT_TRUE(daemon.remove("a", true).ok());
@@ -207,7 +207,7 @@ TEST_F(Leases, ArenaWithLeasesMayBeDeleted) {
   expect_exact(daemon, 0);
 }
 
-TEST_F(Leases, NothingIsLeasedFromAQuarantinedArena) {
+TEST_F(LeaseTest, NothingIsLeasedFromAQuarantinedArena) {
   PeerClient vandal(daemon, "a", "vandal");
   const auto slabs = vandal.lease(64, 2);
   vandal.allocate(64, 10);

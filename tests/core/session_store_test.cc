@@ -19,7 +19,7 @@ namespace {
 
 KeptSession session(std::uint16_t id, const std::string& name) {
   KeptSession s;
-  s.key = {id, 0x1234567890abcdefu + id};
+  s.key = {{id}, 0x1234567890abcdefu + id};
   s.name = name;
   s.limit_bytes = 1 << 20;
   s.opened_ns = 42;
@@ -60,7 +60,7 @@ TEST_F(SessionStoreTest, KeepsWhatWasPut) {
   const auto all = open().all();
   ASSERT_EQ(all.size(), 4u);
   const KeptSession& bound = all.at({16});
-  EXPECT_EQ(bound.key, (SessionKey{16, 0x1234567890abcdef + 16}));
+  EXPECT_EQ(bound.key, (SessionKey{{16}, 0x1234567890abcdef + 16}));
   EXPECT_EQ(bound.name, "s16");
   EXPECT_EQ(bound.limit_bytes, 1u << 20);
   EXPECT_EQ(bound.opened_ns, 42u);

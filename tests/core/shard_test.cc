@@ -44,7 +44,7 @@ class ShardAlone : public ::testing::Test {
     return (*answer)->blocks[0].ref.value;
   }
 
-  const SessionKey key{5, 12345};
+  const SessionKey key{{5}, 12345};
   NotingControl control;
   SharedState shared{0};
   std::shared_ptr<ArenaState> state;
@@ -231,7 +231,7 @@ TEST_F(ShardAlone, ReturnedSlabsAreToldToThoseWhoWait) {
   ASSERT_TRUE(heap.ok());
   std::vector<SlabIndex> slabs;
   for (int turn = 0; turn < 64 && slabs.size() < 64; ++turn) {
-    zero.lease_slabs({key, {9}, *heap, 0, 64, 0, 0}, [&](Answer<LeasedSlabs> got) {
+    zero.lease_slabs({key, {9}, *heap, {0}, 64, 0, 0}, [&](Answer<LeasedSlabs> got) {
       ASSERT_TRUE(got.ok());
       slabs.insert(slabs.end(), got->slabs.begin(), got->slabs.end());
     });

@@ -163,7 +163,7 @@ void Driver::show(bool last) {
       static_cast<unsigned long long>(daemon_kills_),
       static_cast<double>(kills_ - shown_kills_) / since,
       static_cast<unsigned long long>(operations()),
-      static_cast<unsigned long long>(board_.doubled.load() + board_.damaged.load()));
+      static_cast<unsigned long long>(board_.doubled.load()) + board_.damaged.load());
   std::fflush(stdout);
   shown_ = now;
   shown_kills_ = kills_;

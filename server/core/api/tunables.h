@@ -47,7 +47,7 @@ namespace arenad::server {
 // The server's values. SetTunables changes them, everybody else reads them.
 struct ServerTunables {
 #define ARENAD_FIELD(name, unit, default_value, min, max, help) \
-  std::atomic<std::uint64_t> name{default_value};
+  std::atomic<std::uint64_t> name{default_value};  // NOLINT(bugprone-macro-parentheses)
   ARENAD_SERVER_TUNABLES(ARENAD_FIELD)
 #undef ARENAD_FIELD
 };

@@ -44,7 +44,7 @@ std::vector<std::shared_ptr<ArenaState>> ControlCore::arenas_of(const std::vecto
 }
 
 Later<CensusResult> ControlCore::count_words(std::vector<std::shared_ptr<ArenaState>> of) {
-  const auto counted = thread.begin_operation<CensusResult>();
+  auto counted = thread.begin_operation<CensusResult>();
   census.count(std::move(of), [this, counted](CensusResult result) {
     thread.end_operation(counted, std::move(result));
   });

@@ -32,7 +32,8 @@ void SessionEnds::start(SessionId session, EndCause cause) {
 
 Task<> SessionEnds::end_alone(SessionId session, EndCause cause) {
   auto ended = end(session, cause);
-  co_await ended;
+  // A session that ends by itself has no caller to tell.
+  [[maybe_unused]] const auto given_back = co_await ended;
 }
 
 Task<Answer<GivenBack>> SessionEnds::end(SessionId id, EndCause cause) {

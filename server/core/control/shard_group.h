@@ -42,15 +42,16 @@ class ShardGroup {
       std::vector<Answer> answers;
       std::atomic<std::size_t> missing;  // acq_rel with itself: the last shard sees all answers
     };
-    const auto answered = thread_.begin_operation<std::vector<Answer>>();
+    auto answered = thread_.begin_operation<std::vector<Answer>>();
     const auto state = std::make_shared<State>(std::move(visit), shards_.size());
     for (std::size_t i = 0; i < shards_.size(); ++i) {
       Shard* const shard = shards_[i].get();
       shard->post([thread = &thread_, answered, state, shard, i] {
+        [[maybe_unused]] Answer& answer = state->answers[i];
         if constexpr (std::is_void_v<Returned>) {
           state->visit(*shard);
         } else {
-          state->answers[i] = state->visit(*shard);
+          answer = state->visit(*shard);
         }
         if (state->missing.fetch_sub(1, std::memory_order_acq_rel) == 1)
           thread->end_operation(answered, std::move(state->answers));
@@ -62,7 +63,7 @@ class ShardGroup {
   // One shard takes over runs that were leased to a dead session. The answer is what was adopted.
   Later<ReapResult> adopt(std::size_t index, std::shared_ptr<ArenaState> arena, SessionId dead,
                           std::vector<SlabIndex> runs) {
-    const auto adopted = thread_.begin_operation<ReapResult>();
+    auto adopted = thread_.begin_operation<ReapResult>();
     Shard* const shard = shards_[index].get();
     shard->post([thread = &thread_, adopted, shard, arena = std::move(arena), dead,
                  runs = std::move(runs)]() mutable {

@@ -149,7 +149,7 @@ Later<Nothing> TrimRounds::ask(const std::shared_ptr<OfArena>& of,
   of->asked_ns = now_ns();
   of->number = ++last_number_;
   of->all_answered = Later<Nothing>();
-  const Later<Nothing> all_answered = of->all_answered;
+  Later<Nothing> all_answered = of->all_answered;
   for (const SessionId id : peers) {
     const SessionRecord* const session = core_.sessions.find(id);
     if (session == nullptr || session->keepalives.empty()) continue;  // left in the meantime

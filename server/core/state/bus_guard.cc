@@ -50,6 +50,7 @@ bool replace(const Place& place, std::uintptr_t address, std::uintptr_t end) {
     }
   }
   void* const p =
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): a fault's address
       ::mmap(reinterpret_cast<void*>(from), std::min(to, end) - from, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   return p != MAP_FAILED;

@@ -59,8 +59,9 @@ Result<ConfigSource, Failure> from_environment(const char* const* environment) {
         std::find(std::begin(kNotKeys), std::end(kNotKeys), name) != std::end(kNotKeys))
       continue;
     const auto& keys = config_keys();
-    const auto key = std::find_if(keys.begin(), keys.end(),
-                                  [&](const ConfigKey& k) { return k.variable() == name; });
+    const auto key = std::find_if(keys.begin(), keys.end(), [variable = name](const ConfigKey& k) {
+      return k.variable() == variable;
+    });
     if (key == keys.end()) {
       return Failure{
           Error::kInvalidOption,

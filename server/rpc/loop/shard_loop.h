@@ -31,7 +31,7 @@ class ShardLoop final : public Waker {
   // `spin_us`: how long the loop polls before it sleeps. Every turn reads the value; SetTunables
   // writes it.
   ShardLoop(ShardApi& shard, const std::atomic<std::uint64_t>& spin_us, ShardLoopOptions options);
-  ~ShardLoop();
+  ~ShardLoop() override;
   ShardLoop(const ShardLoop&) = delete;
   ShardLoop& operator=(const ShardLoop&) = delete;
 
