@@ -1,5 +1,6 @@
 #include "allocator/arena/arena.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 
@@ -190,10 +191,17 @@ void Arena::reclaim(SlabIndex first) {
 }
 
 void Arena::for_each_run(const std::function<void(SlabIndex, RunRecord)>& f) const {
-  for (std::uint32_t s = 0; s < units_.superslab_count(); ++s) {
-    if (!units_.committed({s})) continue;
-    for (SlabIndex unit = first_unit_of({s}); unit != first_unit_of({s + 1}); ++unit.value)
-      if (const RunRecord run = ledger_.run(unit)) f(unit, run);
+  for_each_run_in({0}, {unit_count()}, f);
+}
+
+void Arena::for_each_run_in(SlabIndex first, SlabIndex end,
+                            const std::function<void(SlabIndex, RunRecord)>& f) const {
+  for (std::uint32_t unit = first.value; unit < end.value;) {
+    const std::uint32_t superslab = unit / kUnitsPerSuperslab;
+    const std::uint32_t stop = std::min((superslab + 1) * kUnitsPerSuperslab, end.value);
+    for (; units_.committed({superslab}) && unit < stop; ++unit)
+      if (const RunRecord run = ledger_.run({unit})) f({unit}, run);
+    unit = stop;
   }
 }
 

@@ -50,6 +50,9 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   SlabSource& source() { return *this; }
   // Calls f(first unit, record) for each run.
   void for_each_run(const std::function<void(SlabIndex, RunRecord)>& f) const;
+  // The same for runs that begin in [first, end).
+  void for_each_run_in(SlabIndex first, SlabIndex end,
+                       const std::function<void(SlabIndex, RunRecord)>& f) const;
   // Whether all words of a run are FREE, so that the run may be reclaimed.
   bool run_is_free(SlabIndex first) const;
   Ledger& ledger() { return ledger_; }

@@ -56,6 +56,7 @@ constexpr Row kRows[] = {
      "48 sessions share blocks of this arena already: take blocks over instead, or end one of "
      "them"},
     {"FORKED", 9, "this process is a fork of the one that attached: open a session of its own"},
+    {"STALE_EPOCH", 10, "resume the session's leases in this arena, then lease in the new epoch"},
 };
 
 const Row& row(Error e) {

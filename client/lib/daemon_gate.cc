@@ -7,10 +7,6 @@ namespace {
 
 constexpr auto kPause = std::chrono::milliseconds(20);
 
-bool final(SessionStanding s) {
-  return s == SessionStanding::kLost || s == SessionStanding::kClosed;
-}
-
 }  // namespace
 
 Status lost_status() {
@@ -24,38 +20,27 @@ Status closed_status() {
           "the session is closed, and all it held was given back; open another one"};
 }
 
+Status away_status() {
+  return {Code::kUnavailable, Error::kNone,
+          "the daemon is away and did not come back in time; what this session holds is still "
+          "its own. Try again, or free some blocks"};
+}
+
 void DaemonGate::set(SessionStanding standing) {
   {
     const std::lock_guard lock(mutex_);
     if (standing_ == SessionStanding::kClosed ||
-        (standing_ == SessionStanding::kLost && !final(standing)))
+        (standing_ == SessionStanding::kLost && !is_over(standing)))
       return;
     standing_.store(standing, std::memory_order_relaxed);
   }
   changed_.notify_all();
 }
 
-Status DaemonGate::enter(Clock::time_point deadline) {
-  std::unique_lock lock(mutex_);
-  const bool in_time = changed_.wait_until(lock, deadline, [&] {
-    return final(standing_) || (standing_ == SessionStanding::kConnected && !exclusive_);
-  });
+Status DaemonGate::answer(bool in_time) const {
   if (standing_ == SessionStanding::kLost) return lost_status();
   if (standing_ == SessionStanding::kClosed) return closed_status();
-  if (!in_time)
-    return {Code::kUnavailable, Error::kNone,
-            "the daemon is away and did not come back in time; what this session holds is still "
-            "its own. Try again, or free some blocks"};
-  ++inside_;
-  return {};
-}
-
-void DaemonGate::leave() {
-  {
-    const std::lock_guard lock(mutex_);
-    --inside_;
-  }
-  changed_.notify_all();
+  return in_time ? Status{} : away_status();
 }
 
 void DaemonGate::pause(Clock::time_point deadline) {
@@ -63,22 +48,6 @@ void DaemonGate::pause(Clock::time_point deadline) {
   const SessionStanding before = standing_;
   changed_.wait_until(lock, std::min(deadline, Clock::now() + kPause),
                       [&] { return standing_ != before; });
-}
-
-bool DaemonGate::make_exclusive() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !exclusive_; });
-  exclusive_ = true;
-  changed_.wait(lock, [&] { return inside_ == 0 || final(standing_); });
-  return !final(standing_);
-}
-
-void DaemonGate::open_again() {
-  {
-    const std::lock_guard lock(mutex_);
-    exclusive_ = false;
-  }
-  changed_.notify_all();
 }
 
 }  // namespace arenad::client

@@ -1,10 +1,8 @@
-// DaemonGate: how a session stands with its daemon, and who may call the daemon for leases.
+// DaemonGate: how a session stands with its daemon, and when it may call the daemon for leases.
 //
-// Purpose: after a lost connection a session resumes. It names all slabs that it knows, and the
-//   daemon takes back the others. A lease that is answered while this list is on its way would be
-//   taken back although it is in use. So lease calls pass this gate, and a resume has the gate for
-//   itself.
-// Invariants: between make_exclusive() and open_again() nobody is inside.
+// Purpose: a lease call waits here while the daemon is away, and while its arena resumes. The
+//   threads that find out wake it.
+// Invariants: kLost and kClosed stay for good.
 // Threads: any. Crash: private memory.
 #pragma once
 
@@ -26,29 +24,45 @@ class DaemonGate {
   // kLost and kClosed stay for good. Wakes the threads that wait in enter().
   void set(SessionStanding standing);
 
-  // Waits until the session is connected and nobody has the gate for itself. Errors:
-  // UNKNOWN_SESSION (lost or closed), UNAVAILABLE at the deadline.
-  Status enter(Clock::time_point deadline);
-  void leave();
+  // Waits until the session is connected and ready() is true. ready() runs under the gate's lock.
+  // Errors: UNKNOWN_SESSION (lost or closed), UNAVAILABLE at the deadline.
+  template <class Ready>
+  Status enter(Clock::time_point deadline, Ready ready) {
+    std::unique_lock lock(mutex_);
+    const bool in_time = changed_.wait_until(lock, deadline, [&] {
+      return is_over(standing_) || (standing_ == SessionStanding::kConnected && ready());
+    });
+    return answer(in_time);
+  }
+  // Runs change(), which changes what a ready() looks at, under the gate's lock. Wakes the waiting
+  // threads.
+  template <class Change>
+  void update(Change change) {
+    {
+      const std::lock_guard lock(mutex_);
+      change();
+    }
+    changed_.notify_all();
+  }
   // Waits for a change of standing, 20 ms at most. For a call that failed and is made again.
   void pause(Clock::time_point deadline);
 
-  // Waits until nobody is inside, and lets nobody in until open_again(). False when the session is
-  // over. open_again() must follow in either case.
-  bool make_exclusive();
-  void open_again();
-
  private:
+  static bool is_over(SessionStanding s) {
+    return s == SessionStanding::kLost || s == SessionStanding::kClosed;
+  }
+  // Of enter(), under mutex_.
+  Status answer(bool in_time) const;
+
   // Written under mutex_. standing() reads it without: a hint there, which orders nothing.
   std::atomic<SessionStanding> standing_{SessionStanding::kConnected};
   std::mutex mutex_;
   std::condition_variable changed_;
-  int inside_ = 0;          // under mutex_
-  bool exclusive_ = false;  // under mutex_
 };
 
-// The answer of every call of a session that is lost, or closed.
+// The answer of every call of a session that is lost, or closed; and of a call that waited in vain.
 Status lost_status();
 Status closed_status();
+Status away_status();
 
 }  // namespace arenad::client

@@ -1,5 +1,6 @@
 #include "client/lib/daemon_leases.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace arenad::client {
@@ -7,6 +8,8 @@ namespace {
 
 // The lease thread does not wait longer for a daemon that does not answer: it has other work.
 constexpr std::uint32_t kLeaseThreadCallMs = 2'000;
+// Of the arena, in one part of a resume: 16 GiB. A part must not keep the shard long.
+constexpr std::uint32_t kUnitsPerResume = 262'144;
 
 }  // namespace
 
@@ -30,7 +33,7 @@ Request DaemonLeases::request() const {
 template <class Request, class Response, class Account>
 Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::ClientContext*,
                                                                     const Request&, Response*),
-                          const Request& request, Response& response, Patience patience,
+                          Request& request, Response& response, Patience patience,
                           std::uint32_t extra_ms, Account account) {
   const bool is_lease_thread = patience == Patience::kLeaseThread;
   const auto now = DaemonGate::Clock::now();
@@ -39,32 +42,48 @@ Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::Clie
           ? now
           : now + std::chrono::milliseconds(std::uint64_t{client_->call_timeout_ms()} + extra_ms);
   for (;;) {
-    if (Status s = gate_.enter(deadline); !s.ok()) return s;
+    std::uint64_t epoch = 0;
+    const auto ready = [&] {
+      epoch = epoch_.load(std::memory_order_relaxed);
+      return !resuming_;
+    };
+    if (Status s = gate_.enter(deadline, ready); !s.ok()) return s;
+    request.set_epoch(epoch);
     response.Clear();
     Status status = client_->call_within(
         client_->heaps(shard_), method, request, response,
         is_lease_thread ? kLeaseThreadCallMs : client_->call_timeout_ms() + extra_ms);
-    if (status.ok()) account();
-    // Not the daemon's own refusal: it may have leased slabs, and the answer got lost.
-    const bool unanswered = !status.ok() && status.reason == Error::kNone;
-    if (unanswered) unanswered_.store(true, std::memory_order_relaxed);
-    gate_.leave();
-    if (!unanswered || status.code != Code::kUnavailable || DaemonGate::Clock::now() >= deadline)
-      return status;
-    // The connection broke. The session finds out, reconnects and resumes.
+    if (status.ok()) {
+      const std::lock_guard lock(mutex_);
+      if (epoch_.load(std::memory_order_relaxed) == epoch) {
+        account();
+        return status;
+      }
+      // A resume that did not name what this answer brings was on its way. The daemon takes it
+      // back.
+      status = {Code::kAborted, Error::kStaleEpoch, "the session resumed meanwhile"};
+    }
+    // Another reason is the daemon's own refusal. Without one the daemon may have leased slabs, and
+    // the answer got lost. An old epoch tells of another daemon, or of a resume meanwhile.
+    const bool stale = status.reason == Error::kStaleEpoch;
+    const bool lost = status.reason == Error::kNone;
+    if (lost || stale) wants_resume_.store(true, std::memory_order_relaxed);
+    if (!stale && !(lost && status.code == Code::kUnavailable)) return status;
+    if (DaemonGate::Clock::now() >= deadline) return stale ? away_status() : status;
+    // The session finds out that the connection broke, reconnects and resumes.
     gate_.pause(deadline);
   }
 }
 
 Answer<HeapId> DaemonLeases::open_heap() {
+  auto message = request<v1::OpenHeapRequest>();
   v1::OpenHeapResponse response;
   HeapId id = kNoHeap;
-  const Status status = call(&v1::Heaps::Stub::OpenHeap, request<v1::OpenHeapRequest>(), response,
-                             Patience::kThread, 0, [&] {
-                               id = {static_cast<std::uint16_t>(response.heap_id())};
-                               const std::lock_guard lock(mutex_);
-                               heaps_.push_back(id);
-                             });
+  const Status status =
+      call(&v1::Heaps::Stub::OpenHeap, message, response, Patience::kThread, 0, [&] {
+        id = {static_cast<std::uint16_t>(response.heap_id())};
+        heaps_.push_back(id);
+      });
   if (!status.ok()) return status;
   return id;
 }
@@ -80,7 +99,6 @@ Status DaemonLeases::lease(HeapId heap, const RunShape& run, std::uint32_t count
   v1::LeaseSlabsResponse response;
   bool sound = true;
   Status status = call(&v1::Heaps::Stub::LeaseSlabs, message, response, patience, wait_ms, [&] {
-    const std::lock_guard lock(mutex_);
     sound = response.slabs_size() != 0;
     for (const std::uint32_t slab : response.slabs()) {
       if (slab >= leased_.size() || run.units > leased_.size() - slab) {
@@ -113,23 +131,42 @@ void DaemonLeases::give_back(std::span<const SlabIndex> runs) {
   const Status status =
       call(&v1::Heaps::Stub::ReturnSlabs, message, response, Patience::kLeaseThread, 0, [] {});
   if (!status.ok())
-    unanswered_.store(true, std::memory_order_relaxed);  // a resume on its way may name the runs
+    wants_resume_.store(true, std::memory_order_relaxed);  // the daemon may still have the runs
+}
+
+v1::ResumeRequest DaemonLeases::part(std::uint32_t first, std::uint32_t end) {
+  auto message = request<v1::ResumeRequest>();
+  message.set_first_unit(first);
+  message.set_end_unit(end);
+  const std::lock_guard lock(mutex_);
+  message.set_epoch(epoch_.load(std::memory_order_relaxed));
+  for (std::uint32_t unit = first; unit < end; ++unit)
+    if (leased_[unit]) message.add_slabs(unit);
+  if (first == 0)
+    for (const HeapId heap : heaps_) message.add_heaps(heap.value);
+  return message;
 }
 
 Status DaemonLeases::resume() {
-  unanswered_.store(false, std::memory_order_relaxed);
-  auto message = request<v1::ResumeRequest>();
-  {
-    const std::lock_guard lock(mutex_);
-    for (std::uint32_t unit = 0; unit < leased_.size(); ++unit)
-      if (leased_[unit]) message.add_slabs(unit);
-    for (const HeapId heap : heaps_) message.add_heaps(heap.value);
+  const std::lock_guard alone(resume_mutex_);
+  wants_resume_.store(false, std::memory_order_relaxed);
+  gate_.update([this] {
+    resuming_ = true;
+    epoch_.fetch_add(1, std::memory_order_relaxed);
+  });
+  const auto units = static_cast<std::uint32_t>(leased_.size());
+  for (std::uint32_t first = 0; first < units; first += kUnitsPerResume) {
+    const v1::ResumeRequest message = part(first, std::min(units, first + kUnitsPerResume));
+    v1::ResumeResponse response;
+    Status status =
+        client_->call(client_->heaps(shard_), &v1::Heaps::Stub::Resume, message, response);
+    if (!status.ok()) {
+      wants_resume_.store(true, std::memory_order_relaxed);
+      return status;
+    }
   }
-  v1::ResumeResponse response;
-  Status status =
-      client_->call(client_->heaps(shard_), &v1::Heaps::Stub::Resume, message, response);
-  if (!status.ok()) unanswered_.store(true, std::memory_order_relaxed);
-  return status;
+  gate_.update([this] { resuming_ = false; });
+  return {};
 }
 
 }  // namespace arenad::client

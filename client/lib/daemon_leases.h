@@ -2,8 +2,10 @@
 //
 // Purpose: the Heaps service for one arena of one session, through the session's gate, and the
 //   account of leases that a resume tells the daemon.
-// Invariants: the account has a run before the lease call leaves the gate. The account drops a run
-//   before the ReturnSlabs that names it.
+// Invariants: a resume raises the epoch first and reads the account after that. An answer enters
+//   the account only while its epoch is the present one. So a run that is used was named by the
+//   last resume, or was leased after it. No call of the new epoch is made before the resume was
+//   answered. The account drops a run before the ReturnSlabs that names it.
 // Threads: any. Crash: see lease_calls.h.
 #pragma once
 
@@ -29,23 +31,26 @@ class DaemonLeases final : public LeaseCalls {
                Patience patience, std::vector<SlabIndex>& runs) override;
   void give_back(std::span<const SlabIndex> runs) override;
 
-  // Tells the daemon all leases and heaps that the session knows. The caller has the gate for
-  // itself. Errors: those of Heaps.Resume.
+  // Tells the daemon all leases and heaps that the session knows. Lease calls wait until a resume
+  // was answered, so a resume that failed must be made again, or the arena given up. Errors: those
+  // of Heaps.Resume.
   Status resume();
-  // Whether a call ended without an answer. Then the daemon may have leased slabs that the session
-  // does not know.
-  bool wants_resume() const { return unanswered_.load(std::memory_order_relaxed); }
+  // Whether a resume must be made: one failed, or a call ended without an answer. Then the daemon
+  // may have leased slabs that the session does not know.
+  bool wants_resume() const { return wants_resume_.load(std::memory_order_relaxed); }
 
  private:
-  // Makes a call inside the gate, and makes it again while the daemon is away. After a success
-  // account() runs, still inside the gate.
+  // Makes a call through the gate, and makes it again while the daemon is away, and when a resume
+  // came between. After a success account() runs under mutex_.
   template <class Request, class Response, class Account>
   Status call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::ClientContext*, const Request&,
                                                         Response*),
-              const Request& request, Response& response, Patience patience, std::uint32_t extra_ms,
+              Request& request, Response& response, Patience patience, std::uint32_t extra_ms,
               Account account);
   template <class Request>
   Request request() const;
+  // The leases that begin in [first, end), and in the first part the heaps.
+  v1::ResumeRequest part(std::uint32_t first, std::uint32_t end);
 
   const std::shared_ptr<ClientState> client_;
   const v1::SessionKey key_;
@@ -53,8 +58,13 @@ class DaemonLeases final : public LeaseCalls {
   const ArenaId arena_;
   const ShardId shard_;
 
-  std::atomic<bool> unanswered_{false};  // a hint: orders nothing, pairs with no other atomic
+  std::atomic<bool> wants_resume_{false};  // a hint: orders nothing, pairs with no other atomic
+  std::mutex resume_mutex_;                // held by the thread that resumes
+  bool resuming_ = false;                  // under the gate's lock: no resume was answered yet
   std::mutex mutex_;
+  // Written under the gate's lock by the thread that resumes, which takes mutex_ after that. A
+  // thread with an answer reads it under mutex_: relaxed, mutex_ orders it.
+  std::atomic<std::uint64_t> epoch_{0};
   std::vector<bool> leased_;   // under mutex_, by first unit
   std::vector<HeapId> heaps_;  // under mutex_
 };

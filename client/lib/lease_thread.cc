@@ -32,6 +32,11 @@ Status LeaseThread::add(std::shared_ptr<PeerPool> pool) {
   return {};
 }
 
+void LeaseThread::remove(const PeerPool& pool) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(pools_, [&](const auto& kept) { return kept.get() == &pool; });
+}
+
 void LeaseThread::wake() {
   {
     const std::lock_guard lock(mutex_);

@@ -27,6 +27,7 @@ class LeaseThread {
 
   // Looks after one more pool. Errors: RESOURCE_EXHAUSTED (no thread can be started).
   Status add(std::shared_ptr<PeerPool> pool);
+  void remove(const PeerPool& pool);
   // A stock has something to lease or to return.
   void wake();
   void stop();

@@ -6,6 +6,22 @@
 
 namespace arenad::client {
 
+namespace {
+
+// Whether a resume's failure ends the attachment: the daemon answered, and the answer is about the
+// arena or about what the session believes of it.
+bool gives_up(const Status& status) {
+  switch (status.reason) {
+    case Error::kNone:
+    case Error::kDraining:
+    case Error::kStaleEpoch:
+    case Error::kUnknownSession: return false;
+    default: return true;
+  }
+}
+
+}  // namespace
+
 SessionState::SessionState(std::shared_ptr<ClientState> of, v1::SessionKey opened)
     : client(std::move(of)), key(std::move(opened)), lease_thread_([this] { mend(); }) {}
 
@@ -56,18 +72,29 @@ void SessionState::stop() {
 
 void SessionState::broken() { gate.set(SessionStanding::kReconnecting); }
 
+// What keeps one arena from resuming does not keep the session from it: the lease thread tries the
+// arena again.
 Status SessionState::back() {
-  if (Status s = resume(); !s.ok()) return s;
+  for (const Peer& p : peers())
+    if (Status s = resume(p); s.reason == Error::kUnknownSession) return s;
   gate.set(SessionStanding::kConnected);
   return {};
 }
 
-Status SessionState::resume() {
-  Status status = gate.make_exclusive() ? Status{} : usable();
-  for (const Peer& p : peers())
-    if (status.ok()) status = p.leases->resume();
-  gate.open_again();
+Status SessionState::resume(const Peer& p) {
+  if (Status s = usable(); !s.ok()) return s;
+  Status status = p.leases->resume();
+  if (gives_up(status)) {
+    remove_peer(*p.attachment);
+    p.attachment->close_pool(status);
+  }
   return status;
+}
+
+void SessionState::remove_peer(const Attachment& attachment) {
+  lease_thread_.remove(*attachment.pool);
+  const std::lock_guard lock(mutex_);
+  std::erase_if(peers_, [&](const Peer& p) { return p.attachment.get() == &attachment; });
 }
 
 void SessionState::lost() { close_peers(SessionStanding::kLost); }
@@ -82,7 +109,7 @@ void SessionState::trim(ArenaId arena) {
 void SessionState::mend() {
   if (gate.standing() != SessionStanding::kConnected) return;
   for (const Peer& p : peers())
-    if (p.leases->wants_resume()) return (void)resume();
+    if (p.leases->wants_resume()) (void)resume(p);
 }
 
 }  // namespace arenad::client

@@ -64,7 +64,9 @@ class SessionState final : public Pinned, private KeepAlive::Listener {
   void lost() override;
   void trim(ArenaId arena) override;
   void mend();
-  Status resume();
+  // Resumes one arena. An arena that the daemon does not know any more is given up.
+  Status resume(const Peer& p);
+  void remove_peer(const Attachment& attachment);
   std::vector<Peer> peers() const;
 
   KeepAlive keep_alive_;

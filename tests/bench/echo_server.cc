@@ -50,17 +50,16 @@ class NoShard final : public ShardApi {
   Answer<PerRefAnswer> release(SessionKey, ArenaId, UntrustedRefs) override {
     return PerRefAnswer{};
   }
-  Answer<HeapId> open_heap(SessionKey, ArenaId) override {
+  Answer<HeapId> open_heap(const LeaseCaller&) override {
     return Failure{Error::kInternal, "an echo"};
   }
   void lease_slabs(const LeaseArgs&, Done<LeasedSlabs> done) override {
     done(Failure{Error::kInternal, "an echo"});
   }
-  Answer<ReturnedSlabs> return_slabs(SessionKey, ArenaId, std::span<const SlabIndex>) override {
+  Answer<ReturnedSlabs> return_slabs(const LeaseCaller&, std::span<const SlabIndex>) override {
     return ReturnedSlabs{};
   }
-  Answer<ResumedLeases> resume(SessionKey, ArenaId, std::span<const SlabIndex>,
-                               std::span<const HeapId>) override {
+  Answer<ResumedLeases> resume(const LeaseCaller&, const ResumeArgs&) override {
     return ResumedLeases{};
   }
   Answer<std::vector<arenad::BlockFacts>> describe(SessionKey, ArenaId, UntrustedRefs) override {

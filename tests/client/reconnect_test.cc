@@ -2,6 +2,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 #include <vector>
 
@@ -121,6 +122,29 @@ TEST_F(Remembered, GrowingThreadsNoticeNothingButTime) {
   }
   workers.stop();
   workers.join();
+}
+
+TEST_F(Remembered, ArenaThatIsGoneDoesNotStopTheOthers) {
+  must(client.create_arena("gone", {.capacity_bytes = 64 << 20}));
+  Session session = must(Session::open(client));
+  const auto gone = must(session.attach("gone", AttachMode::kPeer));
+  const auto arena = must(session.attach("frames", AttachMode::kPeer));
+  Block lost = must(gone.allocate(256));
+  const Block kept = must(arena.allocate(256));
+  std::memset(lost.data(), 7, 256);
+  daemon.kill();
+  for (const char* kind : {".ledger", ".control", ".data"})
+    ASSERT_TRUE(std::filesystem::remove(state.path() + "/gone" + kind)) << kind;
+  daemon.start();
+  EXPECT_TRUE(eventually([&] { return session.standing() == SessionStanding::kConnected; }));
+  const auto more = arena.allocate(5 << 20);  // needs a lease
+  ASSERT_TRUE(more.ok()) << more.error().text();
+  EXPECT_TRUE(eventually([&] { return !gone.allocate(256).ok(); }));
+  EXPECT_EQ(gone.allocate(256).error().reason, Error::kUnknownArena);
+  EXPECT_EQ(lost.data()[255], std::byte{7}) << "the mapping goes with the last Block";
+  must(client.create_arena("gone", {.capacity_bytes = 64 << 20}));
+  const auto again = must(session.attach("gone", AttachMode::kPeer));
+  EXPECT_TRUE(again.allocate(256).ok());
 }
 
 TEST(Reconnect, RemoteSessionIsLostWithItsDaemonToo) {

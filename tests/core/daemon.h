@@ -180,8 +180,9 @@ class Daemon {
     return loop(shard).run([=](ShardApi& api) { return api.release(key, arena, refs); });
   }
   // Peers.
-  Answer<HeapId> open_heap(std::uint32_t shard, SessionKey key, ArenaId arena) {
-    return loop(shard).run([=](ShardApi& api) { return api.open_heap(key, arena); });
+  Answer<HeapId> open_heap(std::uint32_t shard, SessionKey key, ArenaId arena,
+                           LeaseEpoch epoch = {}) {
+    return loop(shard).run([=](ShardApi& api) { return api.open_heap({key, arena, epoch}); });
   }
   std::future<Answer<LeasedSlabs>> lease_later(std::uint32_t shard, LeaseArgs args) {
     auto promise = std::make_shared<std::promise<Answer<LeasedSlabs>>>();
@@ -197,12 +198,14 @@ class Daemon {
     return answer_of(lease_later(shard, args));
   }
   Answer<ReturnedSlabs> give_back(std::uint32_t shard, SessionKey key, ArenaId arena,
-                                  std::vector<SlabIndex> slabs) {
-    return loop(shard).run([=](ShardApi& api) { return api.return_slabs(key, arena, slabs); });
+                                  std::vector<SlabIndex> slabs, LeaseEpoch epoch = {}) {
+    return loop(shard).run([=](ShardApi& api) {
+      return api.return_slabs({key, arena, epoch}, slabs);
+    });
   }
-  Answer<ResumedLeases> resume(std::uint32_t shard, SessionKey key, ArenaId arena,
-                               std::vector<SlabIndex> slabs, std::vector<HeapId> heaps) {
-    return loop(shard).run([=](ShardApi& api) { return api.resume(key, arena, slabs, heaps); });
+  Answer<ResumedLeases> resume(std::uint32_t shard, const LeaseCaller& caller,
+                               const ResumeArgs& known) {
+    return loop(shard).run([=](ShardApi& api) { return api.resume(caller, known); });
   }
   Answer<std::vector<BlockFacts>> describe(std::uint32_t shard, SessionKey key, ArenaId arena,
                                            std::vector<std::uint64_t> refs) {

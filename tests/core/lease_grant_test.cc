@@ -13,7 +13,7 @@ class LeaseParts : public ShardParts {
  protected:
   LeaseParts() : ShardParts(AttachMode::kPeer, 8 * kUnit) {
     attach(bob, AttachMode::kPeer);
-    heap = *granting.open_heap(alice, arena);
+    heap = *granting.open_heap({alice, arena, {}});
   }
   LeaseArgs args(std::uint32_t count) {
     LeaseArgs a;
@@ -44,7 +44,7 @@ class LeaseParts : public ShardParts {
 TEST_F(LeaseParts, LeasedRunsAreChargedWholeUntilTheyAreReturned) {
   const auto slabs = lease(3);
   EXPECT_EQ(charged(alice), 3 * kUnit);
-  EXPECT_EQ(leases.return_slabs(alice, arena, slabs)->returned, 3u);
+  EXPECT_EQ(leases.return_slabs({alice, arena, {}}, slabs)->returned, 3u);
   EXPECT_EQ(charged(alice), 0u);
   EXPECT_EQ(state->arena->units().taken_units(), 0u);
 }
@@ -69,7 +69,8 @@ TEST_F(LeaseParts, HeapOfAnotherSessionIsRefused) {
 
 TEST_F(LeaseParts, SlabThatIsNotTheSessionsIsRefusedAndStays) {
   const auto slabs = lease(1);
-  const auto answer = leases.return_slabs(bob, arena, std::vector<SlabIndex>{slabs[0], {1 << 20}});
+  const auto answer =
+      leases.return_slabs({bob, arena, {}}, std::vector<SlabIndex>{slabs[0], {1 << 20}});
   EXPECT_EQ(answer->returned, 0u);
   EXPECT_EQ(answer->refused.size(), 2u);
   EXPECT_EQ(charged(alice), kUnit);
@@ -80,7 +81,7 @@ TEST_F(LeaseParts, ReturnedRunWithBlocksOutIsAdoptedAndTheBlocksAreCharged) {
   const Slot slot = Slot::of(slabs[0], {0});
   state->arena->control().slab(slabs[0]).carved.store(1);
   state->arena->word(slot).store(BlockWord::held(0, {alice.id, 0}));
-  EXPECT_EQ(leases.return_slabs(alice, arena, slabs)->returned, 1u);
+  EXPECT_EQ(leases.return_slabs({alice, arena, {}}, slabs)->returned, 1u);
   EXPECT_EQ(charged(alice), 64u);
   EXPECT_EQ(zero.slot().heap.counters().adopted_slabs, 1u);
   EXPECT_TRUE(zero.access(alice).attached->footprint.has(slabs[0]));
@@ -88,9 +89,11 @@ TEST_F(LeaseParts, ReturnedRunWithBlocksOutIsAdoptedAndTheBlocksAreCharged) {
 
 TEST_F(LeaseParts, ResumeTakesBackLeasesAndHeapsThatThePeerDoesNotName) {
   const auto slabs = lease(2);
-  const HeapId lost = *granting.open_heap(alice, arena);
-  const auto answer = leases.resume(alice, arena, std::vector<SlabIndex>{slabs[0], {63}},
-                                    std::vector<HeapId>{heap});
+  const HeapId lost = *granting.open_heap({alice, arena, {}});
+  ResumeArgs knows;
+  knows.slabs = {slabs[0], {63}};
+  knows.heaps = {heap};
+  const auto answer = leases.resume({alice, arena, {1}}, knows);
   ASSERT_TRUE(answer.ok()) << answer.error().message;
   EXPECT_EQ(answer->taken_back, 1u);
   EXPECT_EQ(answer->unknown, (std::vector<SlabIndex>{{63}}));
@@ -101,11 +104,14 @@ TEST_F(LeaseParts, ResumeTakesBackLeasesAndHeapsThatThePeerDoesNotName) {
 
 TEST_F(LeaseParts, ResumeWithAHeapOfAnotherSessionChangesNothing) {
   lease(1);
-  const HeapId theirs = *granting.open_heap(bob, arena);
-  const auto answer = leases.resume(alice, arena, {}, std::vector<HeapId>{theirs});
+  const HeapId theirs = *granting.open_heap({bob, arena, {}});
+  ResumeArgs knows;
+  knows.heaps = {theirs};
+  const auto answer = leases.resume({alice, arena, {1}}, knows);
   ASSERT_FALSE(answer.ok());
   EXPECT_EQ(answer.error().error, Error::kInvalidOption);
   EXPECT_EQ(charged(alice), kUnit);
+  EXPECT_TRUE(granting.open_heap({alice, arena, {}}).ok()) << "the epoch is the old one";
 }
 
 }  // namespace

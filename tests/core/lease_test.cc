@@ -84,7 +84,7 @@ TEST_F(LeaseTest, OnlyPeersLease) {
   a.session = writer;
   expect_refused(a, Error::kReadOnly, "as writer, only a peer leases");
   EXPECT_EQ(daemon.give_back(0, writer, arena, {{1}}).error().error, Error::kReadOnly);
-  EXPECT_EQ(daemon.resume(0, writer, arena, {}, {}).error().error, Error::kReadOnly);
+  EXPECT_EQ(daemon.resume(0, {writer, arena, {1}}, {}).error().error, Error::kReadOnly);
   const SessionKey stranger = daemon.open_kept();
   EXPECT_EQ(daemon.open_heap(0, stranger, arena).error().error, Error::kNotAttached);
 }
@@ -171,18 +171,105 @@ TEST_F(LeaseTest, ResumeTakesBackWhatThePeerDoesNotKnow) {
   std::vector<SlabIndex> named = known->slabs;
   named.push_back({127});
   named.push_back({1u << 30});
-  const auto answer = daemon.resume(1, key, arena, named, {heap});
+  ResumeArgs knows;
+  knows.slabs = named;
+  knows.heaps = {heap};
+  const auto answer = daemon.resume(1, {key, arena, {1}}, knows);
   ASSERT_TRUE(answer.ok()) << answer.error().message;
   EXPECT_EQ(answer->taken_back, 2u);
   EXPECT_EQ(answer->unknown, (std::vector<SlabIndex>{{127}, {1u << 30}}));
   EXPECT_EQ(leased_bytes(), 3 * kUnit);
-  EXPECT_EQ(*daemon.open_heap(0, key, arena), lost_heap);  // nobody's until now
-  const auto wrong = daemon.resume(0, key, arena, known->slabs, {heap, {999}});
+  EXPECT_EQ(*daemon.open_heap(0, key, arena, {1}), lost_heap);  // nobody's until now
+  knows.slabs = known->slabs;
+  knows.heaps = {heap, {999}};
+  const auto wrong = daemon.resume(0, {key, arena, {2}}, knows);
   EXPECT_EQ(wrong.error().error, Error::kInvalidOption);
   EXPECT_TRUE(has(wrong.error().message, "heap 999"));
-  EXPECT_EQ(daemon.resume(0, key, arena, std::vector<SlabIndex>(1048577), {}).error().error,
-            Error::kInvalidCount);
+  knows.slabs.resize(1048577);
+  EXPECT_EQ(daemon.resume(0, {key, arena, {2}}, knows).error().error, Error::kInvalidCount);
   EXPECT_EQ(leased_bytes(), 3 * kUnit);
+}
+
+TEST_F(LeaseTest, CallOfAnEarlierEpochIsRefusedAndChangesNothing) {
+  // The second resume was served first. The session leased since, and the first one comes late.
+  ResumeArgs knows;
+  knows.heaps = {heap};
+  ASSERT_TRUE(daemon.resume(0, {key, arena, {2}}, knows).ok());
+  LeaseArgs now = args(3);
+  now.epoch = {2};
+  const auto leased = daemon.lease(0, now);
+  ASSERT_TRUE(leased.ok());
+  const std::uint64_t bytes = leased_bytes();
+  for (const std::uint64_t late : {0, 1, 2}) {
+    const auto resumed = daemon.resume(1, {key, arena, {late}}, knows);
+    ASSERT_FALSE(resumed.ok()) << late;
+    EXPECT_EQ(resumed.error().error, Error::kStaleEpoch);
+    EXPECT_TRUE(has(resumed.error().message, "in epoch 2")) << resumed.error().message;
+  }
+  for (const std::uint64_t late : {0, 1, 3}) {
+    EXPECT_EQ(daemon.give_back(0, key, arena, leased->slabs, {late}).error().error,
+              Error::kStaleEpoch);
+    EXPECT_EQ(daemon.open_heap(0, key, arena, {late}).error().error, Error::kStaleEpoch);
+    LeaseArgs again = args();
+    again.epoch = {late};
+    EXPECT_EQ(daemon.lease(1, again).error().error, Error::kStaleEpoch);
+  }
+  EXPECT_EQ(leased_bytes(), bytes);
+  EXPECT_EQ(daemon.give_back(0, key, arena, leased->slabs, {2})->returned, leased->slabs.size());
+}
+
+TEST_F(LeaseTest, CallThatWaitsForMemoryOutlivesItsEpochAndGetsNothing) {
+  std::vector<SlabIndex> all;
+  for (;;) {
+    const auto some = daemon.lease(0, args(64));
+    if (!some.ok()) break;
+    all.insert(all.end(), some->slabs.begin(), some->slabs.end());
+  }
+  LeaseArgs waiting = args();
+  waiting.wait_ms = 600'000;
+  auto later = daemon.lease_later(0, waiting);
+  // The resume names nothing, so all memory is free again, and the call is tried.
+  ResumeArgs knows;
+  knows.heaps = {heap};
+  EXPECT_EQ(daemon.resume(0, {key, arena, {1}}, knows)->taken_back, all.size());
+  EXPECT_EQ(later.get().error().error, Error::kStaleEpoch);
+  EXPECT_EQ(leased_bytes(), 0u);
+}
+
+TEST_F(LeaseTest, ResumeInPartsLooksAtEachPartOnceAndAtHeapsInTheFirst) {
+  const auto known = daemon.lease(0, args(4)), lost = daemon.lease(1, args(4));
+  ASSERT_EQ(known->slabs.size() + lost->slabs.size(), 8u);
+  const std::uint32_t units = 8 * kMiB / kUnit;
+  ResumeArgs part;
+  part.heaps = {heap};
+  std::uint32_t taken_back = 0;
+  for (std::uint32_t first = 0; first < units; first += 3) {
+    part.first_unit = first;
+    part.end_unit = first + 3;
+    part.slabs.clear();
+    for (const SlabIndex slab : known->slabs)
+      if (slab.value >= first && slab.value < first + 3) part.slabs.push_back(slab);
+    const auto answer = daemon.resume(0, {key, arena, {1}}, part);
+    ASSERT_TRUE(answer.ok()) << answer.error().message;
+    EXPECT_TRUE(answer->unknown.empty());
+    taken_back += answer->taken_back;
+    part.heaps.clear();
+  }
+  EXPECT_EQ(taken_back, 4u);
+  EXPECT_EQ(leased_bytes(), 4 * kUnit);
+  LeaseArgs next = args();
+  next.epoch = {1};
+  EXPECT_TRUE(daemon.lease(0, next).ok()) << "the heap is still the session's";
+  part.first_unit = 3;
+  EXPECT_EQ(daemon.resume(0, {key, arena, {2}}, part).error().error, Error::kStaleEpoch)
+      << "only a first part begins an epoch";
+}
+
+TEST_F(LeaseTest, AttachingAgainKeepsTheEpoch) {
+  ASSERT_TRUE(daemon.resume(0, {key, arena, {7}}, {}).ok());
+  ASSERT_TRUE(daemon.attach(key, "a", AttachMode::kPeer).ok());
+  EXPECT_EQ(daemon.open_heap(0, key, arena).error().error, Error::kStaleEpoch);
+  EXPECT_TRUE(daemon.open_heap(0, key, arena, {7}).ok());
 }
 
 TEST_F(LeaseTest, HeapIdsRunOutAndComeBackWithTheSessionsEnd) {

@@ -130,6 +130,7 @@ TEST_F(PeerWire, ResumeNamesAndTakesBack) {
   request.add_slabs(leased.slabs(0));
   request.add_slabs(100);
   request.add_heaps(heap_);
+  request.set_epoch(1);
   v1::ResumeResponse resumed;
   {
     grpc::ClientContext context;
@@ -138,7 +139,13 @@ TEST_F(PeerWire, ResumeNamesAndTakesBack) {
   EXPECT_EQ(resumed.taken_back(), 4u);
   ASSERT_EQ(resumed.unknown_size(), 1);
   EXPECT_EQ(resumed.unknown(0), 100u);
+  EXPECT_EQ(reason_of(lease(lease_request(1), &leased)), "STALE_EPOCH");
+  {
+    grpc::ClientContext context;
+    EXPECT_EQ(reason_of(peer_.stubs.heaps.Resume(&context, request, &resumed)), "STALE_EPOCH");
+  }
   // As many as may be named, and one more.
+  request.set_epoch(2);
   request.clear_slabs();
   for (std::uint32_t i = 0; i <= 1048576; ++i) request.add_slabs(0xffffffff);
   grpc::ClientContext context;

@@ -6,6 +6,7 @@
 // Threads: plain values. Crash: nothing is shared.
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -22,6 +23,12 @@ struct SessionKey {
   SessionId id;
   std::uint64_t secret = 0;
   friend bool operator==(const SessionKey&, const SessionKey&) = default;
+};
+
+// How often a session's leases in an arena were resumed. See LeaseEpochs.
+struct LeaseEpoch {
+  std::uint64_t value = 0;
+  friend auto operator<=>(const LeaseEpoch&, const LeaseEpoch&) = default;
 };
 
 enum class AttachMode : std::uint8_t {

@@ -52,10 +52,18 @@ struct PerRefAnswer {
   std::vector<RefFailure> errors;
 };
 
+// Whose lease call it is.
+struct LeaseCaller {
+  SessionKey session;
+  ArenaId arena_id;
+  LeaseEpoch epoch;  // that the session is in, in this arena
+};
+
 // What a peer leases: slabs of one class, or one span.
 struct LeaseArgs {
   SessionKey session;
   ArenaId arena_id;
+  LeaseEpoch epoch;         // see LeaseCaller
   HeapId heap_id;           // one of the session's own
   ClassId size_class;       // kSpanClass: a span
   std::uint32_t count = 1;  // 0 is refused: the caller fills in defaults
@@ -71,6 +79,14 @@ struct LeasedSlabs {
 struct ReturnedSlabs {
   std::uint32_t returned = 0;
   std::vector<SlabIndex> refused;  // not leased to the session
+};
+
+// What a session knows to be its own, in one part of the arena.
+struct ResumeArgs {
+  std::uint32_t first_unit = 0;  // 0: this part begins a new epoch, and names the heaps
+  std::uint32_t end_unit = ~std::uint32_t{0};
+  std::vector<SlabIndex> slabs;  // leased runs that begin in [first_unit, end_unit)
+  std::vector<HeapId> heaps;     // all heap ids
 };
 
 struct ResumedLeases {
@@ -94,19 +110,18 @@ class ShardApi {
                                        UntrustedRefs refs) = 0;
   virtual Answer<std::vector<BlockFacts>> describe(SessionKey session, ArenaId arena_id,
                                                    UntrustedRefs refs) = 0;
-  // --- peers ---
+  // --- peers. A call of another epoch than the session's answers kStaleEpoch and does nothing.
   // A heap id of the session's own.
-  virtual Answer<HeapId> open_heap(SessionKey session, ArenaId arena_id) = 0;
+  virtual Answer<HeapId> open_heap(const LeaseCaller& caller) = 0;
   // As allocate: `done` runs inside the call or, when memory is short, later. At least one slab, or
   // an error.
   virtual void lease_slabs(const LeaseArgs& args, Done<LeasedSlabs> done) = 0;
-  virtual Answer<ReturnedSlabs> return_slabs(SessionKey session, ArenaId arena_id,
+  virtual Answer<ReturnedSlabs> return_slabs(const LeaseCaller& caller,
                                              std::span<const SlabIndex> slabs) = 0;
-  // Takes back the session's leases and heap ids that it does not name. None of its leases may be
-  // under way meanwhile.
-  virtual Answer<ResumedLeases> resume(SessionKey session, ArenaId arena_id,
-                                       std::span<const SlabIndex> slabs,
-                                       std::span<const HeapId> heaps) = 0;
+  // Takes back the session's leases in this part of the arena that it does not name, and with the
+  // first part its heap ids. The first part raises the session's epoch to the caller's, which must
+  // be above the old one. The other parts are of that epoch.
+  virtual Answer<ResumedLeases> resume(const LeaseCaller& caller, const ResumeArgs& known) = 0;
   // Runs `f` on this shard's thread, soon. Any thread.
   virtual void post(std::function<void()> f) = 0;
   // --- for the loop that drives the shard (its own thread) ---

@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "allocator/arena/arena.h"
+#include "server/core/shard/lease_epochs.h"
 #include "server/core/state/bus_guard.h"
 
 namespace arenad::server {
@@ -46,6 +47,7 @@ struct ArenaState {
 
   const std::unique_ptr<Arena> arena;
   std::optional<ArenaFileWatch> files;  // ends before the arena's mappings
+  LeaseEpochs lease_epochs;
   // Calls that are parked on any shard. A shard that gives memory back while this is not 0 tells
   // the control thread. Relaxed: the waiter's own timer makes good for a moment that was missed.
   std::atomic<std::uint32_t> waiting{0};

@@ -19,18 +19,18 @@ RunShape run_of(const Geometry& geometry, const LeaseArgs& args) {
 
 }  // namespace
 
-Answer<HeapId> LeaseGrant::open_heap(SessionKey key, ArenaId arena_id) {
+Answer<HeapId> LeaseGrant::open_heap(const LeaseCaller& caller) {
   Access access;
-  if (const Error e = tables_.admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
-    return tables_.refusal(e, key, arena_id);
+  if (const auto admitted = tables_.admit_lease(caller, access); !admitted.ok())
+    return admitted.error();
   Arena& arena = access.slot->arena;
-  const HeapId heap = arena.ledger().claim_heap(kFirstPeerHeap, key.id);
+  const HeapId heap = arena.ledger().claim_heap(kFirstPeerHeap, caller.session.id);
   if (heap == kNoHeap) {
     return refuse(Error::kQuotaDaemon,
                   fmt::format("arena '{}' has all of its {} heap ids of peers in use",
                               access.slot->name(), kHeapIds - kFirstPeerHeap.value));
   }
-  arena.enlist_heap(heap, key.id);
+  arena.enlist_heap(heap, caller.session.id);
   return heap;
 }
 
@@ -71,6 +71,8 @@ Failure LeaseGrant::check(const LeaseArgs& args, const ArenaSlot& slot) const {
 Error LeaseGrant::attempt(const Access& access, const LeaseArgs& args, LeasedSlabs& out) {
   ArenaSlot& slot = *access.slot;
   if (slot.arena.quarantined()) return Error::kQuarantined;
+  // Here and not in check: a call that waits may outlive its epoch.
+  if (args.epoch != slot.state->lease_epochs.of(args.session.id)) return Error::kStaleEpoch;
   const RunShape run = run_of(slot.arena.geometry(), args);
   const std::uint64_t bytes = run.bytes();
   const std::uint64_t until = now_ns() + kLeaseTurnNs;
@@ -93,6 +95,10 @@ Error LeaseGrant::attempt(const Access& access, const LeaseArgs& args, LeasedSla
 }
 
 Failure LeaseGrant::refusal(Error e, const LeaseArgs& args, const ArenaSlot& slot) const {
+  if (e == Error::kStaleEpoch) {
+    return stale_epoch(args.epoch, slot.state->lease_epochs.of(args.session.id), args.session.id,
+                       slot.name());
+  }
   if (e == Error::kQuotaSession) return account_.refusal(args.session.id);
   if (e == Error::kQuarantined) {
     return refuse(e, fmt::format("arena '{}' is quarantined, {}", slot.name(),

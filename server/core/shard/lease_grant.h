@@ -28,11 +28,11 @@ class LeaseGrant {
       : tables_(tables), account_(account), turn_(turn) {}
 
   // See ShardApi for the contract.
-  Answer<HeapId> open_heap(SessionKey key, ArenaId arena_id);
+  Answer<HeapId> open_heap(const LeaseCaller& caller);
 
   // What is wrong with the request whatever the memory; error kNone when nothing is.
   Failure check(const Args& args, const ArenaSlot& slot) const;
-  // Errors: those of Arena::grant; kQuotaSession.
+  // Errors: those of Arena::grant; kQuotaSession, kStaleEpoch.
   Error attempt(const Access& access, const Args& args, Out& out);
   // An error of attempt, with the particulars.
   Failure refusal(Error e, const Args& args, const ArenaSlot& slot) const;

@@ -1,5 +1,7 @@
 #include "server/core/shard/lease_returns.h"
 
+#include <algorithm>
+
 #include "allocator/base/format.h"
 #include "server/core/api/limits.h"
 #include "server/core/api/text.h"
@@ -69,15 +71,16 @@ std::uint64_t LeaseReturns::held_bytes(const Arena& arena, SlabIndex first, Sess
   return held;
 }
 
-Answer<ReturnedSlabs> LeaseReturns::return_slabs(SessionKey key, ArenaId arena_id,
+Answer<ReturnedSlabs> LeaseReturns::return_slabs(const LeaseCaller& caller,
                                                  std::span<const SlabIndex> slabs) {
   Access access;
-  if (const Error e = tables_.admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
-    return tables_.refusal(e, key, arena_id);
+  if (const auto admitted = tables_.admit_lease(caller, access); !admitted.ok())
+    return admitted.error();
   if (slabs.size() > kMaxSlabsPerReturn) return too_many(slabs.size(), kMaxSlabsPerReturn);
   ReturnedSlabs answer;
   for (const SlabIndex slab : slabs) {
-    if (slab.value < access.slot->arena.unit_count() && take_back(access, key.id, slab)) {
+    if (slab.value < access.slot->arena.unit_count() &&
+        take_back(access, caller.session.id, slab)) {
       ++answer.returned;
     } else {
       answer.refused.push_back(slab);
@@ -86,40 +89,53 @@ Answer<ReturnedSlabs> LeaseReturns::return_slabs(SessionKey key, ArenaId arena_i
   return answer;
 }
 
-Answer<ResumedLeases> LeaseReturns::resume(SessionKey key, ArenaId arena_id,
-                                           std::span<const SlabIndex> slabs,
-                                           std::span<const HeapId> heaps) {
+Answer<ResumedLeases> LeaseReturns::resume(const LeaseCaller& caller, const ResumeArgs& known) {
   Access access;
-  if (const Error e = tables_.admit(key, arena_id, Need::kPeer, access); e != Error::kNone)
-    return tables_.refusal(e, key, arena_id);
-  if (slabs.size() > kMaxSlabsPerResume) return too_many(slabs.size(), kMaxSlabsPerResume);
-  const auto named_heap = named_heaps(*access.slot, key.id, heaps);
+  if (const Error e = tables_.admit(caller.session, caller.arena_id, Need::kPeer, access);
+      e != Error::kNone)
+    return tables_.refusal(e, caller.session, caller.arena_id);
+  if (known.slabs.size() > kMaxSlabsPerResume)
+    return too_many(known.slabs.size(), kMaxSlabsPerResume);
+  const SessionId session = caller.session.id;
+  const auto named_heap = named_heaps(*access.slot, session, known.heaps);
   if (!named_heap.ok()) return named_heap.error();
+  LeaseEpochs& epochs = access.slot->state->lease_epochs;
+  const LeaseEpoch before = epochs.of(session);
+  const bool begins = known.first_unit == 0;
+  if (begins ? caller.epoch <= before : caller.epoch != before)
+    return stale_epoch(caller.epoch, before, session, access.slot->name());
+  epochs.set(session, caller.epoch);  // from here on the calls under way are refused
+
   Arena& arena = access.slot->arena;
   Ledger& ledger = arena.ledger();
-  const RunOwner leased = RunOwner::leased_to(key.id);
-
+  const RunOwner leased = RunOwner::leased_to(session);
+  const std::uint32_t first = std::min(known.first_unit, arena.unit_count());
+  const std::uint32_t end = std::clamp(known.end_unit, first, arena.unit_count());
   ResumedLeases answer;
-  std::vector<bool> named(arena.unit_count());
-  for (const SlabIndex slab : slabs) {
-    if (slab.value < arena.unit_count() && ledger.run(slab).owner() == leased) {
-      named[slab.value] = true;
+  std::vector<bool> named(end - first);
+  for (const SlabIndex slab : known.slabs) {
+    if (slab.value >= first && slab.value < end && ledger.run(slab).owner() == leased) {
+      named[slab.value - first] = true;
     } else {
       answer.unknown.push_back(slab);
     }
   }
   std::vector<SlabIndex> forgotten;
-  arena.for_each_run([&](SlabIndex slab, RunRecord run) {
-    if (run.owner() == leased && !named[slab.value]) forgotten.push_back(slab);
+  arena.for_each_run_in({first}, {end}, [&](SlabIndex slab, RunRecord run) {
+    if (run.owner() == leased && !named[slab.value - first]) forgotten.push_back(slab);
   });
   for (const SlabIndex slab : forgotten)
-    if (take_back(access, key.id, slab)) ++answer.taken_back;
-  // Heaps of calls whose answers never arrived. Such a heap never owned anything.
+    if (take_back(access, session, slab)) ++answer.taken_back;
+  if (begins) release_unnamed(ledger, session, *named_heap);
+  return answer;
+}
+
+void LeaseReturns::release_unnamed(Ledger& ledger, SessionId session,
+                                   const std::vector<bool>& named) {
   for (std::uint32_t heap = kFirstPeerHeap.value; heap < ledger.max_heaps(); ++heap) {
     const HeapId id{static_cast<std::uint16_t>(heap)};
-    if (!(*named_heap)[heap] && ledger.heap_owner(id) == key.id) ledger.release_heap(id);
+    if (!named[heap] && ledger.heap_owner(id) == session) ledger.release_heap(id);
   }
-  return answer;
 }
 
 }  // namespace arenad::server

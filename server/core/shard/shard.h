@@ -72,20 +72,18 @@ class Shard final : public ShardApi {
                                            UntrustedRefs refs) override {
     return blocks_.describe(session, arena_id, refs);
   }
-  Answer<HeapId> open_heap(SessionKey session, ArenaId arena_id) override {
-    return lease_grant_.open_heap(session, arena_id);
+  Answer<HeapId> open_heap(const LeaseCaller& caller) override {
+    return lease_grant_.open_heap(caller);
   }
   void lease_slabs(const LeaseArgs& args, Done<LeasedSlabs> done) override {
     waits_.serve(lease_grant_, args, std::move(done));
   }
-  Answer<ReturnedSlabs> return_slabs(SessionKey session, ArenaId arena_id,
+  Answer<ReturnedSlabs> return_slabs(const LeaseCaller& caller,
                                      std::span<const SlabIndex> slabs) override {
-    return lease_returns_.return_slabs(session, arena_id, slabs);
+    return lease_returns_.return_slabs(caller, slabs);
   }
-  Answer<ResumedLeases> resume(SessionKey session, ArenaId arena_id,
-                               std::span<const SlabIndex> slabs,
-                               std::span<const HeapId> heaps) override {
-    return lease_returns_.resume(session, arena_id, slabs, heaps);
+  Answer<ResumedLeases> resume(const LeaseCaller& caller, const ResumeArgs& known) override {
+    return lease_returns_.resume(caller, known);
   }
   void post(std::function<void()> f) override { inbox_.push(std::move(f)); }
   void run_inbox() override { counters_.count_messages(inbox_.run()); }

@@ -33,6 +33,15 @@ Failure ShardTables::refusal(Error e, SessionKey key, ArenaId arena_id) {
   }
 }
 
+Answer<Nothing> ShardTables::admit_lease(const LeaseCaller& caller, Access& out) {
+  const SessionId session = caller.session.id;
+  if (const Error e = admit(caller.session, caller.arena_id, Need::kPeer, out); e != Error::kNone)
+    return refusal(e, caller.session, caller.arena_id);
+  const LeaseEpoch now = out.slot->state->lease_epochs.of(session);
+  if (caller.epoch != now) return stale_epoch(caller.epoch, now, session, out.slot->name());
+  return Nothing{};
+}
+
 void ShardTables::add_arena(std::shared_ptr<ArenaState> state) {
   const ArenaId id = state->arena->id();
   by_id_[id.value] = std::make_unique<ArenaSlot>(std::move(state), HeapId{shard_.value});

@@ -18,7 +18,7 @@
 
 #include "allocator/arena/footprint.h"
 #include "allocator/heap/heap.h"
-#include "server/core/api/common.h"
+#include "server/core/api/data_plane.h"
 #include "server/core/shard/arena_state.h"
 #include "server/core/shard/parked_call.h"
 #include "server/core/shard/shares.h"
@@ -115,6 +115,8 @@ class ShardTables {
     if (need == Need::kPeer && out.attached->mode != AttachMode::kPeer) return Error::kReadOnly;
     return Error::kNone;
   }
+  // admit for a call that names its epoch. Errors: those of admit; kStaleEpoch.
+  Answer<Nothing> admit_lease(const LeaseCaller& caller, Access& out);
   // An error of admit, or another one about a session in an arena, with the particulars.
   Failure refusal(Error e, SessionKey key, ArenaId arena_id);
 

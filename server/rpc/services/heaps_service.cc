@@ -7,17 +7,22 @@
 namespace arenad::server {
 namespace {
 
+template <class Request>
+LeaseCaller caller_from(const Request& request, ArenaId arena) {
+  return {session_from(request.session()), arena, {request.epoch()}};
+}
+
 class HeapsService final : public RpcService {
  public:
   grpc::Service& service() override { return service_; }
 
   void serve(ServeContext& context) override {
     lease_.on_undelivered([](auto& call) {
-      // The session never heard of these slabs. A failure means that it has ended, and they are
-      // taken over anyway.
+      // The session never heard of these slabs. A failure means that it has ended or resumed, and
+      // then they were taken over anyway.
       const auto arena = arena_from(call.request().arena_id());
       if (!arena.ok()) return;
-      (void)call.shard().return_slabs(session_from(call.request().session()), *arena,
+      (void)call.shard().return_slabs(caller_from(call.request(), *arena),
                                       slabs_from(call.response().slabs()));
     });
     open_.serve(context, 2);
@@ -36,7 +41,7 @@ class HeapsService final : public RpcService {
       [](auto& call) {
         const auto arena = arena_from(call.request().arena_id());
         if (!arena.ok()) return call.finish(arena.error());
-        const auto heap = call.shard().open_heap(session_from(call.request().session()), *arena);
+        const auto heap = call.shard().open_heap(caller_from(call.request(), *arena));
         if (!heap.ok()) return call.finish(heap.error());
         call.response().set_heap_id(heap->value);
         call.finish();
@@ -57,6 +62,7 @@ class HeapsService final : public RpcService {
         LeaseArgs args;
         args.session = session_from(request.session());
         args.arena_id = *arena;
+        args.epoch = {request.epoch()};
         args.heap_id = *heap;
         args.size_class = *size_class;
         args.count = request.count() == 0 ? 1 : request.count();
@@ -77,8 +83,8 @@ class HeapsService final : public RpcService {
         const auto& request = call.request();
         const auto arena = arena_from(request.arena_id());
         if (!arena.ok()) return call.finish(arena.error());
-        const auto answer = call.shard().return_slabs(session_from(request.session()), *arena,
-                                                      slabs_from(request.slabs()));
+        const auto answer =
+            call.shard().return_slabs(caller_from(request, *arena), slabs_from(request.slabs()));
         if (!answer.ok()) return call.finish(answer.error());
         call.response().set_returned(answer->returned);
         add_slabs(*call.response().mutable_refused(), answer->refused);
@@ -95,8 +101,12 @@ class HeapsService final : public RpcService {
         if (!arena.ok()) return call.finish(arena.error());
         const auto heaps = heaps_from(request.heaps());
         if (!heaps.ok()) return call.finish(heaps.error());
-        const auto answer = call.shard().resume(session_from(request.session()), *arena,
-                                                slabs_from(request.slabs()), *heaps);
+        ResumeArgs known;
+        known.first_unit = request.first_unit();
+        if (request.end_unit() != 0) known.end_unit = request.end_unit();
+        known.slabs = slabs_from(request.slabs());
+        known.heaps = *heaps;
+        const auto answer = call.shard().resume(caller_from(request, *arena), known);
         if (!answer.ok()) return call.finish(answer.error());
         call.response().set_taken_back(answer->taken_back);
         add_slabs(*call.response().mutable_unknown(), answer->unknown);

@@ -41,6 +41,7 @@ ARENAD_SAME(kModeUnavailable, REASON_MODE_UNAVAILABLE);
 ARENAD_SAME(kInternal, REASON_INTERNAL);
 ARENAD_SAME(kSharersFull, REASON_SHARERS_FULL);
 ARENAD_SAME(kForked, REASON_FORKED);
+ARENAD_SAME(kStaleEpoch, REASON_STALE_EPOCH);
 #undef ARENAD_SAME
 static_assert(static_cast<int>(kLastError) == v1::Reason_MAX,
               "Error and arenad.v1.Reason must have the same rows");
