@@ -2,13 +2,14 @@
 // process dies").
 //
 // Purpose: every word that says HELD(dead) becomes RETURNING, the session's bits leave SHARED
-// words, and every block on its way back is announced again. The runs that were leased to the
-// session are adopted instead (allocator/heap). Invariants: a freer skips a level whose bit is set.
-// A dead freer may have left a bit at any level although nothing waits below it, so a level is
-// announced again where its bit is set, not only where a block waits. (tests/model found this.)
+//   words, and every block on its way back is announced again. The runs that were leased to the
+//   session are adopted instead (allocator/heap).
+// Invariants: a freer skips a level whose bit is set. A dead freer may have left a bit at any level
+//   although nothing waits below it, so a level is announced again where its bit is set, not only
+//   where a block waits. (tests/model found this.)
 // Threads: any. Nobody acts for the dead session any more.
 // Crash: each step is one CAS or one fetch_or. A reaper that dies is run again; it announces
-// RETURNING(reaper) again.
+//   RETURNING(reaper) again.
 #pragma once
 
 #include "allocator/arena/arena.h"

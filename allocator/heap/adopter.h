@@ -2,10 +2,11 @@
 //
 // Purpose: the end of a session, and the return of a daemon. Only the arena's own process adopts.
 // Invariants: the new owner is written first, then the words are read. A freer that read the old
-// owner has set its word and its returned bit before that, so the scan finds the block. A freer
-// that reads later tells the new owner. Threads: the adopting heap's owner. Others may free, take
-// over and share the run's blocks meanwhile. The caller has made sure that nobody acts for the dead
-// session. Crash: the ledger still names the run, and it is adopted again.
+//   owner has set its word and its returned bit before that, so the scan finds the block. A freer
+//   that reads later tells the new owner.
+// Threads: the adopting heap's owner. Others may free, take over and share the run's blocks
+//   meanwhile. The caller has made sure that nobody acts for the dead session.
+// Crash: the ledger still names the run, and it is adopted again.
 #pragma once
 
 #include <cstdint>

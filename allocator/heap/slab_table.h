@@ -1,11 +1,11 @@
 // SlabTable: which slabs and spans a heap has, and which of them have blocks to give.
 //
 // Purpose: takes runs from the heap's SlabSource, keeps their private state, lists the slabs of
-// each class that have free or never-used blocks, and gives empty slabs back. Invariants:
+//   each class that have free or never-used blocks, and gives empty slabs back.
+// Invariants:
 // * A slab is listed exactly while it has a block to give. A span is never listed.
 // * A slab that is here has its rows set. Its class's magazine has storage, so that a row that
-// names
-//   a magazine has a place to push to.
+//   names a magazine has a place to push to.
 // * active_blocks() is the sum of SlabState::out() over all slabs, without spans.
 // Threads: the heap's owner. Crash: private; recovery makes the table anew from ledger and words.
 #pragma once

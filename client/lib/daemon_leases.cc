@@ -43,11 +43,14 @@ Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::Clie
           : now + std::chrono::milliseconds(std::uint64_t{client_->call_timeout_ms()} + extra_ms);
   for (;;) {
     std::uint64_t epoch = 0;
+    Status given_up;
     const auto ready = [&] {
       epoch = epoch_.load(std::memory_order_relaxed);
-      return !resuming_;
+      given_up = given_up_;
+      return !resuming_ || !given_up.ok();
     };
     if (Status s = gate_.enter(deadline, ready); !s.ok()) return s;
+    if (!given_up.ok()) return given_up;
     request.set_epoch(epoch);
     response.Clear();
     Status status = client_->call_within(
@@ -167,6 +170,10 @@ Status DaemonLeases::resume() {
   }
   gate_.update([this] { resuming_ = false; });
   return {};
+}
+
+void DaemonLeases::give_up(const Status& why) {
+  gate_.update([&] { given_up_ = why; });
 }
 
 }  // namespace arenad::client

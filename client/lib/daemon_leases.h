@@ -35,6 +35,8 @@ class DaemonLeases final : public LeaseCalls {
   // was answered, so a resume that failed must be made again, or the arena given up. Errors: those
   // of Heaps.Resume.
   Status resume();
+  // After a resume that the daemon refused for good: calls that wait, and later ones, answer `why`.
+  void give_up(const Status& why);
   // Whether a resume must be made: one failed, or a call ended without an answer. Then the daemon
   // may have leased slabs that the session does not know.
   bool wants_resume() const { return wants_resume_.load(std::memory_order_relaxed); }
@@ -61,6 +63,7 @@ class DaemonLeases final : public LeaseCalls {
   std::atomic<bool> wants_resume_{false};  // a hint: orders nothing, pairs with no other atomic
   std::mutex resume_mutex_;                // held by the thread that resumes
   bool resuming_ = false;                  // under the gate's lock: no resume was answered yet
+  Status given_up_;                        // under the gate's lock: OK until give_up
   std::mutex mutex_;
   // Written under the gate's lock by the thread that resumes, which takes mutex_ after that. A
   // thread with an answer reads it under mutex_: relaxed, mutex_ orders it.

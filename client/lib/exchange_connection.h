@@ -1,8 +1,7 @@
 // ExchangeConnection: the gRPC machinery of an Exchange. Private: includes gRPC headers.
 //
 // Purpose: one bidirectional stream on its own completion queue. It has no thread: the caller
-// drives
-//   the stream, so a reply needs no wake-up between threads.
+//   drives the stream, so a reply needs no wake-up between threads.
 // Invariants: gRPC works on at most one write and one read at a time. While the stream is good it
 //   always works on a read. Requests leave in order, and replies arrive in order. pending_ names
 //   the requests that have no reply yet.

@@ -86,6 +86,7 @@ Status SessionState::resume(const Peer& p) {
   Status status = p.leases->resume();
   if (gives_up(status)) {
     remove_peer(*p.attachment);
+    p.leases->give_up(status);
     p.attachment->close_pool(status);
   }
   return status;

@@ -4,7 +4,8 @@
 // Invariants: the size is fixed, there are no pointers, and zeroed memory is an empty histogram. So
 //   a histogram may lie in memory that processes share.
 // Threads: one writer. Others may read at the same time; the atomics are relaxed, so a reader may
-//   see a few counts less. Crash: the counts so far stay readable.
+//   see a few counts less.
+// Crash: the counts so far stay readable.
 #pragma once
 
 #include <algorithm>

@@ -49,8 +49,7 @@ class PeerThread {
     kernel.finish();
   }
   // Sets go from worker to worker. So one worker fills all sets, and one frees them when all
-  // workers
-  // have ended and before any of them closes its session.
+  // workers have ended and before any of them closes its session.
   void larson(std::uint64_t seed) {
     if (index_ == 0) sets_.prepare(context_, options_.clients, options_.seed);
     all_.arrive_and_wait();

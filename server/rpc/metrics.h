@@ -5,7 +5,8 @@
 // Invariants: heap counters, tunables and limits come from their tables (allocator/heap/counters.h,
 // server/core/api/tunables.h, server/core/api/limits.h). A new row is a new sample.
 // Threads: any thread calls collect_metrics; `done` runs on the control thread. metrics_text is a
-// pure function. Crash: nothing is shared.
+//   pure function.
+// Crash: nothing is shared.
 #pragma once
 
 #include <string>

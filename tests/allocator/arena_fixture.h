@@ -1,10 +1,10 @@
 // An arena with some heaps, as most allocator tests need it.
 //
 // Purpose: ArenaWithHeaps makes an arena and heaps 0..n-1 (owners: sessions 1..n), allocates for
-// session kHolder, and
-//   checks the arena with verify() at the end of each test that did not say it broke it.
-// Threads: a test's own affair; the heaps belong to whoever the test says. Crash: private to the
-// test.
+//   session kHolder, and checks the arena with verify() at the end of each test that did not say it
+//   broke it.
+// Threads: a test's own affair; the heaps belong to whoever the test says.
+// Crash: private to the test.
 #pragma once
 
 #include <gtest/gtest.h>

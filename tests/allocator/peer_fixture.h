@@ -1,11 +1,10 @@
 // An arena as its daemon has it, and peers with views of their own on the same files.
 //
 // Purpose: Peer is what a client process has: PeerArena::attach on duplicates of the descriptors,
-// slabs leased to its session, and
-//   heaps. Leases come straight from the daemon's arena object: what gRPC carries in between is
-//   tested elsewhere.
-// Threads: a peer's heaps belong to one thread at a time. Crash: a test drops a Peer, or kills the
-// process that has one.
+//   slabs leased to its session, and heaps. Leases come straight from the daemon's arena object:
+//   what gRPC carries in between is tested elsewhere.
+// Threads: a peer's heaps belong to one thread at a time.
+// Crash: a test drops a Peer, or kills the process that has one.
 #pragma once
 
 #include <unistd.h>

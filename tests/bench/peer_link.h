@@ -2,8 +2,8 @@
 // bench_peer.
 //
 // Invariants: everything throws std::runtime_error with what the daemon said. close() demands that
-// nothing was left held. Threads: as ArenaHandle. Crash: the daemon gives back what the session
-// held.
+//   nothing was left held.
+// Threads: as ArenaHandle. Crash: the daemon gives back what the session held.
 #pragma once
 
 #include <cstdint>

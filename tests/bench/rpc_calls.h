@@ -2,11 +2,11 @@
 // answered.
 //
 // Purpose: EchoSlot, the bare floor (62 bytes there and back, no protobuf); BlockSlot, Allocate and
-// Free of one block in
-//   turn; ExchangeSlots, messages of many blocks on one stream.
+//   Free of one block in turn; ExchangeSlots, messages of many blocks on one stream.
 // Invariants: a slot has one call in flight until the run is stopped, and none of its blocks held
-// after that. Threads: the thread that turns the completion queue, which is one a Loop. Crash: the
-// daemon ends the session.
+//   after that.
+// Threads: the thread that turns the completion queue, which is one a Loop.
+// Crash: the daemon ends the session.
 #pragma once
 
 #include <grpcpp/generic/generic_stub.h>

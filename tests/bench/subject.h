@@ -1,11 +1,11 @@
 // The main program of a benchmark subject: one workload, one figure, one line of JSON.
 //
 // Purpose: every subject is a program of its own, because which malloc a program has is decided
-// when it is linked. They
-//   differ in the Subject type alone; `tests/bench/run` starts them in turn.
+//   when it is linked. They differ in the Subject type alone; `tests/bench/run` starts them in
+//   turn.
 // A Subject has: `Context` (an AllocatorContext), a constructor from the number of threads,
-// `Context& context(thread)`. Threads: a context is used by one thread at a time. Crash: nothing
-// outlives the process.
+//   `Context& context(thread)`.
+// Threads: a context is used by one thread at a time. Crash: nothing outlives the process.
 #pragma once
 
 #include <array>

@@ -135,8 +135,13 @@ TEST_F(Remembered, ArenaThatIsGoneDoesNotStopTheOthers) {
   daemon.kill();
   for (const char* kind : {".ledger", ".control", ".data"})
     ASSERT_TRUE(std::filesystem::remove(state.path() + "/gone" + kind)) << kind;
+  // Waits for a lease while the daemon is away, and must hear of the arena, not of a deadline.
+  Status waited;
+  std::thread waits([&] { waited = gone.allocate(5 << 20).error(); });
   daemon.start();
   EXPECT_TRUE(eventually([&] { return session.standing() == SessionStanding::kConnected; }));
+  waits.join();
+  EXPECT_EQ(waited.reason, Error::kUnknownArena) << waited.text();
   const auto more = arena.allocate(5 << 20);  // needs a lease
   ASSERT_TRUE(more.ok()) << more.error().text();
   EXPECT_TRUE(eventually([&] { return !gone.allocate(256).ok(); }));

@@ -3,8 +3,9 @@
 //
 // Purpose: load and damage for corruption_test.cc, in processes of their own.
 // Invariants: churn gives away some of its blocks under kGivenTag and never touches them again.
-// With `takes`, it takes over what others have given away, and frees it. An arena has one taker at
-// most, so that nobody frees what another holds. Threads: one. Crash: the test kills the process.
+//   With `takes`, it takes over what others have given away, and frees it. An arena has one taker
+//   at most, so that nobody frees what another holds.
+// Threads: one. Crash: the test kills the process.
 #pragma once
 
 #include <unistd.h>

@@ -2,12 +2,12 @@
 // director that kills and judges.
 //
 // Purpose: what all processes of a run share (anonymous shared memory made before the forks), and
-// the messages between a peer and
-//   the daemon. The daemon here is the allocator's owner side and nothing else: grants, returns,
-//   ends sessions, opens the arena again after its own death. What gRPC puts in between is tested
-//   elsewhere.
+//   the messages between a peer and the daemon. The daemon here is the allocator's owner side and
+//   nothing else: grants, returns, ends sessions, opens the arena again after its own death. What
+//   gRPC puts in between is tested elsewhere.
 // Invariants: the director never touches the arena itself; a run is over when the daemon said what
-// verify() found. Threads: one a process. Crash: that is the test.
+//   verify() found.
+// Threads: one a process. Crash: that is the test.
 #pragma once
 
 #include <sys/types.h>

@@ -54,6 +54,14 @@ def refusal_of_ref(error):
     return Refusal(code, pb.Reason.Name(error.reason).removeprefix("REASON_"), error.message)
 
 
+def expect(refusal, code, reason, *words):
+    """The refusal is this one, and its message has the words and says what to do."""
+    assert (refusal.code, refusal.reason) == (code, reason), refusal
+    assert len(refusal.message) > 20, f"a message must say what to do: {refusal}"
+    for word in words:
+        assert word in refusal.message, f"'{word}' is not in: {refusal.message}"
+
+
 class HandoffAnswer(NamedTuple):
     status: int
     reason: str

@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from client import Client
+from client import MIB, Client, Session
 from peer import Peer
 
 
@@ -38,6 +38,26 @@ def connect(start_daemon):  # after it: clients close before their daemon stops
 @pytest.fixture
 def client(daemon, connect):
     return connect(daemon.target)
+
+
+@pytest.fixture
+def arena(client):
+    return client.create_arena("pool", 64 * MIB)
+
+
+@pytest.fixture
+def session(client, arena):
+    opened = Session(client, "tester")
+    opened.attach(arena.name)
+    return opened
+
+
+@pytest.fixture
+def exact_afterwards(client):
+    """Whatever was refused, nothing is lost and nothing counted twice."""
+    yield
+    audit = client.audit()
+    assert audit.exact and audit.p0_counter_mismatch == 0, audit
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@
 //   kFlushEvery frees. It also flushes when nothing came for kIdlePolls polls, as a program that
 //   goes idle would.
 // Threads: one for each body, each with its own context; or two processes with ring, progress and
-//   stop in shared memory. Crash: blocks in the ring stay held by the producer.
+//   stop in shared memory.
+// Crash: blocks in the ring stay held by the producer.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,8 @@
 // Random numbers for secrets and tokens, from getrandom(2).
 //
 // Invariants: each bit comes from the kernel's generator. There is no weaker source to fall back
-// on. Threads: any. Crash: nothing is shared.
+//   on.
+// Threads: any. Crash: nothing is shared.
 #pragma once
 
 #include <array>

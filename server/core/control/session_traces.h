@@ -1,8 +1,9 @@
 // What the ledger, the block words and the control memory of an arena say about sessions.
 //
 // Purpose: StateRecovery asks, before anybody works in the arena, which sessions an arena names,
-// and where sessions that do not live hold blocks. Invariants: nothing from control memory is
-// believed but the words themselves. Threads: pure functions. Crash: reads only.
+//   and where sessions that do not live hold blocks.
+// Invariants: nothing from control memory is believed but the words themselves.
+// Threads: pure functions. Crash: reads only.
 #pragma once
 
 #include <cstdint>

@@ -4,10 +4,14 @@
 //   gRPC layer, and the visits of the control thread. Each part has one job and a file of its own:
 //     shard_tables.h   sessions, attachments, one heap an arena
 //     shard_account.h  who is charged for what
-//     allocate_call.h, block_calls.h       blocks: allocate; free, acquire, share, release,
-//     describe lease_grant.h, lease_returns.h, adoption.h   peers: lease; return, resume; runs of
-//     the dead wait_queue.h     calls that wait for memory turn.h, idle_drain.h, alarm.h        end
-//     of a turn, timers shard_counters.h facts
+//     allocate_call.h  blocks: allocate
+//     block_calls.h    blocks: free, acquire, share, release, describe
+//     lease_grant.h    peers: lease
+//     lease_returns.h  peers: return, resume
+//     adoption.h       runs of the dead
+//     wait_queue.h     calls that wait for memory
+//     turn.h, idle_drain.h, alarm.h  the end of a turn, and timers
+//     shard_counters.h facts
 // Invariants: the data path takes no lock and blocks on nothing. The heap of shard i has HeapId i
 //   in every arena.
 // Threads: everything on the shard's own thread, except post and set_waker (any thread). Before the

@@ -1,8 +1,7 @@
 // Turn: the arenas in which a shard has worked since the end of its last turn.
 //
 // Purpose: frees of other heaps' blocks are gathered during a turn and published at its end, once
-// an
-//   arena. The same moment tells whether memory came back for somebody who waits.
+//   an arena. The same moment tells whether memory came back for somebody who waits.
 // Invariants: an arena is in the list exactly when its in_turn is set.
 // Threads: the shard's own. Crash: gathered frees are announced by the reaper.
 #pragma once
