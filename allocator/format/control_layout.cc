@@ -1,11 +1,23 @@
 #include "allocator/format/control_layout.h"
 
+#include "allocator/arena/arena_config.h"
 #include "allocator/arena/footprint.h"
 
 namespace arenad {
 namespace {
 constexpr std::uint64_t page_up(std::uint64_t n) { return (n + kPage - 1) & ~(kPage - 1); }
 }  // namespace
+
+// At the largest arena nothing is cut off.
+constexpr std::uint64_t kMostUnits = kMaxArenaBytes / kSlabUnitBytes;
+constexpr SlabIndex kLastUnit{static_cast<std::uint32_t>(kMostUnits - 1)};
+static_assert(kLastUnit.value == kMostUnits - 1);
+static_assert(Slot::of(kLastUnit, {kMaxBlocksPerSlab - 1}).slab() == kLastUnit);
+static_assert(Slot::of(kLastUnit, {kMaxBlocksPerSlab - 1}).value <= Ref::kSlotMask);
+static_assert(overflow_offset(kLastUnit, kReturnedWordsPerUnit - 1) ==
+              (kMostUnits * kReturnedWordsPerUnit - 1) * 8);
+static_assert(slab_headers_offset(superslab_of(kLastUnit)) ==
+              (kMostUnits - kUnitsPerSuperslab) * sizeof(SlabHeader));
 
 static_assert(kWordsPerGroup == std::uint64_t{1} << 16, "Slot puts slab / 8 at bit 16");
 

@@ -125,6 +125,15 @@ struct SlabHeader {
 };
 static_assert(sizeof(SlabHeader) == 256);
 
+// Offsets in the sections of slab headers and of returned words. Both are 64 bits wide from the
+// first factor on: the product of two 32-bit numbers is too large in an arena of some hundred GiB.
+constexpr std::uint64_t slab_headers_offset(SuperslabIndex i) {
+  return std::uint64_t{i.value} * kUnitsPerSuperslab * sizeof(SlabHeader);
+}
+constexpr std::uint64_t overflow_offset(SlabIndex i, std::uint32_t word) {
+  return (std::uint64_t{i.value} * kReturnedWordsPerUnit + word) * 8;
+}
+
 // Addresses in a mapped control file. It checks no bounds: the caller's indices come from private
 // memory, or were checked.
 class ARENAD_API ControlView {
@@ -171,21 +180,16 @@ class ARENAD_API ControlView {
   }
   std::atomic<std::uint64_t>& returned(SlabIndex i, std::uint32_t word) const {
     if (word < kInlineReturnedWords) return slab(i).returned[word];
-    return reinterpret_cast<std::atomic<std::uint64_t>*>(
-        base_ + overflow_)[i.value * kReturnedWordsPerUnit + word];
+    return *reinterpret_cast<std::atomic<std::uint64_t>*>(base_ + overflow_at(i, word));
   }
   AtomicWord* words() const { return reinterpret_cast<AtomicWord*>(base_ + words_); }
 
   // Where parts begin in the file. They must be committed before they are used.
-  std::uint64_t slab_headers_at(SuperslabIndex i) const {
-    return slabs_ + i.value * kUnitsPerSuperslab * sizeof(SlabHeader);
-  }
+  std::uint64_t slab_headers_at(SuperslabIndex i) const { return slabs_ + slab_headers_offset(i); }
   std::uint64_t superslab_header_page(SuperslabIndex i) const {
     return (superslabs_ + i.value * sizeof(SuperslabHeader)) & ~(kPage - 1);
   }
-  std::uint64_t overflow_page(SlabIndex i) const {
-    return (overflow_ + i.value * kReturnedWordsPerUnit * 8) & ~(kPage - 1);
-  }
+  std::uint64_t overflow_page(SlabIndex i) const { return overflow_at(i, 0) & ~(kPage - 1); }
   std::uint64_t word_page(std::uint32_t group, std::uint32_t page) const {
     return words_ + group * kWordsPerGroup * 8 + page * kPage;
   }
@@ -201,6 +205,9 @@ class ARENAD_API ControlView {
   std::uint64_t pending_stride() const { return pending_stride_; }
 
  private:
+  std::uint64_t overflow_at(SlabIndex i, std::uint32_t word) const {
+    return overflow_ + overflow_offset(i, word);
+  }
   std::uint64_t lay_out(std::uint64_t capacity_bytes, std::uint32_t max_heaps);
 
   std::byte* base_ = nullptr;

@@ -5,7 +5,7 @@
 // Invariants: control calls and block calls never share a connection. The KeepAlive stream's thread
 //   always waits on the control connection, and would be woken for each answer of a block call.
 //   Each Client has its own sockets.
-// Threads: immutable after connect(), except for two atomics.
+// Threads: immutable after connect(), except for two atomics and the pending closes.
 // fork: every call in the child answers FORKED. Crash: nothing is shared.
 #pragma once
 
@@ -27,6 +27,7 @@
 #include "arenad/v1/sessions.grpc.pb.h"
 #include "client/lib/convert.h"
 #include "client/lib/fork_guard.h"
+#include "client/lib/pending_closes.h"
 #include "client/lib/target.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -79,6 +80,8 @@ class ClientState : public Pinned {
     count_call();
     return from_grpc((stub.*method)(&context, request, &response));
   }
+  // Closes the session as soon as the daemon is back.
+  void close_later(const v1::SessionKey& key) { pending_closes_.add(*sessions_, key); }
   // Counts one message that somebody sends without call().
   void count_call() const { calls_.fetch_add(1, std::memory_order_relaxed); }
   std::uint64_t calls_made() const { return calls_.load(std::memory_order_relaxed); }
@@ -103,6 +106,7 @@ class ClientState : public Pinned {
   // Both order nothing, and pair with no other atomic.
   std::atomic<std::uint32_t> next_shard_;
   mutable std::atomic<std::uint64_t> calls_{0};
+  PendingCloses pending_closes_;  // its thread ends before the stubs do
 };
 
 }  // namespace arenad::client

@@ -1,29 +1,13 @@
 #include "client/lib/peer_heap.h"
 
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <thread>
 #include <utility>
 
 #include "client/lib/lease_stock.h"
+#include "client/lib/process_barrier.h"
 
 namespace arenad::client {
-
-namespace {
-
-// Makes every running thread of this process pass a full barrier. Linux has an expedited barrier
-// for one process since 4.14. Older kernels have a slow one for the whole machine.
-void barrier_everywhere() {
-  static const bool expedited =
-      ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-  ::syscall(SYS_membarrier, expedited ? MEMBARRIER_CMD_PRIVATE_EXPEDITED : MEMBARRIER_CMD_GLOBAL, 0,
-            0);
-}
-
-}  // namespace
 
 PeerHeap::PeerHeap(arenad::PeerArena& arena, HeapId id, SessionId session, PoolId pool,
                    std::shared_ptr<LeaseStock> stock)
@@ -65,7 +49,8 @@ bool PeerHeap::enter_slow() {
   }
 }
 
-// Holds others_. False when the owner did not come out in time.
+// Holds others_. False when the owner did not come out in time, or when that cannot be told: without
+// the barrier the owner may be inside although its busy_ is not seen yet.
 bool PeerHeap::send_owner_out(std::uint64_t patience_us) {
   using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + std::chrono::microseconds(patience_us);
@@ -73,7 +58,7 @@ bool PeerHeap::send_owner_out(std::uint64_t patience_us) {
   wanted_.store(1, std::memory_order_seq_cst);
   if (owner_ == nullptr) return true;  // a thread needs others_ to become the owner
   owner_->empty_of(pool_);
-  barrier_everywhere();
+  if (!barrier_everywhere()) return false;
   while (owner_->inside()) {
     if (patience_us != UINT64_MAX && Clock::now() > end) return false;
     std::this_thread::yield();
@@ -94,8 +79,9 @@ bool PeerHeap::with_owner_out(std::uint64_t patience_us, const std::function<voi
 void PeerHeap::close() {
   const std::lock_guard lock(others_);
   if (closed_) return;
-  send_owner_out(UINT64_MAX);
-  heap_.publish();
+  // If the owner may be inside still, its gathered frees are left to the end of the session, whose
+  // reaper finds them by their words.
+  if (send_owner_out(UINT64_MAX)) heap_.publish();
   closed_ = true;
 }
 

@@ -57,7 +57,8 @@ class alignas(128) PeerHeap : public PeerFacts {
 
   // --- other threads
   // Runs `work` in the heap while the owner is out. False when the owner did not come out within
-  // `patience_us`, or when the heap is closed.
+  // `patience_us`, when the kernel refused the barrier (process_barrier.h), or when the heap is
+  // closed.
   bool with_owner_out(std::uint64_t patience_us, const std::function<void(Heap&)>& work);
   // Keeps the owner out for good, and publishes the frees that it gathered. Waits for the owner,
   // whose operation is short.

@@ -4,8 +4,18 @@
 
 #include "client/lib/attachment.h"
 #include "client/lib/handoff.h"
+#include "client/lib/process_barrier.h"
 
 namespace arenad::client {
+namespace {
+
+Status no_barrier_status() {
+  return {Code::kFailedPrecondition, Error::kModeUnavailable,
+          "a peer needs the system call membarrier, and the kernel refuses it in this process. "
+          "Allow it in the seccomp profile, or attach as writer or remote"};
+}
+
+}  // namespace
 
 Session& Session::operator=(Session&& other) noexcept {
   if (this == &other) return *this;
@@ -57,6 +67,7 @@ Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode,
         "another mode"};
   }
 
+  if (mode == AttachMode::kPeer && !can_barrier_everywhere()) return no_barrier_status();
   v1::AttachArenaRequest request;
   *request.mutable_session() = state_->key;
   request.set_arena(std::string(arena));
@@ -113,6 +124,8 @@ Answer<GivenBack> Session::close() {
   const Status status = state->client->call(state->client->sessions(),
                                             &v1::Sessions::Stub::CloseSession, request, response);
   state->stop();
+  if (status.code == Code::kUnavailable || status.code == Code::kDeadlineExceeded)
+    state->client->close_later(state->key);
   if (!status.ok()) return status;
   return GivenBack{response.blocks_given_back(), response.bytes_given_back()};
 }

@@ -1,10 +1,14 @@
 // Peers of a real daemon: the same calls as in any mode, served in this process.
+#include <sys/syscall.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 #include <vector>
 
 #include "tests/client/client_fixture.h"
+#include "tests/support/forbid_syscall.h"
 
 namespace arenad::client {
 namespace {
@@ -232,6 +236,29 @@ TEST_F(PeerTest, AllocationWaitsForMemoryThatAnotherGivesBack) {
       [&] { EXPECT_TRUE(must(a.arena.allocate(40 << 20, {.wait_ms = 600'000})).free().ok()); });
   EXPECT_TRUE(most.free().ok());
   other.join();
+}
+
+// A process whose seccomp profile forbids membarrier.
+class ConfinedPeerDeathTest : public ClientTest {
+ protected:
+  void SetUp() override {
+    testing::FLAGS_gtest_death_test_style = "threadsafe";
+    ClientTest::SetUp();
+  }
+};
+
+TEST_F(ConfinedPeerDeathTest, IsToldWhyItCannotBeAPeerAndMayBeAWriter) {
+  EXPECT_EXIT(
+      {
+        EXPECT_TRUE(test::forbid_syscall(SYS_membarrier));
+        Session session = open(client);
+        const Status refused = session.attach(arena_name, AttachMode::kPeer).error();
+        EXPECT_EQ(refused.reason, Error::kModeUnavailable);
+        EXPECT_NE(refused.message.find("membarrier"), std::string::npos) << refused.text();
+        EXPECT_TRUE(must(session.attach(arena_name, AttachMode::kWriter)).allocate(64).ok());
+        std::_Exit(HasFailure() ? 1 : 0);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 class HolderOnlyPeerTest : public PeerTest {

@@ -124,6 +124,20 @@ TEST_F(Remembered, GrowingThreadsNoticeNothingButTime) {
   workers.join();
 }
 
+TEST_F(Remembered, SessionThatWasClosedWhileTheDaemonWasAwayEndsWhenItIsBack) {
+  Session session = must(Session::open(client));
+  const auto arena = must(session.attach("frames", AttachMode::kPeer));
+  const Block kept = must(arena.allocate(256));  // so that the process still has the memory
+  daemon.kill();
+  EXPECT_EQ(session.close().error().code, Code::kUnavailable);
+  daemon.start();
+  EXPECT_TRUE(eventually([&] {
+    const auto facts = client.get_arena("frames");
+    return facts.ok() && facts->held_blocks == 0;
+  }));
+  EXPECT_TRUE(must(Session::open(client)).attach("frames", AttachMode::kPeer).ok());
+}
+
 TEST_F(Remembered, ArenaThatIsGoneDoesNotStopTheOthers) {
   must(client.create_arena("gone", {.capacity_bytes = 64 << 20}));
   Session session = must(Session::open(client));

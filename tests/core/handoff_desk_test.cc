@@ -7,6 +7,7 @@
 
 #include "server/core/api/clock.h"
 #include "server/core/control/liveness.h"
+#include "server/core/state/attach_mark.h"
 #include "tests/core/control_bench.h"
 
 namespace arenad::server {
@@ -66,6 +67,9 @@ TEST_F(HandoffDeskTest, ModeDecidesWhichFilesAreHandedOut) {
   ASSERT_EQ(peer.failure.error, Error::kNone) << peer.failure.message;
   EXPECT_EQ(access_of(peer.data), O_RDWR);
   EXPECT_TRUE(peer.control);
+  const int data = bench_.on_control(
+      [this] { return bench_.core().arenas.find(arena_)->state->arena->data_fd(); });
+  EXPECT_TRUE(has_attach_mark(data, key_.id)) << "in a memfd, too";
   EXPECT_EQ(peer.arena_id, arena_);
   const HandoffGrant other = redeem(AttachMode::kPeer, ::getpid() + 1);
   EXPECT_EQ(other.failure.error, Error::kNotPermitted);

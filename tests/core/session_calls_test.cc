@@ -1,13 +1,17 @@
 // SessionCalls and SessionList by themselves.
 #include "server/core/control/session_calls.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+
+#include <string>
 
 #include "server/core/control/drain.h"
 #include "server/core/control/liveness.h"
 #include "server/core/control/session_ends.h"
 #include "server/core/control/session_list.h"
 #include "server/core/control/trim_rounds.h"
+#include "server/core/state/attach_mark.h"
 #include "tests/core/control_bench.h"
 #include "tests/core/daemon.h"
 
@@ -37,7 +41,9 @@ class SessionCallsTest : public testing::Test {
   StandstillGate gate_;
   Drain drain_{bench_.core()};
   TrimRounds trim_rounds_{bench_.core()};
-  Liveness liveness_{bench_.core().thread.io(), [](SessionId, Liveness::Loss) {}};
+  Liveness liveness_{bench_.core().thread.io(), [this](SessionId session, Liveness::Loss loss) {
+                       if (loss == Liveness::Loss::kGraceOver) calls_.grace_over(session);
+                     }};
   SessionEnds ends_{bench_.core(), liveness_, gate_, trim_rounds_, drain_};
   SessionCalls calls_{bench_.core(), "/handoff", drain_, liveness_, ends_, trim_rounds_};
   SessionList list_{bench_.core()};
@@ -76,16 +82,64 @@ TEST_F(SessionCallsTest, LostStreamEndsASessionThatNoProcessIsBoundTo) {
   EXPECT_TRUE(eventually([&] { return !lives(key); }));
 }
 
-TEST_F(SessionCallsTest, LostStreamProvesNothingAboutABoundSession) {
-  bench_.start();
-  const auto opened = open("s");
-  ASSERT_TRUE(opened.ok());
+// A session with an attachment that maps memory. A process is bound to it, and has lost its stream.
+class BoundSessionTest : public SessionCallsTest {
+ protected:
+  void lose_stream(std::uint64_t grace_ms) {
+    bench_.shared().tunables.restart_grace_ms = grace_ms;
+    bench_.start();
+    arena_ = bench_.add_arena("pool", 4 << 20);
+    key_ = open("s")->key;
+    ASSERT_TRUE(attach(key_, "pool", AttachMode::kWriter).ok());
+    bench_.on_control([&] {
+      EXPECT_TRUE(calls_.keepalive_opened(key_, 1, [](const SessionEvent&) {}).ok());
+      bench_.core().sessions.find(key_.id)->bound = true;
+      mapped_ = described();
+      EXPECT_TRUE(set_attach_mark(mapped_.get(), key_.id));
+      calls_.keepalive_lost(key_, 1);
+    });
+  }
+  // A descriptor of the arena's data, as a handoff gives it away.
+  UniqueFd described() {
+    const int data = bench_.core().arenas.find(arena_)->state->arena->data_fd();
+    return UniqueFd(::open(("/proc/self/fd/" + std::to_string(data)).c_str(), O_RDWR | O_CLOEXEC));
+  }
+  void end_grace() {
+    bench_.on_control([this] { calls_.grace_over(key_.id); });
+  }
+
+  ArenaId arena_;
+  SessionKey key_;
+  UniqueFd mapped_;
+};
+
+TEST_F(BoundSessionTest, LostStreamProvesNothingWhileItsProcessHasMemory) {
+  lose_stream(1);
+  for (int i = 0; i < 3; ++i) end_grace();
+  EXPECT_TRUE(lives(key_));
+  mapped_ = UniqueFd();
+  EXPECT_TRUE(eventually([&] { return !lives(key_); })) << "the daemon looks again by itself";
+}
+
+TEST_F(BoundSessionTest, ItsClientMayTakeTheGraceToComeBack) {
+  lose_stream(600'000);
+  mapped_ = UniqueFd();
+  EXPECT_TRUE(bench_.on_control([&] { return bench_.core().sessions.find(key_).ok(); }));
+  end_grace();
+  EXPECT_TRUE(eventually([&] { return !lives(key_); }));
+}
+
+TEST_F(BoundSessionTest, AStreamAgainEndsTheGrace) {
+  lose_stream(10);
   bench_.on_control([&] {
-    EXPECT_TRUE(calls_.keepalive_opened(opened->key, 1, [](const SessionEvent&) {}).ok());
-    bench_.core().sessions.find(opened->key.id)->bound = true;
-    calls_.keepalive_lost(opened->key, 1);
-    EXPECT_TRUE(bench_.core().sessions.find(opened->key).ok());
+    EXPECT_TRUE(calls_.keepalive_opened(key_, 2, [](const SessionEvent&) {}).ok());
+    mapped_ = UniqueFd();
   });
+  // Another session's grace, which began later, is over.
+  const SessionKey other = open("other")->key;
+  bench_.on_control([&] { liveness_.start_grace(other.id, 20); });
+  EXPECT_TRUE(eventually([&] { return !lives(other); }));
+  EXPECT_TRUE(lives(key_));
 }
 
 TEST_F(SessionCallsTest, DrainingDaemonOpensNothing) {

@@ -150,6 +150,7 @@ TEST_F(SessionStoreTest, AFileThatWasOnlyJustMadeIsMadeReady) {
   std::ofstream(path) << "";
   std::filesystem::resize_file(path, 4096 + 65536 * 256);
   EXPECT_TRUE(open().all().empty());
+  EXPECT_FALSE(open().is_new()) << "the one before has made it";
   std::filesystem::resize_file(path, 0);
   EXPECT_EQ(SessionStore::open(path).error().error, Error::kNone)
       << "killed between making it and giving it its size";
@@ -220,10 +221,15 @@ TEST(ProcessMark, ADeadProcessIsDeadAlsoBeforeItsParentKnows) {
   EXPECT_EQ(find_again(mark).life, Life::kDead);
 }
 
-TEST(ProcessMark, AProcessOfAnotherBootIsDead) {
-  ProcessMark mark = Stranger().mark();
-  mark.boot[0] ^= 1;
-  EXPECT_EQ(find_again(mark).life, Life::kDead);
+TEST(ProcessMark, AProcessOfAnotherBootIdMayLive) {
+  for (const bool is_dead : {false, true}) {
+    ProcessMark mark = Stranger().mark();
+    mark.start_time += is_dead;
+    mark.boot[0] ^= 1;
+    EXPECT_EQ(find_again(mark).life, Life::kUnknown) << "a container may have its own";
+    mark.boot[0] = mark.boot[1] = 0;
+    EXPECT_EQ(find_again(mark).life, Life::kUnknown) << "the id could not be read";
+  }
 }
 
 TEST(ProcessMark, WhatCannotBeSeenMayLive) {

@@ -7,12 +7,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <future>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "server/core/control/liveness.h"
 #include "server/core/state/attach_mark.h"
@@ -176,6 +178,36 @@ TEST_F(StateRecoveryTest, ProcessOfASessionThatGoesOnIsWatched) {
   expect_loss(key.id, Liveness::Loss::kProcessDied);
 }
 
+TEST_F(StateRecoveryTest, SessionWhoseClientDoesNotComeBackIsAskedFor) {
+  const SessionKey key = add_session("s", AttachMode::kRemote, living());
+  restart(1);
+  expect_kept(key);
+  expect_loss(key.id, Liveness::Loss::kGraceOver);
+}
+
+TEST_F(StateRecoveryTest, ProcessOutOfSightWhoseLastMappedArenaWasDeletedIsGone) {
+  const SessionKey key = add_session("s", AttachMode::kWriter, out_of_sight());
+  const UniqueFd mapped = handed_out(key.id);
+  restart();
+  bench_->on_control([&] { bench_->core().sessions.find(key.id)->attached.clear(); });
+  expect_loss(key.id, Liveness::Loss::kProcessDied);
+}
+
+TEST_F(StateRecoveryTest, ProcessOutOfSightThatHasAStreamMapsWhatItLikes) {
+  const SessionKey key = add_session("s", AttachMode::kWriter, out_of_sight());
+  UniqueFd mapped = handed_out(key.id);
+  const SessionKey other = add_session("other", AttachMode::kWriter, out_of_sight());
+  UniqueFd others = handed_out(other.id);
+  restart();
+  bench_->on_control([&] {
+    bench_->core().sessions.find(key.id)->keepalives[1] = [](const SessionEvent&) {};
+    mapped = UniqueFd();
+    others = UniqueFd();
+  });
+  expect_loss(other.id, Liveness::Loss::kProcessDied);  // both were asked about by then
+  EXPECT_TRUE(found(key));
+}
+
 TEST_F(StateRecoveryTest, LimitOfASessionThatGoesOnCountsWhatItHolds) {
   const SessionKey key = add_session("s", AttachMode::kWriter, living(), 2 * kBlockBytes);
   restart();
@@ -251,11 +283,54 @@ TEST_F(StateRecoveryTest, ProcessOutOfSightThatMapsNothingWaits) {
   expect_loss(key.id, Liveness::Loss::kGraceOver);
 }
 
-TEST_F(StateRecoveryTest, SessionWhoseRecordIsLostGoesOnUnderAnotherKeyWhileItsMarkStands) {
+TEST_F(StateRecoveryTest, BootIdOfAnotherContainerSaysNothingOfAProcess) {
+  std::vector<ProcessMark> marks{living(), ended(), living()};
+  marks[0].boot[1] ^= 1;
+  marks[1].boot[1] ^= 1;
+  marks[2].boot[0] = marks[2].boot[1] = 0;  // it could not be read
+  std::vector<SessionKey> keys;
+  std::vector<UniqueFd> mapped;
+  for (const ProcessMark& mark : marks) {
+    keys.push_back(add_session("s", AttachMode::kWriter, mark));
+    mapped.push_back(handed_out(keys.back().id));
+  }
+  restart(1);
+  for (const SessionKey key : keys) expect_kept(key);
+  mapped[0] = UniqueFd();
+  expect_loss(keys[0].id, Liveness::Loss::kProcessDied);
+}
+
+TEST_F(StateRecoveryTest, ProcessOfAnotherBootIdWithoutAnAttachMarkIsDead) {
+  ProcessMark mark = living();
+  mark.boot[0] ^= 1;
+  const SessionKey key = add_session("s", AttachMode::kWriter, mark);
+  restart();
+  expect_given_back(key);
+}
+
+// What may happen to the table of sessions while no daemon runs.
+struct LostTable {
+  const char* name;
+  void (*lose)(const std::string& path);
+};
+class LostTables : public StateRecoveryTest, public testing::WithParamInterface<LostTable> {};
+INSTANTIATE_TEST_SUITE_P(
+    StateRecovery, LostTables,
+    testing::Values(
+        LostTable{"Damaged",
+                  [](const std::string& path) {
+                    std::fstream(path, std::ios::in | std::ios::out | std::ios::binary)
+                        << "not a table";
+                  }},
+        LostTable{"Missing",
+                  [](const std::string& path) { EXPECT_TRUE(std::filesystem::remove(path)); }},
+        LostTable{"Empty", [](const std::string& path) { std::filesystem::resize_file(path, 0); }}),
+    [](const auto& test) { return test.param.name; });
+
+TEST_P(LostTables, SessionGoesOnUnderAnotherKeyWhileItsMarkStands) {
   const SessionKey key = add_session("s", AttachMode::kWriter, living());
   const UniqueFd mapped = handed_out(key.id);
-  const std::string table = former_->core().state.sessions_path();
-  std::fstream(table, std::ios::in | std::ios::out | std::ios::binary) << "not a table";
+  GetParam().lose(former_->core().state.sessions_path());
   restart();
   EXPECT_FALSE(found(key)) << "the key that was lost proves nothing";
   EXPECT_EQ(held_by(key.id), 1);
@@ -266,10 +341,9 @@ TEST_F(StateRecoveryTest, SessionWhoseRecordIsLostGoesOnUnderAnotherKeyWhileItsM
   });
 }
 
-TEST_F(StateRecoveryTest, SessionWhoseRecordIsLostIsGivenBackWithoutAMark) {
+TEST_P(LostTables, SessionIsGivenBackWithoutAMark) {
   const SessionKey key = add_session("s", AttachMode::kWriter, living());
-  const std::string table = former_->core().state.sessions_path();
-  std::fstream(table, std::ios::in | std::ios::out | std::ios::binary) << "not a table";
+  GetParam().lose(former_->core().state.sessions_path());
   restart();
   expect_given_back(key);
 }

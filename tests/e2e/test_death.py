@@ -131,15 +131,42 @@ def test_a_remote_session_ends_with_its_keepalive_stream(client, arena):
 
 
 def test_a_bound_session_outlives_its_keepalive_stream(client, arena):
+    client.set_tunables(restart_grace_ms="10")
     session = Session(client, "bound").bind()
-    session.attach(arena.name)
+    _, data = session.map(arena.name)
     refs = session.allocate(arena.id, 4096, 100).refs
     session.lose_keepalive()
     wait_until(
         "the daemon saw the stream end", lambda: not client.live_sessions()["bound"].keepalive
     )
-    assert session.free(arena.id, refs).freed == 100
+    other = Session(client, "other").bind()  # what ends without memory, ends before
+    other.lose_keepalive()
+    wait_until("the other one ended", lambda: "other" not in client.live_sessions())
+    assert session.free(arena.id, refs).freed == 100 and data[0] == 0
     session.close()
+
+
+def test_a_bound_session_without_stream_and_memory_ends(client, arena):
+    client.set_tunables(restart_grace_ms="100")
+    session = Session(client, "bound").bind()
+    session.attach(arena.name)
+    session.allocate(arena.id, 4096, 100)
+    session.lose_keepalive()
+    wait_until("the session ended", lambda: "bound" not in client.live_sessions())
+    assert client.arena(arena.name).held_blocks == 0
+    assert client.audit().exact
+
+
+def test_exec_ends_the_sessions_of_a_process_that_lives(client, shards, arena):
+    client.set_tunables(restart_grace_ms="100")
+    victim = Victim("exec", shards[0].target, arena.name)
+    try:
+        wait_until("the session ended", lambda: "victim-exec" not in client.live_sessions())
+        assert client.arena(arena.name).held_blocks == 0
+        assert victim.process.poll() is None
+    finally:
+        victim.kill()
+    assert client.audit().exact
 
 
 def test_what_was_taken_over_survives_the_death_of_its_producer(client, shards, arena):

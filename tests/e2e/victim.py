@@ -8,6 +8,7 @@ usage: victim.py MODE TARGET ARENA
   hold        a writer bound by its handoff, with 400 MiB in blocks of 4 KiB, each written
   exchange    the same binding; allocates and frees on an Exchange stream without end
   keepalive   a remote session; allocates and frees on an Exchange stream without end
+  exec        a writer bound by its handoff, with 1000 blocks; becomes another program (cat)
 """
 import json
 import os
@@ -82,6 +83,12 @@ def main():
         hold(session, *session.bind().map(name))
     elif mode == "exchange":
         exchange(session, session.bind().map(name)[0])
+    elif mode == "exec":
+        arena, _ = session.bind().map(name)
+        session.allocate(arena.id, 4096, 1000)
+        session.keep_alive(client)
+        ready(session)
+        os.execvp("cat", ["cat"])
     elif mode == "keepalive":
         exchange(session, session.attach(name).arena)
     sys.stdin.read()

@@ -8,7 +8,8 @@
 //   * The owner stores busy_, and then loads front_.
 //   * The other thread stores the heap's wanted_ and empties front_. Then it makes every running
 //     thread of the process pass a full barrier (membarrier). Then it loads busy_.
-//   So at least one of the two sees the other, and the owner needs no barrier of its own.
+//   So at least one of the two sees the other, and the owner needs no barrier of its own. A process
+//   in which the kernel refuses membarrier cannot attach as peer.
 // Threads: each thread has its own PeerCache. Other threads call empty_of() and inside() only.
 // fork: the child empties the cache of its one thread, so a child never enters an inherited heap.
 // Crash: private memory; allocator/heap/fast_heap.h says what a kill inside a heap leaves.

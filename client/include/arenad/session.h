@@ -62,14 +62,16 @@ class ARENAD_API Session {
   // the first handle. For another shard use ArenaHandle::on_shard instead. A peer attachment has
   // heaps, so it is never replaced: a second one as peer gives the first one again, and another
   // mode answers FAILED_PRECONDITION.
-  // Errors: UNKNOWN_ARENA, MODE_UNAVAILABLE, NOT_PERMITTED (the arena's owner, group and mode do
-  // not allow it), DRAINING, UNAVAILABLE (the handoff socket cannot be reached),
-  // RESOURCE_EXHAUSTED (the kernel did not map the data).
+  // Errors: UNKNOWN_ARENA, MODE_UNAVAILABLE (also: a peer needs membarrier(2), which the kernel
+  // refuses in this process), NOT_PERMITTED (the arena's owner, group and mode do not allow it),
+  // DRAINING, UNAVAILABLE (the handoff socket cannot be reached), RESOURCE_EXHAUSTED (the kernel
+  // did not map the data).
   Answer<ArenaHandle> attach(std::string_view arena, AttachMode mode,
                              const AttachOptions& options = {});
 
   // Ends the session. Answers when all that it held was given back. After an error the session has
-  // ended here all the same; the daemon ends it when it finds the stream or the process gone.
+  // ended here all the same. When the daemon was away, the library tells it as soon as it is back;
+  // otherwise the daemon ends the session when it finds the stream or the process gone.
   Answer<GivenBack> close();
 
   // False once the daemon has said that it is stopping: finish your work, free, and close.

@@ -30,11 +30,11 @@ namespace arenad::server {
       "how often an idle shard takes back remotely freed blocks and gives back empty slabs")   \
   ROW(spin_us, "us", 0, 0, 1000,                                                               \
       "how long a shard polls before it sleeps; polling costs CPU and saves wake-ups")         \
-  ROW(keepalive_grace_ms, "ms", 750, 10, 600'000,                                              \
+  ROW(keepalive_grace_ms, "ms", 5000, 10, 600'000,                                             \
       "how long a new session lives without a KeepAlive stream or a handoff")                  \
   ROW(restart_grace_ms, "ms", 5000, 10, 600'000,                                               \
-      "how long, after a restart of the daemon, a session without a process may take to open " \
-      "its KeepAlive stream again")                                                            \
+      "how long a client may take to open its KeepAlive stream again: after a restart of the " \
+      "daemon, and where its process lives and has no memory of an arena")                     \
   ROW(drain_deadline_ms, "ms", 5000, 0, 600'000,                                               \
       "how long a stopping daemon waits for its sessions to close")                            \
   ROW(trim_patience_ms, "ms", 200, 1, 600'000,                                                 \

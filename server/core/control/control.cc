@@ -51,8 +51,8 @@ void Control::stop() {
 }
 
 void Control::end_lost_session(SessionId session, Liveness::Loss loss) {
-  ends_.start(session,
-              loss == Liveness::Loss::kProcessDied ? EndCause::kProcessDied : EndCause::kGraceOver);
+  if (loss == Liveness::Loss::kGraceOver) return session_calls_.grace_over(session);
+  ends_.start(session, EndCause::kProcessDied);
 }
 
 // --- arenas

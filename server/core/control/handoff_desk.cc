@@ -72,28 +72,22 @@ Failure HandoffDesk::open_arena(const TokenUse& use, const CallerProcess& caller
 }
 
 // A reader gets an open file description of its own, which is read-only. The file's mode is 0600,
-// so the reader cannot open it again for writing. With a state directory everybody gets a
-// description of their own, because the attach mark is a lock on it.
+// so the reader cannot open it again for writing. The others get descriptions of their own, too,
+// because the attach mark is a lock on the description.
 Failure HandoffDesk::open_files(const ArenaRecord& record, const TokenUse& use,
                                 HandoffGrant& grant) const {
   const Arena& arena = *record.state->arena;
   const bool reader = use.mode == AttachMode::kReader;
   const bool peer = use.mode == AttachMode::kPeer;
-  const bool marked = core_.state.is_open();
-  if (reader || marked) {
-    const std::string path = fmt::format("/proc/self/fd/{}", arena.data_fd());
-    grant.data = UniqueFd(::open(path.c_str(), (reader ? O_RDONLY : O_RDWR) | O_CLOEXEC));
-  } else {
-    grant.data = UniqueFd(::fcntl(arena.data_fd(), F_DUPFD_CLOEXEC, 0));
-  }
-  if (grant.data && marked && !set_attach_mark(grant.data.get(), use.session))
-    grant.data = UniqueFd();
+  const std::string path = fmt::format("/proc/self/fd/{}", arena.data_fd());
+  grant.data = UniqueFd(::open(path.c_str(), (reader ? O_RDONLY : O_RDWR) | O_CLOEXEC));
+  if (grant.data && !set_attach_mark(grant.data.get(), use.session)) grant.data = UniqueFd();
   if (grant.data && peer) grant.control = UniqueFd(::fcntl(arena.control_fd(), F_DUPFD_CLOEXEC, 0));
   if (grant.data && (!peer || grant.control)) return {};
   return {Error::kMachineFull,
-          fmt::format("descriptor of arena '{}': {}: raise the daemon's open file limit{}",
-                      record.name(), std::strerror(errno),
-                      reader || marked ? ", and give it /proc" : "")};
+          fmt::format("descriptor of arena '{}': {}: raise the daemon's open file limit, and give "
+                      "it /proc",
+                      record.name(), std::strerror(errno))};
 }
 
 void HandoffDesk::bind(SessionRecord& session, CallerProcess& caller) {

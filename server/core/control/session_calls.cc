@@ -10,6 +10,7 @@
 #include "server/core/control/arena_facts.h"
 #include "server/core/control/drain.h"
 #include "server/core/control/liveness.h"
+#include "server/core/control/memory_marks.h"
 #include "server/core/control/session_ends.h"
 #include "server/core/control/trim_rounds.h"
 
@@ -106,11 +107,23 @@ void SessionCalls::keepalive_lost(SessionKey key, std::uint64_t stream) {
   const auto session = core_.sessions.find(key);
   if (!session.ok() || (*session)->keepalives.erase(stream) == 0) return;
   if (!(*session)->keepalives.empty()) return;
-  if ((*session)->bound) {
-    trim_rounds_.peer_left(key.id);
-  } else {
-    ends_.start(key.id, EndCause::kKeepaliveLost);
-  }
+  if (!(*session)->bound) return ends_.start(key.id, EndCause::kKeepaliveLost);
+  trim_rounds_.peer_left(key.id);
+  start_return_grace(key.id);
+}
+
+void SessionCalls::start_return_grace(SessionId session) {
+  liveness_.start_grace(session,
+                        core_.shared.tunables.restart_grace_ms.load(std::memory_order_relaxed));
+}
+
+void SessionCalls::grace_over(SessionId id) {
+  const SessionRecord* const session = core_.sessions.find(id);
+  if (session == nullptr || session->reaping) return;
+  if (!session->bound) return ends_.start(id, EndCause::kGraceOver);
+  if (memory_marks(core_.arenas, id, session->attached).standing != 0)
+    return start_return_grace(id);  // and looks again then
+  ends_.start(id, EndCause::kProcessLeft);
 }
 
 void SessionCalls::keepalive_trimmed(SessionKey key, std::uint64_t round, ArenaId arena) {

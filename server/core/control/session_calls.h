@@ -1,8 +1,9 @@
 // SessionCalls: OpenSession, AttachArena, CloseSession, and the KeepAlive streams of sessions.
 //
 // Invariants: a new session, and an attachment, are answered when every shard knows them. A session
-// that no process is bound to lives as long as it has a stream, or until its grace is over. A
-// session that is bound to a process lives as long as the process: a lost stream proves nothing.
+//   that no process is bound to lives as long as it has a stream, or until its grace is over. A
+//   session that is bound to a process lives as long as the process, unless the process has left
+//   it: for a while it had no stream, and it has no memory of an arena.
 // Threads: the control thread.
 // Crash: with a state directory a session is written down before it is answered.
 #pragma once
@@ -39,10 +40,15 @@ class SessionCalls {
   // Errors: kUnknownSession.
   Answer<Nothing> keepalive_opened(SessionKey key, std::uint64_t stream, OnSessionEvent on_event);
   void keepalive_lost(SessionKey key, std::uint64_t stream);
+  // The session had neither a stream nor a new process for its grace.
+  void grace_over(SessionId session);
   // A peer has returned what it can.
   void keepalive_trimmed(SessionKey key, std::uint64_t round, ArenaId arena);
 
  private:
+  // A session whose stream is gone, although it is bound: its client may come back.
+  void start_return_grace(SessionId session);
+
   ControlCore& core_;
   const std::string handoff_path_;
   const Drain& drain_;

@@ -18,6 +18,8 @@ const char* words_for(EndCause cause) {
   switch (cause) {
     case EndCause::kClosed: return "was closed";
     case EndCause::kProcessDied: return "ended with its process";
+    case EndCause::kProcessLeft:
+      return "ended: its process has no KeepAlive stream and no memory of an arena any more";
     case EndCause::kKeepaliveLost: return "ended with its KeepAlive stream";
     case EndCause::kGraceOver: break;
   }

@@ -28,7 +28,13 @@ class Drain;
 class Liveness;
 class TrimRounds;
 
-enum class EndCause : std::uint8_t { kClosed, kProcessDied, kKeepaliveLost, kGraceOver };
+enum class EndCause : std::uint8_t {
+  kClosed,
+  kProcessDied,
+  kProcessLeft,  // the process lives, and has neither a stream nor memory of the session
+  kKeepaliveLost,
+  kGraceOver
+};
 
 class SessionEnds {
  public:

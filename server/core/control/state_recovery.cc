@@ -11,7 +11,6 @@
 #include "server/core/api/random.h"
 #include "server/core/api/text.h"
 #include "server/core/control/liveness.h"
-#include "server/core/state/attach_mark.h"
 
 namespace arenad::server {
 
@@ -56,6 +55,11 @@ Answer<Nothing> StateRecovery::open_sessions() {
   const SessionSet named = named_in_arenas();
   // Without the table their records are gone, but their processes may still work in the arenas.
   if (lost) named.for_each([this](SessionId id) { kept_[id].damaged = true; });
+  if (lost && !kept_.empty())
+    core_.log(
+        fmt::format("there is no table of sessions. The arenas name {} sessions: those whose "
+                    "processes still have memory of an arena go on without their keys",
+                    kept_.size()));
   for (auto& [id, kept] : kept_) {
     if (kept.damaged && named.contains(id)) {
       if (auto written = invent_lost(kept, id); !written.ok()) return written;
@@ -66,16 +70,16 @@ Answer<Nothing> StateRecovery::open_sessions() {
   return Nothing{};
 }
 
-// `lost`: the table was damaged, and a new one is in its place.
+// `lost`: the table was damaged or missing, and a new one is in its place.
 Answer<Nothing> StateRecovery::open_store(bool& lost) {
   auto store = SessionStore::open(core_.state.sessions_path());
-  lost = !store.ok() && store.error().error == Error::kInvalidOption;
-  if (lost) {
+  if (!store.ok() && store.error().error == Error::kInvalidOption) {
     core_.state.quarantine_sessions(store.error().message);
     store = SessionStore::open(core_.state.sessions_path());
   }
   if (!store.ok()) return store.error();
   core_.store = std::move(*store);
+  lost = core_.store.is_new();
   return Nothing{};
 }
 
@@ -108,8 +112,9 @@ void StateRecovery::restore(const KeptSession& kept) {
   const Attached attached = attachments_of(id);
   // A process that cannot be seen: the marks on what it has mapped say whether it lives. A process
   // that maps nothing loses nothing when its session is reaped.
-  MarkCount marks;
-  if (process.life == Life::kUnknown && kept.bound) marks = count_marks(core_, id, attached);
+  MemoryMarks marks;
+  if (process.life == Life::kUnknown && kept.bound)
+    marks = memory_marks(core_.arenas, id, attached);
   if (marks.all_gone()) return;
   living_.insert(id);
   SessionRecord& session = core_.sessions.restore(kept);
@@ -140,35 +145,26 @@ void StateRecovery::charge(SessionId session, const Attached& attached) {
   core_.shared.account.finish_recount(recount, bytes);
 }
 
-StateRecovery::MarkCount StateRecovery::count_marks(ControlCore& core, SessionId session,
-                                                    const Attached& attached) {
-  MarkCount marks;
-  for (const auto& [arena, mode] : attached) {
-    const ArenaRecord* const record = core.arenas.find(arena);
-    if (record == nullptr || mode < AttachMode::kReader) continue;
-    ++marks.mapped;
-    if (has_attach_mark(record->state->arena->data_fd(), session)) ++marks.standing;
-  }
-  return marks;
-}
-
-void StateRecovery::watch(SessionRecord& session, FoundProcess process, const MarkCount& marks) {
+void StateRecovery::watch(SessionRecord& session, FoundProcess process, const MemoryMarks& marks) {
   const SessionId id = session.key.id;
+  const std::uint64_t grace_ms =
+      core_.shared.tunables.restart_grace_ms.load(std::memory_order_relaxed);
   if (process.life == Life::kAlive) {
     session.process = process.identity;
     session.watched = true;
     liveness_.watch(id, std::move(process.pidfd));
+    liveness_.start_grace(id, grace_ms);  // its client may have closed it while no daemon ran
     ++watched_;
   } else if (marks.standing != 0) {
     liveness_.watch_by(id, [&core = core_, id] {
       const SessionRecord* const record = core.sessions.find(id);
-      return record != nullptr && count_marks(core, id, record->attached).all_gone();
+      return record != nullptr && record->keepalives.empty() &&
+             memory_marks(core.arenas, id, record->attached).standing == 0;
     });
     ++unseen_;
   } else {
     session.bound = false;  // until a handoff binds it again
-    liveness_.start_grace(id,
-                          core_.shared.tunables.restart_grace_ms.load(std::memory_order_relaxed));
+    liveness_.start_grace(id, grace_ms);
     ++awaited_;
   }
 }

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "server/core/control/control_core.h"
+#include "server/core/control/memory_marks.h"
 #include "server/core/control/session_traces.h"
 
 namespace arenad::server {
@@ -38,13 +39,6 @@ class StateRecovery {
   std::uint64_t dead_sessions() const { return dead_; }
 
  private:
-  // Attachments that map memory, and those of them whose mark stands.
-  struct MarkCount {
-    std::uint32_t mapped = 0;
-    std::uint32_t standing = 0;
-    // Nobody has any of the memory, or can get it.
-    bool all_gone() const { return mapped != 0 && standing == 0; }
-  };
   using Attached = std::map<ArenaId, AttachMode>;
   // Runs by dead lessee; kNoSession: of the former daemon's heaps.
   using Runs = std::map<SessionId, std::vector<SlabIndex>>;
@@ -61,8 +55,7 @@ class StateRecovery {
   void restore(const KeptSession& kept);
   Attached attachments_of(SessionId session);
   void charge(SessionId session, const Attached& attached);
-  static MarkCount count_marks(ControlCore& core, SessionId session, const Attached& attached);
-  void watch(SessionRecord& session, FoundProcess process, const MarkCount& marks);
+  void watch(SessionRecord& session, FoundProcess process, const MemoryMarks& marks);
   void adopt_runs();
   std::vector<ArenaRuns> runs_to_adopt();
   void adopt_share(std::size_t shard, std::vector<ArenaRuns>& arenas,

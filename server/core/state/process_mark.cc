@@ -34,6 +34,12 @@ void read_boot_id(std::uint64_t (&boot)[2]) {
   boot[1] = std::strtoull(digits.substr(16).c_str(), nullptr, 16);
 }
 
+bool is_same_boot(const ProcessMark& mark) {
+  std::uint64_t boot[2] = {0, 0};
+  read_boot_id(boot);
+  return (boot[0] != 0 || boot[1] != 0) && boot[0] == mark.boot[0] && boot[1] == mark.boot[1];
+}
+
 std::uint64_t own_pid_namespace() {
   struct stat st;
   return ::stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
@@ -70,12 +76,7 @@ ProcessMark mark_of(const CallerProcess& process) {
 FoundProcess find_again(const ProcessMark& mark) {
   FoundProcess found;
   found.identity = {mark.pidfs_inode, mark.pid};
-  std::uint64_t boot[2] = {0, 0};
-  read_boot_id(boot);
-  if (boot[0] != mark.boot[0] || boot[1] != mark.boot[1]) {
-    found.life = Life::kDead;
-    return found;
-  }
+  if (!is_same_boot(mark)) return found;
   if (mark.pid <= 0 || mark.pid_namespace == 0 || mark.pid_namespace != own_pid_namespace())
     return found;
   found.pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, mark.pid, 0)));

@@ -79,6 +79,7 @@ Answer<SessionStore> SessionStore::open(const std::string& path) {
     header.record_bytes = sizeof(Record);
     header.version = kVersion;
     header.magic.store(kMagic);
+    ledger.is_new_ = true;
   }
   if (header.magic.load() != kMagic)
     return Failure{Error::kInvalidOption,

@@ -40,6 +40,8 @@ class SessionStore {
   // form), kModeUnavailable (another version's), kMachineFull.
   static Answer<SessionStore> open(const std::string& path);
   bool is_open() const { return file_.base() != nullptr; }
+  // Whether open() has made the table: there was none, or nobody had written to it.
+  bool is_new() const { return is_new_; }
 
   std::map<SessionId, KeptSession> all() const;
 
@@ -53,6 +55,7 @@ class SessionStore {
   struct Record;
   Record& record(SessionId id) const;
   MemoryFile file_;
+  bool is_new_ = false;
 };
 
 }  // namespace arenad::server

@@ -1,0 +1,19 @@
+#include "server/core/control/memory_marks.h"
+
+#include "server/core/state/attach_mark.h"
+
+namespace arenad::server {
+
+MemoryMarks memory_marks(ArenaRegistry& arenas, SessionId session,
+                         const std::map<ArenaId, AttachMode>& attached) {
+  MemoryMarks marks;
+  for (const auto& [id, mode] : attached) {
+    const ArenaRecord* const record = arenas.find(id);
+    if (record == nullptr || mode < AttachMode::kReader) continue;
+    ++marks.mapped;
+    if (has_attach_mark(record->state->arena->data_fd(), session)) ++marks.standing;
+  }
+  return marks;
+}
+
+}  // namespace arenad::server
