@@ -76,6 +76,8 @@ AuditedArena Audits::report_on(Standstill& standstill, std::size_t arena) {
   audited.scan_us = standstill.duration_ns() / 1000;
   for (const std::string& finding : audited.report.findings)
     core_.log(fmt::format("audit of '{}': {}", audited.arena, finding));
+  if (const std::uint64_t more = audited.report.findings_left_out(); more != 0)
+    core_.log(fmt::format("audit of '{}': {} more findings", audited.arena, more));
   quarantine_if_damaged(audited, state);
   return audited;
 }
