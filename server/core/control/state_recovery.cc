@@ -224,12 +224,8 @@ void StateRecovery::adopt_share(std::size_t index, std::vector<ArenaRuns>& arena
 void StateRecovery::reap_dead() {
   for (const auto& [name, record] : core_.arenas.all()) {
     Arena& arena = *record.state->arena;
-    SessionSet named = sessions_named_in(arena);
-    for (const auto& [dead, footprint] : held_by_dead(arena, living_)) {
-      given_[dead] += arena.reap(dead, &footprint);
-      named.insert(dead);
-    }
-    named.for_each([&](SessionId id) {
+    for (const auto& [dead, result] : arena.reap_all_but(living_)) given_[dead] += result;
+    sessions_named_in(arena).for_each([&](SessionId id) {
       if (!living_.contains(id)) arena.forget_session(id);
     });
   }
@@ -239,12 +235,17 @@ void StateRecovery::reap_dead() {
     if (!living_.contains(id)) core_.store.clear(id);
 }
 
+ReapResult StateRecovery::given_back() const {
+  ReapResult sum;
+  for (const auto& [id, result] : given_) sum += result;
+  return sum;
+}
+
 void StateRecovery::log_outcome(std::uint64_t began_ns, std::uint64_t opened_ns) {
   if (core_.arenas.all().empty() && kept_.empty())
     return core_.log("state directory: there were no arenas and no sessions");
-  ReapResult sum;
+  const ReapResult sum = given_back();
   for (const auto& [id, result] : given_) {
-    sum += result;
     const auto kept = kept_.find(id);
     if (kept == kept_.end()) continue;
     core_.log(
