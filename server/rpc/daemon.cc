@@ -36,6 +36,15 @@ std::string unix_address(const std::string& directory, const std::string& name) 
 
 ShardId shard_id(std::size_t index) { return {static_cast<std::uint16_t>(index)}; }
 
+spdlog::level::level_enum spdlog_level(LogLevel level) {
+  switch (level) {
+    case LogLevel::kInfo: return spdlog::level::info;
+    case LogLevel::kWarning: return spdlog::level::warn;
+    case LogLevel::kError: break;
+  }
+  return spdlog::level::err;
+}
+
 class Daemon {
  public:
   explicit Daemon(const Config& config) : config_(config) {}
@@ -81,7 +90,9 @@ class Daemon {
     options.data_directory = config_.data_dir;
     options.limits = config_.limits;
     options.tunables = config_.tunables;
-    options.log = [](const std::string& line) { spdlog::info("{}", line); };
+    options.log = [](LogLevel level, const std::string& line) {
+      spdlog::log(spdlog_level(level), "{}", line);
+    };
     auto engine = Engine::start(std::move(options));
     if (!engine.ok()) return engine.error();
     engine_ = std::move(*engine);

@@ -26,7 +26,7 @@ using Names = std::vector<std::string>;
 
 TEST_F(StateDirectoryTest, MakesADirectoryOfItsOwn) {
   const std::string inner = path("inner");
-  ASSERT_TRUE(StateDirectory::open(inner, "", [](const std::string&) {}).ok());
+  ASSERT_TRUE(StateDirectory::open(inner, "", [](LogLevel, const std::string&) {}).ok());
   struct stat st;
   ASSERT_EQ(::stat(inner.c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, 0700u);
@@ -48,15 +48,16 @@ TEST_F(StateDirectoryTest, RefusesWhatOthersCanReachAndSaysWhatToDo) {
     ASSERT_EQ(::chown(shm.path().c_str(), 0, 0), 0);
   }
   std::ofstream(path("file")) << "x";
-  EXPECT_FALSE(StateDirectory::open(path("file"), "", [](const std::string&) {}).ok());
+  EXPECT_FALSE(StateDirectory::open(path("file"), "", [](LogLevel, const std::string&) {}).ok());
   EXPECT_TRUE(open().ok());
 }
 
 TEST_F(StateDirectoryTest, SaysWhenItIsNotInMemory) {
   const fs::path disk = fs::current_path() / ("state-" + std::to_string(::getpid()));
   std::string said;
-  const bool made =
-      StateDirectory::open(disk, "", [&said](const std::string& line) { said += line; }).ok();
+  const bool made = StateDirectory::open(disk, "", [&said](LogLevel, const std::string& line) {
+                      said += line;
+                    }).ok();
   struct statfs where;
   const bool memory = ::statfs(disk.c_str(), &where) == 0 && where.f_type == 0x01021994;
   fs::remove_all(disk);
@@ -217,7 +218,7 @@ TEST_F(StateDirectoryTest, DamagedLedgersAreMovedAwayNeverDeleted) {
     make("pool");
     damage();
     EXPECT_TRUE(find().empty()) << what;
-    EXPECT_NE(log.find("is damaged"), std::string::npos) << what;
+    EXPECT_NE(errors.find("is damaged"), std::string::npos) << what;
     const std::string folder =
         std::string(what) == "name" ? "quarantine/p.1" : "quarantine/pool." + std::to_string(++n);
     const auto inside =

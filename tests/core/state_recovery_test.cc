@@ -63,7 +63,7 @@ class StateRecoveryTest : public testing::Test {
   }
 
   std::unique_ptr<ControlBench> bench_on_directory() {
-    auto state = StateDirectory::open(directory_.path(), "", [](const std::string&) {});
+    auto state = StateDirectory::open(directory_.path(), "", [](LogLevel, const std::string&) {});
     EXPECT_TRUE(state.ok()) << state.error().message;
     return std::make_unique<ControlBench>(2, Limits{}, std::move(*state));
   }

@@ -5,7 +5,7 @@
 namespace arenad::server {
 
 Control::Control(ShardGroup::Shards& shards, SharedState& shared, const Limits& limits,
-                 const std::string& handoff_path, StateDirectory state, ControlCore::Log log)
+                 const std::string& handoff_path, StateDirectory state, Log log)
     : core_(shards, shared, limits, std::move(state), std::move(log)),
       drain_(core_),
       recounts_(core_),

@@ -37,7 +37,7 @@ namespace arenad::server {
 class Control final : public ControlApi, public ControlLink {
  public:
   Control(ShardGroup::Shards& shards, SharedState& shared, const Limits& limits,
-          const std::string& handoff_path, StateDirectory state, ControlCore::Log log);
+          const std::string& handoff_path, StateDirectory state, Log log);
   ~Control() override;
 
   // Before any shard's thread runs: what a former daemon left is put into the shards' tables.

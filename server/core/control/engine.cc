@@ -54,7 +54,7 @@ Answer<std::unique_ptr<Engine>> Engine::start(EngineOptions options) {
     return refuse(Error::kInternal,
                   "getrandom does not work: is it forbidden by a seccomp filter?");
   const auto tunables = options.tunables;
-  if (!options.log) options.log = [](const std::string&) {};
+  if (!options.log) options.log = [](LogLevel, const std::string&) {};
   StateDirectory state;
   if (!options.state_directory.empty()) {
     auto opened =

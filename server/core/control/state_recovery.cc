@@ -38,7 +38,8 @@ Answer<Nothing> StateRecovery::open_arenas() {
     if (arena.ok()) {
       const std::uint64_t bytes = (*arena)->capacity_bytes();
       core_.arenas.restore(std::move(*arena));
-      core_.log(fmt::format("arena '{}' of {} was found", name, bytes_text(bytes)));
+      core_.log(LogLevel::kInfo,
+                fmt::format("arena '{}' of {} was found", name, bytes_text(bytes)));
     } else if (arena.error().error == Error::kMachineFull) {
       return Failure{Error::kMachineFull,
                      fmt::format("arena '{}' cannot be opened: {}", name, arena.error().message)};
@@ -243,22 +244,26 @@ ReapResult StateRecovery::given_back() const {
 
 void StateRecovery::log_outcome(std::uint64_t began_ns, std::uint64_t opened_ns) {
   if (core_.arenas.all().empty() && kept_.empty())
-    return core_.log("state directory: there were no arenas and no sessions");
+    return core_.log(LogLevel::kInfo, "state directory: there were no arenas and no sessions");
   const ReapResult sum = given_back();
   for (const auto& [id, result] : given_) {
     const auto kept = kept_.find(id);
     if (kept == kept_.end()) continue;
     core_.log(
+        LogLevel::kInfo,
         fmt::format("session {} '{}' ended while the daemon was away, {} blocks of {} given back",
                     id.value, kept->second.name, result.blocks, bytes_text(result.bytes)));
   }
-  core_.log(fmt::format(
-      "state directory: {} arenas of {} are served again. Sessions: {} go on, {} may come back, {} "
-      "live out of sight, {} were dead. {} blocks of {} given back, {} slabs taken over. Took {} "
-      "us, {} of them to open",
-      core_.arenas.all().size(), bytes_text(core_.arenas.capacity_bytes()), watched_, awaited_,
-      unseen_, dead_, sum.blocks, bytes_text(sum.bytes), sum.adopted_slabs,
-      (now_ns() - began_ns) / 1000, (opened_ns - began_ns) / 1000));
+  core_.log(
+      LogLevel::kInfo,
+      fmt::format("state directory: {} arenas of {} are served again. Sessions: {} go on, {} may "
+                  "come back, {} "
+                  "live out of sight, {} were dead. {} blocks of {} given back, {} slabs taken "
+                  "over. Took {} "
+                  "us, {} of them to open",
+                  core_.arenas.all().size(), bytes_text(core_.arenas.capacity_bytes()), watched_,
+                  awaited_, unseen_, dead_, sum.blocks, bytes_text(sum.bytes), sum.adopted_slabs,
+                  (now_ns() - began_ns) / 1000, (opened_ns - began_ns) / 1000));
 }
 
 }  // namespace arenad::server

@@ -44,8 +44,7 @@ std::set<std::string> names_in(const std::string& directory,
 }
 
 // Makes the directory when there is none, and checks that it is 0700 and the daemon's own.
-Failure check_directory(const std::string& directory, const char* what,
-                        const StateDirectory::Log& log) {
+Failure check_directory(const std::string& directory, const char* what, const Log& log) {
   const auto bad = [&](const std::string& why) {
     return Failure{Error::kInvalidOption, fmt::format("{} {}{}", what, directory, why)};
   };
@@ -69,9 +68,10 @@ Failure check_directory(const std::string& directory, const char* what,
                     st.st_mode & 07777, directory));
   }
   if (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC && fs.f_type != RAMFS_MAGIC) {
-    log(fmt::format(
-        "{} {} is neither on tmpfs nor on hugetlbfs: arenas will be as slow as its disk", what,
-        directory));
+    log(LogLevel::kWarning,
+        fmt::format(
+            "{} {} is neither on tmpfs nor on hugetlbfs: arenas will be as slow as its disk", what,
+            directory));
   }
   return {};
 }
@@ -129,7 +129,8 @@ StateDirectory::Finding StateDirectory::examine(const std::string& name, std::st
     // The magic is the last word of the ledger's header, and the other files are made after it.
     // This header was never written.
     remove_files(files);
-    log_(fmt::format("arena '{}' was being made when its daemon died: removed", name));
+    log_(LogLevel::kInfo,
+         fmt::format("arena '{}' was being made when its daemon died: removed", name));
     return Finding::kGone;
   }
   if (got != sizeof header || header.magic != kLedgerMagic) {
@@ -146,8 +147,8 @@ StateDirectory::Finding StateDirectory::examine(const std::string& name, std::st
   const std::uint32_t life = header.life.load(std::memory_order_relaxed);
   if (life == LedgerHeader::kCreating || life == LedgerHeader::kDeleting) {
     remove_files(files);
-    log_(fmt::format("arena '{}' was being {} when its daemon died: removed", name,
-                     life == LedgerHeader::kCreating ? "made" : "deleted"));
+    log_(LogLevel::kInfo, fmt::format("arena '{}' was being {} when its daemon died: removed", name,
+                                      life == LedgerHeader::kCreating ? "made" : "deleted"));
     return Finding::kGone;
   }
   if (life != LedgerHeader::kLive || header.checksum != Ledger::checksum_of(header)) {
@@ -167,7 +168,7 @@ Answer<std::vector<StateDirectory::Found>> StateDirectory::scan() {
     switch (examine(name, why)) {
       case Finding::kGone: continue;
       case Finding::kRefused:
-        log_(fmt::format("arena '{}' is left alone: {}", name, why));
+        log_(LogLevel::kWarning, fmt::format("arena '{}' is left alone: {}", name, why));
         refused_[name] = why;
         continue;
       case Finding::kDamaged: quarantine(name, why); continue;
@@ -231,14 +232,16 @@ void StateDirectory::quarantine(const std::string& name, const std::string& why)
   const ArenaFiles files = files_of(name);
   const std::string outcome =
       move_away(name, {files.data_path, files.control_path, files.ledger_path});
-  log_(fmt::format("arena '{}' is damaged, {}: {}, nothing was deleted", name, why, outcome));
+  log_(LogLevel::kError,
+       fmt::format("arena '{}' is damaged, {}: {}, nothing was deleted", name, why, outcome));
   // The name stays taken when files could not be moved.
   if (exists(files.data_path) || exists(files.control_path) || exists(files.ledger_path))
     refused_[name] = outcome;
 }
 
 void StateDirectory::quarantine_sessions(const std::string& why) {
-  log_(fmt::format("the table of sessions is damaged, {}: {}, nothing was deleted", why,
+  log_(LogLevel::kError,
+       fmt::format("the table of sessions is damaged, {}: {}, nothing was deleted", why,
                    move_away("sessions", {sessions_path()})));
 }
 
@@ -274,7 +277,7 @@ void StateDirectory::remove(Arena& arena) {
 void StateDirectory::remove_files(const ArenaFiles& files) {
   for (const std::string& path : {files.data_path, files.control_path, files.ledger_path})
     if (::unlink(path.c_str()) != 0 && errno != ENOENT)
-      log_(fmt::format("cannot remove {}: {}", path, std::strerror(errno)));
+      log_(LogLevel::kWarning, fmt::format("cannot remove {}: {}", path, std::strerror(errno)));
 }
 
 }  // namespace arenad::server

@@ -12,21 +12,19 @@
 // daemon moves on files that are half way to quarantine, to the same place.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "allocator/arena/arena.h"
 #include "server/core/api/api.h"
+#include "server/core/api/log.h"
 #include "server/core/state/file_lock.h"
 
 namespace arenad::server {
 
 class StateDirectory {
  public:
-  using Log = std::function<void(const std::string&)>;
-
   // An arena whose ledger is sound. Arena::open looks at its other files.
   struct Found {
     ArenaFiles files;
