@@ -63,7 +63,8 @@ class Daemon {
   // Returns when a signal has stopped the daemon.
   void serve() {
     wait_for_signal();
-    if (http_) http_->set_ready(true);
+    serving_ = true;
+    tell_readiness();
     sd_notify(0, "READY=1");
     spdlog::info("ready: {} shards, common address {}", loops_.size(), topology_.common_address);
     io_.run();
@@ -92,6 +93,12 @@ class Daemon {
     options.tunables = config_.tunables;
     options.log = [](LogLevel level, const std::string& line) {
       spdlog::log(spdlog_level(level), "{}", line);
+    };
+    options.on_state_lost = [this] {
+      asio::post(io_, [this] {
+        state_lost_ = true;
+        tell_readiness();
+      });
     };
     auto engine = Engine::start(std::move(options));
     if (!engine.ok()) return engine.error();
@@ -183,6 +190,16 @@ class Daemon {
     return Nothing{};
   }
 
+  void tell_readiness() {
+    if (!http_) return;
+    if (!serving_ || draining_)
+      http_->set_ready(false, "starting or draining");
+    else if (state_lost_)
+      http_->set_ready(false, "files of the state directory were removed, see the log");
+    else
+      http_->set_ready(true, "");
+  }
+
   void wait_for_signal() {
     signals_.async_wait([this](const boost::system::error_code& error, int signal) {
       if (error) return;
@@ -190,7 +207,7 @@ class Daemon {
         spdlog::info("signal {}: draining; a second signal ends the daemon at once", signal);
         draining_ = true;
         sd_notify(0, "STOPPING=1");
-        if (http_) http_->set_ready(false);
+        tell_readiness();
         engine_->begin_drain([this] { asio::post(io_, [this] { io_.stop(); }); });
         for (const auto& loop : loops_) loop->announce_drain();
         return wait_for_signal();
@@ -208,7 +225,8 @@ class Daemon {
   TopologyFacts topology_;
   std::vector<std::unique_ptr<ShardLoop>> loops_;
   std::unique_ptr<HttpServer> http_;
-  bool draining_ = false;
+  bool serving_ = false, draining_ = false;
+  bool state_lost_ = false;
 };
 
 }  // namespace

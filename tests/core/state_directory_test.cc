@@ -65,6 +65,19 @@ TEST_F(StateDirectoryTest, SaysWhenItIsNotInMemory) {
   EXPECT_EQ(said.find("neither on tmpfs nor on hugetlbfs") != std::string::npos, !memory) << said;
 }
 
+// The clean-up of a temporary directory may take the file away under a running daemon.
+TEST_F(StateDirectoryTest, IsOneDaemonsAtATimeThoughItsLockFileIsGone) {
+  const auto first = open();
+  ASSERT_TRUE(first.ok());
+  ASSERT_TRUE(fs::remove(path("lock")));
+  const auto second = open();
+  ASSERT_FALSE(second.ok());
+  EXPECT_NE(second.error().message.find("another arenad uses the state directory"),
+            std::string::npos)
+      << second.error().message;
+  ASSERT_FALSE(fs::exists(path("lock"))) << "it would name a process that is not there";
+}
+
 TEST_F(StateDirectoryTest, IsOneDaemonsAtATime) {
   const auto first = open();
   ASSERT_TRUE(first.ok());

@@ -13,11 +13,20 @@ void Drain::begin(std::function<void()> drained) {
     if (core_.thread.stopping() || begun_) return;
     begun_ = true;
     drained_ = drained;
-    if (core_.state.is_open()) {
+    const StateDirectory::Lost lost = core_.state.lost();
+    if (core_.state.is_open() && !lost.any()) {
       core_.log(LogLevel::kInfo,
                 fmt::format("draining: {} arenas and {} sessions are kept for the next daemon",
                             core_.arenas.all().size(), core_.sessions.all().size()));
       return finish();
+    }
+    if (lost.any()) {
+      core_.log(
+          LogLevel::kError,
+          fmt::format("draining: files were removed from the state directory: {} of {} arenas "
+                      "are lost with this daemon{}",
+                      lost.arenas.size(), core_.arenas.all().size(),
+                      lost.sessions ? ", and so are all sessions" : ""));
     }
     core_.log(LogLevel::kInfo,
               fmt::format("draining: {} sessions are open", core_.sessions.all().size()));

@@ -41,8 +41,9 @@ Engine::Engine(EngineOptions options, StateDirectory state)
     const ShardId id{static_cast<std::uint16_t>(i)};
     shards_.push_back(std::make_unique<Shard>(id, options.shards, shared_));
   }
-  control_ = std::make_unique<Control>(shards_, shared_, options.limits, handoff_path_,
-                                       std::move(state), std::move(options.log));
+  control_ =
+      std::make_unique<Control>(shards_, shared_, options.limits, handoff_path_, std::move(state),
+                                std::move(options.log), std::move(options.on_state_lost));
   shared_.control = control_.get();
 }
 

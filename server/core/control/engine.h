@@ -39,6 +39,9 @@ struct EngineOptions {
   // Gets what an operator should know, one line at a time, on the control or the maintenance
   // thread. May be empty.
   Log log;
+  // Runs once, on the control thread, when files of the state directory were removed under the
+  // daemon. The daemon serves on. May be empty.
+  std::function<void()> on_state_lost;
 };
 
 class Engine {

@@ -77,6 +77,7 @@ Answer<Nothing> StateRecovery::open_store(bool& lost) {
   }
   if (!store.ok()) return store.error();
   core_.store = std::move(*store);
+  core_.state.watch_sessions();
   return Nothing{};
 }
 

@@ -87,16 +87,16 @@ Answer<StateDirectory> StateDirectory::open(const std::string& directory,
   if (Failure f = check_directory(directory, "state directory", state.log_);
       f.error != Error::kNone)
     return f;
-  auto lock = FileLock::take(directory + "/lock", fmt::format("state directory {}", directory),
-                             "--state-dir");
+  auto lock = FileLock::take_directory(directory, fmt::format("state directory {}", directory),
+                                       "--state-dir");
   if (!lock.ok()) return lock.error();
   state.lock_ = std::move(*lock);
   if (state.data_directory_ != directory) {
     if (Failure f = check_directory(data_directory, "data directory", state.log_);
         f.error != Error::kNone)
       return f;
-    auto data_lock = FileLock::take(data_directory + "/lock",
-                                    fmt::format("data directory {}", data_directory), "--data-dir");
+    auto data_lock = FileLock::take_directory(
+        data_directory, fmt::format("data directory {}", data_directory), "--data-dir");
     if (!data_lock.ok()) return data_lock.error();
     state.data_lock_ = std::move(*data_lock);
   }
@@ -185,6 +185,7 @@ Answer<std::vector<StateDirectory::Found>> StateDirectory::scan() {
       quarantine(name, fmt::format("it has the id of arena '{}'", first->second));
       continue;
     }
+    watch_arena(name);
     found.push_back({files_of(name), std::move(*ledger)});
   }
   std::set<std::string> orphans = names_in(directory_, {kControl, kData});
@@ -229,6 +230,7 @@ std::string StateDirectory::move_away(const std::string& name,
 }
 
 void StateDirectory::quarantine(const std::string& name, const std::string& why) {
+  forget_arena(name);
   const ArenaFiles files = files_of(name);
   const std::string outcome =
       move_away(name, {files.data_path, files.control_path, files.ledger_path});
@@ -243,6 +245,39 @@ void StateDirectory::quarantine_sessions(const std::string& why) {
   log_(LogLevel::kError,
        fmt::format("the table of sessions is damaged, {}: {}, nothing was deleted", why,
                    move_away("sessions", {sessions_path()})));
+}
+
+// --- lost
+
+StateDirectory::Lost StateDirectory::lost() const {
+  Lost lost;
+  for (const std::string& name : arenas_) {
+    const ArenaFiles files = files_of(name);
+    if (!watch_.stands(files.data_path) || !watch_.stands(files.control_path) ||
+        !watch_.stands(files.ledger_path))
+      lost.arenas.insert(name);
+  }
+  lost.sessions = sessions_watched_ && !watch_.stands(sessions_path());
+  return lost;
+}
+
+void StateDirectory::watch_sessions() {
+  watch_.add(sessions_path());
+  sessions_watched_ = true;
+}
+
+void StateDirectory::watch_arena(const std::string& name) {
+  const ArenaFiles files = files_of(name);
+  for (const std::string& path : {files.data_path, files.control_path, files.ledger_path})
+    watch_.add(path);
+  arenas_.insert(name);
+}
+
+void StateDirectory::forget_arena(const std::string& name) {
+  const ArenaFiles files = files_of(name);
+  for (const std::string& path : {files.data_path, files.control_path, files.ledger_path})
+    watch_.drop(path);
+  arenas_.erase(name);
 }
 
 // --- made and removed
@@ -263,6 +298,7 @@ Arena::Made StateDirectory::create(const ArenaConfig& options, const ArenaAccess
   header.access_uid = access.uid;
   header.access_gid = access.gid;
   header.access_mode = access.mode;
+  watch_arena(options.name);
   (*made)->finish_creation();
   return made;
 }
@@ -270,6 +306,7 @@ Arena::Made StateDirectory::create(const ArenaConfig& options, const ArenaAccess
 void StateDirectory::remove(Arena& arena) {
   if (!is_open()) return;
   arena.ledger().header().life.store(LedgerHeader::kDeleting, std::memory_order_release);
+  forget_arena(arena.options().name);
   remove_files(files_of(arena.options().name));
 }
 

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "server/core/api/api.h"
 #include "server/core/api/log.h"
 #include "server/core/state/file_lock.h"
+#include "server/core/state/file_watch.h"
 
 namespace arenad::server {
 
@@ -38,6 +40,7 @@ class StateDirectory {
   static Answer<StateDirectory> open(const std::string& directory,
                                      const std::string& data_directory, Log log);
   bool is_open() const { return !directory_.empty(); }
+  const std::string& path() const { return directory_; }
 
   // What former daemons have left, by name. Half made and half removed arenas are removed, damaged
   // files are quarantined, and the log says so. Errors: kMachineFull.
@@ -56,6 +59,17 @@ class StateDirectory {
   // Removes the files of the arena, if it has any. The memory goes with the last mapping.
   void remove(Arena& arena);
 
+  // What the next daemon would not find, because files were removed or replaced since they were
+  // made or found. What remove() has removed is not lost.
+  struct Lost {
+    std::set<std::string> arenas;  // names
+    bool sessions = false;         // the table of sessions
+    bool any() const { return sessions || !arenas.empty(); }
+  };
+  Lost lost() const;
+  // The table of sessions is open: from here on it can be lost.
+  void watch_sessions();
+
   std::string sessions_path() const { return directory_ + "/sessions.table"; }
   ArenaFiles files_of(const std::string& name) const;
 
@@ -64,6 +78,8 @@ class StateDirectory {
   Finding examine(const std::string& name, std::string& why);
   void remove_files(const ArenaFiles& files);
   std::string move_away(const std::string& name, const std::vector<std::string>& paths);
+  void watch_arena(const std::string& name);
+  void forget_arena(const std::string& name);
 
   std::string directory_;
   std::string data_directory_;
@@ -71,6 +87,9 @@ class StateDirectory {
   FileLock lock_;
   FileLock data_lock_;
   std::map<std::string, std::string> refused_;  // name -> why
+  FileWatch watch_;
+  std::set<std::string> arenas_;  // names of those whose files are watched
+  bool sessions_watched_ = false;
 };
 
 }  // namespace arenad::server
