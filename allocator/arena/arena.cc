@@ -218,6 +218,12 @@ ReapResult Arena::reap(SessionId dead, const Footprint* footprint) {
   return Reaper(*this).reap(dead, footprint);
 }
 
+// The entries of the dead stay as they are until forget_session. A forged holder has no entry, and
+// gets none: its page would be memory that nobody gives back.
+std::map<SessionId, ReapResult> Arena::reap_all_but(const SessionSet& living) {
+  return Reaper(*this).reap_all_but(living);
+}
+
 Footprint Arena::footprint_of(SessionId session) const {
   Footprint set(unit_count());
   const std::atomic<std::uint64_t>* const words = control().footprint(session);

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 
 #include "../base/export.h"
@@ -20,6 +21,7 @@
 #include "footprint.h"
 #include "ledger.h"
 #include "reap_result.h"
+#include "session_set.h"
 #include "slab_source.h"
 #include "unit_map.h"
 
@@ -69,6 +71,10 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   // Heap::adopt.) Looks only into slabs of the footprint, or into all slabs without one. The owner
   // heaps take the blocks back at their next drain. Idempotent. Nobody acts for `dead` any more.
   ReapResult reap(SessionId dead, const Footprint* footprint = nullptr);
+  // The same for every session that is not in `living`, in one pass over all slabs: shared memory
+  // may name as many holders as there are ids. By session; runs and announced blocks are counted at
+  // kNoSession. Idempotent. No session begins meanwhile.
+  std::map<SessionId, ReapResult> reap_all_but(const SessionSet& living);
   // What the peer `session` marked in control memory.
   Footprint footprint_of(SessionId session) const;
   // The last step of a session's end: its heap ids, sharer bits, footprint and entry are free

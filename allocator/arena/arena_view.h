@@ -89,6 +89,11 @@ class ARENAD_API ArenaView {
   // From now on no magazine is refilled. So allocation fails with kQuarantined, at the latest when
   // the magazines are empty. Frees still succeed. The first reason is kept.
   void quarantine(const std::string& reason) { quarantine_.set(reason); }
+  // `reason` makes the text, and is called only for the first reason.
+  template <std::invocable Reason>
+  void quarantine(const Reason& reason) {
+    quarantine_.set(reason);
+  }
   std::string quarantine_reason() const { return quarantine_.reason(); }
 
   // --- for heaps, recovery and verify

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <concepts>
 #include <string>
 
 #include "../base/export.h"
@@ -20,6 +21,12 @@ class ARENAD_API Quarantine {
 
   bool is_set() const { return set_.load(std::memory_order_relaxed); }
   void set(const std::string& reason);
+  // `reason` makes the text, and is called only while there is none: whoever finds damage may find
+  // it in each of millions of words.
+  template <std::invocable Reason>
+  void set(const Reason& reason) {
+    if (reason_.load(std::memory_order_relaxed) == nullptr) set(std::string(reason()));
+  }
   std::string reason() const;  // empty when not set
 
  private:

@@ -9,11 +9,6 @@
 
 namespace arenad {
 
-void VerifyReport::mismatch(std::string finding) {
-  ++mismatches;
-  if (findings.size() < kMaxFindings) findings.push_back(std::move(finding));
-}
-
 VerifyReport& VerifyReport::operator+=(const VerifyReport& o) {
   slabs += o.slabs;
   leased_slabs += o.leased_slabs;
@@ -44,22 +39,37 @@ class HeapVerifier {
     heap_.slabs().for_each([this](const SlabState& s) { slab(s); });
     for (const auto& [slab, blocks] : cached_)
       if (heap_.slabs().find(slab) == nullptr)
-        finding("magazine holds blocks of slab " + std::to_string(slab.value) +
-                ", which is not this heap's");
+        finding([slab] {
+          return "magazine holds blocks of slab " + std::to_string(slab.value) +
+                 ", which is not this heap's";
+        });
     if (active_ != heap_.slabs().active_blocks())
-      finding("active blocks: slabs say " + std::to_string(active_) + ", the heap counts " +
-              std::to_string(heap_.slabs().active_blocks()));
+      finding([this] {
+        return "active blocks: slabs say " + std::to_string(active_) + ", the heap counts " +
+               std::to_string(heap_.slabs().active_blocks());
+      });
     const HeapCounters c = heap_.counters();
     report_.counted_out += static_cast<std::int64_t>(c.allocs + c.adopted_blocks) -
                            static_cast<std::int64_t>(c.local_frees) -
                            static_cast<std::int64_t>(c.drained_blocks);
     if (c.p0_counter_mismatch != 0)
-      finding("[P0_COUNTER_MISMATCH] " + std::to_string(c.p0_counter_mismatch) + " refills");
+      finding([&c] {
+        return "[P0_COUNTER_MISMATCH] " + std::to_string(c.p0_counter_mismatch) + " refills";
+      });
   }
 
  private:
-  void finding(const std::string& what) {
-    report_.mismatch("heap " + std::to_string(heap_.id().value) + ": " + what);
+  // `what` makes the text. See VerifyReport::mismatch.
+  template <std::invocable Text>
+  void finding(const Text& what) {
+    report_.mismatch([&] { return "heap " + std::to_string(heap_.id().value) + ": " + what(); });
+  }
+  template <std::invocable Text>
+  void finding(SlabIndex slab, const Text& what) {
+    finding([&] { return "slab " + std::to_string(slab.value) + ": " + what(); });
+  }
+  void finding(SlabIndex slab, const char* what) {
+    finding(slab, [what] { return std::string(what); });
   }
 
   void collect_magazines() {
@@ -69,14 +79,15 @@ class HeapVerifier {
       std::uint64_t& word = bits[slot.block().value / 64];
       const std::uint64_t bit = std::uint64_t{1} << (slot.block().value % 64);
       if ((word & bit) != 0)
-        finding("block " + std::to_string(slot.block().value) + " of slab " +
-                std::to_string(slot.slab().value) + " is twice in magazines");
+        finding([slot] {
+          return "block " + std::to_string(slot.block().value) + " of slab " +
+                 std::to_string(slot.slab().value) + " is twice in magazines";
+        });
       word |= bit;
     });
   }
 
   void slab(const SlabState& s) {
-    const std::string name = "slab " + std::to_string(s.slab.value) + ": ";
     const bool span = s.is_span;
     const SlabHeader& h = heap_.arena().control().slab(s.slab);
     const SlabShape shape{h.shape.load(std::memory_order_acquire)};
@@ -84,14 +95,14 @@ class HeapVerifier {
         ledger_->run(s.slab).bits != RunRecord::of(span ? SlabKind::kSpan : SlabKind::kSlab, s.cls,
                                                    s.units, RunOwner::heap(heap_.id()))
                                          .bits)
-      finding(name + "the ledger says otherwise");
+      finding(s.slab, "the ledger says otherwise");
     if (shape.bits !=
         SlabShape::of(span ? SlabKind::kSpan : SlabKind::kSlab, s.cls, s.units, s.capacity).bits)
-      finding(name + "header shape differs from the owner's");
+      finding(s.slab, "header shape differs from the owner's");
     if (h.carved.load(std::memory_order_relaxed) != s.carved)
-      finding(name + "header carved differs from the owner's");
+      finding(s.slab, "header carved differs from the owner's");
     if (h.owner.load(std::memory_order_relaxed) != heap_.id().value)
-      finding(name + "header names another owner");
+      finding(s.slab, "header names another owner");
 
     const auto in_magazine = cached_.find(s.slab);
     std::uint64_t held = 0, shared = 0, returning = 0, cached = 0, free = 0, uncarved = 0;
@@ -105,7 +116,7 @@ class HeapVerifier {
       if (b >= s.carved) {
         ++uncarved;
         if (!w.is_free() || is_cached || is_free)
-          finding(name + "uncarved block " + std::to_string(b) + " is in use");
+          finding(s.slab, [b] { return "uncarved block " + std::to_string(b) + " is in use"; });
         continue;
       }
       switch (w.tag()) {
@@ -113,21 +124,26 @@ class HeapVerifier {
         case BlockTag::kShared: ++shared; break;
         case BlockTag::kReturning: ++returning; break;
         case BlockTag::kFree:
-          if (!w.is_free()) finding(name + "block " + std::to_string(b) + " is FREE with a holder");
+          if (!w.is_free())
+            finding(s.slab,
+                    [b] { return "block " + std::to_string(b) + " is FREE with a holder"; });
           if (is_cached == is_free)
-            finding(name + "block " + std::to_string(b) +
-                    (is_free ? " is both cached and free" : " is FREE but nowhere (lost)"));
+            finding(s.slab, [b, is_free] {
+              return "block " + std::to_string(b) +
+                     (is_free ? " is both cached and free" : " is FREE but nowhere (lost)");
+            });
           cached += is_cached;
           free += is_free && !is_cached;
           break;
       }
       if (w.tag() != BlockTag::kFree && (is_cached || is_free))
-        finding(name + "block " + std::to_string(b) +
-                " is out and in the heap's hands at once (doubled)");
+        finding(s.slab, [b] {
+          return "block " + std::to_string(b) + " is out and in the heap's hands at once (doubled)";
+        });
     }
-    if (free_bits != s.free_count) finding(name + "free bitmap and its count differ");
+    if (free_bits != s.free_count) finding(s.slab, "free bitmap and its count differ");
     if (held + shared + returning + cached + free + uncarved != s.capacity)
-      finding(name + "conservation does not hold");
+      finding(s.slab, "conservation does not hold");
     if (!span) active_ += s.out();
     ++report_.slabs;
     report_.units += s.units;
@@ -166,22 +182,31 @@ void verify_leases(const Arena& arena, const std::function<bool(SessionId)>& att
   arena.for_each_run([&](SlabIndex first, RunRecord run) {
     const SessionId session = run.owner().lessee();
     if (session == kNoSession) return;
-    const std::string name = "leased slab " + std::to_string(first.value) + ": ";
+    const auto finding = [&report, first](const auto& what) {
+      report.mismatch([&] { return "leased slab " + std::to_string(first.value) + ": " + what(); });
+    };
+    const auto block_finding = [&finding](std::uint32_t block, const auto& what) {
+      finding([&] { return "block " + std::to_string(block) + what(); });
+    };
     if (!attached(session))
-      report.mismatch(name + "its session " + std::to_string(session.value) + " is not attached");
+      finding([session] {
+        return "its session " + std::to_string(session.value) + " is not attached";
+      });
     const SlabHeader& h = arena.control().slab(first);
     const SlabShape shape = arena.shape_of(first);
     const std::uint64_t header_shape = h.shape.load(std::memory_order_acquire);
     if (header_shape != shape.bits && header_shape != 0)
-      report.mismatch(name + "header shape differs from the lease");
+      finding([] { return "header shape differs from the lease"; });
     const std::uint32_t owner = h.owner.load(std::memory_order_relaxed);
     if (header_shape != 0 &&
         (owner >= max_heaps ||
          arena.ledger().heap_owner({static_cast<std::uint16_t>(owner)}) != session))
-      report.mismatch(name + "header names heap " + std::to_string(owner) +
-                      ", which is not of session " + std::to_string(session.value));
+      finding([owner, session] {
+        return "header names heap " + std::to_string(owner) + ", which is not of session " +
+               std::to_string(session.value);
+      });
     std::uint32_t carved = h.carved.load(std::memory_order_acquire);
-    if (carved > shape.capacity()) report.mismatch(name + "more blocks are carved than it has");
+    if (carved > shape.capacity()) finding([] { return "more blocks are carved than it has"; });
     carved = std::min(carved, shape.capacity());
     const std::uint64_t stride = arena.run_at(first).stride_bytes;
     std::uint64_t held = 0, shared = 0, returning = 0;
@@ -191,7 +216,7 @@ void verify_leases(const Arena& arena, const std::function<bool(SessionId)>& att
         if (!w.is_free() &&
             b >= h.carved.load(
                      std::memory_order_acquire))  // carved and given out since we looked: fine
-          report.mismatch(name + "uncarved block " + std::to_string(b) + " is in use");
+          finding([b] { return "uncarved block " + std::to_string(b) + " is in use"; });
         continue;
       }
       const SessionId holder = w.holder().session();
@@ -199,8 +224,10 @@ void verify_leases(const Arena& arena, const std::function<bool(SessionId)>& att
         case BlockTag::kHeld:
           ++held;
           if (!attached(holder))
-            report.mismatch(name + "block " + std::to_string(b) + " is held by session " +
-                            std::to_string(holder.value) + ", which is not attached (lost)");
+            block_finding(b, [holder] {
+              return " is held by session " + std::to_string(holder.value) +
+                     ", which is not attached (lost)";
+            });
           break;
         case BlockTag::kShared:
           ++shared;
@@ -208,13 +235,11 @@ void verify_leases(const Arena& arena, const std::function<bool(SessionId)>& att
             sharers =
                 claimed();  // a peer may have claimed its bit since we looked, before it shared
           if ((w.sharers() & ~sharers) != 0 || w.sharers() == 0)
-            report.mismatch(name + "block " + std::to_string(b) +
-                            " is shared by nobody who is attached (lost)");
+            block_finding(b, [] { return " is shared by nobody who is attached (lost)"; });
           break;
         case BlockTag::kReturning: ++returning; break;
         case BlockTag::kFree:
-          if (!w.is_free())
-            report.mismatch(name + "block " + std::to_string(b) + " is FREE with a holder");
+          if (!w.is_free()) block_finding(b, [] { return " is FREE with a holder"; });
           break;
       }
     }
@@ -235,13 +260,18 @@ void verify_leases(const Arena& arena, const std::function<bool(SessionId)>& att
 void verify_arena(const Arena& arena, VerifyReport& report) {
   const std::uint64_t taken = arena.units().taken_units();
   if (taken != report.units)
-    report.mismatch("arena: " + std::to_string(taken) + " units are taken, the heaps' slabs have " +
-                    std::to_string(report.units));
+    report.mismatch([&] {
+      return "arena: " + std::to_string(taken) + " units are taken, the heaps' slabs have " +
+             std::to_string(report.units);
+    });
   const auto out = static_cast<std::int64_t>(report.held + report.shared + report.returning);
   if (out != report.counted_out)
-    report.mismatch("arena: " + std::to_string(out) + " blocks are out by their words, " +
-                    std::to_string(report.counted_out) + " by the counters");
-  if (arena.quarantined()) report.mismatch("arena: quarantined: " + arena.quarantine_reason());
+    report.mismatch([&] {
+      return "arena: " + std::to_string(out) + " blocks are out by their words, " +
+             std::to_string(report.counted_out) + " by the counters";
+    });
+  if (arena.quarantined())
+    report.mismatch([&arena] { return "arena: quarantined: " + arena.quarantine_reason(); });
 }
 
 VerifyReport verify(const Arena& arena, std::span<const Heap* const> heaps) {

@@ -8,6 +8,7 @@
 // Crash: reads only.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -42,7 +43,15 @@ struct ARENAD_API VerifyReport {
   std::vector<std::string> findings;  // the first kMaxFindings
 
   static constexpr std::size_t kMaxFindings = 100;
-  void mismatch(std::string finding);
+  // Mismatches that have no text among the findings.
+  std::uint64_t findings_left_out() const { return mismatches - findings.size(); }
+  // Counts a mismatch. `text` makes its finding, and is called only for a finding that is kept: a
+  // hostile peer can forge millions of words, and all shards stand still during an audit.
+  template <std::invocable Text>
+  void mismatch(Text&& text) {
+    ++mismatches;
+    if (findings.size() < kMaxFindings) findings.push_back(text());
+  }
   VerifyReport& operator+=(const VerifyReport& o);
   bool exact() const { return mismatches == 0; }
 };

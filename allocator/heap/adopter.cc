@@ -54,8 +54,9 @@ void Adopter::become_owner(SlabIndex first, const RunShape& run) {
     // The run was granted and never begun, because the granter died; or the header was scribbled
     // over. The ledger knows what the run is.
     if (h.shape.load(std::memory_order_relaxed) != 0)
-      arena_.quarantine("header of slab " + std::to_string(first.value) +
-                        " is not what was leased");
+      arena_.quarantine([first] {
+        return "header of slab " + std::to_string(first.value) + " is not what was leased";
+      });
     CRASH_POINT("adopt.shape");
     // release: pairs with the acquire of shape in ArenaView::validate.
     h.shape.store(shape_bits, std::memory_order_release);
@@ -77,8 +78,10 @@ void Adopter::find_carved(SlabState& slab) {
   for (std::uint32_t b = slab.capacity; b > carved; --b)
     if (!BlockWord(arena_.word(Slot::of(slab.slab, {b - 1})).load(std::memory_order_acquire))
              .is_free()) {
-      arena_.quarantine("uncarved block " + std::to_string(b - 1) + " of slab " +
-                        std::to_string(slab.slab.value) + " is in use");
+      arena_.quarantine([&slab, b] {
+        return "uncarved block " + std::to_string(b - 1) + " of slab " +
+               std::to_string(slab.slab.value) + " is in use";
+      });
       carved = b;
     }
   slab.carved = carved;
@@ -110,8 +113,10 @@ void Adopter::settle_words(SlabState& slab, SessionId dead, ReapResult& result) 
       result.bytes += slab.stride_bytes;
     }
     if (BlockWord(seen).tag() == BlockTag::kFree && seen != next)
-      arena_.quarantine("block " + std::to_string(b) + " of slab " +
-                        std::to_string(slab.slab.value) + " is FREE with a holder");
+      arena_.quarantine([&slab, b] {
+        return "block " + std::to_string(b) + " of slab " + std::to_string(slab.slab.value) +
+               " is FREE with a holder";
+      });
   }
 }
 

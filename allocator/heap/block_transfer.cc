@@ -76,7 +76,9 @@ void BlockTransfer::flush_freed(Magazine& m, std::uint32_t count) {
       // damaged, which is no reason to abort.
       if (slab != nullptr && PrivateGuards::on()) guards_.freed_twice(*slab, entry);
       ++counters_.guard_trips;
-      arena_.quarantine("block word of a free block said HELD, slot " + std::to_string(slot.value));
+      arena_.quarantine([slot] {
+        return "block word of a free block said HELD, slot " + std::to_string(slot.value);
+      });
       continue;
     }
     if (!slab->listed || slab->out() == 0) slabs_.gained(*slab);

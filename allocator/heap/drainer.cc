@@ -77,8 +77,9 @@ std::uint64_t Drainer::drain_slab(SlabState& slab) {
 // The block of a RETURNING word was free already, so the word was forged.
 [[gnu::cold]] void Drainer::forged_word(const SlabState& slab) {
   ++counters_.guard_trips;
-  arena_.quarantine("block word of a free block said RETURNING, slab " +
-                    std::to_string(slab.slab.value));
+  arena_.quarantine([&slab] {
+    return "block word of a free block said RETURNING, slab " + std::to_string(slab.slab.value);
+  });
 }
 
 // The blocks of one returned word.

@@ -87,8 +87,9 @@ void FastHeap::make_room_slow(Magazine& m) { static_cast<Heap&>(*this).transfer_
 
 Result<Allocation> Heap::damaged_word(std::uint64_t entry) {
   ++counters_.guard_trips;
-  arena_.quarantine("block word of a free block is not FREE, slot " +
-                    std::to_string(entry & Ref::kSlotMask));
+  arena_.quarantine([entry] {
+    return "block word of a free block is not FREE, slot " + std::to_string(entry & Ref::kSlotMask);
+  });
   return Error::kQuarantined;
 }
 

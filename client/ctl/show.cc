@@ -177,8 +177,11 @@ int show_audit(const client::AuditReport& report, bool as_json) {
                to_string(a.uncarved), to_string(a.counted_held), bytes_text(a.held_bytes),
                to_string(a.mismatches), yes_no(a.exact), to_string(a.scan_us)});
   table.print(std::cout);
-  for (const auto& a : report.arenas)
+  for (const auto& a : report.arenas) {
     for (const auto& finding : a.findings) std::cout << a.arena << ": " << finding << '\n';
+    if (a.mismatches > a.findings.size())
+      std::cout << a.arena << ": " << a.mismatches - a.findings.size() << " more findings\n";
+  }
   std::cout << (report.p0_counter_mismatch == 0 ? "[P0_COUNTER_OK] " : "[P0_COUNTER_MISMATCH] ")
             << report.p0_counter_ok << " refills agreed, " << report.p0_counter_mismatch
             << " did not\n"

@@ -10,9 +10,10 @@ constexpr auto kPause = std::chrono::milliseconds(20);
 }  // namespace
 
 Status lost_status() {
-  return {Code::kUnauthenticated, Error::kUnknownSession,
-          "the daemon was restarted without this session: open a new one (with a state directory "
-          "it would have been kept)"};
+  return {
+      Code::kUnauthenticated, Error::kUnknownSession,
+      "the daemon that runs now does not know this session: open a new one (a daemon knows the "
+      "sessions of the daemon before it only from a state directory, and only while they live)"};
 }
 
 Status closed_status() {

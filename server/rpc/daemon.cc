@@ -36,6 +36,15 @@ std::string unix_address(const std::string& directory, const std::string& name) 
 
 ShardId shard_id(std::size_t index) { return {static_cast<std::uint16_t>(index)}; }
 
+spdlog::level::level_enum spdlog_level(LogLevel level) {
+  switch (level) {
+    case LogLevel::kInfo: return spdlog::level::info;
+    case LogLevel::kWarning: return spdlog::level::warn;
+    case LogLevel::kError: break;
+  }
+  return spdlog::level::err;
+}
+
 class Daemon {
  public:
   explicit Daemon(const Config& config) : config_(config) {}
@@ -54,7 +63,8 @@ class Daemon {
   // Returns when a signal has stopped the daemon.
   void serve() {
     wait_for_signal();
-    if (http_) http_->set_ready(true);
+    serving_ = true;
+    tell_readiness();
     sd_notify(0, "READY=1");
     spdlog::info("ready: {} shards, common address {}", loops_.size(), topology_.common_address);
     io_.run();
@@ -81,7 +91,15 @@ class Daemon {
     options.data_directory = config_.data_dir;
     options.limits = config_.limits;
     options.tunables = config_.tunables;
-    options.log = [](const std::string& line) { spdlog::info("{}", line); };
+    options.log = [](LogLevel level, const std::string& line) {
+      spdlog::log(spdlog_level(level), "{}", line);
+    };
+    options.on_state_lost = [this] {
+      asio::post(io_, [this] {
+        state_lost_ = true;
+        tell_readiness();
+      });
+    };
     auto engine = Engine::start(std::move(options));
     if (!engine.ok()) return engine.error();
     engine_ = std::move(*engine);
@@ -172,6 +190,16 @@ class Daemon {
     return Nothing{};
   }
 
+  void tell_readiness() {
+    if (!http_) return;
+    if (!serving_ || draining_)
+      http_->set_ready(false, "starting or draining");
+    else if (state_lost_)
+      http_->set_ready(false, "files of the state directory were removed, see the log");
+    else
+      http_->set_ready(true, "");
+  }
+
   void wait_for_signal() {
     signals_.async_wait([this](const boost::system::error_code& error, int signal) {
       if (error) return;
@@ -179,7 +207,7 @@ class Daemon {
         spdlog::info("signal {}: draining; a second signal ends the daemon at once", signal);
         draining_ = true;
         sd_notify(0, "STOPPING=1");
-        if (http_) http_->set_ready(false);
+        tell_readiness();
         engine_->begin_drain([this] { asio::post(io_, [this] { io_.stop(); }); });
         for (const auto& loop : loops_) loop->announce_drain();
         return wait_for_signal();
@@ -197,7 +225,8 @@ class Daemon {
   TopologyFacts topology_;
   std::vector<std::unique_ptr<ShardLoop>> loops_;
   std::unique_ptr<HttpServer> http_;
-  bool draining_ = false;
+  bool serving_ = false, draining_ = false;
+  bool state_lost_ = false;
 };
 
 }  // namespace

@@ -33,6 +33,7 @@ struct HttpServer::Shared : std::enable_shared_from_this<Shared> {
   MetricsSource metrics;
   std::string address;
   bool ready = false;
+  std::string why_not_ready = "starting or draining";
 };
 
 // One connection: reads a request and answers it, again and again while the client wants to.
@@ -60,9 +61,9 @@ class HttpServer::Connection : public std::enable_shared_from_this<Connection> {
       return answer(http::status::method_not_allowed, "GET and HEAD only\n");
     if (path == "/healthz") return answer(http::status::ok, "ok\n");
     if (path == "/readyz") {
-      return shared_->ready
-                 ? answer(http::status::ok, "ready\n")
-                 : answer(http::status::service_unavailable, "not ready: starting or draining\n");
+      return shared_->ready ? answer(http::status::ok, "ready\n")
+                            : answer(http::status::service_unavailable,
+                                     fmt::format("not ready: {}\n", shared_->why_not_ready));
     }
     if (path != "/metrics")
       return answer(http::status::not_found, "arenad serves /healthz, /readyz and /metrics\n");
@@ -140,6 +141,9 @@ HttpServer::~HttpServer() {
   shared_->acceptor.close(ignored);
 }
 const std::string& HttpServer::address() const { return shared_->address; }
-void HttpServer::set_ready(bool ready) { shared_->ready = ready; }
+void HttpServer::set_ready(bool ready, std::string why_not) {
+  shared_->ready = ready;
+  shared_->why_not_ready = std::move(why_not);
+}
 
 }  // namespace arenad::server

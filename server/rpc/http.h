@@ -1,7 +1,8 @@
 // HttpServer: /healthz, /readyz and /metrics.
 //
 // Purpose: answers probes and Prometheus. /healthz is 200 while the process answers. /readyz is 200
-// while the daemon takes new sessions, else 503. /metrics is the text that the source gives.
+// while the daemon takes new sessions and has lost no file, else 503 with the reason. /metrics is
+// the text that the source gives.
 // Threads: all functions run on the io_context's one thread. The source may answer on any thread.
 // Crash: nothing is shared.
 #pragma once
@@ -30,7 +31,8 @@ class HttpServer {
 
   // Where the server listens: http://host:port
   const std::string& address() const;
-  void set_ready(bool ready);
+  // `why_not` is the answer while the daemon is not ready.
+  void set_ready(bool ready, std::string why_not);
 
  private:
   struct Shared;

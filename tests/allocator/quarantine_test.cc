@@ -156,6 +156,18 @@ TEST_F(QuarantineTest, AllocationEndsAndReturnsAreAccepted) {
   EXPECT_EQ(r.held, 0u);
 }
 
+// Damage can be found in each of millions of words.
+TEST_F(QuarantineTest, OnlyTheFirstReasonGetsAText) {
+  make(4 * kMiB);
+  int texts = 0;
+  for (int i = 0; i < 1000; ++i)
+    arena().quarantine([&texts] { return "reason " + std::to_string(++texts); });
+  EXPECT_EQ(texts, 1);
+  EXPECT_EQ(arena().quarantine_reason(), "reason 1");
+  arena().quarantine("a text that is there already");
+  EXPECT_EQ(arena().quarantine_reason(), "reason 1");
+}
+
 TEST_F(QuarantineTest, ReturningWordOfABlockThatIsFreeAlreadyIsFoundAtTheDrain) {
   make(4 * kMiB);
   const auto blocks = take(10, 256);

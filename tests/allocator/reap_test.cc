@@ -132,6 +132,45 @@ TEST_F(ReapTest, RunTwiceOrHalfIsTheSameAsOnce) {
   EXPECT_EQ(heap().drain(), 0u);
 }
 
+// The daemon that starts may find as many holders as words can name.
+TEST_F(ReapTest, AllButTheLivingAreReapedInOnePass) {
+  make(8 * kMiB, 2);
+  constexpr std::uint16_t kDeadSessions = 300;
+  for (std::uint16_t i = 0; i < kDeadSessions; ++i)
+    take_for(Holder(SessionId{static_cast<std::uint16_t>(600 + i)}, 0), 1, 100, i % 2);
+  const auto living = take_for(kAlive, 5, 100);
+  // Two dead sessions and a living one share a block, and two dead sessions share another.
+  const auto shared = take_for(kDead, 2, 100);
+  const SessionId other_dead{502};
+  for (const Allocation& b : shared) {
+    ASSERT_EQ(arena().share({b.ref.value}, kDead.session()), Error::kNone);
+    ASSERT_EQ(arena().share({b.ref.value}, other_dead), Error::kNone);
+  }
+  ASSERT_EQ(arena().share({shared[0].ref.value}, kAlive.session()), Error::kNone);
+  std::uint64_t runs = 0;
+  arena().for_each_run([&runs](SlabIndex, RunRecord) { ++runs; });
+
+  SessionSet alive;
+  alive.insert(kAlive.session());
+  auto given = arena().reap_all_but(alive);
+  EXPECT_EQ(given[kNoSession].runs, runs) << "each run is read once";
+  EXPECT_EQ(given[kNoSession].announced, kDeadSessions + 1u);
+  for (std::uint16_t i = 0; i < kDeadSessions; ++i)
+    EXPECT_EQ(given[SessionId{static_cast<std::uint16_t>(600 + i)}].blocks, 1u) << i;
+  EXPECT_EQ(given[kDead.session()].blocks + given[other_dead].blocks, 1u);
+  EXPECT_EQ(given.count(kAlive.session()), 0u);
+  EXPECT_EQ(BlockWord(word(shared[0].ref).load()).sharers(), arena().sharer_bits(kAlive.session()));
+  for (const Allocation& b : living)
+    EXPECT_EQ(arena().describe({b.ref.value}).holder.session(), kAlive.session());
+  expect_exact();
+
+  // A reaper that died is run again.
+  auto again = arena().reap_all_but(alive);
+  EXPECT_EQ(again[kNoSession].announced, kDeadSessions + 1u);
+  EXPECT_EQ(heap(0).drain() + heap(1).drain(), kDeadSessions + 1u);
+  EXPECT_EQ(arena().reap_all_but(alive)[kNoSession].announced, 0u);
+}
+
 TEST_F(ReapTest, SessionTableSaysWhenTheReapIsOver) {
   make(8 * kMiB);
   arena().mark_session(kDead.session(), SessionEntry::kLive);

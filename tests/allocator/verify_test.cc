@@ -134,6 +134,18 @@ TEST_F(VerifyTest, KeepsTheFirstHundredFindingsAndCountsAll) {
   const VerifyReport r = report();
   EXPECT_GE(r.mismatches, held_.size());
   EXPECT_EQ(r.findings.size(), VerifyReport::kMaxFindings);
+  EXPECT_EQ(r.findings_left_out(), r.mismatches - VerifyReport::kMaxFindings);
+}
+
+// All shards stand still while texts are made, and a peer can forge millions of words.
+TEST_F(VerifyTest, OnlyTheFindingsThatAreKeptGetAText) {
+  VerifyReport r;
+  std::uint64_t texts = 0;
+  for (int i = 0; i < 100'000; ++i)
+    r.mismatch([&texts] { return "finding " + std::to_string(texts++); });
+  EXPECT_EQ(texts, VerifyReport::kMaxFindings);
+  EXPECT_EQ(r.mismatches, 100'000u);
+  EXPECT_EQ(r.findings_left_out(), 100'000u - VerifyReport::kMaxFindings);
 }
 
 TEST_F(VerifyTest, ReportsAddUp) {
@@ -143,7 +155,7 @@ TEST_F(VerifyTest, ReportsAddUp) {
   b.returning = 2;
   b.units = 3;
   b.counted_out = 3;
-  b.mismatch("one");
+  b.mismatch([] { return std::string("one"); });
   const VerifyReport before = a;
   a += b;
   EXPECT_EQ(a.held, before.held + 1);

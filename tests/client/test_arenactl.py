@@ -219,7 +219,7 @@ def encoded(message, text):
 def inexact(tmp_path_factory):
     """A socket file. The server behind it answers an audit that is not exact."""
     topology = 'version: "fake" shards { address: "unix:/tmp/arenad-is-not-here" }'
-    audit = ('arenas { arena: "broken" mismatches: 1 findings: "slab 3: held 5, counted 6" } '
+    audit = ('arenas { arena: "broken" mismatches: 3 findings: "slab 3: held 5, counted 6" } '
              'p0_counter_mismatch: 1')
     answers = {"GetTopology": encoded("Topology", topology),
                "Audit": encoded("AuditReport", audit)}
@@ -239,6 +239,7 @@ def test_audit_that_is_not_exact_exits_3_and_shows_the_findings(ctl, inexact):
     text = ctl("audit", "--socket", inexact)
     assert (text.returncode, text.stderr) == (3, "")
     assert "broken: slab 3: held 5, counted 6" in text.stdout
+    assert "broken: 2 more findings" in text.stdout
     assert "[P0_COUNTER_MISMATCH]" in text.stdout and "NOT EXACT" in text.stdout
     report = ctl("audit", "--socket", inexact, "-o", "json")
     assert report.returncode == 3

@@ -46,8 +46,9 @@ TEST(Audits, DamagedArenaIsQuarantinedWithTheFinding) {
   EXPECT_FALSE(result->exact);
   bench.on_control(
       [&] { EXPECT_TRUE(bench.core().arenas.find(arena)->state->arena->quarantined()); });
-  const std::vector<std::string> lines = bench.log_lines();
-  ASSERT_FALSE(lines.empty());
+  const std::vector<std::string> lines = bench.log_lines(LogLevel::kError);
+  ASSERT_GE(lines.size(), 2u);
+  EXPECT_EQ(lines.front().rfind("audit of 'pool': ", 0), 0u) << lines.front();
   EXPECT_NE(lines.back().find("'pool' is quarantined: an audit found"), std::string::npos)
       << lines.back();
   bench.stop();

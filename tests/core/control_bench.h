@@ -41,8 +41,9 @@ class ControlBench {
       const ShardId id{static_cast<std::uint16_t>(i)};
       shards_.push_back(std::make_unique<Shard>(id, shards, shared_));
     }
-    core_ = std::make_unique<ControlCore>(shards_, shared_, limits, std::move(state),
-                                          [this](const std::string& line) { note(line); });
+    core_ = std::make_unique<ControlCore>(
+        shards_, shared_, limits, std::move(state),
+        [this](LogLevel level, const std::string& line) { note(level, line); });
   }
   ~ControlBench() {
     stop();
@@ -170,23 +171,27 @@ class ControlBench {
     return promise->get_future();
   }
 
-  std::vector<std::string> log_lines() {
+  // The lines of at least this level.
+  std::vector<std::string> log_lines(LogLevel level = LogLevel::kInfo) {
     const std::lock_guard lock(mutex_);
-    return lines_;
+    std::vector<std::string> found;
+    for (const auto& [level_of_line, line] : lines_)
+      if (level_of_line >= level) found.push_back(line);
+    return found;
   }
 
   NotedLink link;
 
  private:
-  void note(const std::string& line) {
+  void note(LogLevel level, const std::string& line) {
     const std::lock_guard lock(mutex_);
-    lines_.push_back(line);
+    lines_.emplace_back(level, line);
   }
 
   SharedState shared_;
   ShardGroup::Shards shards_;
   std::mutex mutex_;
-  std::vector<std::string> lines_;
+  std::vector<std::pair<LogLevel, std::string>> lines_;
   std::unique_ptr<ControlCore> core_;
   std::vector<std::unique_ptr<ThreadLoop>> loops_;
 };

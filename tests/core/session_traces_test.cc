@@ -21,27 +21,19 @@ TEST(SessionSet, LeavesOutIdsThatAreNobodys) {
   EXPECT_FALSE(set.contains(kReaperSession));
 }
 
-TEST(RecoveryScan, FindsWhereTheDeadHoldBlocksAndWhoIsNamed) {
+TEST(SessionsNamedIn, AreTheAttachedAndTheSharersButNobodyElse) {
   ControlBench bench;
   bench.start();
   const ArenaId id = bench.add_arena("pool", 4 << 20);
-  const SessionKey living = bench.add_session("living"), dead = bench.add_session("dead");
-  bench.attach(living, id);
-  bench.attach(dead, id);
-  ASSERT_TRUE(bench.allocate(0, living, id, 64).ok());
-  const auto blocks = bench.allocate(1, dead, id, 4096);
-  ASSERT_TRUE(blocks.ok());
+  const SessionKey attached = bench.add_session("attached");
+  bench.attach(attached, id);
   bench.on_control([&] {
-    const Arena& arena = *bench.core().arenas.find(id)->state->arena;
-    const SessionSet named = sessions_named_in(arena);
-    EXPECT_TRUE(named.contains(living.id));
-    EXPECT_TRUE(named.contains(dead.id));
-    SessionSet alive;
-    alive.insert(living.id);
-    const auto held = held_by_dead(arena, alive);
-    ASSERT_EQ(held.size(), 1u);
-    EXPECT_EQ(held.begin()->first, dead.id);
-    EXPECT_TRUE(held.begin()->second.has(blocks->blocks[0].ref.slot().slab()));
+    Arena& arena = *bench.core().arenas.find(id)->state->arena;
+    arena.control().sharers().sessions[3] = 500;
+    arena.control().sharers().sessions[4] = 0xffffffff;  // no session's
+    std::vector<SessionId> found;
+    sessions_named_in(arena).for_each([&](SessionId session) { found.push_back(session); });
+    EXPECT_EQ(found, (std::vector<SessionId>{attached.id, SessionId{500}}));
   });
 }
 

@@ -20,12 +20,15 @@ namespace arenad::server {
 class StateDirectoryTest : public testing::Test {
  protected:
   Answer<StateDirectory> open(const std::string& data = "") {
-    return StateDirectory::open(shm.path(), data,
-                                [this](const std::string& line) { log += line + "\n"; });
+    return StateDirectory::open(shm.path(), data, [this](LogLevel level, const std::string& line) {
+      log += line + "\n";
+      if (level == LogLevel::kError) errors += line + "\n";
+    });
   }
   // What the next daemon finds, by name.
   std::map<std::string, ArenaId> find() {
     log.clear();
+    errors.clear();
     auto state = open();
     EXPECT_TRUE(state.ok()) << state.error().message;
     auto found = state->scan();
@@ -76,6 +79,7 @@ class StateDirectoryTest : public testing::Test {
 
   test::TemporaryDirectory shm{test::kMemoryFiles};
   std::string log;
+  std::string errors;  // the lines of the log that are errors
   std::string refused;
 };
 

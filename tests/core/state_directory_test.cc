@@ -26,7 +26,7 @@ using Names = std::vector<std::string>;
 
 TEST_F(StateDirectoryTest, MakesADirectoryOfItsOwn) {
   const std::string inner = path("inner");
-  ASSERT_TRUE(StateDirectory::open(inner, "", [](const std::string&) {}).ok());
+  ASSERT_TRUE(StateDirectory::open(inner, "", [](LogLevel, const std::string&) {}).ok());
   struct stat st;
   ASSERT_EQ(::stat(inner.c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, 0700u);
@@ -48,20 +48,34 @@ TEST_F(StateDirectoryTest, RefusesWhatOthersCanReachAndSaysWhatToDo) {
     ASSERT_EQ(::chown(shm.path().c_str(), 0, 0), 0);
   }
   std::ofstream(path("file")) << "x";
-  EXPECT_FALSE(StateDirectory::open(path("file"), "", [](const std::string&) {}).ok());
+  EXPECT_FALSE(StateDirectory::open(path("file"), "", [](LogLevel, const std::string&) {}).ok());
   EXPECT_TRUE(open().ok());
 }
 
 TEST_F(StateDirectoryTest, SaysWhenItIsNotInMemory) {
   const fs::path disk = fs::current_path() / ("state-" + std::to_string(::getpid()));
   std::string said;
-  const bool made =
-      StateDirectory::open(disk, "", [&said](const std::string& line) { said += line; }).ok();
+  const bool made = StateDirectory::open(disk, "", [&said](LogLevel, const std::string& line) {
+                      said += line;
+                    }).ok();
   struct statfs where;
   const bool memory = ::statfs(disk.c_str(), &where) == 0 && where.f_type == 0x01021994;
   fs::remove_all(disk);
   EXPECT_TRUE(made);
   EXPECT_EQ(said.find("neither on tmpfs nor on hugetlbfs") != std::string::npos, !memory) << said;
+}
+
+// The clean-up of a temporary directory may take the file away under a running daemon.
+TEST_F(StateDirectoryTest, IsOneDaemonsAtATimeThoughItsLockFileIsGone) {
+  const auto first = open();
+  ASSERT_TRUE(first.ok());
+  ASSERT_TRUE(fs::remove(path("lock")));
+  const auto second = open();
+  ASSERT_FALSE(second.ok());
+  EXPECT_NE(second.error().message.find("another arenad uses the state directory"),
+            std::string::npos)
+      << second.error().message;
+  ASSERT_FALSE(fs::exists(path("lock"))) << "it would name a process that is not there";
 }
 
 TEST_F(StateDirectoryTest, IsOneDaemonsAtATime) {
@@ -217,7 +231,7 @@ TEST_F(StateDirectoryTest, DamagedLedgersAreMovedAwayNeverDeleted) {
     make("pool");
     damage();
     EXPECT_TRUE(find().empty()) << what;
-    EXPECT_NE(log.find("is damaged"), std::string::npos) << what;
+    EXPECT_NE(errors.find("is damaged"), std::string::npos) << what;
     const std::string folder =
         std::string(what) == "name" ? "quarantine/p.1" : "quarantine/pool." + std::to_string(++n);
     const auto inside =

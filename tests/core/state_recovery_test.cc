@@ -65,7 +65,7 @@ class StateRecoveryTest : public testing::Test {
   }
 
   std::unique_ptr<ControlBench> bench_on_directory() {
-    auto state = StateDirectory::open(directory_.path(), "", [](const std::string&) {});
+    auto state = StateDirectory::open(directory_.path(), "", [](LogLevel, const std::string&) {});
     EXPECT_TRUE(state.ok()) << state.error().message;
     return std::make_unique<ControlBench>(2, Limits{}, std::move(*state));
   }
@@ -108,6 +108,7 @@ class StateRecoveryTest : public testing::Test {
     const auto recovered = recovery.run();
     ASSERT_TRUE(recovered.ok()) << recovered.error().message;
     dead_sessions_ = recovery.dead_sessions();
+    given_back_ = recovery.given_back();
     bench_->start();
   }
 
@@ -154,6 +155,7 @@ class StateRecoveryTest : public testing::Test {
   std::unique_ptr<ControlBench> bench_;
   std::optional<Liveness> liveness_;
   std::uint64_t dead_sessions_ = 0;
+  ReapResult given_back_;
 };
 
 TEST_F(StateRecoveryTest, SessionOfALivingProcessGoesOnWithKeyAttachmentAndBlocks) {
@@ -222,6 +224,32 @@ TEST_F(StateRecoveryTest, WhatADeadSessionHeldIsGivenBackAndNothingElse) {
   expect_given_back(dead);
   EXPECT_TRUE(found(alive));
   EXPECT_EQ(held_by(alive.id), 1);
+}
+
+// A start would take as many passes over the arena as a peer can forge holders.
+TEST_F(StateRecoveryTest, AllDeadHoldersAreReapedInOnePass) {
+  constexpr std::uint16_t kHolders = 1000;
+  const SessionKey key = add_session("s", AttachMode::kWriter, living());
+  const auto blocks = former_->allocate(0, key, arena_, 64, kHolders);
+  ASSERT_TRUE(blocks.ok()) << blocks.error().message;
+  std::uint64_t runs = 0;
+  former_->on_control([&] {
+    Arena& arena = *former_->core().arenas.find(arena_)->state->arena;
+    for (std::uint16_t i = 0; i < kHolders; ++i) {
+      AtomicWord& word = arena.word(blocks->blocks[i].ref.slot());
+      word = BlockWord::held(word.load() & BlockWord::kGenerationMask,
+                             Holder(SessionId{static_cast<std::uint16_t>(1000 + i)}, 0));
+    }
+    arena.for_each_run([&runs](SlabIndex, RunRecord) { ++runs; });
+  });
+  restart();
+  EXPECT_EQ(given_back_.blocks, kHolders);
+  EXPECT_EQ(given_back_.runs, runs) << "each run is read once";
+  bench_->on_control([&] {
+    const auto held = take_census(*bench_->core().arenas.find(arena_)->state->arena).by_session();
+    ASSERT_EQ(held.size(), 1u);
+    EXPECT_EQ(held.begin()->first, key.id);
+  });
 }
 
 TEST_F(StateRecoveryTest, RunsLeasedToTheDeadAreAdoptedAndThoseOfTheLivingStay) {

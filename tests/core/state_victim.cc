@@ -16,7 +16,7 @@ using namespace arenad::server;
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
   const std::string verb = argv[1], name = argv[3];
-  auto state = StateDirectory::open(argv[2], "", [](const std::string&) {});
+  auto state = StateDirectory::open(argv[2], "", [](LogLevel, const std::string&) {});
   if (!state.ok()) return 3;
   ArenaConfig options;
   options.name = name;

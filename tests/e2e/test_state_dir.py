@@ -5,15 +5,18 @@ pages.
 """
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
+import urllib.error
+import urllib.request
 
 import pytest
 
 from audit import exact
 from client import MIB, Session, refusal_of
 from contract import arenas
-from daemon import BIN, clean_environment, wait_until
+from daemon import BIN, DEADLINE_S, clean_environment, wait_until
 
 LIFE_CREATING, LIFE_DELETING = 0x11, 0x33
 LAYOUT_VERSION = 2
@@ -217,6 +220,58 @@ def test_arenas_of_the_configuration_are_made_once(start_daemon, state, connect)
     daemon.kill()
     daemon.start()
     assert connect(daemon.target).arena("pool").capacity_bytes == 16 * MIB
+
+
+def test_a_second_daemon_refuses_to_start_though_the_lock_file_was_removed(daemon, state):
+    (state / "lock").unlink()
+    message = refused_start("--socket-dir", f"{daemon.dir}/others", "--state-dir", str(state))
+    assert f"another arenad uses the state directory {state} already" in message
+
+
+# ---- what an operator reads ----
+
+
+def test_damage_is_said_at_level_warn_too(daemon, state):
+    daemon.stop()
+    (state / "hurt.ledger").write_bytes(b"no ledger")
+    daemon.flags += ("--log-level", "warn")
+    since = len(daemon.log())
+    daemon.spawn()
+    wait_until("the damage is said", lambda: "arena 'hurt' is damaged" in daemon.log(since))
+    assert " info " not in daemon.log(since), daemon.log(since)
+
+
+def readyz(daemon):
+    address = re.findall(r"HTTP on (http://\S+)", daemon.log())[-1]
+    try:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=DEADLINE_S) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+# The clean-up of a user's tmpfs at logout does this.
+def test_files_that_are_removed_under_a_daemon_are_said_and_not_promised(
+    start_daemon, state, connect
+):
+    daemon = start_daemon(
+        "--state-dir", str(state), "--http", "127.0.0.1:0", "--drain-deadline-ms", "1"
+    )
+    client = connect(daemon.target)
+    arena = client.create_arena("pool", 16 * MIB)
+    session = Session(client, "writer").bind()
+    session.map("pool")
+    assert readyz(daemon)[0] == 200
+    for file in state.iterdir():
+        file.unlink()
+    wait_until("the loss is said", lambda: "were removed from the state" in daemon.log())
+    wait_until("/readyz is 503", lambda: readyz(daemon)[0] == 503)
+    assert "files of the state directory were removed" in readyz(daemon)[1]
+    refs = session.allocate(arena.id, 256, 100).refs
+    assert session.free(arena.id, refs).freed == 100
+    daemon.stop()
+    assert "1 of 1 arenas are lost with this daemon" in daemon.log()
+    assert "are kept for the next daemon" not in daemon.log()
 
 
 # ---- huge pages ----

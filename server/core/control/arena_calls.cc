@@ -87,7 +87,7 @@ Task<Answer<Nothing>> ArenaCalls::remove(std::string name, bool force) {
   core_.tokens.drop_arena(id);
   std::shared_ptr<ArenaState> state = core_.arenas.remove(name).state;
   core_.arenas_changed();
-  core_.log(fmt::format("arena '{}' is deleted", name));
+  core_.log(LogLevel::kInfo, fmt::format("arena '{}' is deleted", name));
 
   auto removed = core_.shards.broadcast([id](Shard& shard) { shard.remove_arena(id); });
   co_await removed;

@@ -75,7 +75,10 @@ AuditedArena Audits::report_on(Standstill& standstill, std::size_t arena) {
   audited.report = std::move(standstill.report(arena));
   audited.scan_us = standstill.duration_ns() / 1000;
   for (const std::string& finding : audited.report.findings)
-    core_.log(fmt::format("audit of '{}': {}", audited.arena, finding));
+    core_.log(LogLevel::kError, fmt::format("audit of '{}': {}", audited.arena, finding));
+  if (const std::uint64_t more = audited.report.findings_left_out(); more != 0)
+    core_.log(LogLevel::kError,
+              fmt::format("audit of '{}': {} more findings", audited.arena, more));
   quarantine_if_damaged(audited, state);
   return audited;
 }
@@ -83,14 +86,12 @@ AuditedArena Audits::report_on(Standstill& standstill, std::size_t arena) {
 // The words are as no protocol leaves them: the next allocation may be somebody's block. See
 // README.md, "Quarantine".
 void Audits::quarantine_if_damaged(const AuditedArena& audited, ArenaState& state) {
-  bool quarantined_now = state.check_files();
-  if (!audited.report.exact() && !state.arena->quarantined()) {
+  state.check_files();
+  if (!audited.report.exact() && !state.arena->quarantined())
     state.arena->quarantine(fmt::format("an audit found: {}", audited.report.findings.front()));
-    quarantined_now = true;
-  }
-  if (!quarantined_now) return;
-  core_.log(fmt::format("arena '{}' is quarantined: {}", audited.arena,
-                        state.arena->quarantine_reason()));
+  if (!state.take_quarantine()) return;
+  core_.log(LogLevel::kError, fmt::format("arena '{}' is quarantined: {}", audited.arena,
+                                          state.arena->quarantine_reason()));
 }
 
 }  // namespace arenad::server

@@ -5,7 +5,8 @@
 namespace arenad::server {
 
 Control::Control(ShardGroup::Shards& shards, SharedState& shared, const Limits& limits,
-                 const std::string& handoff_path, StateDirectory state, ControlCore::Log log)
+                 const std::string& handoff_path, StateDirectory state, Log log,
+                 std::function<void()> on_state_lost)
     : core_(shards, shared, limits, std::move(state), std::move(log)),
       drain_(core_),
       recounts_(core_),
@@ -19,6 +20,7 @@ Control::Control(ShardGroup::Shards& shards, SharedState& shared, const Limits& 
       session_list_(core_),
       audits_(core_, gate_),
       facts_(core_, ends_),
+      state_watch_(core_, std::move(on_state_lost)),
       desk_(core_, liveness_),
       handoff_(core_.thread.io(), handoff_path, desk_) {}
 
@@ -36,6 +38,7 @@ Answer<Nothing> Control::start() {
   core_.maintenance.start();
   core_.census.start();
   core_.thread.start();
+  state_watch_.start();
   return Nothing{};
 }
 

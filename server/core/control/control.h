@@ -29,6 +29,7 @@
 #include "server/core/control/session_ends.h"
 #include "server/core/control/session_list.h"
 #include "server/core/control/standstill_gate.h"
+#include "server/core/control/state_watch.h"
 #include "server/core/control/trim_rounds.h"
 #include "server/core/handoff/handoff.h"
 
@@ -37,7 +38,8 @@ namespace arenad::server {
 class Control final : public ControlApi, public ControlLink {
  public:
   Control(ShardGroup::Shards& shards, SharedState& shared, const Limits& limits,
-          const std::string& handoff_path, StateDirectory state, ControlCore::Log log);
+          const std::string& handoff_path, StateDirectory state, Log log,
+          std::function<void()> on_state_lost);
   ~Control() override;
 
   // Before any shard's thread runs: what a former daemon left is put into the shards' tables.
@@ -96,6 +98,7 @@ class Control final : public ControlApi, public ControlLink {
   SessionList session_list_;
   Audits audits_;
   AdminFacts facts_;
+  StateWatch state_watch_;
   HandoffDesk desk_;
   Handoff handoff_;
 };

@@ -9,7 +9,7 @@ namespace arenad::server {
 
 ControlCore::ControlCore(ShardGroup::Shards& all_shards, SharedState& shared_state,
                          const Limits& limits, StateDirectory state_directory, Log write_log)
-    : log(write_log ? std::move(write_log) : [](const std::string&) {}),
+    : log(write_log ? std::move(write_log) : [](LogLevel, const std::string&) {}),
       shared(shared_state),
       state(std::move(state_directory)),
       arenas(limits, state),

@@ -10,12 +10,12 @@
 // (state_recovery.h).
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "server/core/api/limits.h"
+#include "server/core/api/log.h"
 #include "server/core/control/arena_registry.h"
 #include "server/core/control/census.h"
 #include "server/core/control/control_thread.h"
@@ -30,8 +30,6 @@
 namespace arenad::server {
 
 struct ControlCore {
-  using Log = std::function<void(const std::string&)>;
-
   ControlCore(ShardGroup::Shards& all_shards, SharedState& shared_state, const Limits& limits,
               StateDirectory state_directory, Log write_log);
 

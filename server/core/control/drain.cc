@@ -13,12 +13,23 @@ void Drain::begin(std::function<void()> drained) {
     if (core_.thread.stopping() || begun_) return;
     begun_ = true;
     drained_ = drained;
-    if (core_.state.is_open()) {
-      core_.log(fmt::format("draining: {} arenas and {} sessions are kept for the next daemon",
+    const StateDirectory::Lost lost = core_.state.lost();
+    if (core_.state.is_open() && !lost.any()) {
+      core_.log(LogLevel::kInfo,
+                fmt::format("draining: {} arenas and {} sessions are kept for the next daemon",
                             core_.arenas.all().size(), core_.sessions.all().size()));
       return finish();
     }
-    core_.log(fmt::format("draining: {} sessions are open", core_.sessions.all().size()));
+    if (lost.any()) {
+      core_.log(
+          LogLevel::kError,
+          fmt::format("draining: files were removed from the state directory: {} of {} arenas "
+                      "are lost with this daemon{}",
+                      lost.arenas.size(), core_.arenas.all().size(),
+                      lost.sessions ? ", and so are all sessions" : ""));
+    }
+    core_.log(LogLevel::kInfo,
+              fmt::format("draining: {} sessions are open", core_.sessions.all().size()));
     tell_sessions();
     core_.thread.run(wait_for_deadline());
     session_ended();
@@ -37,7 +48,8 @@ Task<> Drain::wait_for_deadline() {
   auto over = core_.thread.sleep(deadline);
   co_await over;
   if (over_) co_return;
-  core_.log(fmt::format("the deadline of the drain has come, and {} sessions are still open",
+  core_.log(LogLevel::kWarning,
+            fmt::format("the deadline of the drain has come, and {} sessions are still open",
                         core_.sessions.all().size()));
   finish();
 }

@@ -41,8 +41,9 @@ Engine::Engine(EngineOptions options, StateDirectory state)
     const ShardId id{static_cast<std::uint16_t>(i)};
     shards_.push_back(std::make_unique<Shard>(id, options.shards, shared_));
   }
-  control_ = std::make_unique<Control>(shards_, shared_, options.limits, handoff_path_,
-                                       std::move(state), std::move(options.log));
+  control_ =
+      std::make_unique<Control>(shards_, shared_, options.limits, handoff_path_, std::move(state),
+                                std::move(options.log), std::move(options.on_state_lost));
   shared_.control = control_.get();
 }
 
@@ -54,7 +55,7 @@ Answer<std::unique_ptr<Engine>> Engine::start(EngineOptions options) {
     return refuse(Error::kInternal,
                   "getrandom does not work: is it forbidden by a seccomp filter?");
   const auto tunables = options.tunables;
-  if (!options.log) options.log = [](const std::string&) {};
+  if (!options.log) options.log = [](LogLevel, const std::string&) {};
   StateDirectory state;
   if (!options.state_directory.empty()) {
     auto opened =

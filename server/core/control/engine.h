@@ -20,6 +20,7 @@
 
 #include "server/core/api/api.h"
 #include "server/core/api/limits.h"
+#include "server/core/api/log.h"
 #include "server/core/shard/shared_state.h"
 
 namespace arenad::server {
@@ -37,7 +38,10 @@ struct EngineOptions {
   std::vector<std::pair<std::string, std::string>> tunables;  // by the names of GetTunables
   // Gets what an operator should know, one line at a time, on the control or the maintenance
   // thread. May be empty.
-  std::function<void(const std::string&)> log;
+  Log log;
+  // Runs once, on the control thread, when files of the state directory were removed under the
+  // daemon. The daemon serves on. May be empty.
+  std::function<void()> on_state_lost;
 };
 
 class Engine {

@@ -21,8 +21,7 @@ constexpr std::uint64_t kGiveBackNs = 500 * kNsPerMs;  // decommit_idle's hyster
 
 }  // namespace
 
-Maintenance::Maintenance(const ServerTunables& tunables,
-                         std::function<void(const std::string&)> log)
+Maintenance::Maintenance(const ServerTunables& tunables, Log log)
     : tunables_(tunables), log_(std::move(log)), event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 Maintenance::~Maintenance() { stop(); }
@@ -103,19 +102,20 @@ void Maintenance::work(bool give_back) {
       static_cast<std::uint32_t>(tunables_.keep_empty_superslabs.load(std::memory_order_relaxed));
   for (const auto& state : arenas) {
     Arena& arena = *state->arena;
-    if (state->check_files())
-      log_(fmt::format("arena '{}' is quarantined: {}", arena.options().name,
-                       arena.quarantine_reason()));
+    state->check_files();
+    if (state->take_quarantine())
+      log_(LogLevel::kError, fmt::format("arena '{}' is quarantined: {}", arena.options().name,
+                                         arena.quarantine_reason()));
     for (std::uint32_t spare = 1; spare <= ahead; ++spare) {
       Result<std::uint32_t> committed{0};
       if (!step([&] { committed = arena.commit_ahead(spare); })) return;
       if (committed.ok()) continue;
       short_now = true;
       if (!short_of_memory_) {
-        log_(
-            fmt::format("arena '{}': the kernel would not commit memory ahead; allocations will "
-                        "fail with {} when they need more",
-                        arena.options().name, error_name(committed.error())));
+        log_(LogLevel::kWarning,
+             fmt::format("arena '{}': the kernel would not commit memory ahead; allocations will "
+                         "fail with {} when they need more",
+                         arena.options().name, error_name(committed.error())));
       }
       break;
     }

@@ -20,13 +20,14 @@
 #include <vector>
 
 #include "allocator/base/unique_fd.h"
+#include "server/core/api/log.h"
 #include "server/core/shard/shared_state.h"
 
 namespace arenad::server {
 
 class Maintenance {
  public:
-  Maintenance(const ServerTunables& tunables, std::function<void(const std::string&)> log);
+  Maintenance(const ServerTunables& tunables, Log log);
   ~Maintenance();
 
   void start();
@@ -62,7 +63,7 @@ class Maintenance {
   bool step(const std::function<void()>& piece);
 
   const ServerTunables& tunables_;
-  const std::function<void(const std::string&)> log_;
+  const Log log_;
   UniqueFd event_;  // eventfd: kicks and stop; a shard must not take a mutex
   // Set by kick_slow, cleared by the thread before it works. Partner: itself; the eventfd orders.
   std::atomic<bool> kicked_{false};

@@ -127,7 +127,7 @@ void SessionEnds::log_end(const Ending& ending) {
                   core_.sessions.name_of(ending.session), words_for(ending.cause),
                   ending.given.blocks, bytes_text(ending.given.bytes));
   if (ending.adopted_runs != 0) line += fmt::format(", {} leases taken over", ending.adopted_runs);
-  core_.log(line);
+  core_.log(LogLevel::kInfo, line);
 }
 
 Task<> SessionEnds::drain_shards(const Ending& ending) {

@@ -37,7 +37,8 @@ Answer<Nothing> StateRecovery::open_arenas() {
     if (arena.ok()) {
       const std::uint64_t bytes = (*arena)->capacity_bytes();
       core_.arenas.restore(std::move(*arena));
-      core_.log(fmt::format("arena '{}' of {} was found", name, bytes_text(bytes)));
+      core_.log(LogLevel::kInfo,
+                fmt::format("arena '{}' of {} was found", name, bytes_text(bytes)));
     } else if (arena.error().error == Error::kMachineFull) {
       return Failure{Error::kMachineFull,
                      fmt::format("arena '{}' cannot be opened: {}", name, arena.error().message)};
@@ -56,10 +57,10 @@ Answer<Nothing> StateRecovery::open_sessions() {
   // Without the table their records are gone, but their processes may still work in the arenas.
   if (lost) named.for_each([this](SessionId id) { kept_[id].damaged = true; });
   if (lost && !kept_.empty())
-    core_.log(
-        fmt::format("there is no table of sessions. The arenas name {} sessions: those whose "
-                    "processes still have memory of an arena go on without their keys",
-                    kept_.size()));
+    core_.log(LogLevel::kError,
+              fmt::format("there is no table of sessions. The arenas name {} sessions: those whose "
+                          "processes still have memory of an arena go on without their keys",
+                          kept_.size()));
   for (auto& [id, kept] : kept_) {
     if (kept.damaged && named.contains(id)) {
       if (auto written = invent_lost(kept, id); !written.ok()) return written;
@@ -80,6 +81,7 @@ Answer<Nothing> StateRecovery::open_store(bool& lost) {
   if (!store.ok()) return store.error();
   core_.store = std::move(*store);
   lost = core_.store.is_new();
+  core_.state.watch_sessions();
   return Nothing{};
 }
 
@@ -220,12 +222,8 @@ void StateRecovery::adopt_share(std::size_t index, std::vector<ArenaRuns>& arena
 void StateRecovery::reap_dead() {
   for (const auto& [name, record] : core_.arenas.all()) {
     Arena& arena = *record.state->arena;
-    SessionSet named = sessions_named_in(arena);
-    for (const auto& [dead, footprint] : held_by_dead(arena, living_)) {
-      given_[dead] += arena.reap(dead, &footprint);
-      named.insert(dead);
-    }
-    named.for_each([&](SessionId id) {
+    for (const auto& [dead, result] : arena.reap_all_but(living_)) given_[dead] += result;
+    sessions_named_in(arena).for_each([&](SessionId id) {
       if (!living_.contains(id)) arena.forget_session(id);
     });
   }
@@ -235,25 +233,34 @@ void StateRecovery::reap_dead() {
     if (!living_.contains(id)) core_.store.clear(id);
 }
 
+ReapResult StateRecovery::given_back() const {
+  ReapResult sum;
+  for (const auto& [id, result] : given_) sum += result;
+  return sum;
+}
+
 void StateRecovery::log_outcome(std::uint64_t began_ns, std::uint64_t opened_ns) {
   if (core_.arenas.all().empty() && kept_.empty())
-    return core_.log("state directory: there were no arenas and no sessions");
-  ReapResult sum;
+    return core_.log(LogLevel::kInfo, "state directory: there were no arenas and no sessions");
+  const ReapResult sum = given_back();
   for (const auto& [id, result] : given_) {
-    sum += result;
     const auto kept = kept_.find(id);
     if (kept == kept_.end()) continue;
     core_.log(
+        LogLevel::kInfo,
         fmt::format("session {} '{}' ended while the daemon was away, {} blocks of {} given back",
                     id.value, kept->second.name, result.blocks, bytes_text(result.bytes)));
   }
-  core_.log(fmt::format(
-      "state directory: {} arenas of {} are served again. Sessions: {} go on, {} may come back, {} "
-      "live out of sight, {} were dead. {} blocks of {} given back, {} slabs taken over. Took {} "
-      "us, {} of them to open",
-      core_.arenas.all().size(), bytes_text(core_.arenas.capacity_bytes()), watched_, awaited_,
-      unseen_, dead_, sum.blocks, bytes_text(sum.bytes), sum.adopted_slabs,
-      (now_ns() - began_ns) / 1000, (opened_ns - began_ns) / 1000));
+  core_.log(
+      LogLevel::kInfo,
+      fmt::format("state directory: {} arenas of {} are served again. Sessions: {} go on, {} may "
+                  "come back, {} "
+                  "live out of sight, {} were dead. {} blocks of {} given back, {} slabs taken "
+                  "over. Took {} "
+                  "us, {} of them to open",
+                  core_.arenas.all().size(), bytes_text(core_.arenas.capacity_bytes()), watched_,
+                  awaited_, unseen_, dead_, sum.blocks, bytes_text(sum.bytes), sum.adopted_slabs,
+                  (now_ns() - began_ns) / 1000, (opened_ns - began_ns) / 1000));
 }
 
 }  // namespace arenad::server

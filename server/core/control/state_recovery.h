@@ -10,7 +10,8 @@
 //      stand (attach_mark.h).
 //   3. adopt_runs: the shards adopt the runs of the former daemon's heaps, and the runs that were
 //      leased to the dead.
-//   4. reap_dead: what the dead held elsewhere is given back.
+//   4. reap_dead: what the dead held elsewhere is given back, in one pass over each arena. Words
+//      can be forged, so they can name any number of holders.
 // Invariants: all of this happens before a shard's thread runs. So nobody is served by halves.
 // Threads: the thread that starts the engine. Step 3 runs each shard on a thread of its own for
 // that while.
@@ -37,6 +38,8 @@ class StateRecovery {
   Answer<Nothing> run();
   // How many sessions were found dead and reaped.
   std::uint64_t dead_sessions() const { return dead_; }
+  // What came back from all of them, and from the former daemon's heaps.
+  ReapResult given_back() const;
 
  private:
   using Attached = std::map<ArenaId, AttachMode>;

@@ -15,10 +15,9 @@ ArenaState::ArenaState(std::unique_ptr<Arena> a, bool in_files) : arena(std::mov
   if (in_files) files.emplace(*arena);
 }
 
-bool ArenaState::check_files() {
-  if (!files || !files->take_loss()) return false;
-  arena->quarantine("one of its files was cut short or lost its memory while it was in use");
-  return true;
+void ArenaState::check_files() {
+  if (files && files->take_loss())
+    arena->quarantine("one of its files was cut short or lost its memory while it was in use");
 }
 
 }  // namespace arenad::server

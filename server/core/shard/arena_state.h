@@ -42,8 +42,13 @@ struct ArenaState {
   // `in_files`: the arena lies in a state directory.
   explicit ArenaState(std::unique_ptr<Arena> a, bool in_files = false);
 
-  // Quarantines an arena that lost a file. True when that was found just now.
-  bool check_files();
+  // Quarantines an arena that lost a file.
+  void check_files();
+  // True once, when the arena is quarantined: whoever gets it logs the reason. Guards of heaps
+  // quarantine arenas on the shards' threads, which do not log.
+  bool take_quarantine() {
+    return arena->quarantined() && !quarantine_told_.exchange(true, std::memory_order_relaxed);
+  }
 
   const std::unique_ptr<Arena> arena;
   std::optional<ArenaFileWatch> files;  // ends before the arena's mappings
@@ -55,6 +60,9 @@ struct ArenaState {
   // without a call, so counts come from the block words and not from the shards. Set before that
   // can happen, and never cleared. Relaxed: the message that lets a session act comes after it.
   std::atomic<bool> counts_from_words{false};
+
+ private:
+  std::atomic<bool> quarantine_told_{false};  // pairs with itself: one caller learns of it
 };
 
 }  // namespace arenad::server

@@ -44,8 +44,7 @@ std::set<std::string> names_in(const std::string& directory,
 }
 
 // Makes the directory when there is none, and checks that it is 0700 and the daemon's own.
-Failure check_directory(const std::string& directory, const char* what,
-                        const StateDirectory::Log& log) {
+Failure check_directory(const std::string& directory, const char* what, const Log& log) {
   const auto bad = [&](const std::string& why) {
     return Failure{Error::kInvalidOption, fmt::format("{} {}{}", what, directory, why)};
   };
@@ -69,9 +68,10 @@ Failure check_directory(const std::string& directory, const char* what,
                     st.st_mode & 07777, directory));
   }
   if (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC && fs.f_type != RAMFS_MAGIC) {
-    log(fmt::format(
-        "{} {} is neither on tmpfs nor on hugetlbfs: arenas will be as slow as its disk", what,
-        directory));
+    log(LogLevel::kWarning,
+        fmt::format(
+            "{} {} is neither on tmpfs nor on hugetlbfs: arenas will be as slow as its disk", what,
+            directory));
   }
   return {};
 }
@@ -87,16 +87,16 @@ Answer<StateDirectory> StateDirectory::open(const std::string& directory,
   if (Failure f = check_directory(directory, "state directory", state.log_);
       f.error != Error::kNone)
     return f;
-  auto lock = FileLock::take(directory + "/lock", fmt::format("state directory {}", directory),
-                             "--state-dir");
+  auto lock = FileLock::take_directory(directory, fmt::format("state directory {}", directory),
+                                       "--state-dir");
   if (!lock.ok()) return lock.error();
   state.lock_ = std::move(*lock);
   if (state.data_directory_ != directory) {
     if (Failure f = check_directory(data_directory, "data directory", state.log_);
         f.error != Error::kNone)
       return f;
-    auto data_lock = FileLock::take(data_directory + "/lock",
-                                    fmt::format("data directory {}", data_directory), "--data-dir");
+    auto data_lock = FileLock::take_directory(
+        data_directory, fmt::format("data directory {}", data_directory), "--data-dir");
     if (!data_lock.ok()) return data_lock.error();
     state.data_lock_ = std::move(*data_lock);
   }
@@ -129,7 +129,8 @@ StateDirectory::Finding StateDirectory::examine(const std::string& name, std::st
     // The magic is the last word of the ledger's header, and the other files are made after it.
     // This header was never written.
     remove_files(files);
-    log_(fmt::format("arena '{}' was being made when its daemon died: removed", name));
+    log_(LogLevel::kInfo,
+         fmt::format("arena '{}' was being made when its daemon died: removed", name));
     return Finding::kGone;
   }
   if (got != sizeof header || header.magic != kLedgerMagic) {
@@ -146,8 +147,8 @@ StateDirectory::Finding StateDirectory::examine(const std::string& name, std::st
   const std::uint32_t life = header.life.load(std::memory_order_relaxed);
   if (life == LedgerHeader::kCreating || life == LedgerHeader::kDeleting) {
     remove_files(files);
-    log_(fmt::format("arena '{}' was being {} when its daemon died: removed", name,
-                     life == LedgerHeader::kCreating ? "made" : "deleted"));
+    log_(LogLevel::kInfo, fmt::format("arena '{}' was being {} when its daemon died: removed", name,
+                                      life == LedgerHeader::kCreating ? "made" : "deleted"));
     return Finding::kGone;
   }
   if (life != LedgerHeader::kLive || header.checksum != Ledger::checksum_of(header)) {
@@ -167,7 +168,7 @@ Answer<std::vector<StateDirectory::Found>> StateDirectory::scan() {
     switch (examine(name, why)) {
       case Finding::kGone: continue;
       case Finding::kRefused:
-        log_(fmt::format("arena '{}' is left alone: {}", name, why));
+        log_(LogLevel::kWarning, fmt::format("arena '{}' is left alone: {}", name, why));
         refused_[name] = why;
         continue;
       case Finding::kDamaged: quarantine(name, why); continue;
@@ -184,6 +185,7 @@ Answer<std::vector<StateDirectory::Found>> StateDirectory::scan() {
       quarantine(name, fmt::format("it has the id of arena '{}'", first->second));
       continue;
     }
+    watch_arena(name);
     found.push_back({files_of(name), std::move(*ledger)});
   }
   std::set<std::string> orphans = names_in(directory_, {kControl, kData});
@@ -228,18 +230,54 @@ std::string StateDirectory::move_away(const std::string& name,
 }
 
 void StateDirectory::quarantine(const std::string& name, const std::string& why) {
+  forget_arena(name);
   const ArenaFiles files = files_of(name);
   const std::string outcome =
       move_away(name, {files.data_path, files.control_path, files.ledger_path});
-  log_(fmt::format("arena '{}' is damaged, {}: {}, nothing was deleted", name, why, outcome));
+  log_(LogLevel::kError,
+       fmt::format("arena '{}' is damaged, {}: {}, nothing was deleted", name, why, outcome));
   // The name stays taken when files could not be moved.
   if (exists(files.data_path) || exists(files.control_path) || exists(files.ledger_path))
     refused_[name] = outcome;
 }
 
 void StateDirectory::quarantine_sessions(const std::string& why) {
-  log_(fmt::format("the table of sessions is damaged, {}: {}, nothing was deleted", why,
+  log_(LogLevel::kError,
+       fmt::format("the table of sessions is damaged, {}: {}, nothing was deleted", why,
                    move_away("sessions", {sessions_path()})));
+}
+
+// --- lost
+
+StateDirectory::Lost StateDirectory::lost() const {
+  Lost lost;
+  for (const std::string& name : arenas_) {
+    const ArenaFiles files = files_of(name);
+    if (!watch_.stands(files.data_path) || !watch_.stands(files.control_path) ||
+        !watch_.stands(files.ledger_path))
+      lost.arenas.insert(name);
+  }
+  lost.sessions = sessions_watched_ && !watch_.stands(sessions_path());
+  return lost;
+}
+
+void StateDirectory::watch_sessions() {
+  watch_.add(sessions_path());
+  sessions_watched_ = true;
+}
+
+void StateDirectory::watch_arena(const std::string& name) {
+  const ArenaFiles files = files_of(name);
+  for (const std::string& path : {files.data_path, files.control_path, files.ledger_path})
+    watch_.add(path);
+  arenas_.insert(name);
+}
+
+void StateDirectory::forget_arena(const std::string& name) {
+  const ArenaFiles files = files_of(name);
+  for (const std::string& path : {files.data_path, files.control_path, files.ledger_path})
+    watch_.drop(path);
+  arenas_.erase(name);
 }
 
 // --- made and removed
@@ -260,6 +298,7 @@ Arena::Made StateDirectory::create(const ArenaConfig& options, const ArenaAccess
   header.access_uid = access.uid;
   header.access_gid = access.gid;
   header.access_mode = access.mode;
+  watch_arena(options.name);
   (*made)->finish_creation();
   return made;
 }
@@ -267,6 +306,7 @@ Arena::Made StateDirectory::create(const ArenaConfig& options, const ArenaAccess
 void StateDirectory::remove(Arena& arena) {
   if (!is_open()) return;
   arena.ledger().header().life.store(LedgerHeader::kDeleting, std::memory_order_release);
+  forget_arena(arena.options().name);
   remove_files(files_of(arena.options().name));
 }
 
@@ -274,7 +314,7 @@ void StateDirectory::remove(Arena& arena) {
 void StateDirectory::remove_files(const ArenaFiles& files) {
   for (const std::string& path : {files.data_path, files.control_path, files.ledger_path})
     if (::unlink(path.c_str()) != 0 && errno != ENOENT)
-      log_(fmt::format("cannot remove {}: {}", path, std::strerror(errno)));
+      log_(LogLevel::kWarning, fmt::format("cannot remove {}: {}", path, std::strerror(errno)));
 }
 
 }  // namespace arenad::server

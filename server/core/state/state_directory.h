@@ -12,21 +12,21 @@
 // daemon moves on files that are half way to quarantine, to the same place.
 #pragma once
 
-#include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "allocator/arena/arena.h"
 #include "server/core/api/api.h"
+#include "server/core/api/log.h"
 #include "server/core/state/file_lock.h"
+#include "server/core/state/file_watch.h"
 
 namespace arenad::server {
 
 class StateDirectory {
  public:
-  using Log = std::function<void(const std::string&)>;
-
   // An arena whose ledger is sound. Arena::open looks at its other files.
   struct Found {
     ArenaFiles files;
@@ -40,6 +40,7 @@ class StateDirectory {
   static Answer<StateDirectory> open(const std::string& directory,
                                      const std::string& data_directory, Log log);
   bool is_open() const { return !directory_.empty(); }
+  const std::string& path() const { return directory_; }
 
   // What former daemons have left, by name. Half made and half removed arenas are removed, damaged
   // files are quarantined, and the log says so. Errors: kMachineFull.
@@ -58,6 +59,17 @@ class StateDirectory {
   // Removes the files of the arena, if it has any. The memory goes with the last mapping.
   void remove(Arena& arena);
 
+  // What the next daemon would not find, because files were removed or replaced since they were
+  // made or found. What remove() has removed is not lost.
+  struct Lost {
+    std::set<std::string> arenas;  // names
+    bool sessions = false;         // the table of sessions
+    bool any() const { return sessions || !arenas.empty(); }
+  };
+  Lost lost() const;
+  // The table of sessions is open: from here on it can be lost.
+  void watch_sessions();
+
   std::string sessions_path() const { return directory_ + "/sessions.table"; }
   ArenaFiles files_of(const std::string& name) const;
 
@@ -66,6 +78,8 @@ class StateDirectory {
   Finding examine(const std::string& name, std::string& why);
   void remove_files(const ArenaFiles& files);
   std::string move_away(const std::string& name, const std::vector<std::string>& paths);
+  void watch_arena(const std::string& name);
+  void forget_arena(const std::string& name);
 
   std::string directory_;
   std::string data_directory_;
@@ -73,6 +87,9 @@ class StateDirectory {
   FileLock lock_;
   FileLock data_lock_;
   std::map<std::string, std::string> refused_;  // name -> why
+  FileWatch watch_;
+  std::set<std::string> arenas_;  // names of those whose files are watched
+  bool sessions_watched_ = false;
 };
 
 }  // namespace arenad::server
