@@ -85,7 +85,7 @@ TEST_F(SessionCallsTest, LostStreamEndsASessionThatNoProcessIsBoundTo) {
 // A session with an attachment that maps memory. A process is bound to it, and has lost its stream.
 class BoundSessionTest : public SessionCallsTest {
  protected:
-  void lose_stream(std::uint64_t grace_ms) {
+  void lose_stream(std::uint64_t grace_ms, bool has_memory = true) {
     bench_.shared().tunables.restart_grace_ms = grace_ms;
     bench_.start();
     arena_ = bench_.add_arena("pool", 4 << 20);
@@ -94,8 +94,10 @@ class BoundSessionTest : public SessionCallsTest {
     bench_.on_control([&] {
       EXPECT_TRUE(calls_.keepalive_opened(key_, 1, [](const SessionEvent&) {}).ok());
       bench_.core().sessions.find(key_.id)->bound = true;
-      mapped_ = described();
-      EXPECT_TRUE(set_attach_mark(mapped_.get(), key_.id));
+      if (has_memory) {
+        mapped_ = described();
+        EXPECT_TRUE(set_attach_mark(mapped_.get(), key_.id));
+      }
       calls_.keepalive_lost(key_, 1);
     });
   }
@@ -114,11 +116,17 @@ class BoundSessionTest : public SessionCallsTest {
 };
 
 TEST_F(BoundSessionTest, LostStreamProvesNothingWhileItsProcessHasMemory) {
-  lose_stream(1);
-  for (int i = 0; i < 3; ++i) end_grace();
+  lose_stream(600'000);
+  bench_.shared().tunables.restart_grace_ms = 1;
+  end_grace();
   EXPECT_TRUE(lives(key_));
   mapped_ = UniqueFd();
   EXPECT_TRUE(eventually([&] { return !lives(key_); })) << "the daemon looks again by itself";
+}
+
+TEST_F(BoundSessionTest, WithoutStreamAndMemoryItEndsAfterTheGrace) {
+  lose_stream(1, false);
+  EXPECT_TRUE(eventually([&] { return !lives(key_); }));
 }
 
 TEST_F(BoundSessionTest, ItsClientMayTakeTheGraceToComeBack) {
