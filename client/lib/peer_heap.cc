@@ -49,8 +49,8 @@ bool PeerHeap::enter_slow() {
   }
 }
 
-// Holds others_. False when the owner did not come out in time, or when that cannot be told: without
-// the barrier the owner may be inside although its busy_ is not seen yet.
+// Holds others_. False when the owner did not come out in time, and when that cannot be told:
+// without the barrier the owner may be inside although its busy_ is not seen yet.
 bool PeerHeap::send_owner_out(std::uint64_t patience_us) {
   using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + std::chrono::microseconds(patience_us);

@@ -3,9 +3,9 @@
 // Purpose: pid, start time, pidfs inode, boot and PID namespace of a process; and finding the
 // process again, with a pidfd to watch.
 // Invariants: a process is called dead only when that is certain: in the same boot and the same PID
-//   namespace there is no such pid, or the pid has another pidfs inode or start time. What cannot be
-//   seen from here is unknown, and may live: another PID namespace, another boot id, or a boot id
-//   that cannot be read. A container may have a boot id of its own, so another boot id does not
+//   namespace there is no such pid, or the pid has another pidfs inode or start time. What cannot
+//   be seen from here is unknown, and may live: another PID namespace, another boot id, or a boot
+//   id that cannot be read. A container may have a boot id of its own, so another boot id does not
 //   prove another boot.
 // Threads: pure functions and values. Crash: nothing is shared.
 #pragma once
