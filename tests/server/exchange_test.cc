@@ -187,6 +187,30 @@ TEST_F(Exchange, LargeAndSmallAnswersInOneRunAllArrive) {
   EXPECT_TRUE(stream->Finish().ok());
 }
 
+TEST_F(Exchange, ClientThatDoesNotReadIsServedNoFurtherThanSomeMebibytes) {
+  constexpr std::uint32_t kRequests = 150, kBlocks = 16'000;  // answers of 250 KiB
+  constexpr std::uint32_t kMost = 40;  // of 4 MiB here, and of what gRPC and the socket take
+  const auto stream = open();
+  test::Workers writer;
+  const CancelAtEnd cancel{context_};
+  writer.start([&] {
+    for (std::uint64_t id = 1; id <= kRequests; ++id)
+      if (!stream->Write(allocate(id, 8, kBlocks))) return;
+    stream->WritesDone();
+  });
+  EXPECT_TRUE(eventually([&] { return held_blocks() >= 5 * kBlocks; }));
+  for (int look = 0; look < 300; ++look) ASSERT_LE(held_blocks(), kMost * kBlocks);
+  v1::ExchangeResponse answer;
+  std::uint64_t next = 0;
+  while (stream->Read(&answer)) {
+    ASSERT_EQ(answer.id(), ++next);
+    ASSERT_EQ(answer.allocate().refs_size(), static_cast<int>(kBlocks));
+  }
+  writer.join();
+  EXPECT_EQ(next, kRequests);
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
 TEST_F(Exchange, SessionOfTheFirstRequestIsTheDefault) {
   const auto stream = open();
   ASSERT_TRUE(stream->Write(allocate(1, 64)));

@@ -16,6 +16,9 @@ google::protobuf::ArenaOptions arena_options(char* block, std::size_t bytes) {
   return options;
 }
 
+// About what a block takes in an answer: its ref and offset on the wire, and an Allocation beside.
+constexpr std::size_t kAllocationBytes = 16 + sizeof(Allocation);
+
 template <class Message>
 Message& fresh(google::protobuf::Arena& arena) {
   return *google::protobuf::Arena::CreateMessage<Message>(&arena);
@@ -63,7 +66,7 @@ void ExchangeHandler::on_read(bool ok) {
   }
   owner_.context_.shard.count_call();
   serve(request);
-  if (slots_.size() < kMostUnanswered) read();
+  if (may_read()) read();
 }
 
 void ExchangeHandler::serve(const v1::ExchangeRequest& request) {
@@ -81,6 +84,8 @@ void ExchangeHandler::serve(const v1::ExchangeRequest& request) {
     const auto arena = arena_from(call.arena_id());
     Slot& place = slots_.back();
     place.session = session_of(call);
+    // Counted before it is there: the answers of calls that wait can all come at once.
+    count_bytes(place, call.count() * kAllocationBytes);
     if (!arena.ok()) return answer_allocate(sequence, arena.error());
     place.arena_id = *arena;
     return shard.allocate(args_from(call, place.session, *arena),
@@ -183,6 +188,7 @@ void ExchangeHandler::answer(std::uint64_t sequence, v1::ExchangeResponse& respo
   (void)grpc::SerializationTraits<v1::ExchangeResponse>::Serialize(response, &place.bytes,
                                                                    &own_buffer);
   place.ready = true;
+  count_bytes(place, place.bytes.Length() + place.blocks.size() * sizeof(Allocation));
   if (broken_) {
     give_up();
     finish_if_done();
@@ -209,10 +215,9 @@ void ExchangeHandler::on_written(bool ok) {
     give_up();
     return finish_if_done();
   }
-  slots_.pop_front();
-  ++first_;
+  drop_first();
   write_next();
-  if (!reading_ && !no_more_requests_) read();  // reading was stopped at kMostUnanswered
+  if (!reading_ && !no_more_requests_ && may_read()) read();  // reading had stopped at a limit
   finish_if_done();
 }
 
@@ -225,9 +230,19 @@ void ExchangeHandler::give_up() {
     refs.clear();
     for (const Allocation& block : place.blocks) refs.push_back(block.ref.value);
     if (!refs.empty()) (void)owner_.context_.shard.free(place.session, place.arena_id, refs);
-    slots_.pop_front();
-    ++first_;
+    drop_first();
   }
+}
+
+void ExchangeHandler::count_bytes(Slot& slot, std::size_t bytes) {
+  unanswered_bytes_ += bytes - slot.counted_bytes;
+  slot.counted_bytes = bytes;
+}
+
+void ExchangeHandler::drop_first() {
+  count_bytes(slots_.front(), 0);
+  slots_.pop_front();
+  ++first_;
 }
 
 void ExchangeHandler::finish_if_done() {

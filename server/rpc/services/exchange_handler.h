@@ -3,10 +3,11 @@
 // Purpose: reads requests as they come, runs each at once, and answers in the order of the
 // requests. A request that waits for memory delays the answers of later requests, but not their
 // work.
-// Invariants: at most one read and one write are under way. At most kMostUnanswered requests are
-// unanswered; then the handler reads no further until the client takes answers. Answers wait for
-// the end of the turn, and all but the last answer of a run are only buffered. So one system call
-// answers all requests that arrived together.
+// Invariants: at most one read and one write are under way. While kMostUnanswered requests are
+//   unanswered, or their answers take kMostUnansweredBytes, the handler reads no further: the
+//   client must take answers first. Answers wait for the end of the turn, and all but the last
+//   answer of a run are only buffered. So one system call answers all requests that arrived
+//   together.
 // Threads: the shard's own. Crash: nothing is shared.
 #pragma once
 
@@ -44,6 +45,8 @@ class ExchangeHandler final : public TurnEnd::Task {
 
  private:
   static constexpr std::size_t kMostUnanswered = 1024;
+  // One answer more may come on top: 16,384 blocks take 0.6 MiB.
+  static constexpr std::size_t kMostUnansweredBytes = 4 << 20;
   static constexpr std::size_t kInlineBytes = 4096;
 
   // The place of one answer in the order of requests.
@@ -55,6 +58,7 @@ class ExchangeHandler final : public TurnEnd::Task {
     SessionKey session;
     ArenaId arena_id;
     std::vector<Allocation> blocks;
+    std::size_t counted_bytes = 0;  // of this answer in unanswered_bytes_
   };
 
   void on_asked(bool ok);
@@ -71,6 +75,12 @@ class ExchangeHandler final : public TurnEnd::Task {
   void give_up();
   void finish_if_done();
   Slot& slot(std::uint64_t sequence) { return slots_[sequence - first_]; }
+  // What the answer takes, or may take.
+  void count_bytes(Slot& slot, std::size_t bytes);
+  void drop_first();
+  bool may_read() const {
+    return slots_.size() < kMostUnanswered && unanswered_bytes_ < kMostUnansweredBytes;
+  }
 
   ExchangeHandlers& owner_;
   char first_block_[kInlineBytes];
@@ -80,6 +90,7 @@ class ExchangeHandler final : public TurnEnd::Task {
   grpc::ByteBuffer incoming_;
   std::deque<Slot> slots_;  // unanswered requests; the front has the number first_
   std::uint64_t first_ = 0;
+  std::size_t unanswered_bytes_ = 0;  // sum of counted_bytes
   SessionKey default_session_;
   bool any_request_ = false;  // default_session_ is set
   bool any_written_ = false;
