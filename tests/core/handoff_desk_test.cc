@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "server/core/api/clock.h"
@@ -74,6 +75,24 @@ TEST_F(HandoffDeskTest, ModeDecidesWhichFilesAreHandedOut) {
   const HandoffGrant other = redeem(AttachMode::kPeer, ::getpid() + 1);
   EXPECT_EQ(other.failure.error, Error::kNotPermitted);
   EXPECT_FALSE(other.data);
+}
+
+TEST_F(HandoffDeskTest, SecondHandoffOfAProcessThatNothingTellsApartIsServed) {
+  const auto stranger = [] {
+    CallerProcess process = caller(0);
+    process.pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+    return process;
+  };
+  bench_.on_control([&] {
+    for (int i = 0; i < 2; ++i) {
+      const std::string token =
+          bench_.core().tokens.issue(key_.id, arena_, AttachMode::kPeer, now_ns());
+      const HandoffGrant grant = desk_.redeem(token, stranger());
+      EXPECT_EQ(grant.failure.error, Error::kNone) << grant.failure.message;
+    }
+  });
+  EXPECT_EQ(redeem(AttachMode::kPeer, ::getpid()).failure.error, Error::kNotPermitted)
+      << "a process that is known is another one";
 }
 
 TEST_F(HandoffDeskTest, TokenIsUsedUpAndAForgedOneIsWorthNothing) {

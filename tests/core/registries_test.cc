@@ -134,6 +134,10 @@ TEST(ProcessIdentity, SameOnlyWhenKnown) {
   EXPECT_TRUE((ProcessIdentity{0, 10}.same_process({0, 10})));
   EXPECT_FALSE((ProcessIdentity{0, 0}.same_process({0, 0})));  // two strangers
   EXPECT_FALSE((ProcessIdentity{}.known()));
+  EXPECT_TRUE((ProcessIdentity{}.may_be_same_process({})));
+  EXPECT_TRUE((ProcessIdentity{5, 0}.may_be_same_process({5, 10})));
+  EXPECT_FALSE((ProcessIdentity{0, 10}.may_be_same_process({})));
+  EXPECT_FALSE((ProcessIdentity{5, 0}.may_be_same_process({6, 0})));
 }
 
 TEST(Text, BytesAreWrittenAsOperatorsReadThem) {

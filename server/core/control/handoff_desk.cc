@@ -40,7 +40,7 @@ HandoffGrant HandoffDesk::redeem(std::string_view token, Answer<CallerProcess> c
 }
 
 Failure HandoffDesk::check(const SessionRecord& session, const CallerProcess& caller) const {
-  if (!session.bound || session.process.same_process(caller.identity)) return {};
+  if (!session.bound || session.process.may_be_same_process(caller.identity)) return {};
   return refuse(Error::kNotPermitted,
                 fmt::format("session {} is bound to process {}, process {} must open one of its "
                             "own",
@@ -91,7 +91,11 @@ Failure HandoffDesk::open_files(const ArenaRecord& record, const TokenUse& use,
 }
 
 void HandoffDesk::bind(SessionRecord& session, CallerProcess& caller) {
-  if (session.watched) return;
+  if (session.watched) {
+    // Another process than the first one, perhaps: the session lives as long as one of them.
+    if (!caller.identity.known()) liveness_.watch_also(session.key.id, std::move(caller.pidfd));
+    return;
+  }
   core_.store.bind(session.key.id, mark_of(caller), caller.uid, caller.gid);
   session.bound = session.watched = true;
   session.process = caller.identity;

@@ -5,19 +5,30 @@
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <map>
+#include <utility>
+#include <vector>
 
 namespace arenad::server {
 namespace asio = boost::asio;
 namespace {
 constexpr auto kAskEvery = std::chrono::milliseconds(250);
-}
+// Of one session. They mostly are one process that cannot be told from another, and each takes a
+// descriptor of the daemon's.
+constexpr std::size_t kMostProcesses = 16;
+}  // namespace
 
 struct Liveness::Impl {
   struct Watch {
-    explicit Watch(asio::io_context& io) : grace(io), question(io), process(io) {}
+    explicit Watch(asio::io_context& io) : grace(io), question(io) {}
     asio::steady_timer grace;
     asio::steady_timer question;
-    asio::posix::stream_descriptor process;
+    // Ends the waits, whose handlers keep the descriptors.
+    void close_processes() {
+      boost::system::error_code ignored;
+      for (const auto& process : processes) process->close(ignored);
+      processes.clear();
+    }
+    std::vector<std::shared_ptr<asio::posix::stream_descriptor>> processes;  // that live: pidfds
   };
 
   // A handler that was ready when its watch was forgotten still runs. It must not act on the watch
@@ -63,12 +74,22 @@ void Liveness::watch(SessionId session, UniqueFd pidfd) {
   stop_grace(session);
   const auto watch = impl_->of(session);
   watch->question.expires_at(asio::steady_timer::time_point::max());
-  watch->process.assign(pidfd.release());
-  watch->process.async_wait(
+  watch->close_processes();
+  watch_also(session, std::move(pidfd));
+}
+
+void Liveness::watch_also(SessionId session, UniqueFd pidfd) {
+  const auto watch = impl_->of(session);
+  if (watch->processes.size() == kMostProcesses) return;
+  const auto process = std::make_shared<asio::posix::stream_descriptor>(impl_->io, pidfd.release());
+  watch->processes.push_back(process);
+  process->async_wait(
       asio::posix::descriptor_base::wait_read,
-      [impl = impl_.get(), session, watch](const boost::system::error_code& stopped) {
+      [impl = impl_.get(), session, watch, process](const boost::system::error_code& stopped) {
         if (stopped || !impl->current(session, watch)) return;
-        impl->on_loss(session, Loss::kProcessDied);
+        // Nothing is erased when the watch was replaced after this handler was ready.
+        if (std::erase(watch->processes, process) != 0 && watch->processes.empty())
+          impl->on_loss(session, Loss::kProcessDied);
       });
 }
 
@@ -92,8 +113,7 @@ void Liveness::forget(SessionId session) {
   if (found == impl_->watches.end()) return;
   found->second->grace.cancel();
   found->second->question.cancel();
-  boost::system::error_code ignored;
-  found->second->process.close(ignored);
+  found->second->close_processes();
   impl_->watches.erase(found);
 }
 

@@ -3,8 +3,8 @@
 // Purpose: a grace timer for a session that has no stream and no process yet, and a watch for a
 // session that is bound to a process: the process's pidfd, or, where there is no pidfd, a question
 // that is asked four times a second.
-// Invariants: a session is lost when its process has ended (its pidfd turns readable), not when a
-// socket hung up. After forget() no callback comes for the session, nor for a later session with
+// Invariants: a session is lost when its process has ended (its pidfd turns readable), and every
+//   other process that was watched for it, not when a socket hung up. After forget() no callback comes for the session, nor for a later session with
 // the same id because of this one.
 // Threads: the control thread, on its io_context. Crash: private memory of the daemon.
 #pragma once
@@ -34,6 +34,9 @@ class Liveness {
   void stop_grace(SessionId session);
   // From now on the session lives as long as the process. Ends the grace.
   void watch(SessionId session, UniqueFd pidfd);
+  // The session lives as long as one of the processes: this one, and those that are watched. The
+  // first sixteen are watched.
+  void watch_also(SessionId session, UniqueFd pidfd);
   // For a process without a pidfd: asks `gone` four times a second, until `gone` says true. Ends
   // the grace. watch() replaces this watch.
   void watch_by(SessionId session, std::function<bool()> gone);

@@ -27,6 +27,11 @@ struct ProcessIdentity {
     if (pidfs_inode != 0 || o.pidfs_inode != 0) return pidfs_inode == o.pidfs_inode;
     return pid > 0 && pid == o.pid;
   }
+  // Nothing tells them apart: kernels 6.5 to 6.8 give pidfds of processes in other PID namespaces,
+  // and no inode of theirs.
+  bool may_be_same_process(const ProcessIdentity& o) const {
+    return same_process(o) || (!known() && !o.known());
+  }
 };
 
 struct CallerProcess {
