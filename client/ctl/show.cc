@@ -28,6 +28,9 @@ std::string class_name(const client::SlabUsage& row) {
   return row.size_class == client::kSpanClass ? "span" : to_string(row.usable_bytes);
 }
 
+// In hexadecimal, as programs that pack something into a tag write it down.
+std::string tag_text(std::uint32_t tag) { return tag == 0 ? "0" : fmt::format("{:#x}", tag); }
+
 void print_arenas(const std::vector<client::ArenaInfo>& arenas) {
   Table table({"NAME", ">ID", ">CAPACITY", ">COMMITTED", ">HELD", ">BLOCKS", ">SESSIONS", "UID:GID",
                "MODE", "OPTIONS"});
@@ -131,7 +134,7 @@ int show_holders(const client::Holders& holders, bool as_json) {
   if (as_json) return print_json(to_json(holders)), kExitOk;
   Table table({">SESSION", "NAME", ">TAG", ">BLOCKS", ">HELD"});
   for (const auto& h : holders.rows)
-    table.add({to_string(h.session.value), h.session_name, to_string(h.tag), to_string(h.blocks),
+    table.add({to_string(h.session.value), h.session_name, tag_text(h.tag), to_string(h.blocks),
                bytes_text(h.bytes)});
   table.print(std::cout);
   std::cout << "total: " << holders.total_blocks << " blocks, " << bytes_text(holders.total_bytes)

@@ -206,7 +206,12 @@ Answer<ArenaHandle> ArenaHandle::on_shard(ShardId shard) const {
 }
 
 std::span<const std::byte> ArenaHandle::data() const {
-  return attachment_ ? attachment_->data() : std::span<std::byte>{};
+  return attachment_ && !forked() ? attachment_->data() : std::span<std::byte>{};
+}
+
+std::span<std::byte> ArenaHandle::writable_data() const {
+  if (base_ == nullptr || forked()) return {};
+  return {base_, bytes_};
 }
 
 std::span<const std::byte> ArenaHandle::bytes(const BlockInfo& info) const {

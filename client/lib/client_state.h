@@ -78,7 +78,7 @@ class ClientState : public Pinned {
     ::grpc::ClientContext context;
     context.set_deadline(deadline_after(timeout_ms));
     count_call();
-    return from_grpc((stub.*method)(&context, request, &response));
+    return away_explained(from_grpc((stub.*method)(&context, request, &response)));
   }
   // Closes the session as soon as the daemon is back.
   void close_later(const v1::SessionKey& key) { pending_closes_.add(*sessions_, key); }

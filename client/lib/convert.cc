@@ -34,6 +34,15 @@ Status from_grpc(const ::grpc::Status& status) {
           status.error_message()};
 }
 
+Status away_explained(Status status) {
+  if (status.code == Code::kUnavailable && status.reason == Error::kNone)
+    status.message =
+        "the daemon does not answer: it has ended or is starting again. Try again when it serves "
+        "(arenactl health). gRPC says: " +
+        status.message;
+  return status;
+}
+
 Status not_attached() {
   return {Code::kFailedPrecondition, Error::kNone,
           "this handle is empty: connect, open a session and attach an arena first"};

@@ -21,6 +21,8 @@ namespace arenad::client {
 
 // The reason is read from google.rpc.ErrorInfo in the details.
 Status from_grpc(const ::grpc::Status& status);
+// The same status. When nobody has answered, gRPC's own text comes after what to do.
+Status away_explained(Status status);
 Status not_attached();  // of a default-constructed handle, client or session
 Status bad_count();     // a request for no block at all
 

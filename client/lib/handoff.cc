@@ -18,11 +18,28 @@ namespace {
 using handoff::Reply;
 using handoff::Request;
 
+Status failed(const std::string& path, const std::string& what, const char* advice) {
+  return {Code::kUnavailable, Error::kNone, "handoff socket " + path + ": " + what + "; " + advice};
+}
+
 Status unreachable(const std::string& path, const std::string& what) {
-  return {Code::kUnavailable, Error::kNone,
-          "handoff socket " + path + ": " + what +
-              "; reader, writer and peer need it in this process's file system (mount the daemon's "
-              "socket directory), or attach as remote"};
+  return failed(path, what,
+                "reader, writer and peer need it in this process's file system (mount the daemon's "
+                "socket directory), or attach as remote");
+}
+
+// The socket is there, and the daemon does not serve it now.
+Status no_answer(const std::string& path, const std::string& what) {
+  return failed(path, what, "the daemon is busy or has just ended: try again");
+}
+
+// Of a system call that failed.
+Status not_connected(const std::string& path, int error) {
+  const std::string what = std::generic_category().message(error);
+  if (error == EMFILE || error == ENFILE)
+    return failed(path, what, "close descriptors of this process, or raise its limit (ulimit -n)");
+  if (error == EAGAIN || error == EPIPE || error == ECONNRESET) return no_answer(path, what);
+  return unreachable(path, what);
 }
 
 Status nonsense(const std::string& path, const char* what) {
@@ -97,23 +114,23 @@ Answer<HandedOver> hand_over(const std::string& path, std::string_view token,
       ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) != 0 ||
       ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) != 0 ||
       ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    return unreachable(path, std::generic_category().message(errno));
+    return not_connected(path, errno);
   // MSG_NOSIGNAL: when the daemon goes away here, the caller gets an error, and the process gets no
   // SIGPIPE.
   if (::send(socket.get(), &request, sizeof request, MSG_NOSIGNAL) != sizeof request)
-    return unreachable(path, std::generic_category().message(errno));
+    return not_connected(path, errno);
 
   Reply header;
   HandedOver answer;
   if (!read_header(socket.get(), header, answer.data, answer.control))
-    return unreachable(path, "no answer: the daemon closed it, or said nothing for " +
-                                 std::to_string(timeout_ms) + " ms");
+    return no_answer(path, "no answer: the daemon closed it, or said nothing for " +
+                               std::to_string(timeout_ms) + " ms");
   if (header.magic != handoff::kMagic) return nonsense(path, "wrong magic");
   if (header.message_bytes > handoff::kMostMessageBytes)
     return nonsense(path, "a message too long");
   std::string text(header.message_bytes, '\0');
   if (!read_all(socket.get(), text.data(), text.size()))
-    return unreachable(path, "the answer was cut short");
+    return no_answer(path, "the answer was cut short");
   if (header.status != 0) {
     const bool known = header.reason <= static_cast<std::uint32_t>(kLastError);
     return Status{header.status <= 16 ? static_cast<Code>(header.status) : Code::kUnknown,

@@ -135,7 +135,7 @@ bool Session::serving() const { return state_ && state_->serving(); }
 bool Session::alive() const { return standing() == SessionStanding::kConnected; }
 
 SessionStanding Session::standing() const {
-  return state_ ? state_->gate.standing() : SessionStanding::kClosed;
+  return state_ && !forked() ? state_->gate.standing() : SessionStanding::kClosed;
 }
 
 }  // namespace arenad::client

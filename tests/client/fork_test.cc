@@ -55,6 +55,8 @@ TEST_F(ForkTest, EveryUseInTheChildAnswersForked) {
                 if (!is_forked(arena.share(refs).error())) return step + 7;
                 if (!is_forked(arena.take(ref).error())) return step + 8;
                 if (!is_forked(arena.allocate_many(8, 8).error())) return step + 9;
+                // The child does not have the mapping.
+                if (!arena.data().empty() || !arena.writable_data().empty()) return step + 10;
                 step += 20;
               }
               if (!is_forked(Client::connect(shared_daemon().socket_dir()).error())) return 50;
@@ -66,6 +68,8 @@ TEST_F(ForkTest, EveryUseInTheChildAnswersForked) {
               if (exchange.allocate(64, 1).error().code == Code::kOk) return 56;
               if (pump.next(10) != nullptr) return 57;
               if (!is_forked(Admin(client).stats().error())) return 58;
+              if (peer.session.standing() != SessionStanding::kClosed) return 59;
+              if (writer.session.alive()) return 60;
               return 0;
             }),
             0);

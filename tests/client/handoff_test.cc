@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -147,13 +148,28 @@ TEST(Handoff, TokenThatOnlyBindsHasNoDescriptor) {
 }
 
 TEST(Handoff, NobodyThereIsUnavailable) {
-  EXPECT_EQ(hand_over("/tmp/arenad-no-such-socket", kToken, 1000).error().code, Code::kUnavailable);
+  const Status nobody = hand_over("/tmp/arenad-no-such-socket", kToken, 1000).error();
+  EXPECT_EQ(nobody.code, Code::kUnavailable);
+  EXPECT_NE(nobody.message.find("mount the daemon's socket directory"), std::string::npos);
   EXPECT_EQ(hand_over(std::string(200, 'x'), kToken, 1000).error().code, Code::kUnavailable);
 }
 
 TEST(Handoff, ClosedWithoutAnAnswerIsUnavailable) {
   OneAnswer daemon("", {});
-  EXPECT_EQ(hand_over(daemon.path(), kToken, 5000).error().code, Code::kUnavailable);
+  const Status closed = hand_over(daemon.path(), kToken, 5000).error();
+  EXPECT_EQ(closed.code, Code::kUnavailable);
+  EXPECT_NE(closed.message.find("try again"), std::string::npos) << closed.message;
+  EXPECT_EQ(closed.message.find("mount"), std::string::npos) << "the socket is there";
+}
+
+TEST(Handoff, ProcessWithoutDescriptorsIsToldSo) {
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const Status full = hand_over("/tmp/arenad-no-such-socket", kToken, 1000).error();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_NE(full.message.find("ulimit -n"), std::string::npos) << full.message;
 }
 
 TEST(Handoff, AnswersThatAreNoneAreRefused) {

@@ -157,6 +157,10 @@ def test_sessions_show_what_a_peer_holds_and_leases(ctl, arena):
         head, line = (text.split() for text in ctl.ok("sessions").splitlines())
         assert head[-5:] == ["MODE", "BLOCKS", "HELD", "LEASED", "LIMIT"]
         assert line[-1] == "-" and "peer" in line
+        print("allocate 100 text", file=peer.stdin, flush=True)  # under tag 77
+        assert peer.stdout.readline()
+        assert 77 in [row["tag"] for row in ctl.json("holders", arena)["holders"]]
+        assert "0x4d" in ctl.ok("holders", arena)
         peer.stdin.close()
 
 

@@ -1,4 +1,8 @@
 // The handoff socket against real processes: tokens, credentials, descriptors, and death.
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "server/core/handoff/caller_process.h"
 #include "tests/core/client_process.h"
 #include "tests/core/daemon.h"
 
@@ -250,6 +254,21 @@ TEST_F(HandoffTest, ManyClientsDieAtOnceWhileOthersWork) {
   }));
   EXPECT_EQ(daemon.stats()->held_blocks, 0u);
   expect_exact(daemon, 0);
+}
+
+TEST(CallerProcess, DaemonWithoutDescriptorsSaysSoAndNotThatTheCallerIsGone) {
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+  const UniqueFd mine(pair[0]), theirs(pair[1]);
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto caller = peer_process(mine.get());
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(caller.ok());
+  EXPECT_EQ(caller.error().error, Error::kMachineFull) << caller.error().message;
+  EXPECT_NE(caller.error().message.find("LimitNOFILE"), std::string::npos);
 }
 
 }  // namespace

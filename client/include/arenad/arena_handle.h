@@ -140,11 +140,12 @@ class ARENAD_API ArenaHandle {
   Answer<ArenaHandle> on_shard(ShardId shard) const;
 
   // --- mapped data
-  // All of the arena's data, at an address that differs from process to process. Empty for remote.
+  // All of the arena's data, at an address that differs from process to process. Empty for remote,
+  // and in a forked child, which does not have the mapping.
   // Touch only memory of blocks that you may use. A store into a reader's mapping is a SIGSEGV.
   std::span<const std::byte> data() const;
   // The same for a writer or peer; empty for reader and remote.
-  std::span<std::byte> writable_data() const { return {base_, base_ == nullptr ? 0 : bytes_}; }
+  std::span<std::byte> writable_data() const;
   // The payload of a block; empty when the data is not mapped for writing.
   std::span<std::byte> bytes(const AllocatedBlock& block) const {
     return {base_ + block.offset_bytes, base_ == nullptr ? 0 : block.usable_bytes};

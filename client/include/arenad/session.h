@@ -80,7 +80,7 @@ class ARENAD_API Session {
   bool alive() const;
   // kReconnecting while the daemon is away. Peers then allocate from what they have leased. The
   // session goes on when the daemon did not die, or when the daemon has a state directory and the
-  // session is bound to its process. Else it is kLost.
+  // session is bound to its process. Else it is kLost. In a forked child it is kClosed.
   SessionStanding standing() const;
 
  private:

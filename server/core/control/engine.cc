@@ -63,7 +63,8 @@ Answer<std::unique_ptr<Engine>> Engine::start(EngineOptions options) {
     if (!opened.ok()) return opened.error();
     state = std::move(*opened);
   } else if (!options.data_directory.empty()) {
-    return refuse(Error::kInvalidOption, "a data directory without a state directory");
+    return Failure{Error::kInvalidOption,
+                   "a data directory needs a state directory: set state_dir, too, or neither"};
   }
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(state)));
   if (auto set = TunableRegistry(engine->shared_.tunables).set(tunables); !set.ok())

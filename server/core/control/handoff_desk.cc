@@ -23,9 +23,12 @@ HandoffGrant HandoffDesk::redeem(std::string_view token, Answer<CallerProcess> c
   const auto use = core_.tokens.redeem(token, now_ns());
   SessionRecord* const session = use ? core_.sessions.find(use->session) : nullptr;
   if (session == nullptr || session->reaping) {
-    grant.failure =
-        refuse(Error::kBadToken,
-               fmt::format("the token is forged, used, or older than {} s", kTokenLifeMs / 1000));
+    grant.failure = refuse(
+        Error::kBadToken,
+        fmt::format("the token is forged, used, or older than {} s, or its session has ended "
+                    "(a new session has {} ms for its KeepAlive stream or handoff)",
+                    kTokenLifeMs / 1000,
+                    core_.shared.tunables.keepalive_grace_ms.load(std::memory_order_relaxed)));
     return grant;
   }
   if (!caller.ok()) {

@@ -3,9 +3,10 @@
 // Purpose: a grace timer for a session that has no stream and no process yet, and a watch for a
 // session that is bound to a process: the process's pidfd, or, where there is no pidfd, a question
 // that is asked four times a second.
-// Invariants: a session is lost when its process has ended (its pidfd turns readable), and every
-//   other process that was watched for it, not when a socket hung up. After forget() no callback comes for the session, nor for a later session with
-// the same id because of this one.
+// Invariants: a session is lost when its process has ended (its pidfd turns readable), and with it
+//   every other process that was watched for the session. A socket that hung up proves nothing.
+//   After forget() no callback comes for the session, nor for a later session with the same id
+//   because of this one.
 // Threads: the control thread, on its io_context. Crash: private memory of the daemon.
 #pragma once
 

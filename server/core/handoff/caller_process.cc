@@ -31,6 +31,13 @@ std::vector<std::uint32_t> peer_groups(int socket) {
   return {groups.begin(), groups.end()};
 }
 
+Failure out_of_descriptors() {
+  return {
+      Error::kMachineFull,
+      "the daemon has no file descriptor left for a handoff: close sessions, or raise its limit "
+      "(LimitNOFILE of its unit, ulimit -n)"};
+}
+
 }  // namespace
 
 std::uint64_t pidfs_inode(int pidfd) {
@@ -56,6 +63,8 @@ Answer<CallerProcess> peer_process(int socket) {
   bytes = sizeof fd;
   if (::getsockopt(socket, SOL_SOCKET, kSoPeerPidfd, &fd, &bytes) == 0) {
     peer.pidfd = UniqueFd(fd);
+  } else if (errno == EMFILE || errno == ENFILE) {
+    return out_of_descriptors();
   } else if (errno != ENOPROTOOPT) {
     return Failure{
         Error::kNotPermitted,
@@ -63,6 +72,7 @@ Answer<CallerProcess> peer_process(int socket) {
   } else if (peer.pid > 0) {
     peer.pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));
     if (!peer.pidfd) {
+      if (errno == EMFILE || errno == ENFILE) return out_of_descriptors();
       return Failure{Error::kNotPermitted,
                      fmt::format("pidfd_open of process {}: {}", peer.pid, std::strerror(errno))};
     }
