@@ -39,7 +39,7 @@ class HeapVerifier {
     heap_.slabs().for_each([this](const SlabState& s) { slab(s); });
     for (const auto& [slab, blocks] : cached_)
       if (heap_.slabs().find(slab) == nullptr)
-        finding([slab] {
+        finding([slab = slab] {
           return "magazine holds blocks of slab " + std::to_string(slab.value) +
                  ", which is not this heap's";
         });
