@@ -254,10 +254,8 @@ void StateRecovery::log_outcome(std::uint64_t began_ns, std::uint64_t opened_ns)
   core_.log(
       LogLevel::kInfo,
       fmt::format("state directory: {} arenas of {} are served again. Sessions: {} go on, {} may "
-                  "come back, {} "
-                  "live out of sight, {} were dead. {} blocks of {} given back, {} slabs taken "
-                  "over. Took {} "
-                  "us, {} of them to open",
+                  "come back, {} live out of sight, {} were dead. {} blocks of {} given back, {} "
+                  "slabs taken over. Took {} us, {} of them to open",
                   core_.arenas.all().size(), bytes_text(core_.arenas.capacity_bytes()), watched_,
                   awaited_, unseen_, dead_, sum.blocks, bytes_text(sum.bytes), sum.adopted_slabs,
                   (now_ns() - began_ns) / 1000, (opened_ns - began_ns) / 1000));
