@@ -155,6 +155,7 @@ class StateRecoveryTest : public testing::Test {
   std::unique_ptr<ControlBench> bench_;
   std::optional<Liveness> liveness_;
   std::uint64_t dead_sessions_ = 0;
+  std::vector<UniqueFd> mapped_;  // what is to be mapped until the daemon has stopped
   ReapResult given_back_;
 };
 
@@ -317,14 +318,13 @@ TEST_F(StateRecoveryTest, BootIdOfAnotherContainerSaysNothingOfAProcess) {
   marks[1].boot[1] ^= 1;
   marks[2].boot[0] = marks[2].boot[1] = 0;  // it could not be read
   std::vector<SessionKey> keys;
-  std::vector<UniqueFd> mapped;
   for (const ProcessMark& mark : marks) {
     keys.push_back(add_session("s", AttachMode::kWriter, mark));
-    mapped.push_back(handed_out(keys.back().id));
+    mapped_.push_back(handed_out(keys.back().id));
   }
   restart(1);
   for (const SessionKey key : keys) expect_kept(key);
-  mapped[0] = UniqueFd();
+  mapped_[0] = UniqueFd();
   expect_loss(keys[0].id, Liveness::Loss::kProcessDied);
 }
 
