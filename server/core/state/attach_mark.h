@@ -1,7 +1,8 @@
-// Attach marks: a later daemon can tell from them that somebody still has an arena's memory,
+// Attach marks: they tell the daemon, and a later one, that somebody has the memory of an arena,
 // wherever that process lives.
 //
-// Purpose: a pidfd does not outlive the daemon, and a process in another PID namespace cannot be
+// Purpose: a process may leave its session and live on, as exec does, and a pidfd tells nothing of
+// that. Nor does a pidfd outlive the daemon, and a process in another PID namespace cannot be
 // found again by its number. So a handoff gives away an open file description of its own, and that
 // description carries a lock (OFD, shared) on the byte whose offset is the session's id. The kernel
 // keeps the lock as long as a descriptor or a mapping of the description exists.
