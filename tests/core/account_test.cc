@@ -109,6 +109,33 @@ TEST(Account, RecountReplacesWhatWasChargedBeforeItBeganAndKeepsWhatCameSince) {
   EXPECT_EQ(account.charged_bytes(kAlice), 350u);
 }
 
+TEST(Account, OverlappingRecountsPutTheSameErrorRightOnce) {
+  Account account(1000);
+  account.open(kAlice, 0);
+  ASSERT_TRUE(account.charge(kAlice, 1000));
+  const Account::Recount first = account.begin_recount(kAlice);
+  const Account::Recount second = account.begin_recount(kAlice);
+  account.finish_recount(first, 800);
+  EXPECT_EQ(account.charged_bytes(kAlice), 800u);
+  const Account::Recount third = account.begin_recount(kAlice);
+  account.finish_recount(second, 800);
+  EXPECT_EQ(account.charged_bytes(kAlice), 800u);
+  account.finish_recount(third, 700);
+  EXPECT_EQ(account.charged_bytes(kAlice), 700u);
+}
+
+TEST(Account, RefusedChargeIsSeenByNoRecount) {
+  Account account(1000);
+  account.open(kAlice, 0);
+  ASSERT_TRUE(account.charge(kAlice, 1000));
+  std::jthread refused([&account](const std::stop_token& stop) {
+    while (!stop.stop_requested()) EXPECT_FALSE(account.charge(kAlice, 500));
+  });
+  for (int i = 0; i < 200'000; ++i)
+    account.finish_recount(account.begin_recount(kAlice), 1000);
+  EXPECT_EQ(account.charged_bytes(kAlice), 1000u);
+}
+
 TEST(Account, OfAllThreadsTogetherNoMoreThanTheLimitIsCharged) {
   Account account(1000);
   account.open(kAlice, 0);

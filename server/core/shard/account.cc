@@ -36,9 +36,12 @@ std::uint64_t Account::charged_bytes(SessionId session) const {
 bool Account::charge_slow(SessionId session, std::uint64_t bytes, std::int64_t limit) {
   const auto more = static_cast<std::int64_t>(bytes);
   std::atomic_ref<std::int64_t> charged = at(entry(session).charged);
-  if (charged.fetch_add(more, std::memory_order_relaxed) + more <= limit) return true;
-  charged.fetch_sub(more, std::memory_order_relaxed);
-  return false;
+  // Not add and take back: a recount that began between the two would lose the difference.
+  std::int64_t before = charged.load(std::memory_order_relaxed);
+  do {
+    if (before > limit - more) return false;
+  } while (!charged.compare_exchange_weak(before, before + more, std::memory_order_relaxed));
+  return true;
 }
 
 }  // namespace arenad::server

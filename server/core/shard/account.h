@@ -3,7 +3,7 @@
 // Purpose: the daemon's only count that limits are checked against. A session is charged for each
 //   run that it leases, whole, and for the stride of each block that it holds outside of those
 //   runs. The count covers all shards and all arenas. Sessions without a limit are not counted.
-// Invariants: charge() never takes a session above its limit. The count is exact for a session that
+// Invariants: charge() never takes a session above its limit, not even for a moment. The count is exact for a session that
 //   works only in arenas without peers. Where peers work, blocks change hands without a call, so
 //   the daemon recounts a session from the block words before it refuses that session.
 // Threads: any. Each count is one atomic, which pairs with nothing: it orders no other memory.
@@ -51,21 +51,28 @@ class Account {
   }
 
   // A recount replaces the charges from before begin_recount by what was counted since. Charges and
-  // credits between the two calls stay.
+  // credits between the two calls stay. Recounts of one session may overlap: what one of them put
+  // right, another does not put right again. By one thread only.
   struct Recount {
     SessionId session;
-    std::int64_t charged_before = 0;
+    std::int64_t uncorrected = 0;  // charged without the corrections of all recounts so far
   };
-  Recount begin_recount(SessionId session) const { return {session, load(entry(session).charged)}; }
+  Recount begin_recount(SessionId session) const {
+    return {session, load(entry(session).charged) - entry(session).corrected};
+  }
   // `counted_bytes` is a sum of shards' shares, so it may be below 0 for a moment.
   void finish_recount(const Recount& recount, std::int64_t counted_bytes) {
-    add(recount.session, counted_bytes - recount.charged_before);
+    std::int64_t& corrected = entry(recount.session).corrected;
+    const std::int64_t missing = counted_bytes - recount.uncorrected - corrected;
+    corrected += missing;
+    add(recount.session, missing);
   }
 
  private:
   struct Entry {
     std::int64_t charged;
-    std::int64_t limit;  // 0: none
+    std::int64_t limit;      // 0: none
+    std::int64_t corrected;  // the sum of what recounts added; of their thread
   };
   // Atomics cannot be made by calloc, so the entries are plain and every access goes through here.
   // Pages of calloc cost nothing before a session uses them.
