@@ -194,8 +194,18 @@ class Daemon {
     });
     return future;
   }
-  Answer<LeasedSlabs> lease(std::uint32_t shard, const LeaseArgs& args) {
-    return answer_of(lease_later(shard, args));
+  // Calls again until it has all slabs or is refused more: on a busy machine a turn of the shard
+  // may end before it has committed all of them.
+  Answer<LeasedSlabs> lease(std::uint32_t shard, LeaseArgs args) {
+    Answer<LeasedSlabs> all = answer_of(lease_later(shard, args));
+    while (all.ok() && all->slabs.size() < args.count) {
+      LeaseArgs rest = args;
+      rest.count -= static_cast<std::uint32_t>(all->slabs.size());
+      const auto more = answer_of(lease_later(shard, rest));
+      if (!more.ok()) break;
+      all->slabs.insert(all->slabs.end(), more->slabs.begin(), more->slabs.end());
+    }
+    return all;
   }
   Answer<ReturnedSlabs> give_back(std::uint32_t shard, SessionKey key, ArenaId arena,
                                   std::vector<SlabIndex> slabs, LeaseEpoch epoch = {}) {
