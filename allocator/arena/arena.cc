@@ -1,6 +1,9 @@
 #include "allocator/arena/arena.h"
 
+#include <sys/random.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
 
@@ -20,6 +23,10 @@ Failure check(const ArenaConfig& c) {
   if (c.id.value == 0 || c.id.value > kMaxArenaId)
     return {Error::kInvalidOption,
             fmt::format("arena id {}; use 1 to {}", c.id.value, kMaxArenaId)};
+  if (c.first_generation > BlockWord::kMaxGeneration)
+    return {Error::kInvalidOption,
+            fmt::format("first generation {}; use 1 to {}, or 0 for a random one",
+                        c.first_generation, BlockWord::kMaxGeneration)};
   if (c.max_heaps == 0 || c.max_heaps > kMaxHeaps)
     return {Error::kInvalidOption,
             fmt::format("max_heaps {}; use 1 to {}", c.max_heaps, kMaxHeaps)};
@@ -27,6 +34,16 @@ Failure check(const ArenaConfig& c) {
     return {Error::kInvalidName, fmt::format("a name of {} bytes; {}", c.name.size(),
                                              error_advice(Error::kInvalidName))};
   return {};
+}
+
+std::uint16_t first_generation_of(const ArenaConfig& c) {
+  if (c.first_generation != 0) return c.first_generation;
+  std::uint64_t random = 0;
+  // Not a secret. Where a seccomp filter forbids getrandom, the clock will do.
+  if (::getrandom(&random, sizeof random, 0) != sizeof random)
+    random =
+        static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  return static_cast<std::uint16_t>(1 + random % BlockWord::kMaxGeneration);
 }
 
 ArenaHeader header_of(const ArenaConfig& c) {
@@ -66,7 +83,7 @@ ArenaConfig config_of(const LedgerHeader& h, bool map_data) {
 Arena::Arena(const ArenaConfig& config, MemoryFile data, MemoryFile control_memory, Ledger ledger)
     : ArenaView(config, std::move(data), std::move(control_memory)),
       ledger_(std::move(ledger)),
-      committer_(data_file(), control_file(), control(), unit_count()),
+      committer_(data_file(), control_file(), control(), unit_count(), first_generation_of(config)),
       enlisted_(std::make_unique<std::atomic<std::uint64_t>[]>((config.max_heaps + 63) / 64)) {
   units_.init(
       config.capacity_bytes,

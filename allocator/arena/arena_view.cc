@@ -68,7 +68,7 @@ BlockFacts ArenaView::describe(UntrustedRef untrusted) const {
 
 Error ArenaView::refusal(Ref ref, SessionId required_holder) const {
   const BlockWord w{word(ref.slot()).load(std::memory_order_acquire)};
-  const std::uint16_t next = (ref.generation() + 1) & 0x3fff;
+  const std::uint16_t next = (ref.generation() + 1) & BlockWord::kMaxGeneration;
   if (w.generation() == next && !w.is_held() && !w.is_shared()) return Error::kDoubleFree;
   if (w.generation() != ref.generation()) return Error::kStaleRef;
   if (w.is_held() && required_holder != kNoSession && w.holder().session() != required_holder)

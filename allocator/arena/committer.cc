@@ -1,14 +1,17 @@
 #include "allocator/arena/committer.h"
 
 #include "allocator/base/crash_point.h"
+#include "allocator/format/block_word.h"
 
 namespace arenad {
 
 Committer::Committer(const MemoryFile& data, const MemoryFile& control, const ControlView& view,
-                     std::uint32_t unit_count)
+                     std::uint32_t unit_count, std::uint16_t first_generation)
     : data_(data),
       control_(control),
       view_(view),
+      first_word_(
+          BlockWord::free_of(std::uint64_t{first_generation} << BlockWord::kGenerationShift)),
       word_pages_(std::make_unique<std::atomic<std::uint8_t>[]>(unit_count / kUnitsPerGroup)) {}
 
 Error Committer::commit_superslabs(SuperslabIndex first, std::uint32_t count) {
@@ -51,12 +54,24 @@ Error Committer::commit_run(SlabIndex first, std::uint32_t capacity) {
     if (const Error e = control_.commit(view_.word_page(group, have), (pages - have) * kPage);
         e != Error::kNone)
       return e;
+    CRASH_POINT("commit.words");
+    begin_words(group, have, pages);
     while (have < pages &&
            !word_pages_[group].compare_exchange_weak(have, pages, std::memory_order_acq_rel)) {}
   }
   if (capacity > kInlineReturnedWords * 64)
     return control_.commit(view_.overflow_page(first), kPage);
   return Error::kNone;
+}
+
+void Committer::begin_words(std::uint32_t group, std::uint32_t first_page, std::uint32_t end_page) {
+  AtomicWord* const words = view_.words() + group * kWordsPerGroup;
+  for (std::uint64_t i = first_page * kWordsPerPage; i < end_page * kWordsPerPage; ++i) {
+    std::uint64_t fresh = 0;
+    // relaxed: who may use the run learns of it later, by the release in prepare_run.
+    if (words[i].load(std::memory_order_relaxed) == fresh)
+      words[i].compare_exchange_strong(fresh, first_word_, std::memory_order_relaxed);
+  }
 }
 
 void Committer::commit_heap(HeapId id) {

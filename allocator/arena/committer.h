@@ -4,6 +4,10 @@
 // here and never a SIGBUS. Data comes and goes by superslab. Control pages come when first needed
 // and stay.
 // Threads: any, at once; a range that two threads commit is committed. The owner only.
+// Words: a fresh page of block words gets its first generation here, by a CAS from 0 for each word.
+//   So it may come late or twice: a word that is in use is not 0, or it is a FREE word whose
+//   generation has wrapped. Its owner reads it once more before it gives the block out, and nobody
+//   else acts on a FREE word.
 // Crash: a committed page stays committed. A superslab counts as committed when its header says so;
 // recovery clears the header of a superslab that has no run.
 #pragma once
@@ -22,9 +26,9 @@ namespace arenad {
 
 class ARENAD_API Committer {
  public:
-  // All of them outlive the committer.
+  // All of them outlive the committer. A block's first generation is `first_generation`.
   Committer(const MemoryFile& data, const MemoryFile& control, const ControlView& view,
-            std::uint32_t unit_count);
+            std::uint32_t unit_count, std::uint16_t first_generation);
 
   // Data and headers of `count` superslabs. Errors: kMachineFull, then nothing was committed.
   Error commit_superslabs(SuperslabIndex first, std::uint32_t count);
@@ -42,9 +46,12 @@ class ARENAD_API Committer {
   Error commit_session(SessionId session, bool live);
 
  private:
+  void begin_words(std::uint32_t group, std::uint32_t first_page, std::uint32_t end_page);
+
   const MemoryFile& data_;
   const MemoryFile& control_;
   const ControlView& view_;
+  const std::uint64_t first_word_;  // FREE, of the first generation
   // Committed word pages by group of eight units. Only grows: its CAS pairs with the acquire load
   // that lets a heap use the pages.
   std::unique_ptr<std::atomic<std::uint8_t>[]> word_pages_;

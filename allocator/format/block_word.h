@@ -1,7 +1,7 @@
 // The block word: the 64-bit truth about one block.
 //
 //   63..62  tag         FREE | HELD | RETURNING | SHARED
-//   61..48  generation  +1 at every free, never reset
+//   61..48  generation  from the arena's random first one, +1 at every free, never reset
 //   47..0   HELD, RETURNING: holder session 16, leak tag 32
 //           SHARED: one bit for each of 48 sharers
 //           FREE: 0
@@ -60,7 +60,9 @@ class BlockWord {
   static constexpr int kTagShift = 62;
   static constexpr int kGenerationShift = 48;
   static constexpr std::uint64_t kGenerationOne = std::uint64_t{1} << kGenerationShift;
-  static constexpr std::uint64_t kGenerationMask = std::uint64_t{0x3fff} << kGenerationShift;
+  static constexpr std::uint16_t kMaxGeneration = 0x3fff;
+  static constexpr std::uint64_t kGenerationMask = std::uint64_t{kMaxGeneration}
+                                                   << kGenerationShift;
   static constexpr std::uint64_t kLowMask = kGenerationOne - 1;
   static constexpr std::uint64_t kReturningBit = std::uint64_t{2} << kTagShift;
   static constexpr std::uint64_t kSharedBits = std::uint64_t{3} << kTagShift;
@@ -70,7 +72,7 @@ class BlockWord {
   constexpr std::uint64_t bits() const { return bits_; }
   constexpr BlockTag tag() const { return static_cast<BlockTag>(bits_ >> kTagShift); }
   constexpr std::uint16_t generation() const {
-    return static_cast<std::uint16_t>((bits_ >> kGenerationShift) & 0x3fff);
+    return static_cast<std::uint16_t>((bits_ >> kGenerationShift) & kMaxGeneration);
   }
   constexpr Holder holder() const {
     return {{static_cast<std::uint16_t>(bits_ >> 32)}, static_cast<std::uint32_t>(bits_)};

@@ -33,6 +33,7 @@ TEST_F(ArenaTest, WrongOptionsAreRefusedByNameWithAMessage) {
   EXPECT_EQ(refused({.capacity_bytes = kMaxArenaBytes + 1}), Error::kInvalidCapacity);
   EXPECT_EQ(refused({.id = {0}, .capacity_bytes = kMiB}), Error::kInvalidOption);
   EXPECT_EQ(refused({.id = {1024}, .capacity_bytes = kMiB}), Error::kInvalidOption);
+  EXPECT_EQ(refused({.capacity_bytes = kMiB, .first_generation = 16384}), Error::kInvalidOption);
   EXPECT_EQ(refused({.capacity_bytes = kMiB, .max_heaps = 0}), Error::kInvalidOption);
   EXPECT_EQ(refused({.capacity_bytes = kMiB, .max_heaps = kMaxHeaps + 1}), Error::kInvalidOption);
 }
@@ -44,6 +45,38 @@ TEST_F(ArenaTest, CapacityIsRoundedUpToSuperslabs) {
   struct stat s {};
   ASSERT_EQ(::fstat(arena().data_fd(), &s), 0);
   EXPECT_EQ(static_cast<std::uint64_t>(s.st_size), kSuperslabBytes);
+}
+
+// The ref of the first block of a fresh arena, whose block is free again.
+Ref first_ref_of_an_arena(std::uint64_t size_bytes, std::uint16_t first_generation) {
+  const auto arena =
+      Arena::create({.capacity_bytes = 4 * kMiB, .first_generation = first_generation});
+  Heap heap(**arena, HeapId{0}, SessionId{1});
+  const auto block = heap.allocate(size_bytes, kHolder);
+  EXPECT_TRUE(block.ok());
+  EXPECT_EQ(heap.free(block->ref), Error::kNone);
+  return block->ref;
+}
+
+TEST_F(ArenaTest, RefOfAnotherArenaWithTheSameIdIsStale) {
+  make(4 * kMiB);
+  for (const std::uint64_t size : {std::uint64_t{8}, std::uint64_t{256}, 3 * kMiB}) {
+    const auto block = heap().allocate(size, kHolder);
+    ASSERT_TRUE(block.ok());
+    const std::uint16_t here = block->ref.generation();
+    const Ref other = first_ref_of_an_arena(size, here == 5000 ? 5001 : 5000);
+    const Ref left{(other.value & ~Ref::kSlotMask) | block->ref.slot().value};
+    EXPECT_EQ(heap().free(left), Error::kStaleRef) << size;
+    EXPECT_EQ(heap().free(block->ref), Error::kNone) << size;
+  }
+}
+
+TEST_F(ArenaTest, FirstGenerationIsTheOneAskedForOrARandomOne) {
+  EXPECT_EQ(first_ref_of_an_arena(64, 1).generation(), 1u);
+  EXPECT_EQ(first_ref_of_an_arena(64, 16383).generation(), 16383u);
+  std::set<std::uint16_t> random;
+  for (int i = 0; i < 20; ++i) random.insert(first_ref_of_an_arena(64, 0).generation());
+  EXPECT_GT(random.size(), 10u);  // of 16383
 }
 
 TEST_F(ArenaTest, FilesAreSealedPrivateAndClosedOnExec) {

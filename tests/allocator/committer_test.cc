@@ -13,6 +13,7 @@ namespace {
 constexpr std::uint64_t kCapacity = 4 * kSuperslabBytes;
 constexpr std::uint32_t kUnits = 4 * kUnitsPerSuperslab;
 constexpr std::uint32_t kHeaps = 4;
+constexpr std::uint16_t kFirstGeneration = 4711;
 
 MemoryFile memfd(std::uint64_t bytes) {
   auto made = MemoryFile::create("test", bytes, true);
@@ -36,7 +37,7 @@ class CommitterTest : public ::testing::Test {
   // A file that has no room for anything.
   MemoryFile full = MemoryFile::hold(::open("/dev/null", O_RDWR | O_CLOEXEC));
   ControlView view{control.base(), kCapacity, kHeaps};
-  Committer committer{data, control, view, kUnits};
+  Committer committer{data, control, view, kUnits, kFirstGeneration};
 };
 
 TEST_F(CommitterTest, SuperslabsAreBackedAndSaySoUntilTheyAreDecommitted) {
@@ -52,14 +53,14 @@ TEST_F(CommitterTest, SuperslabsAreBackedAndSaySoUntilTheyAreDecommitted) {
 }
 
 TEST_F(CommitterTest, RefusedDataLeavesTheHeadersAlone) {
-  Committer refused{full, control, view, kUnits};
+  Committer refused{full, control, view, kUnits, kFirstGeneration};
   EXPECT_EQ(refused.commit_superslabs({0}, 1), Error::kMachineFull);
   EXPECT_EQ(backed_bytes(control), 0u);
   EXPECT_FALSE(says_committed(0));
 }
 
 TEST_F(CommitterTest, RefusedHeadersGiveTheDataBack) {
-  Committer refused{data, full, view, kUnits};
+  Committer refused{data, full, view, kUnits, kFirstGeneration};
   EXPECT_EQ(refused.commit_superslabs({0}, 1), Error::kMachineFull);
   EXPECT_EQ(backed_bytes(data), 0u);
   EXPECT_FALSE(says_committed(0));
@@ -76,6 +77,29 @@ TEST_F(CommitterTest, WordsOfARunAreBackedOnceForAllUnitsOfItsGroup) {
   EXPECT_EQ(backed_bytes(control), 5 * kPage);
 }
 
+TEST_F(CommitterTest, FreshWordsAreFreeOfTheFirstGeneration) {
+  ASSERT_EQ(committer.commit_run({9}, 130), Error::kNone);
+  for (std::uint32_t block = 0; block < 192; ++block) {
+    const BlockWord word(view.words()[Slot::of({9}, {block}).value].load());
+    ASSERT_TRUE(word.is_free());
+    ASSERT_EQ(word.generation(), kFirstGeneration);
+  }
+}
+
+// A daemon that starts again commits the words of every run once more, while peers use them.
+TEST_F(CommitterTest, WordsInUseStayAsTheyAreWhenTheyAreCommittedAgain) {
+  ASSERT_EQ(committer.commit_run({0}, 64), Error::kNone);
+  AtomicWord& held = view.words()[Slot::of({0}, {5}).value];
+  held = BlockWord::held(held, {{7}, 42});
+  AtomicWord& freed = view.words()[Slot::of({0}, {6}).value];
+  freed = BlockWord::freed(freed);
+  const std::uint64_t held_before = held, freed_before = freed;
+  Committer next{data, control, view, kUnits, kFirstGeneration + 100};
+  ASSERT_EQ(next.commit_run({0}, 64), Error::kNone);
+  EXPECT_EQ(held, held_before);
+  EXPECT_EQ(freed, freed_before);
+}
+
 TEST_F(CommitterTest, ReturnedWordsBeyondTheHeaderAreBackedToo) {
   ASSERT_EQ(committer.commit_run({0}, 1024), Error::kNone);
   EXPECT_EQ(backed_bytes(control), 16 * kPage);
@@ -89,7 +113,7 @@ TEST_F(CommitterTest, FootprintIsBackedForALiveSessionOnly) {
   EXPECT_EQ(entry, kPage);
   ASSERT_EQ(committer.commit_session({5}, true), Error::kNone);
   EXPECT_EQ(backed_bytes(control), entry + view.footprint_stride());
-  Committer refused{data, full, view, kUnits};
+  Committer refused{data, full, view, kUnits, kFirstGeneration};
   EXPECT_EQ(refused.commit_session({6}, true), Error::kMachineFull);
 }
 

@@ -131,8 +131,7 @@ TEST(Account, RefusedChargeIsSeenByNoRecount) {
   std::jthread refused([&account](const std::stop_token& stop) {
     while (!stop.stop_requested()) EXPECT_FALSE(account.charge(kAlice, 500));
   });
-  for (int i = 0; i < 200'000; ++i)
-    account.finish_recount(account.begin_recount(kAlice), 1000);
+  for (int i = 0; i < 200'000; ++i) account.finish_recount(account.begin_recount(kAlice), 1000);
   EXPECT_EQ(account.charged_bytes(kAlice), 1000u);
 }
 

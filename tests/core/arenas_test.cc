@@ -30,6 +30,23 @@ TEST(Arenas, FactsOfAFreshArena) {
   EXPECT_FALSE(facts->quarantined);
 }
 
+// The arenas are the same but for the daemon's life, and the blocks lie at the same places.
+TEST(Arenas, RefsOfAFormerDaemonFreeNothing) {
+  std::vector<std::uint64_t> left;
+  for (int life = 0; life < 2; ++life) {
+    Daemon daemon(1);
+    const auto arena = daemon.create("a", 8 * kMiB);
+    const SessionKey key = daemon.open_attached("a", "s");
+    const auto refs = refs_of(*daemon.allocate(0, key, arena->id, 256, 1000));
+    const auto freed = daemon.free(0, key, arena->id, left);
+    ASSERT_TRUE(freed.ok());
+    EXPECT_EQ(freed->done, 0u);
+    EXPECT_EQ(freed->errors.size(), left.size());
+    EXPECT_EQ(daemon.arena("a")->held_blocks, 1000u);
+    left = refs;
+  }
+}
+
 TEST(Arenas, AccessDefaultsToTheDaemonsUserAndEverybody) {
   Daemon daemon(1);
   const auto made = daemon.create("a", kMiB);

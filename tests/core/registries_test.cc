@@ -24,6 +24,18 @@ TEST(IdPool, GivesFreshOnesFirstAndThenTheOneThatRestsLongest) {
   EXPECT_EQ(ids.take(), std::nullopt);
 }
 
+TEST(IdPool, BeginsAnywhereAndComesRoundToWhatLiesBefore) {
+  IdPool<ArenaId> ids(1, 5, 4);
+  ids.reserve({5});
+  EXPECT_EQ(ids.take(), ArenaId{4});
+  ids.put_back({4});
+  EXPECT_EQ(ids.take(), ArenaId{1});
+  EXPECT_EQ(ids.take(), ArenaId{2});
+  EXPECT_EQ(ids.take(), ArenaId{3});
+  EXPECT_EQ(ids.take(), ArenaId{4});
+  EXPECT_EQ(ids.take(), std::nullopt);
+}
+
 TEST(SessionRegistry, EveryIdIsGivenOutOnceBeforeAnyComesBack) {
   Limits limits;
   limits.max_sessions = 65534;

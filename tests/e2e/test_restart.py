@@ -293,12 +293,14 @@ def test_without_a_state_directory_sessions_are_told_to_start_afresh(start_daemo
     arena = client.create_arena("pool", 16 * MIB)
     session = Session(client, "writer").bind()
     session.map("pool")
+    left = session.allocate(arena.id, 256, 10).refs
     daemon.kill()
     daemon.start()
     session.client = connect(daemon.target)
     refusal = refusal_of(session.allocate, arena.id, 256)
     assert refusal.reason == "UNKNOWN_SESSION" and "open a session" in refusal.message, refusal
-    session.client.create_arena("pool", 16 * MIB)
+    arena = session.client.create_arena("pool", 16 * MIB)
     fresh = Session(session.client, "writer").bind()
     fresh.map("pool")
     assert len(fresh.allocate(arena.id, 256, 10).refs) == 10
+    assert fresh.free(arena.id, left).freed == 0  # of the arena that was lost

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "allocator/base/format.h"
+#include "server/core/api/random.h"
 #include "server/core/api/text.h"
 
 namespace arenad::server {
@@ -32,6 +33,10 @@ Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
     return arena.error();
   }
   return add(std::move(*arena), access);
+}
+
+std::uint16_t ArenaRegistry::random_arena_id() {
+  return static_cast<std::uint16_t>(1 + random_u64() % kMaxArenaId);
 }
 
 // Names come first, so that a message names the arena by a name that can be printed.

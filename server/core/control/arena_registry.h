@@ -38,7 +38,7 @@ class ArenaRegistry {
  public:
   // `state` is where the files of arenas lie, if they have any.
   ArenaRegistry(const Limits& limits, StateDirectory& state)
-      : limits_(limits), state_(state), ids_(1, kMaxArenaId) {}
+      : limits_(limits), state_(state), ids_(1, kMaxArenaId, random_arena_id()) {}
 
   // Errors: kInvalidName, kInvalidCapacity, kInvalidOption, kArenaExists, kQuotaDaemon,
   // kMachineFull.
@@ -56,6 +56,8 @@ class ArenaRegistry {
   std::uint64_t capacity_bytes() const { return capacity_bytes_; }
 
  private:
+  // Where ids begin: refs that are left from a former daemon's arenas are most likely foreign.
+  static std::uint16_t random_arena_id();
   Failure check(const CreateArenaArgs& args);
   Failure check_quota(std::uint64_t capacity_bytes) const;
   ArenaRecord* add(std::unique_ptr<Arena> arena, const ArenaAccess& access);

@@ -2,8 +2,8 @@
 //
 // Purpose: ids of sessions and arenas. If an id came back soon, an old ref or an old message could
 // meet a new owner.
-// Invariants: an id is in the pool or in use. Ids that were never used go first, then the id that
-// has rested longest. reserve comes before the first take.
+// Invariants: an id is in the pool or in use. Ids that were never used go first, in a circle from
+// `start`, then the id that has rested longest. reserve comes before the first take.
 // Threads: one thread. Crash: private memory of the daemon.
 #pragma once
 
@@ -17,11 +17,16 @@ namespace arenad::server {
 template <class Id>
 class IdPool {
  public:
-  IdPool(std::uint16_t first, std::uint16_t last) : next_(first), last_(last) {}
+  IdPool(std::uint16_t first, std::uint16_t last) : IdPool(first, last, first) {}
+  IdPool(std::uint16_t first, std::uint16_t last, std::uint16_t start)
+      : first_(first), last_(last), next_(start), fresh_(last - first + 1u) {}
   std::optional<Id> take() {
-    while (next_ <= last_) {
-      const Id id{static_cast<std::uint16_t>(next_++)};
-      if (reserved_.erase(id) == 0) return id;
+    for (; fresh_ != 0; --fresh_) {
+      const Id id{next_};
+      next_ = next_ == last_ ? first_ : static_cast<std::uint16_t>(next_ + 1);
+      if (reserved_.erase(id) != 0) continue;
+      --fresh_;
+      return id;
     }
     if (resting_.empty()) return std::nullopt;
     const Id id = resting_.front();
@@ -33,8 +38,9 @@ class IdPool {
   void put_back(Id id) { resting_.push_back(id); }
 
  private:
-  std::uint32_t next_;
-  const std::uint32_t last_;
+  const std::uint16_t first_, last_;
+  std::uint16_t next_;
+  std::uint32_t fresh_;  // ids from next_ on that were never used
   std::deque<Id> resting_;
   std::set<Id> reserved_;  // of those that next_ has not come to
 };

@@ -3,9 +3,10 @@
 // Purpose: the daemon's only count that limits are checked against. A session is charged for each
 //   run that it leases, whole, and for the stride of each block that it holds outside of those
 //   runs. The count covers all shards and all arenas. Sessions without a limit are not counted.
-// Invariants: charge() never takes a session above its limit, not even for a moment. The count is exact for a session that
-//   works only in arenas without peers. Where peers work, blocks change hands without a call, so
-//   the daemon recounts a session from the block words before it refuses that session.
+// Invariants: charge() never takes a session above its limit, not even for a moment. The count is
+//   exact for a session that works only in arenas without peers. Where peers work, blocks change
+//   hands without a call, so the daemon recounts a session from the block words before it refuses
+//   that session.
 // Threads: any. Each count is one atomic, which pairs with nothing: it orders no other memory.
 // Crash: private memory of the daemon. The next daemon charges each session anew from the words.
 #pragma once
