@@ -105,6 +105,17 @@ Answer<BatchAnswer> ArenaHandle::free(std::span<const Ref> refs) const {
   return attachment_->blocks().free(shard_, refs);
 }
 
+Answer<BatchAnswer> ArenaHandle::free_if_held(std::span<const Ref> refs) const {
+  if (!attachment_) return not_attached();
+  return attachment_->blocks().free_if_held(shard_, refs);
+}
+
+Status ArenaHandle::free_if_held(Ref ref) const {
+  const auto answer = free_if_held(std::span(&ref, 1));
+  if (!answer) return answer.error();
+  return answer->all() ? Status{} : answer->errors.front().status;
+}
+
 void ArenaHandle::flush() const {
   if (attachment_ && attachment_->peer_blocks()) attachment_->peer_blocks()->flush();
 }

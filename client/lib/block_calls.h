@@ -28,6 +28,7 @@ class BlockCalls {
       const AllocateOptions& options) = 0;
   virtual Status free_one(ShardId shard, Ref ref) = 0;
   virtual Answer<BatchAnswer> free(ShardId shard, std::span<const Ref> refs) = 0;
+  virtual Answer<BatchAnswer> free_if_held(ShardId shard, std::span<const Ref> refs) = 0;
   virtual Answer<BatchAnswer> acquire(ShardId shard, std::span<const Ref> refs,
                                       std::uint32_t tag) = 0;
   virtual Answer<BatchAnswer> share(ShardId shard, std::span<const Ref> refs) = 0;

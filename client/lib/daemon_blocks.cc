@@ -94,6 +94,13 @@ Answer<BatchAnswer> DaemonBlocks::free(ShardId shard, std::span<const Ref> refs)
                [](const v1::FreeResponse& response) { return response.freed(); });
 }
 
+Answer<BatchAnswer> DaemonBlocks::free_if_held(ShardId shard, std::span<const Ref> refs) {
+  return batch(
+      attachment_, shard, &v1::Blocks::Stub::Free, refs,
+      [](v1::FreeRequest& request) { request.set_only_held(true); },
+      [](const v1::FreeResponse& response) { return response.freed(); });
+}
+
 Answer<BatchAnswer> DaemonBlocks::acquire(ShardId shard, std::span<const Ref> refs,
                                           std::uint32_t tag) {
   return batch(

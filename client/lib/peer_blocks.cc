@@ -96,6 +96,10 @@ Answer<BatchAnswer> PeerBlocks::free(ShardId, std::span<const Ref> refs) {
   return batch(refs, [this](PeerHeap& heap, Ref ref) { return pool_->free(heap, ref); });
 }
 
+Answer<BatchAnswer> PeerBlocks::free_if_held(ShardId, std::span<const Ref> refs) {
+  return batch(refs, [this](PeerHeap& heap, Ref ref) { return pool_->free_if_held(heap, ref); });
+}
+
 Answer<BatchAnswer> PeerBlocks::acquire(ShardId, std::span<const Ref> refs, std::uint32_t tag) {
   const arenad::Holder me(pool_->session(), tag);
   return batch(refs, [&](PeerHeap&, Ref ref) {

@@ -33,6 +33,7 @@ class PeerBlocks final : public BlockCalls {
                                                      const AllocateOptions& options) override;
   Status free_one(ShardId shard, Ref ref) override;
   Answer<BatchAnswer> free(ShardId shard, std::span<const Ref> refs) override;
+  Answer<BatchAnswer> free_if_held(ShardId shard, std::span<const Ref> refs) override;
   Answer<BatchAnswer> acquire(ShardId shard, std::span<const Ref> refs, std::uint32_t tag) override;
   Answer<BatchAnswer> share(ShardId shard, std::span<const Ref> refs) override;
   Answer<BatchAnswer> release(ShardId shard, std::span<const Ref> refs) override;

@@ -149,7 +149,10 @@ Status PeerPool::supply(PeerHeap& heap, const RunShape& missing, std::uint32_t w
 }
 
 Error PeerPool::free(PeerHeap& heap, Ref ref) const {
-  if (!holder_only()) return heap.heap().free(ref);
+  return holder_only() ? free_if_held(heap, ref) : heap.heap().free(ref);
+}
+
+Error PeerPool::free_if_held(PeerHeap& heap, Ref ref) const {
   return heap.heap().free_checked({ref.value}, session_, session_).error;
 }
 

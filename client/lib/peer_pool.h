@@ -47,6 +47,7 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
   Status inside(const std::function<void(PeerHeap&)>& work);
   // Frees by the arena's rule of who may free. Inside `heap`.
   Error free(PeerHeap& heap, Ref ref) const;
+  Error free_if_held(PeerHeap& heap, Ref ref) const;
   // The calling thread ends: its heap becomes idle.
   void thread_ended(PeerHeap& heap);
 

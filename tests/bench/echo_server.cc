@@ -42,7 +42,9 @@ class NoShard final : public ShardApi {
   void allocate(const AllocateArgs&, Done<AllocatedBlocks> done) override {
     done(Failure{Error::kInternal, "an echo"});
   }
-  Answer<PerRefAnswer> free(SessionKey, ArenaId, UntrustedRefs) override { return PerRefAnswer{}; }
+  Answer<PerRefAnswer> free(SessionKey, ArenaId, UntrustedRefs, FreeScope) override {
+    return PerRefAnswer{};
+  }
   Answer<PerRefAnswer> acquire(SessionKey, ArenaId, UntrustedRefs, std::uint32_t) override {
     return PerRefAnswer{};
   }

@@ -136,6 +136,50 @@ TEST_F(SessionTest, OverTcpBlocksAreAllocatedAndNothingIsMapped) {
   EXPECT_EQ(arena.on_shard(ShardId{1}).error().code, Code::kFailedPrecondition);
 }
 
+// A giver that waited too long takes its block back, unless the taker was faster.
+TEST_F(SessionTest, FreeIfHeldFreesWhatTheSessionHasAlone) {
+  for (const AttachMode mode : {AttachMode::kPeer, AttachMode::kWriter, AttachMode::kRemote}) {
+    SCOPED_TRACE(static_cast<int>(mode));
+    auto giver = attach(mode, 0);
+    auto taker = attach(AttachMode::kWriter, 1);
+    std::vector<Ref> refs;
+    for (int i = 0; i < 3; ++i) refs.push_back(must(giver.arena.allocate(64)).release());
+    Block taken = must(taker.arena.take(refs[0]));
+    ASSERT_TRUE(must(giver.arena.share(std::span(&refs[1], 1))).all());
+    const auto answer = must(giver.arena.free_if_held(refs));
+    EXPECT_EQ(answer.done, 1u);
+    ASSERT_EQ(answer.errors.size(), 2u);
+    for (const auto& error : answer.errors)
+      EXPECT_EQ(error.status.reason, Error::kNotHolder) << error.status.text();
+    EXPECT_EQ(giver.arena.free_if_held(refs[0]).reason, Error::kNotHolder);
+    EXPECT_EQ(giver.arena.free_if_held(refs[2]).reason, Error::kDoubleFree);
+    EXPECT_TRUE(taken.free().ok());
+    EXPECT_TRUE(must(giver.arena.release(std::span(&refs[1], 1))).all());
+  }
+}
+
+TEST_F(SessionTest, OfFreeIfHeldAndATakeOverExactlyOneSucceeds) {
+  auto giver = attach(AttachMode::kPeer, 0);
+  auto taker = attach(AttachMode::kPeer, 1);
+  constexpr std::size_t kBlocks = 20'000;
+  std::vector<Ref> refs;
+  for (std::size_t i = 0; i < kBlocks; ++i)
+    refs.push_back(must(giver.arena.allocate(64)).release());
+  std::vector<Ref> taken;
+  std::size_t freed = 0;
+  {
+    std::jthread takes([&] {
+      for (const Ref ref : refs) {
+        auto block = taker.arena.take(ref);
+        if (block.ok()) taken.push_back(block->release());
+      }
+    });
+    for (std::size_t i = kBlocks; i-- > 0;) freed += giver.arena.free_if_held(refs[i]).ok();
+  }
+  EXPECT_EQ(taken.size() + freed, kBlocks);
+  EXPECT_TRUE(must(taker.arena.free(taken)).all());
+}
+
 class HolderOnlyTest : public SessionTest {
  protected:
   HolderOnlyTest() { arena_options.holder_only = true; }

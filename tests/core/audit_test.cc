@@ -66,7 +66,7 @@ class Load {
         pool_.pop_back();
       }
     }
-    const auto freed = api.free(key_, arena_, mine);
+    const auto freed = api.free(key_, arena_, mine, FreeScope::kAll);
     ASSERT_TRUE(freed.ok()) << freed.error().message;
     EXPECT_EQ(freed->done, mine.size());
   }

@@ -30,22 +30,33 @@ class BlockCallsTest : public ShardParts {
 
 TEST_F(BlockCallsTest, FreeCreditsTheHolderAndSaysThatMemoryCameBack) {
   const auto refs = allocate(3);
-  EXPECT_EQ(calls.free(bob, arena, refs)->done, 3u);
+  EXPECT_EQ(calls.free(bob, arena, refs, FreeScope::kAll)->done, 3u);
   EXPECT_EQ(held(alice), 0);
   EXPECT_EQ(charged(alice), 0u);
   EXPECT_TRUE(zero.slot().freed);
 }
 
+TEST_F(BlockCallsTest, FreeOfOwnBlocksLeavesWhatAnotherHolds) {
+  const auto refs = allocate(2);
+  ASSERT_EQ(calls.acquire(bob, arena, std::vector{refs[0]}, 0)->done, 1u);
+  const auto answer = calls.free(alice, arena, refs, FreeScope::kOwn);
+  EXPECT_EQ(answer->done, 1u);
+  ASSERT_EQ(answer->errors.size(), 1u);
+  EXPECT_EQ(answer->errors[0].error, Error::kNotHolder);
+  EXPECT_EQ(held(alice), 0);
+  EXPECT_EQ(held(bob), 1);
+}
+
 TEST_F(BlockCallsTest, EachBadRefFailsAloneAndByItsIndex) {
   auto refs = allocate(2);
   refs.insert(refs.begin() + 1, 12345);
-  const auto answer = calls.free(alice, arena, refs);
+  const auto answer = calls.free(alice, arena, refs, FreeScope::kAll);
   EXPECT_EQ(answer->done, 2u);
   ASSERT_EQ(answer->errors.size(), 1u);
   EXPECT_EQ(answer->errors[0].index, 1u);
   EXPECT_EQ(answer->errors[0].ref.value, 12345u);
   EXPECT_NE(answer->errors[0].message.find("is not freed"), std::string::npos);
-  EXPECT_EQ(calls.free(alice, arena, refs)->errors.size(), 3u);
+  EXPECT_EQ(calls.free(alice, arena, refs, FreeScope::kAll)->errors.size(), 3u);
   EXPECT_EQ(held(alice), 0);
 }
 
@@ -92,7 +103,7 @@ TEST_F(BlockCallsTest, ShareOfABlockOfAnotherSessionChargesNothing) {
 
 TEST_F(BlockCallsTest, TooManyRefsAreRefusedAsAWhole) {
   const std::vector<std::uint64_t> many(kMaxBlocksPerCall + 1);
-  EXPECT_EQ(calls.free(alice, arena, many).error().error, Error::kInvalidCount);
+  EXPECT_EQ(calls.free(alice, arena, many, FreeScope::kAll).error().error, Error::kInvalidCount);
   EXPECT_EQ(calls.describe(alice, arena, many).error().error, Error::kInvalidCount);
 }
 
@@ -100,7 +111,7 @@ TEST_F(BlockCallsTest, ReaderDescribesAndChangesNothing) {
   const auto refs = allocate(1);
   zero.tables.attach(bob.id, arena, AttachMode::kReader);
   EXPECT_TRUE(calls.describe(bob, arena, refs).ok());
-  EXPECT_EQ(calls.free(bob, arena, refs).error().error, Error::kReadOnly);
+  EXPECT_EQ(calls.free(bob, arena, refs, FreeScope::kAll).error().error, Error::kReadOnly);
   EXPECT_EQ(calls.acquire(bob, arena, refs, 0).error().error, Error::kReadOnly);
   EXPECT_EQ(held(alice), 1);
 }

@@ -164,8 +164,8 @@ class Daemon {
     return answer_of(allocate_later(shard, std::move(args)));
   }
   Answer<PerRefAnswer> free(std::uint32_t shard, SessionKey key, ArenaId arena,
-                            std::vector<std::uint64_t> refs) {
-    return loop(shard).run([=](ShardApi& api) { return api.free(key, arena, refs); });
+                            std::vector<std::uint64_t> refs, FreeScope scope = FreeScope::kAll) {
+    return loop(shard).run([=](ShardApi& api) { return api.free(key, arena, refs, scope); });
   }
   Answer<PerRefAnswer> acquire(std::uint32_t shard, SessionKey key, ArenaId arena,
                                std::vector<std::uint64_t> refs, std::uint32_t tag = 0) {

@@ -60,7 +60,7 @@ TEST_F(ShardAlone, OrdinaryAllocationIsAnsweredInsideTheCall) {
 
 TEST_F(ShardAlone, RemoteFreesAreAnnouncedAtTheEndOfTheTurn) {
   const std::uint64_t block = ref(*allocate(zero, 64));
-  ASSERT_EQ(one.free(key, {9}, std::vector{block})->done, 1u);
+  ASSERT_EQ(one.free(key, {9}, std::vector{block}, FreeScope::kAll)->done, 1u);
   one.end_turn();
   zero.drain({9});
   EXPECT_EQ(zero.facts({9}).heap.drained_blocks, 1u);
@@ -82,7 +82,7 @@ TEST_F(ShardAlone, ParkedRequestFailsOnlyAfterTheRoundThatItAskedFor) {
   EXPECT_EQ((*first)->error().error, Error::kArenaFull);
   EXPECT_NE((*first)->error().message.find(usage.biggest_holders), std::string::npos);
   EXPECT_FALSE(second->has_value());
-  ASSERT_EQ(zero.free(key, {9}, std::vector{ref(*all)})->done, 1u);
+  ASSERT_EQ(zero.free(key, {9}, std::vector{ref(*all)}, FreeScope::kAll)->done, 1u);
   one.trim_round({9}, 2, usage);
   ASSERT_TRUE(second->has_value());
   EXPECT_TRUE((*second)->ok());
@@ -94,7 +94,7 @@ TEST_F(ShardAlone, FreeWhileSomebodyWaitsIsToldToTheControlThread) {
   const auto waiting = allocate(one, 64, 60'000);
   zero.end_turn();
   EXPECT_EQ(control.returned, 0);
-  ASSERT_EQ(zero.free(key, {9}, std::vector{ref(*all)})->done, 1u);
+  ASSERT_EQ(zero.free(key, {9}, std::vector{ref(*all)}, FreeScope::kAll)->done, 1u);
   zero.end_turn();
   EXPECT_EQ(control.returned, 1);
   EXPECT_FALSE(waiting->has_value());
@@ -118,7 +118,7 @@ TEST_F(ShardAlone, TickComesWhenAWaitIsOver) {
 
 TEST_F(ShardAlone, IdleTickDrainsAtItsIntervalAndNotBefore) {
   const std::uint64_t block = ref(*allocate(zero, 64));
-  ASSERT_EQ(one.free(key, {9}, std::vector{block})->done, 1u);
+  ASSERT_EQ(one.free(key, {9}, std::vector{block}, FreeScope::kAll)->done, 1u);
   one.end_turn();
   const std::uint64_t start = now_ns();
   const std::uint64_t next = zero.tick(start);
@@ -139,7 +139,7 @@ TEST_F(ShardAlone, QuarantinedArenaRefusesAllocationsAndTakesFrees) {
   EXPECT_EQ((*refused)->error().error, Error::kQuarantined);
   EXPECT_NE((*refused)->error().message.find("slab 3 has no owner"), std::string::npos)
       << (*refused)->error().message;
-  EXPECT_EQ(zero.free(key, {9}, std::vector{block})->done, 1u);
+  EXPECT_EQ(zero.free(key, {9}, std::vector{block}, FreeScope::kAll)->done, 1u);
 }
 
 TEST_F(ShardAlone, CallbackOfAServedWaiterMayAllocateAgain) {
@@ -162,7 +162,7 @@ TEST_F(ShardAlone, CallbackOfAServedWaiterMayAllocateAgain) {
       });
     });
   });
-  ASSERT_EQ(zero.free(key, {9}, std::vector{ref(*all)})->done, 1u);
+  ASSERT_EQ(zero.free(key, {9}, std::vector{ref(*all)}, FreeScope::kAll)->done, 1u);
   zero.end_turn();
   EXPECT_EQ(served, 2);
   EXPECT_EQ(state->waiting, 1u);

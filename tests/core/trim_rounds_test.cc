@@ -48,7 +48,7 @@ class TrimRoundsTest : public testing::Test {
   }
   void free(std::size_t shard, SessionKey key, ArenaId arena, const AllocatedBlocks& blocks) {
     bench_.loop(shard).run(
-        [&](ShardApi& api) { return api.free(key, arena, refs_of(blocks)).ok(); });
+        [&](ShardApi& api) { return api.free(key, arena, refs_of(blocks), FreeScope::kAll).ok(); });
   }
 
   ControlBench bench_;

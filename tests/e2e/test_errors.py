@@ -92,6 +92,22 @@ def test_in_an_ordinary_arena_the_ref_is_the_right_to_free(client, arena, sessio
     assert consumer.free(arena.id, refs).freed == 1
 
 
+@pytest.mark.parametrize("way", ["unary", "exchange"])
+def test_only_held_leaves_what_another_session_holds(client, arena, session, way):
+    refs = session.allocate(arena.id, 256, 2).refs
+    consumer = Session(client, "consumer")
+    consumer.attach(arena.name)
+    assert consumer.acquire(arena.id, refs[:1]).acquired == 1
+    request = blocks.FreeRequest(session=session.key, arena_id=arena.id, refs=refs, only_held=True)
+    if way == "unary":
+        answer = client.blocks.Free(request)
+    else:
+        [answered] = client.blocks.Exchange(iter([blocks.ExchangeRequest(free=request)]))
+        answer = answered.free
+    assert answer.freed == 1 and answer.errors[0].index == 0, answer
+    assert consumer.free(arena.id, refs[:1]).freed == 1
+
+
 def test_free_of_1000_refs_of_which_3_are_bad_frees_997_and_names_the_3(session, arena):
     refs = list(session.allocate(arena.id, 512, 1000).refs)
     gone = session.allocate(arena.id, 512, 1).refs[0]

@@ -79,7 +79,9 @@ class ARENAD_API ArenaHandle {
                                                      const AllocateOptions& options = {}) const;
 
   // --- free
-  // Frees one block. Any session may free it; in a holder_only arena only the holder may.
+  // Frees one block. Any session may free it; in a holder_only arena only the holder may. A block
+  // that somebody else may just have taken over, or shares, is freed with free_if_held: free() may
+  // then free the taker's block, and both of them are told that they have it.
   // Errors: DOUBLE_FREE, STALE_REF, FOREIGN_REF, NOT_HOLDER (also: the block is shared).
   Status free(Ref ref) const {
     const Error error = free_pool_ != kNoPool ? try_free(ref) : Error::kInternal;
@@ -99,6 +101,10 @@ class ARENAD_API ArenaHandle {
   // means that an unknown part of `refs` was freed. It is safe to free all of them again, because
   // a ref that is gone is refused.
   Answer<BatchAnswer> free(std::span<const Ref> refs) const;
+  // Frees a block if this session holds it, and nobody shares it. Exactly one of a free_if_held and
+  // a take-over of the same ref succeeds. Errors: as free(), and NOT_HOLDER in every arena.
+  Status free_if_held(Ref ref) const;
+  Answer<BatchAnswer> free_if_held(std::span<const Ref> refs) const;
   // A peer gathers its frees of other heaps' blocks, and announces them in batches: at the latest
   // some tenths of a second after the thread's last call. flush() announces the calling thread's
   // frees now. It does nothing for other modes.

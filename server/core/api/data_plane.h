@@ -94,6 +94,12 @@ struct ResumedLeases {
   std::vector<SlabIndex> unknown;  // named slabs that are not leased to it
 };
 
+// Which blocks a free may free. In a holder_only arena it is kOwn in any case.
+enum class FreeScope : std::uint8_t {
+  kAll,
+  kOwn,  // of the session that frees; another's is refused with NOT_HOLDER
+};
+
 // One shard's data plane. Every call on the shard's own thread.
 class ShardApi {
  public:
@@ -102,7 +108,8 @@ class ShardApi {
   // `done` runs inside the call in the ordinary case; when memory is short it runs later on this
   // thread, after other shards were asked to trim, or when wait_ms is over. It runs exactly once.
   virtual void allocate(const AllocateArgs& args, Done<AllocatedBlocks> done) = 0;
-  virtual Answer<PerRefAnswer> free(SessionKey session, ArenaId arena_id, UntrustedRefs refs) = 0;
+  virtual Answer<PerRefAnswer> free(SessionKey session, ArenaId arena_id, UntrustedRefs refs,
+                                    FreeScope scope) = 0;
   virtual Answer<PerRefAnswer> acquire(SessionKey session, ArenaId arena_id, UntrustedRefs refs,
                                        std::uint32_t tag) = 0;
   virtual Answer<PerRefAnswer> share(SessionKey session, ArenaId arena_id, UntrustedRefs refs) = 0;

@@ -32,12 +32,14 @@ Failure BlockCalls::refusal(Error e, SessionKey key, ArenaId arena_id, Untrusted
   return tables_.refusal(e, key, arena_id);
 }
 
-Answer<PerRefAnswer> BlockCalls::free(SessionKey key, ArenaId arena_id, UntrustedRefs refs) {
+Answer<PerRefAnswer> BlockCalls::free(SessionKey key, ArenaId arena_id, UntrustedRefs refs,
+                                      FreeScope scope) {
   Access access;
   if (const Error e = admit(key, arena_id, Need::kChange, refs, access); e != Error::kNone)
     return refusal(e, key, arena_id, refs);
   ArenaSlot& slot = *access.slot;
-  const SessionId required = slot.arena.options().holder_only ? key.id : kNoSession;
+  const bool only_own = scope == FreeScope::kOwn || slot.arena.options().holder_only;
+  const SessionId required = only_own ? key.id : kNoSession;
   const bool counts_from_words = slot.counts_from_words();
   PerRefAnswer answer;
   {

@@ -20,7 +20,7 @@ class BlockCalls {
   BlockCalls(ShardTables& tables, ShardAccount& account, Turn& turn)
       : tables_(tables), account_(account), turn_(turn) {}
 
-  Answer<PerRefAnswer> free(SessionKey key, ArenaId arena_id, UntrustedRefs refs);
+  Answer<PerRefAnswer> free(SessionKey key, ArenaId arena_id, UntrustedRefs refs, FreeScope scope);
   Answer<PerRefAnswer> acquire(SessionKey key, ArenaId arena_id, UntrustedRefs refs,
                                std::uint32_t tag);
   Answer<PerRefAnswer> share(SessionKey key, ArenaId arena_id, UntrustedRefs refs);

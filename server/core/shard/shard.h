@@ -59,8 +59,9 @@ class Shard final : public ShardApi {
   void allocate(const AllocateArgs& args, Done<AllocatedBlocks> done) override {
     waits_.serve(allocate_call_, args, std::move(done));
   }
-  Answer<PerRefAnswer> free(SessionKey session, ArenaId arena_id, UntrustedRefs refs) override {
-    return blocks_.free(session, arena_id, refs);
+  Answer<PerRefAnswer> free(SessionKey session, ArenaId arena_id, UntrustedRefs refs,
+                            FreeScope scope) override {
+    return blocks_.free(session, arena_id, refs, scope);
   }
   Answer<PerRefAnswer> acquire(SessionKey session, ArenaId arena_id, UntrustedRefs refs,
                                std::uint32_t tag) override {

@@ -29,7 +29,7 @@ class BlocksService final : public RpcService {
       const auto arena = arena_from(request.arena_id());
       if (!arena.ok()) return;
       (void)call.shard().free(session_from(request.session()), *arena,
-                              refs_of(call.response().refs()));
+                              refs_of(call.response().refs()), FreeScope::kOwn);
     });
     allocate_.serve(context, kHotCalls);
     free_.serve(context, kHotCalls);
@@ -72,8 +72,8 @@ class BlocksService final : public RpcService {
         const auto& request = call.request();
         const auto arena = arena_from(request.arena_id());
         if (!arena.ok()) return call.finish(arena.error());
-        answer(call,
-               call.shard().free(session_from(request.session()), *arena, refs_of(request.refs())));
+        answer(call, call.shard().free(session_from(request.session()), *arena,
+                                       refs_of(request.refs()), scope_of(request)));
       }};
 
   UnaryMethod<v1::AcquireRequest, v1::AcquireResponse> acquire_{

@@ -100,8 +100,9 @@ void ExchangeHandler::serve(const v1::ExchangeRequest& request) {
       const auto& call = request.free();
       const SessionKey session = session_of(call);
       const auto arena = arena_from(call.arena_id());
-      const auto answered = arena.ok() ? shard.free(session, *arena, refs_of(call.refs()))
-                                       : Answer<PerRefAnswer>(arena.error());
+      const auto answered = arena.ok()
+                                ? shard.free(session, *arena, refs_of(call.refs()), scope_of(call))
+                                : Answer<PerRefAnswer>(arena.error());
       if (answered.ok())
         fill(*response.mutable_free(), *answered);
       else
@@ -229,7 +230,8 @@ void ExchangeHandler::give_up() {
     const Slot& place = slots_.front();
     refs.clear();
     for (const Allocation& block : place.blocks) refs.push_back(block.ref.value);
-    if (!refs.empty()) (void)owner_.context_.shard.free(place.session, place.arena_id, refs);
+    if (!refs.empty())
+      (void)owner_.context_.shard.free(place.session, place.arena_id, refs, FreeScope::kOwn);
     drop_first();
   }
 }

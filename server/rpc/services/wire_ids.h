@@ -10,8 +10,10 @@
 #include <span>
 #include <vector>
 
+#include "arenad/v1/blocks.pb.h"
 #include "arenad/v1/sessions.pb.h"
 #include "server/core/api/common.h"
+#include "server/core/api/data_plane.h"
 
 namespace arenad::server {
 
@@ -32,6 +34,10 @@ Answer<ClassId> class_from(std::uint32_t wire);
 std::vector<SlabIndex> slabs_from(const google::protobuf::RepeatedField<std::uint32_t>& wire);
 void add_slabs(google::protobuf::RepeatedField<std::uint32_t>& wire,
                std::span<const SlabIndex> slabs);
+
+inline FreeScope scope_of(const v1::FreeRequest& request) {
+  return request.only_held() ? FreeScope::kOwn : FreeScope::kAll;
+}
 
 // The refs stay where the request has them.
 inline UntrustedRefs refs_of(const google::protobuf::RepeatedField<std::uint64_t>& refs) {
