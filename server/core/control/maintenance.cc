@@ -83,6 +83,7 @@ void Maintenance::run(std::stop_token stop) {
     const bool give_back = now_ns() >= give_back_at;
     if (give_back) give_back_at = now_ns() + kGiveBackNs;
     work(give_back);
+    if (give_back) heap_trim_.look();
     if (!stop.stop_requested()) ::poll(nullptr, 0, kRestMs);
   }
 }

@@ -21,6 +21,7 @@
 
 #include "allocator/base/unique_fd.h"
 #include "server/core/api/log.h"
+#include "server/core/control/heap_trim.h"
 #include "server/core/shard/shared_state.h"
 
 namespace arenad::server {
@@ -73,6 +74,7 @@ class Maintenance {
   std::vector<std::shared_ptr<ArenaState>> graves_;
   int paused_ = 0;
   bool working_ = false;
+  HeapTrim heap_trim_;
   bool short_of_memory_ = false;  // said once, until a commit works again
   std::jthread thread_;
 };

@@ -266,15 +266,7 @@ ExchangeHandlers::ExchangeHandlers(ServeContext& context, Ask ask)
 }
 
 void ExchangeHandlers::ask_another() {
-  ExchangeHandler* stream = nullptr;
-  if (idle_.empty()) {
-    streams_.push_back(std::make_unique<ExchangeHandler>(*this));
-    stream = streams_.back().get();
-  } else {
-    stream = idle_.back();
-    idle_.pop_back();
-  }
-  stream->ask();
+  streams_.take([this] { return std::make_unique<ExchangeHandler>(*this); }).ask();
 }
 
 }  // namespace arenad::server

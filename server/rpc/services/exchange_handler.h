@@ -26,6 +26,7 @@
 #include "server/core/api/api.h"
 #include "server/rpc/loop/event.h"
 #include "server/rpc/loop/turn_end.h"
+#include "server/rpc/services/call_pool.h"
 #include "server/rpc/services/rpc_service.h"
 
 namespace arenad::v1 {
@@ -115,13 +116,14 @@ class ExchangeHandlers {
 
  private:
   friend ExchangeHandler;
+  static constexpr std::size_t kMostIdleStreams = 16;
   void ask_another();
-  void ended(ExchangeHandler& stream) { idle_.push_back(&stream); }
+  // The stream may be gone afterwards.
+  void ended(ExchangeHandler& stream) { streams_.put_back(stream); }
 
   ServeContext& context_;
   const Ask ask_;
-  std::vector<std::unique_ptr<ExchangeHandler>> streams_;
-  std::vector<ExchangeHandler*> idle_;
+  CallPool<ExchangeHandler> streams_{kMostIdleStreams};
 };
 
 }  // namespace arenad::server

@@ -4,8 +4,8 @@
 // handler, sends the handler's answer, and uses the call object again. The messages of a call lie
 // in a protobuf arena inside the call object, so a call of ordinary size allocates nothing here.
 // Invariants: the handler finishes each call exactly once, at once or later on the shard's thread.
-// At least one call is asked for until the server shuts down. Call objects live as long as the
-// method.
+// At least one call is asked for until the server shuts down. A call object may be gone once its
+// answer was sent.
 // Threads: the shard's own. Crash: nothing is shared.
 #pragma once
 
@@ -18,10 +18,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <vector>
+#include <utility>
 
 #include "server/core/api/api.h"
 #include "server/rpc/loop/event.h"
+#include "server/rpc/services/call_pool.h"
 #include "server/rpc/services/rpc_service.h"
 #include "server/rpc/services/status.h"
 
@@ -84,7 +85,7 @@ class UnaryCall final : public Event {
     }
     state_ = State::kIdle;
     if (!ok && ok_ && method_.undelivered_) method_.undelivered_(*this);
-    method_.done(*this);
+    method_.done(*this);  // destroys this object when enough others are idle
   }
 
   Method& method_;
@@ -127,25 +128,19 @@ class UnaryMethod {
 
  private:
   friend Call;
+  static constexpr std::size_t kMostIdleCalls = 64;
   grpc::ServerCompletionQueue& queue() const { return context_->queue; }
 
   void ask_another() {
-    Call* call = nullptr;
-    if (idle_.empty()) {
-      calls_.push_back(std::unique_ptr<Call>(new Call(*this)));
-      call = calls_.back().get();
-    } else {
-      call = idle_.back();
-      idle_.pop_back();
-    }
+    Call& call = calls_.take([this] { return std::unique_ptr<Call>(new Call(*this)); });
     ++asked_;
-    call->ask();
+    call.ask();
   }
 
   void arrived(Call& call, bool ok) {
     --asked_;
     if (!ok) {  // the server shuts down, so ask for no more
-      idle_.push_back(&call);
+      calls_.put_back(call);
       return;
     }
     shard().count_call();
@@ -154,7 +149,7 @@ class UnaryMethod {
   }
 
   void done(Call& call) {
-    idle_.push_back(&call);
+    calls_.put_back(call);
     if (asked_ < most_asked_) ask_another();
   }
 
@@ -164,8 +159,7 @@ class UnaryMethod {
   ServeContext* context_ = nullptr;
   std::size_t most_asked_ = 1;
   std::size_t asked_ = 0;
-  std::vector<std::unique_ptr<Call>> calls_;
-  std::vector<Call*> idle_;
+  CallPool<Call> calls_{kMostIdleCalls};
 };
 
 // Runs f on the shard's thread with the answer that the control thread gives.
