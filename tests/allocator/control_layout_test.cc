@@ -13,7 +13,7 @@
 namespace arenad {
 namespace {
 
-constexpr std::uint32_t kHeaps = 5;
+constexpr std::uint32_t kLayoutHeaps = 5;
 
 // Of an arena of so many superslabs.
 class ControlLayout : public ::testing::TestWithParam<std::uint32_t> {
@@ -27,7 +27,7 @@ class ControlLayout : public ::testing::TestWithParam<std::uint32_t> {
   const SuperslabIndex last_superslab{GetParam() - 1};
   const SlabIndex last{GetParam() * kUnitsPerSuperslab - 1};
   // NOLINTNEXTLINE(performance-no-int-to-ptr): an address that is never used
-  ControlView view{reinterpret_cast<std::byte*>(kBase), capacity_bytes, kHeaps};
+  ControlView view{reinterpret_cast<std::byte*>(kBase), capacity_bytes, kLayoutHeaps};
 };
 INSTANTIATE_TEST_SUITE_P(SmallAndLargest, ControlLayout,
                          testing::Values(130, kMaxArenaBytes / kSuperslabBytes));
@@ -42,9 +42,9 @@ TEST_P(ControlLayout, SectionsFollowEachOtherAndEndWithTheFile) {
       {"sharers", at(&view.sharers()), at(&view.sharers() + 1)},
       {"sessions", at(&view.session({0})), at(&view.session({65535}) + 1)},
       {"footprints", at(view.footprint({0})), at(view.footprint({65535}) + view.footprint_words())},
-      {"heaps", at(&view.heap({0})), at(&view.heap({kHeaps - 1}) + 1)},
+      {"heaps", at(&view.heap({0})), at(&view.heap({kLayoutHeaps - 1}) + 1)},
       {"pending bits", at(view.pending_summary({0})),
-       at(view.pending_words({kHeaps - 1}) + view.pending_word_count())},
+       at(view.pending_words({kLayoutHeaps - 1}) + view.pending_word_count())},
       {"superslab headers", at(&view.superslab({0})), at(&view.superslab(last_superslab) + 1)},
       {"slab headers", at(&view.slab({0})), at(&view.slab(last) + 1)},
       {"returned words", at(&view.returned({0}, kInlineReturnedWords)),
@@ -57,7 +57,7 @@ TEST_P(ControlLayout, SectionsFollowEachOtherAndEndWithTheFile) {
     EXPECT_LT(section.begin, section.end) << section.name;
     end = section.end;
   }
-  EXPECT_EQ(end, ControlView::file_bytes(capacity_bytes, kHeaps));
+  EXPECT_EQ(end, ControlView::file_bytes(capacity_bytes, kLayoutHeaps));
 }
 
 TEST_P(ControlLayout, FieldsOfDifferentWritersLieOnDifferentPairsOfLines) {

@@ -13,11 +13,11 @@
 namespace arenad {
 namespace {
 
-constexpr std::uint64_t kCapacity = 8 << 20;
-constexpr std::uint32_t kHeaps = 300;
+constexpr std::uint64_t kLedgerCapacity = 8 << 20;
+constexpr std::uint32_t kLedgerHeaps = 300;
 
 Ledger anonymous() {
-  auto made = Ledger::create(kCapacity, kHeaps);
+  auto made = Ledger::create(kLedgerCapacity, kLedgerHeaps);
   EXPECT_TRUE(made.ok());
   return std::move(*made);
 }
@@ -59,9 +59,9 @@ TEST(Ledger, RunPassesFromItsOwnerOnlyAndKeepsItsShape) {
 
 TEST(Ledger, HeapIdsAreClaimedOnceFromTheFirstOnAndComeBack) {
   Ledger ledger = anonymous();
-  const HeapId first{kHeaps - 2};
+  const HeapId first{kLedgerHeaps - 2};
   EXPECT_EQ(ledger.claim_heap(first, {5}), first);
-  EXPECT_EQ(ledger.claim_heap(first, {6}), HeapId{kHeaps - 1});
+  EXPECT_EQ(ledger.claim_heap(first, {6}), HeapId{kLedgerHeaps - 1});
   EXPECT_EQ(ledger.claim_heap(first, {7}), kNoHeap);
   EXPECT_EQ(ledger.heap_owner(first), SessionId{5});
   EXPECT_EQ(ledger.heap_owner({0}), kNoSession);
@@ -82,12 +82,12 @@ class LedgerFile : public ::testing::Test {
  protected:
   // A ledger as an arena leaves it, with one run.
   void make() {
-    auto made = Ledger::create_file(path, kCapacity, kHeaps);
+    auto made = Ledger::create_file(path, kLedgerCapacity, kLedgerHeaps);
     ASSERT_TRUE(made.ok()) << made.error().message;
     LedgerHeader& header = made->header();
     header.magic = kLedgerMagic;
-    header.capacity_bytes = kCapacity;
-    header.max_heaps = kHeaps;
+    header.capacity_bytes = kLedgerCapacity;
+    header.max_heaps = kLedgerHeaps;
     made->set_run({127}, RunRecord::of(SlabKind::kSlab, {1}, 1, RunOwner::heap({2})));
   }
   void expect_refused(const std::string& why) {
@@ -105,15 +105,16 @@ TEST_F(LedgerFile, KeepsItsRecords) {
   make();
   const auto opened = Ledger::open_file(path);
   ASSERT_TRUE(opened.ok()) << opened.error().message;
-  EXPECT_EQ(opened->unit_count(), kCapacity / kSlabUnitBytes);
-  EXPECT_EQ(opened->max_heaps(), kHeaps);
+  EXPECT_EQ(opened->unit_count(), kLedgerCapacity / kSlabUnitBytes);
+  EXPECT_EQ(opened->max_heaps(), kLedgerHeaps);
   EXPECT_EQ(opened->run({127}).owner(), RunOwner::heap({2}));
   EXPECT_FALSE(opened->run({126}));
 }
 
 TEST_F(LedgerFile, IsNotMadeOverAnother) {
   make();
-  EXPECT_EQ(Ledger::create_file(path, kCapacity, kHeaps).error().error, Error::kInvalidOption);
+  EXPECT_EQ(Ledger::create_file(path, kLedgerCapacity, kLedgerHeaps).error().error,
+            Error::kInvalidOption);
 }
 
 TEST_F(LedgerFile, IsRefusedWhenItIsCutShortOrDoesNotBeginAsOne) {

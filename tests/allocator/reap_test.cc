@@ -5,7 +5,7 @@
 namespace arenad {
 namespace {
 
-constexpr Holder kDead{{500}, 1};
+constexpr Holder kDeadHolder{{500}, 1};
 constexpr Holder kAlive{{501}, 1};
 
 class ReapTest : public ArenaWithHeaps {
@@ -28,13 +28,13 @@ TEST_F(ReapTest, GivesBackAllOfTheDeadAndNothingOfTheLiving) {
   std::vector<Allocation> living;
   for (const std::size_t i : {0, 1})
     for (const std::uint64_t size : {8, 100, 3000, 100000, 500000, 5 << 20}) {
-      for (const Allocation& b : take_for(kDead, 3, size, i)) {
+      for (const Allocation& b : take_for(kDeadHolder, 3, size, i)) {
         bytes += arena().describe({b.ref.value}).stride_bytes;
         ++count;
       }
       for (const Allocation& b : take_for(kAlive, 2, size, i)) living.push_back(b);
     }
-  const ReapResult r = arena().reap(kDead.session());
+  const ReapResult r = arena().reap(kDeadHolder.session());
   EXPECT_EQ(r.blocks, count);
   EXPECT_EQ(r.bytes, bytes);
   expect_exact();
@@ -50,8 +50,8 @@ TEST_F(ReapTest, GivesBackAllOfTheDeadAndNothingOfTheLiving) {
 
 TEST_F(ReapTest, RefsOfTheDeadAreDeadToo) {
   make(8 * kMiB, 2);
-  const auto blocks = take_for(kDead, 2, 100);
-  arena().reap(kDead.session());
+  const auto blocks = take_for(kDeadHolder, 2, 100);
+  arena().reap(kDeadHolder.session());
   EXPECT_EQ(heap(0).free(blocks[0].ref), Error::kDoubleFree);
   EXPECT_EQ(heap(1).free(blocks[0].ref), Error::kDoubleFree);
   EXPECT_FALSE(arena().acquire({blocks[1].ref.value}, kAlive).ok());
@@ -60,9 +60,9 @@ TEST_F(ReapTest, RefsOfTheDeadAreDeadToo) {
 
 TEST_F(ReapTest, BlockTakenOverBeforeTheDeathStays) {
   make(8 * kMiB);
-  const auto blocks = take_for(kDead, 2, 100);
+  const auto blocks = take_for(kDeadHolder, 2, 100);
   ASSERT_TRUE(arena().acquire({blocks[0].ref.value}, kAlive).ok());
-  EXPECT_EQ(arena().reap(kDead.session()).blocks, 1u);
+  EXPECT_EQ(arena().reap(kDeadHolder.session()).blocks, 1u);
   EXPECT_EQ(heap().drain(), 1u);
   EXPECT_EQ(arena().describe({blocks[0].ref.value}).state, BlockFacts::State::kHeld);
 }
@@ -122,13 +122,13 @@ TEST_F(ReapTest, DeathBetweenAnyTwoBitsOfAnAnnouncementLosesNothing) {
 
 TEST_F(ReapTest, RunTwiceOrHalfIsTheSameAsOnce) {
   make(8 * kMiB);
-  take_for(kDead, 50, 300);
-  EXPECT_EQ(arena().reap(kDead.session()).blocks, 50u);
-  const ReapResult again = arena().reap(kDead.session());
+  take_for(kDeadHolder, 50, 300);
+  EXPECT_EQ(arena().reap(kDeadHolder.session()).blocks, 50u);
+  const ReapResult again = arena().reap(kDeadHolder.session());
   EXPECT_EQ(again.blocks, 0u);
   EXPECT_EQ(again.announced, 50u) << "a reaper that died halfway is simply run again";
   EXPECT_EQ(heap().drain(), 50u);
-  EXPECT_EQ(arena().reap(kDead.session()).announced, 0u);
+  EXPECT_EQ(arena().reap(kDeadHolder.session()).announced, 0u);
   EXPECT_EQ(heap().drain(), 0u);
 }
 
@@ -140,10 +140,10 @@ TEST_F(ReapTest, AllButTheLivingAreReapedInOnePass) {
     take_for(Holder(SessionId{static_cast<std::uint16_t>(600 + i)}, 0), 1, 100, i % 2);
   const auto living = take_for(kAlive, 5, 100);
   // Two dead sessions and a living one share a block, and two dead sessions share another.
-  const auto shared = take_for(kDead, 2, 100);
+  const auto shared = take_for(kDeadHolder, 2, 100);
   const SessionId other_dead{502};
   for (const Allocation& b : shared) {
-    ASSERT_EQ(arena().share({b.ref.value}, kDead.session()), Error::kNone);
+    ASSERT_EQ(arena().share({b.ref.value}, kDeadHolder.session()), Error::kNone);
     ASSERT_EQ(arena().share({b.ref.value}, other_dead), Error::kNone);
   }
   ASSERT_EQ(arena().share({shared[0].ref.value}, kAlive.session()), Error::kNone);
@@ -157,7 +157,7 @@ TEST_F(ReapTest, AllButTheLivingAreReapedInOnePass) {
   EXPECT_EQ(given[kNoSession].announced, kDeadSessions + 1u);
   for (std::uint16_t i = 0; i < kDeadSessions; ++i)
     EXPECT_EQ(given[SessionId{static_cast<std::uint16_t>(600 + i)}].blocks, 1u) << i;
-  EXPECT_EQ(given[kDead.session()].blocks + given[other_dead].blocks, 1u);
+  EXPECT_EQ(given[kDeadHolder.session()].blocks + given[other_dead].blocks, 1u);
   EXPECT_EQ(given.count(kAlive.session()), 0u);
   EXPECT_EQ(BlockWord(word(shared[0].ref).load()).sharers(), arena().sharer_bits(kAlive.session()));
   for (const Allocation& b : living)
@@ -173,13 +173,13 @@ TEST_F(ReapTest, AllButTheLivingAreReapedInOnePass) {
 
 TEST_F(ReapTest, SessionTableSaysWhenTheReapIsOver) {
   make(8 * kMiB);
-  arena().mark_session(kDead.session(), SessionEntry::kLive);
-  EXPECT_EQ(control().session(kDead.session()).state.load(), SessionEntry::kLive);
-  arena().reap(kDead.session());
-  EXPECT_EQ(control().session(kDead.session()).state.load(), SessionEntry::kReaping)
+  arena().mark_session(kDeadHolder.session(), SessionEntry::kLive);
+  EXPECT_EQ(control().session(kDeadHolder.session()).state.load(), SessionEntry::kLive);
+  arena().reap(kDeadHolder.session());
+  EXPECT_EQ(control().session(kDeadHolder.session()).state.load(), SessionEntry::kReaping)
       << "its own slabs are still to be adopted";
-  arena().forget_session(kDead.session());
-  EXPECT_EQ(control().session(kDead.session()).state.load(), SessionEntry::kNone);
+  arena().forget_session(kDeadHolder.session());
+  EXPECT_EQ(control().session(kDeadHolder.session()).state.load(), SessionEntry::kNone);
 }
 
 TEST_F(ReapTest, OwnerThatFreesAndAllocatesMeanwhileLosesNothing) {
@@ -187,13 +187,13 @@ TEST_F(ReapTest, OwnerThatFreesAndAllocatesMeanwhileLosesNothing) {
   test::Workers reaper;
   reaper.start([&] {
     while (reaper.go_on()) {
-      arena().reap(kDead.session());
+      arena().reap(kDeadHolder.session());
       std::this_thread::yield();
     }
   });
   std::uint64_t reaped_first = 0;
   for (int round = 0; round < 300; ++round) {
-    const auto dead = take_for(kDead, 40, 256), living = take_for(kAlive, 40, 256);
+    const auto dead = take_for(kDeadHolder, 40, 256), living = take_for(kAlive, 40, 256);
     // The reaper may be first with what is the dead one's, never with the living one's.
     for (const Allocation& b : dead)
       reaped_first += heap(static_cast<std::size_t>(round % 2)).free(b.ref) != Error::kNone;

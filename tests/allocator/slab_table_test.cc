@@ -10,13 +10,13 @@
 namespace arenad {
 namespace {
 
-constexpr std::uint32_t kUnits = 4 * kUnitsPerSuperslab;
+constexpr std::uint32_t kTableUnits = 4 * kUnitsPerSuperslab;
 
 // Grants the units of an arena from the first to the last, and remembers what came back.
 class ListSource final : public SlabSource {
  public:
   Result<SlabIndex> take(HeapId, const RunShape& request, SuperslabIndex) override {
-    if (next_ + request.units > kUnits) return Error::kArenaFull;
+    if (next_ + request.units > kTableUnits) return Error::kArenaFull;
     const SlabIndex first{next_};
     next_ += request.units;
     return first;
@@ -47,10 +47,10 @@ class SlabTableTest : public testing::Test {
 
   Geometry geometry;
   ListSource source;
-  RowTables rows{{1}, std::uint64_t{kUnits / kUnitsPerSuperslab} << 18};
+  RowTables rows{{1}, std::uint64_t{kTableUnits / kUnitsPerSuperslab} << 18};
   std::array<Magazine, kMaxClasses> magazines;
   HeapCounters counters;
-  SlabTable table{geometry, kUnits, {5}, source, rows, magazines, counters};
+  SlabTable table{geometry, kTableUnits, {5}, source, rows, magazines, counters};
 
   SlabTableTest() {
     for (Magazine& m : magazines) m.capacity = 8;
@@ -127,7 +127,7 @@ TEST_F(SlabTableTest, AllAndForEachFindEverySlabOnce) {
 }
 
 TEST_F(SlabTableTest, SourcesRefusalIsTheCallers) {
-  ASSERT_TRUE(table.take_span(kUnits).ok());
+  ASSERT_TRUE(table.take_span(kTableUnits).ok());
   EXPECT_EQ(table.take_slab(kClass).error(), Error::kArenaFull);
   EXPECT_EQ(table.take_span(1).error(), Error::kArenaFull);
 }

@@ -25,12 +25,6 @@ std::uint64_t wanted_flips() {
   return given != nullptr ? std::strtoull(given, nullptr, 0) : 4000;
 }
 
-EngineOptions patient() {
-  EngineOptions options;
-  options.tunables = {{"keepalive_grace_ms", "600000"}};
-  return options;
-}
-
 // Calls of one session on one arena, of every kind, from a thread of its own. Refs that mean
 // nothing are among them.
 class CallLoad {

@@ -44,6 +44,13 @@ Answer<T> wait_for(const std::function<void(Done<T>)>& start) {
   return answer_of(std::move(future));
 }
 
+// Nothing ends because a busy machine was slow.
+inline EngineOptions patient() {
+  EngineOptions options;
+  options.tunables = {{"keepalive_grace_ms", "600000"}};
+  return options;
+}
+
 class Daemon {
  public:
   // Unless the options say otherwise, a session without a KeepAlive stream lives as long as the

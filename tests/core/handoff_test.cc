@@ -5,15 +5,12 @@
 #include "server/core/handoff/caller_process.h"
 #include "tests/core/client_process.h"
 #include "tests/core/daemon.h"
+#include "tests/support/text.h"
 
 namespace arenad::server {
 namespace {
 
 std::string reason(Error e) { return "reason=" + std::to_string(static_cast<int>(e)) + " "; }
-bool has(const std::string& line, const std::string& part) {
-  return line.find(part) != std::string::npos;
-}
-
 class HandoffTest : public ::testing::Test {
  protected:
   HandoffTest() : daemon(2, options()) {}

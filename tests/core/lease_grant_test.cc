@@ -7,8 +7,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kUnit = 64 * 1024;
-
 class LeaseParts : public ShardParts {
  protected:
   LeaseParts() : ShardParts(AttachMode::kPeer, 8 * kUnit) {

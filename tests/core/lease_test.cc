@@ -2,15 +2,10 @@
 #include <set>
 
 #include "tests/core/peer_client.h"
+#include "tests/support/text.h"
 
 namespace arenad::server {
 namespace {
-
-constexpr std::uint64_t kUnit = kSlabUnitBytes;
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 // Sessions that never hand off: what the engine does is the same.
 class LeaseTest : public ::testing::Test {

@@ -5,8 +5,6 @@
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kUnit = kSlabUnitBytes;
-
 class PeerQuota : public ::testing::Test {
  protected:
   void SetUp() override { arena = daemon.create("a", 32 * kMiB)->id; }

@@ -8,12 +8,6 @@
 namespace arenad::server {
 namespace {
 
-EngineOptions patient() {
-  EngineOptions options;
-  options.tunables = {{"keepalive_grace_ms", "600000"}};  // nothing here ends by its grace
-  return options;
-}
-
 class PeerSessions : public ::testing::Test {
  protected:
   void SetUp() override { arena = daemon.create("a", 64 * kMiB)->id; }

@@ -11,7 +11,7 @@
 namespace arenad::server {
 namespace {
 
-EngineOptions quiet_options() {
+EngineOptions quiet_and_patient() {
   EngineOptions options;
   options.tunables = {{"keepalive_grace_ms", "600000"},
                       {"idle_drain_ms", "60000"},
@@ -82,7 +82,7 @@ class PeerTrim : public ::testing::Test {
   void let_the_engine_work() {
     for (int i = 0; i < 20; ++i) ASSERT_TRUE(daemon.stats().ok());
   }
-  Daemon daemon{2, quiet_options()};
+  Daemon daemon{2, quiet_and_patient()};
   ArenaId arena;
   SessionKey key;
 };

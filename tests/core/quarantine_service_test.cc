@@ -8,12 +8,6 @@ namespace {
 
 constexpr std::uint32_t kHeld = 40, kOfPeer = 10;
 
-EngineOptions patient() {
-  EngineOptions options;
-  options.tunables = {{"keepalive_grace_ms", "600000"}};
-  return options;
-}
-
 class Quarantined : public ::testing::Test {
  protected:
   void SetUp() override {

@@ -7,13 +7,13 @@
 namespace arenad::server {
 namespace {
 
-struct CountingWaker final : Waker {
+struct WakeCount final : Waker {
   void wake() override { ++wakes; }
   int wakes = 0;
 };
 
 TEST(Alarm, WakesTheLoopOnlyForAnEarlierTime) {
-  CountingWaker waker;
+  WakeCount waker;
   Inbox inbox;
   inbox.set_waker(&waker);
   Alarm alarm(inbox);
