@@ -11,6 +11,7 @@ namespace arenad::server {
 namespace {
 
 std::string reason(Error e) { return "reason=" + std::to_string(static_cast<int>(e)) + " "; }
+
 class HandoffTest : public ::testing::Test {
  protected:
   HandoffTest() : daemon(2, options()) {}

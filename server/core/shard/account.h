@@ -75,7 +75,8 @@ class Account {
     std::int64_t limit;      // 0: none
     std::int64_t corrected;  // the sum of what recounts added; of their thread
   };
-  // Atomics cannot be made by calloc, so the entries are plain and every access goes through here.
+  // Atomics cannot be made by calloc, so the entries are plain. Every access to a charge or a limit
+  // goes through here.
   // Pages of calloc cost nothing before a session uses them.
   static std::atomic_ref<std::int64_t> at(const std::int64_t& value) {
     return std::atomic_ref<std::int64_t>(const_cast<std::int64_t&>(value));
