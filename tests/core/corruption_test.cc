@@ -119,7 +119,7 @@ class Corruption : public ::testing::Test {
   void expect_exact_or_quarantined();
 
   std::mt19937_64 random{test_seed()};
-  Daemon daemon{2, patient()};
+  Daemon daemon;
   std::uint64_t quarantined = 0, served = 0;
 };
 

@@ -8,6 +8,8 @@
 #pragma once
 
 #include <gtest/gtest.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -42,13 +44,6 @@ Answer<T> wait_for(const std::function<void(Done<T>)>& start) {
   auto future = promise->get_future();
   start([promise](Answer<T> answer) { promise->set_value(std::move(answer)); });
   return answer_of(std::move(future));
-}
-
-// Nothing ends because a busy machine was slow.
-inline EngineOptions patient() {
-  EngineOptions options;
-  options.tunables = {{"keepalive_grace_ms", "600000"}};
-  return options;
 }
 
 class Daemon {
@@ -99,6 +94,18 @@ class Daemon {
   }
   Answer<ArenaFacts> arena(const std::string& name) {
     return wait_for<ArenaFacts>([&](auto done) { control().get_arena(name, done); });
+  }
+  // No arena has it. Ids begin at a random place.
+  ArenaId absent_id() {
+    const auto all =
+        wait_for<Page<ArenaFacts>>([&](auto done) { control().list_arenas(0, "", done); });
+    const auto has_id = [&](ArenaId id) {
+      return std::ranges::any_of(all->items,
+                                 [&](const ArenaFacts& arena) { return arena.id == id; });
+    };
+    ArenaId id{1};
+    while (has_id(id)) ++id.value;
+    return id;
   }
   Answer<Nothing> remove(const std::string& name, bool force = false) {
     return wait_for<Nothing>([&](auto done) { control().delete_arena(name, force, done); });
@@ -201,18 +208,8 @@ class Daemon {
     });
     return future;
   }
-  // Calls again until it has all slabs or is refused more: on a busy machine a turn of the shard
-  // may end before it has committed all of them.
   Answer<LeasedSlabs> lease(std::uint32_t shard, LeaseArgs args) {
-    Answer<LeasedSlabs> all = answer_of(lease_later(shard, args));
-    while (all.ok() && all->slabs.size() < args.count) {
-      LeaseArgs rest = args;
-      rest.count -= static_cast<std::uint32_t>(all->slabs.size());
-      const auto more = answer_of(lease_later(shard, rest));
-      if (!more.ok()) break;
-      all->slabs.insert(all->slabs.end(), more->slabs.begin(), more->slabs.end());
-    }
-    return all;
+    return answer_of(lease_later(shard, args));
   }
   Answer<ReturnedSlabs> give_back(std::uint32_t shard, SessionKey key, ArenaId arena,
                                   std::vector<SlabIndex> slabs, LeaseEpoch epoch = {}) {

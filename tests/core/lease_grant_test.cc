@@ -3,6 +3,7 @@
 
 #include "server/core/shard/lease_returns.h"
 #include "tests/core/shard_parts.h"
+#include "tests/support/sizes.h"
 
 namespace arenad::server {
 namespace {
@@ -23,15 +24,10 @@ class LeaseParts : public ShardParts {
     return a;
   }
   std::vector<SlabIndex> lease(std::uint32_t count) {
-    std::vector<SlabIndex> slabs;
-    while (slabs.size() < count) {  // what one turn cannot commit comes with the next lease
-      LeasedSlabs out;
-      const auto missing = static_cast<std::uint32_t>(count - slabs.size());
-      if (granting.attempt(zero.access(alice), args(missing), out) != Error::kNone) break;
-      slabs.insert(slabs.end(), out.slabs.begin(), out.slabs.end());
-    }
-    EXPECT_EQ(slabs.size(), count);
-    return slabs;
+    LeasedSlabs out;
+    EXPECT_EQ(granting.attempt(zero.access(alice), args(count), out), Error::kNone);
+    EXPECT_EQ(out.slabs.size(), count);
+    return out.slabs;
   }
 
   LeaseGrant granting{zero.tables, zero.account, zero.turn};

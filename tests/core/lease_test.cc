@@ -45,8 +45,8 @@ TEST_F(LeaseTest, WrongRequestsAreRefusedWithWhatIsWrong) {
   a.session.secret ^= 1;
   expect_refused(a, Error::kUnknownSession, "does not exist");
   a = args();
-  a.arena_id = {77};
-  expect_refused(a, Error::kUnknownArena, "77");
+  a.arena_id = daemon.absent_id();
+  expect_refused(a, Error::kUnknownArena, std::to_string(a.arena_id.value));
   const auto other = daemon.open_attached("a", "other", AttachMode::kPeer);
   const HeapId next{static_cast<std::uint16_t>(heap.value + 1)};
   const HeapId theirs = *daemon.open_heap(0, other, arena);
@@ -227,7 +227,7 @@ TEST_F(LeaseTest, CallThatWaitsForMemoryOutlivesItsEpochAndGetsNothing) {
   ResumeArgs knows;
   knows.heaps = {heap};
   EXPECT_EQ(daemon.resume(0, {key, arena, {1}}, knows)->taken_back, all.size());
-  EXPECT_EQ(later.get().error().error, Error::kStaleEpoch);
+  EXPECT_EQ(answer_of(std::move(later)).error().error, Error::kStaleEpoch);
   EXPECT_EQ(leased_bytes(), 0u);
 }
 

@@ -19,7 +19,7 @@ class PeerSessions : public ::testing::Test {
     const VerifyReport& r = audit->arenas[0].report;
     return r.held + r.shared == 0 && r.leased_slabs == 0;
   }
-  Daemon daemon{2, patient()};
+  Daemon daemon;
   ArenaId arena;
 };
 
@@ -210,7 +210,7 @@ TEST_F(PeerSessions, EveryAuditIsExactWhilePeersDie) {
 }
 
 TEST_F(PeerSessions, MillionBlocksComeBackAndEveryAuditMeanwhileIsExact) {
-  Daemon big(2, patient());
+  Daemon big;
   ASSERT_TRUE(big.create("big", 1024 * kMiB).ok());
   for (const std::uint64_t blocks : {1'000'000u, 1'000u}) {
     PeerClient peer(big, "big");

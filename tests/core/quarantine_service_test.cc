@@ -34,7 +34,7 @@ class Quarantined : public ::testing::Test {
     for (const auto& block : *described) EXPECT_EQ(block.state, state);
   }
 
-  Daemon daemon{2, patient()};
+  Daemon daemon;
   ArenaId arena;
   SessionKey holder, other;
   std::unique_ptr<PeerClient> peer;

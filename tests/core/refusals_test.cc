@@ -67,8 +67,10 @@ TEST_F(Refusals, BadSizesNameTheFirst) {
       Error::kInvalidCount, "16385");
 }
 TEST_F(Refusals, UnknownArena) {
-  expect_refused(allocate([](auto& a) { a.arena_id = {999}; }), Error::kUnknownArena, "999");
-  expect_refused(allocate([](auto& a) { a.arena_id = {65535}; }), Error::kUnknownArena, "65535");
+  for (const ArenaId absent : {daemon.absent_id(), ArenaId{65535}}) {
+    expect_refused(allocate([&](auto& a) { a.arena_id = absent; }), Error::kUnknownArena,
+                   std::to_string(absent.value));
+  }
 }
 TEST_F(Refusals, UnknownSessionOrAnotherSecret) {
   expect_refused(allocate([](auto& a) { a.session.id = {4000}; }), Error::kUnknownSession, "4000");

@@ -127,6 +127,11 @@ class Client:
     def arena(self, name):
         return self.arenas.GetArena(arenas.GetArenaRequest(name=name))
 
+    def absent_id(self):
+        """An id that no arena has: ids begin at a random place."""
+        listed = self.arenas.ListArenas(arenas.ListArenasRequest()).arenas
+        return next(id for id in range(1, 1024) if id not in {arena.id for arena in listed})
+
     def audit(self, arena=""):
         return self.admin.Audit(admin.AuditRequest(arena=arena))
 

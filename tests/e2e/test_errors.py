@@ -160,7 +160,7 @@ def test_unknown_arena(client, session):
         "nowhere",
     )
     expect(refusal_of(session.attach, "nowhere"), "NOT_FOUND", "UNKNOWN_ARENA", "nowhere")
-    expect(refusal_of(session.allocate, 999, 64), "NOT_FOUND", "UNKNOWN_ARENA")
+    expect(refusal_of(session.allocate, client.absent_id(), 64), "NOT_FOUND", "UNKNOWN_ARENA")
     expect(refusal_of(client.audit, "nowhere"), "NOT_FOUND", "UNKNOWN_ARENA", "nowhere")
 
 
@@ -231,7 +231,10 @@ def test_exchange_answers_a_failed_request_and_goes_on(client, session, arena):
         ),
         blocks.ExchangeRequest(id=3, free=blocks.FreeRequest(arena_id=arena.id, refs=[0, 1])),
         blocks.ExchangeRequest(
-            id=4, allocate=blocks.AllocateRequest(arena_id=999, size_bytes=64, count=1)
+            id=4,
+            allocate=blocks.AllocateRequest(
+                arena_id=client.absent_id(), size_bytes=64, count=1
+            ),
         ),
     ]
     answers = list(client.blocks.Exchange(iter(requests)))

@@ -8,9 +8,11 @@
 namespace arenad::server {
 namespace {
 
-// A lease answers with the slabs that it has after this time. Committing memory takes half a
-// millisecond for each 2 MiB, and other callers wait meanwhile.
+// A lease answers with the slabs that it has after this time, but not before it has these bytes.
+// Committing memory takes half a millisecond for each 2 MiB, and other callers wait meanwhile. With
+// the time alone, a busy machine would decide how much a small lease gets.
 constexpr std::uint64_t kLeaseTurnNs = 2 * kNsPerMs;
+constexpr std::uint64_t kLeaseTurnBytes = 8 << 20;
 
 RunShape run_of(const Geometry& geometry, const LeaseArgs& args) {
   return args.size_class == kSpanClass ? geometry.span_shape(args.span_units)
@@ -77,7 +79,8 @@ Error LeaseGrant::attempt(const Access& access, const LeaseArgs& args, LeasedSla
   const std::uint64_t bytes = run.bytes();
   const std::uint64_t until = now_ns() + kLeaseTurnNs;
   Error e = Error::kNone;
-  while (out.slabs.size() < args.count && (out.slabs.empty() || now_ns() < until)) {
+  while (out.slabs.size() < args.count &&
+         (out.slabs.size() * bytes < kLeaseTurnBytes || now_ns() < until)) {
     e = account_.charge(args.session.id, bytes);
     if (e != Error::kNone) break;
     const auto granted =
