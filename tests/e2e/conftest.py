@@ -75,6 +75,12 @@ def state():
 
 
 @pytest.fixture
+def start_daemon(state, start_daemon):
+    """As in daemon_plugin.py. The daemons end before the state directory goes."""
+    return start_daemon
+
+
+@pytest.fixture
 def peers(daemon):
     started = []
 
