@@ -30,6 +30,19 @@ Request DaemonLeases::request() const {
   return filled;
 }
 
+Answer<std::uint64_t> DaemonLeases::enter(DaemonGate::Clock::time_point deadline) {
+  std::uint64_t epoch = 0;
+  Status given_up;
+  const auto ready = [&] {
+    epoch = epoch_.load(std::memory_order_relaxed);
+    given_up = given_up_;
+    return !resuming_ || !given_up.ok();
+  };
+  if (Status s = gate_.enter(deadline, ready); !s.ok()) return s;
+  if (!given_up.ok()) return given_up;
+  return epoch;
+}
+
 template <class Request, class Response, class Account>
 Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::ClientContext*,
                                                                     const Request&, Response*),
@@ -42,23 +55,16 @@ Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::Clie
           ? now
           : now + std::chrono::milliseconds(std::uint64_t{client_->call_timeout_ms()} + extra_ms);
   for (;;) {
-    std::uint64_t epoch = 0;
-    Status given_up;
-    const auto ready = [&] {
-      epoch = epoch_.load(std::memory_order_relaxed);
-      given_up = given_up_;
-      return !resuming_ || !given_up.ok();
-    };
-    if (Status s = gate_.enter(deadline, ready); !s.ok()) return s;
-    if (!given_up.ok()) return given_up;
-    request.set_epoch(epoch);
+    const auto epoch = enter(deadline);
+    if (!epoch.ok()) return epoch.error();
+    request.set_epoch(*epoch);
     response.Clear();
     Status status = client_->call_within(
         client_->heaps(shard_), method, request, response,
         is_lease_thread ? kLeaseThreadCallMs : client_->call_timeout_ms() + extra_ms);
     if (status.ok()) {
       const std::lock_guard lock(mutex_);
-      if (epoch_.load(std::memory_order_relaxed) == epoch) {
+      if (epoch_.load(std::memory_order_relaxed) == *epoch) {
         account();
         return status;
       }
@@ -121,20 +127,29 @@ Status DaemonLeases::lease(HeapId heap, const RunShape& run, std::uint32_t count
 
 void DaemonLeases::give_back(std::span<const SlabIndex> runs) {
   auto message = request<v1::ReturnSlabsRequest>();
+  const auto epoch = enter(DaemonGate::Clock::now());
+  bool present = false;
   {
     const std::lock_guard lock(mutex_);
+    // A resume that began meanwhile may have read the account already, or not: the daemon may have
+    // the runs, or lease them again.
+    present = epoch.ok() && epoch_.load(std::memory_order_relaxed) == *epoch;
     for (const SlabIndex run : runs) {
       leased_[run.value] = false;
       message.add_slabs(run.value);
     }
   }
-  v1::ReturnSlabsResponse response;
-  // When this call fails it is not made again: the account does not have the runs any more, so the
-  // daemon takes them back at the next resume.
-  const Status status =
-      call(&v1::Heaps::Stub::ReturnSlabs, message, response, Patience::kLeaseThread, 0, [] {});
-  if (!status.ok())
-    wants_resume_.store(true, std::memory_order_relaxed);  // the daemon may still have the runs
+  if (present) {
+    message.set_epoch(*epoch);
+    v1::ReturnSlabsResponse response;
+    if (client_
+            ->call_within(client_->heaps(shard_), &v1::Heaps::Stub::ReturnSlabs, message, response,
+                          kLeaseThreadCallMs)
+            .ok())
+      return;
+  }
+  // Not made again: the account does not have the runs, so the next resume gives them back.
+  wants_resume_.store(true, std::memory_order_relaxed);
 }
 
 v1::ResumeRequest DaemonLeases::part(std::uint32_t first, std::uint32_t end) {

@@ -5,7 +5,9 @@
 // Invariants: a resume raises the epoch first and reads the account after that. An answer enters
 //   the account only while its epoch is the present one. So a run that is used was named by the
 //   last resume, or was leased after it. No call of the new epoch is made before the resume was
-//   answered. The account drops a run before the ReturnSlabs that names it.
+//   answered. The account drops a run before the ReturnSlabs that names it, and that call is of the
+//   epoch in which the run was dropped. (Of a later one, it could take a run that was leased
+//   again.)
 // Threads: any. Crash: see lease_calls.h.
 #pragma once
 
@@ -42,6 +44,9 @@ class DaemonLeases final : public LeaseCalls {
   bool wants_resume() const { return wants_resume_.load(std::memory_order_relaxed); }
 
  private:
+  // Waits at the gate until calls may be made. Answers the epoch that they are of. Errors: those of
+  // DaemonGate::enter, and give_up's.
+  Answer<std::uint64_t> enter(DaemonGate::Clock::time_point deadline);
   // Makes a call through the gate, and makes it again while the daemon is away, and when a resume
   // came between. After a success account() runs under mutex_.
   template <class Request, class Response, class Account>

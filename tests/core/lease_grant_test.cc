@@ -4,6 +4,7 @@
 #include "server/core/shard/lease_returns.h"
 #include "tests/core/shard_parts.h"
 #include "tests/support/sizes.h"
+#include "tests/support/text.h"
 
 namespace arenad::server {
 namespace {
@@ -94,6 +95,33 @@ TEST_F(LeaseParts, ResumeTakesBackLeasesAndHeapsThatThePeerDoesNotName) {
   EXPECT_EQ(charged(alice), kUnit);
   EXPECT_EQ(state->arena->ledger().heap_owner(lost), kNoSession);
   EXPECT_EQ(state->arena->ledger().heap_owner(heap), alice.id);
+}
+
+// A client's thread that was stopped in the middle of a call may send it to a restarted daemon.
+TEST_F(LeaseParts, AfterARestartNothingButAResumeIsOfThePresent) {
+  const SessionKey carol{{7}, 99};  // as recovery attaches sessions: no epoch has begun
+  zero.attach(carol, AttachMode::kPeer);
+  shared.account.open(carol.id, 0);
+  LeaseArgs a = args(1);
+  a.session = carol;
+  for (const std::uint64_t epoch : {std::uint64_t{0}, std::uint64_t{1}, ~std::uint64_t{0}}) {
+    const LeaseCaller caller{carol, arena, {epoch}};
+    a.epoch = {epoch};
+    LeasedSlabs out;
+    EXPECT_EQ(granting.attempt(zero.access(carol), a, out), Error::kStaleEpoch);
+    EXPECT_EQ(granting.open_heap(caller).error().error, Error::kStaleEpoch);
+    const auto returned = leases.return_slabs(caller, {});
+    EXPECT_EQ(returned.error().error, Error::kStaleEpoch);
+    EXPECT_TRUE(has(returned.error().message, "has not resumed since the daemon started"))
+        << returned.error().message;
+  }
+  ResumeArgs later_part;
+  later_part.first_unit = 32;
+  EXPECT_EQ(leases.resume({carol, arena, {0}}, later_part).error().error, Error::kStaleEpoch);
+  for (const std::uint64_t not_above : {std::uint64_t{0}, ~std::uint64_t{0}})
+    EXPECT_EQ(leases.resume({carol, arena, {not_above}}, {}).error().error, Error::kStaleEpoch);
+  EXPECT_TRUE(leases.resume({carol, arena, {3}}, {}).ok());
+  EXPECT_TRUE(granting.open_heap({carol, arena, {3}}).ok());
 }
 
 TEST_F(LeaseParts, ResumeWithAHeapOfAnotherSessionChangesNothing) {

@@ -78,6 +78,7 @@ class ShardParts : public ::testing::Test {
     attach(alice, mode);
   }
   void attach(SessionKey key, AttachMode mode) {
+    state->lease_epochs.begin(key.id, {});
     shared.account.open(key.id, 0);
     for (OneShard* one_of : {&zero, &one}) one_of->attach(key, mode);
   }

@@ -22,6 +22,13 @@ proctype Owner() {
     sl = 0
   :: allocs < ALLOCS && cache[0] != 0 -> allocs++;
     heap_allocate(0, 0)
+#if REUSES
+  :: (mine[0] & 1) != 0 && (cache[0] & BLOCKS(0)) == BLOCKS(0) ->   /* nothing of it is out */
+    atomic {
+      may_die(PEER);
+      cache[0] = cache[0] & (255 - BLOCKS(0)); mine[0] = mine[0] & 254; given = given | 1
+    }
+#endif
 #ifdef OWN_FREE
   :: allocs < ALLOCS ->                /* FastHeap::free: an exact check, and a store */
     allocs++;

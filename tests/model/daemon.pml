@@ -140,18 +140,84 @@ inline end_session(d, everywhere) {
   atomic { may_die(DAEMON); touched[d] = 0; forgotten[d] = true }
 }
 
+inline grant_again(s) {
+  /* Arena::retire_run and prepare_run: of a slab of which no block is out, to heap 1 */
+  atomic { may_die(DAEMON); owner[s] = 2; leased[s] = false };
+#ifndef M_GRANT_OWNER_LAST
+  atomic { may_die(DAEMON); owner[s] = 1 };
+#endif
+#ifdef M_GRANT_WORDS_FIRST
+  atomic { may_die(DAEMON); returned[s] = 0 };
+#endif
+#ifndef M_GRANT_LEAVES_PENDING
+  if
+  :: spending[s] -> atomic { may_die(DAEMON); spending[s] = false }
+  :: else -> skip
+  fi;
+#endif
+#ifndef M_GRANT_WORDS_FIRST
+#ifndef M_GRANT_LEAVES_RETURNED
+  if
+  :: returned[s] != 0 -> atomic { may_die(DAEMON); returned[s] = 0 }
+  :: else -> skip
+  fi;
+#endif
+#endif
+#ifdef M_GRANT_OWNER_LAST
+  atomic { may_die(DAEMON); owner[s] = 1 };
+#endif
+  atomic { mine[1] = mine[1] | BIT(s); cache[1] = cache[1] | BLOCKS(s) }
+}
+
+inline run_is_free(s) {
+  /* Arena::run_is_free: local b, free. One load for each block */
+  b = FIRST(s); free = true;
+  do
+  :: b < FIRST(s) + BPS ->
+    if
+    :: tag[b] != FREE -> free = false
+    :: else -> skip
+    fi;
+    b++
+  :: else -> break
+  od;
+  b = 0
+}
+
 proctype Daemon() {
   byte before, h, hb, b, bits, t, r, i, x, sl, frees;
   bool known, everywhere, mortal;
+#if REUSES
+  byte reuses;
+  bool free;
+#endif
   do
   :: atomic {
      daemon_idle = true;
      if
-     :: hsummary[1] || UNBURIED(0) || UNBURIED(1) || UNBURIED(2)
+     :: hsummary[1] || given != 0 || UNBURIED(0) || UNBURIED(1) || UNBURIED(2)
      :: rdeaths < MAXR -> rdeaths++; goto died
      fi;
      daemon_idle = false
      }
+#if REUSES
+  :: given != 0 ->  /* LeaseReturns::take_back */
+     given = 0;
+     run_is_free(0);
+     if
+     :: free ->
+       grant_again(0)
+     :: else ->
+       adopt(0, NOBODY)
+     fi
+  :: (cache[1] & BLOCKS(0)) == BLOCKS(0) && reuses < REUSES ->   /* the heap has no use for it */
+     reuses++;
+     atomic { cache[1] = cache[1] & (255 - BLOCKS(0)); mine[1] = mine[1] & 254 };
+     grant_again(0)
+  :: cache[1] != 0 && frees < 1 && !dead[2] ->   /* for session 2, which need not do anything */
+     frees++;
+     atomic { touched[2] = touched[2] | 1; heap_allocate(1, 2) }
+#endif
 #ifdef DAEMON_FREES
   :: frees < 1 ->      /* Heap::free_checked for a session without heaps, of a peer's block */
      frees++;

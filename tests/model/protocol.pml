@@ -41,7 +41,11 @@
 #ifndef LOOKS
 #define LOOKS 0           /* how often the owner looks at all returned words, pending or not */
 #endif
+#ifndef REUSES
+#define REUSES 0          /* second lives: how often a free slab is granted again, to heap 1 */
+#endif
 #define NB (NS * BPS)
+#define BLOCKS(s) ((BIT(BPS) - 1) << FIRST(s))
 #ifdef ONE_SUPERSLAB
 #define SUPER(s) 0        /* all slabs lie in one superslab */
 #else
@@ -73,6 +77,8 @@ byte owner[NS];           /* heap in the slab's header */
 bool leased[NS];
 /* what a session touched, by its own account */
 byte touched[3];
+/* on their way to the daemon: slabs that the owner returned */
+byte given;               /* bit per slab */
 /* private to heaps, and gone with their process */
 byte cache[2];            /* bit per block: in the heap's hands, free */
 byte mine[2];             /* bit per slab */
@@ -220,7 +226,8 @@ inline heap_allocate(me, session) {
 proctype Judge() {
   byte b;
   atomic {
-    finished == 2 && (dead[0] || (owner_idle && !hsummary[0])) && daemon_idle && !hsummary[1] &&
+    finished == 2 && given == 0 && (dead[0] || (owner_idle && !hsummary[0])) && daemon_idle &&
+      !hsummary[1] &&
       (!dead[0] || forgotten[0]) && (!dead[1] || forgotten[1]) && (!dead[2] || forgotten[2]) ->
     do
     :: b < NB ->

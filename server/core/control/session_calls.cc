@@ -59,7 +59,7 @@ Task<Answer<AttachedArena>> SessionCalls::attach(SessionKey key, std::string are
   if (found == nullptr) co_return unknown_arena(arena);
   const std::shared_ptr<ArenaState> state = found->state;
   const ArenaId id = found->id();
-  if (found->sessions.insert(key.id).second) state->lease_epochs.set(key.id, {});
+  if (found->sessions.insert(key.id).second) state->lease_epochs.begin(key.id, {});
   (*session)->attached[id] = mode;
   state->arena->ledger().set_attach_mode(key.id, static_cast<std::uint8_t>(mode));
   state->arena->mark_session(key.id, SessionEntry::kLive);  // until Arena::reap

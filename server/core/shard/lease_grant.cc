@@ -74,7 +74,7 @@ Error LeaseGrant::attempt(const Access& access, const LeaseArgs& args, LeasedSla
   ArenaSlot& slot = *access.slot;
   if (slot.arena.quarantined()) return Error::kQuarantined;
   // Here and not in check: a call that waits may outlive its epoch.
-  if (args.epoch != slot.state->lease_epochs.of(args.session.id)) return Error::kStaleEpoch;
+  if (!slot.state->lease_epochs.is_present(args.session.id, args.epoch)) return Error::kStaleEpoch;
   const RunShape run = run_of(slot.arena.geometry(), args);
   const std::uint64_t bytes = run.bytes();
   const std::uint64_t until = now_ns() + kLeaseTurnNs;
@@ -98,10 +98,8 @@ Error LeaseGrant::attempt(const Access& access, const LeaseArgs& args, LeasedSla
 }
 
 Failure LeaseGrant::refusal(Error e, const LeaseArgs& args, const ArenaSlot& slot) const {
-  if (e == Error::kStaleEpoch) {
-    return stale_epoch(args.epoch, slot.state->lease_epochs.of(args.session.id), args.session.id,
-                       slot.name());
-  }
+  if (e == Error::kStaleEpoch)
+    return slot.state->lease_epochs.stale(args.session.id, args.epoch, slot.name());
   if (e == Error::kQuotaSession) return account_.refusal(args.session.id);
   if (e == Error::kQuarantined) {
     return refuse(e, fmt::format("arena '{}' is quarantined, {}", slot.name(),

@@ -100,11 +100,10 @@ Answer<ResumedLeases> LeaseReturns::resume(const LeaseCaller& caller, const Resu
   const auto named_heap = named_heaps(*access.slot, session, known.heaps);
   if (!named_heap.ok()) return named_heap.error();
   LeaseEpochs& epochs = access.slot->state->lease_epochs;
-  const LeaseEpoch before = epochs.of(session);
   const bool begins = known.first_unit == 0;
-  if (begins ? caller.epoch <= before : caller.epoch != before)
-    return stale_epoch(caller.epoch, before, session, access.slot->name());
-  epochs.set(session, caller.epoch);  // from here on the calls under way are refused
+  if (begins ? !epochs.may_begin(session, caller.epoch) : !epochs.is_present(session, caller.epoch))
+    return epochs.stale(session, caller.epoch, access.slot->name());
+  if (begins) epochs.begin(session, caller.epoch);  // from here on calls under way are refused
 
   Arena& arena = access.slot->arena;
   Ledger& ledger = arena.ledger();

@@ -37,8 +37,9 @@ Answer<Nothing> ShardTables::admit_lease(const LeaseCaller& caller, Access& out)
   const SessionId session = caller.session.id;
   if (const Error e = admit(caller.session, caller.arena_id, Need::kPeer, out); e != Error::kNone)
     return refusal(e, caller.session, caller.arena_id);
-  const LeaseEpoch now = out.slot->state->lease_epochs.of(session);
-  if (caller.epoch != now) return stale_epoch(caller.epoch, now, session, out.slot->name());
+  const LeaseEpochs& epochs = out.slot->state->lease_epochs;
+  if (!epochs.is_present(session, caller.epoch))
+    return epochs.stale(session, caller.epoch, out.slot->name());
   return Nothing{};
 }
 
