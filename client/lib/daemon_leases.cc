@@ -131,8 +131,8 @@ void DaemonLeases::give_back(std::span<const SlabIndex> runs) {
   bool present = false;
   {
     const std::lock_guard lock(mutex_);
-    // A resume that began meanwhile may have read the account already, or not: the daemon may have
-    // the runs, or lease them again.
+    // If a resume has begun since, the daemon may take the runs back and lease them again before a
+    // call made now arrives. Then no call is made.
     present = epoch.ok() && epoch_.load(std::memory_order_relaxed) == *epoch;
     for (const SlabIndex run : runs) {
       leased_[run.value] = false;

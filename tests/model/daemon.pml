@@ -143,28 +143,18 @@ inline end_session(d, everywhere) {
 inline grant_again(s) {
   /* Arena::retire_run and prepare_run: of a slab of which no block is out, to heap 1 */
   atomic { may_die(DAEMON); owner[s] = 2; leased[s] = false };
-#ifndef M_GRANT_OWNER_LAST
   atomic { may_die(DAEMON); owner[s] = 1 };
-#endif
-#ifdef M_GRANT_WORDS_FIRST
-  atomic { may_die(DAEMON); returned[s] = 0 };
-#endif
 #ifndef M_GRANT_LEAVES_PENDING
   if
   :: spending[s] -> atomic { may_die(DAEMON); spending[s] = false }
   :: else -> skip
   fi;
 #endif
-#ifndef M_GRANT_WORDS_FIRST
 #ifndef M_GRANT_LEAVES_RETURNED
   if
   :: returned[s] != 0 -> atomic { may_die(DAEMON); returned[s] = 0 }
   :: else -> skip
   fi;
-#endif
-#endif
-#ifdef M_GRANT_OWNER_LAST
-  atomic { may_die(DAEMON); owner[s] = 1 };
 #endif
   atomic { mine[1] = mine[1] | BIT(s); cache[1] = cache[1] | BLOCKS(s) }
 }

@@ -287,7 +287,7 @@ byte lost_runs, lost_epoch;
 proctype Daemon() {
   byte i, which;
   do
-  :: atomic {                        /* one of the calls, whichever was sent first */
+  :: atomic {                        /* any of the calls */
        if
        :: state[0] == SENT || state[0] == LEFT -> i = 0
        :: state[1] == SENT || state[1] == LEFT -> i = 1
@@ -386,7 +386,6 @@ proctype Death() {
 }
 
 proctype Judge() {
-  byte i;
   atomic {
     ((dead && ended) || (!dead && thread_idle && returner_idle && resumer_idle && !resuming &&
       !wants_resume)) && lost_runs == 0 &&

@@ -6,7 +6,6 @@
 // Threads: plain values. Crash: nothing is shared.
 #pragma once
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -28,7 +27,6 @@ struct SessionKey {
 // How often a session's leases in an arena were resumed. See LeaseEpochs.
 struct LeaseEpoch {
   std::uint64_t value = 0;
-  friend auto operator<=>(const LeaseEpoch&, const LeaseEpoch&) = default;
 };
 
 enum class AttachMode : std::uint8_t {
