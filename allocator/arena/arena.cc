@@ -15,6 +15,16 @@
 namespace arenad {
 namespace {
 
+std::uint64_t rounded_up(std::uint64_t capacity_bytes) {
+  return (capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;
+}
+
+// How many generations blocks of the arena have.
+std::uint32_t generations_of(const ArenaConfig& c) {
+  return RefLayout(c.id, rounded_up(c.capacity_bytes) / kSlabUnitBytes * kMaxBlocksPerSlab)
+      .generations();
+}
+
 Failure check(const ArenaConfig& c) {
   if (c.capacity_bytes == 0 || c.capacity_bytes > kMaxArenaBytes)
     return {Error::kInvalidCapacity,
@@ -23,10 +33,10 @@ Failure check(const ArenaConfig& c) {
   if (c.id.value == 0 || c.id.value > kMaxArenaId)
     return {Error::kInvalidOption,
             fmt::format("arena id {}; use 1 to {}", c.id.value, kMaxArenaId)};
-  if (c.first_generation > BlockWord::kMaxGeneration)
+  if (const std::uint32_t last = generations_of(c) - 1; c.first_generation > last)
     return {Error::kInvalidOption,
             fmt::format("first generation {}; use 1 to {}, or 0 for a random one",
-                        c.first_generation, BlockWord::kMaxGeneration)};
+                        c.first_generation, last)};
   if (c.max_heaps == 0 || c.max_heaps > kMaxHeaps)
     return {Error::kInvalidOption,
             fmt::format("max_heaps {}; use 1 to {}", c.max_heaps, kMaxHeaps)};
@@ -36,14 +46,15 @@ Failure check(const ArenaConfig& c) {
   return {};
 }
 
-std::uint16_t first_generation_of(const ArenaConfig& c) {
-  if (c.first_generation != 0) return c.first_generation;
+// The FREE word that blocks begin with. Not 0, by which the committer knows a word without a life.
+std::uint64_t first_word_of(const ArenaConfig& c, const RefLayout& refs) {
+  if (c.first_generation != 0) return refs.free_word(c.first_generation);
   std::uint64_t random = 0;
   // Not a secret. Where a seccomp filter forbids getrandom, the clock will do.
   if (::getrandom(&random, sizeof random, 0) != sizeof random)
     random =
         static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-  return static_cast<std::uint16_t>(1 + random % BlockWord::kMaxGeneration);
+  return refs.free_word(static_cast<std::uint32_t>(1 + random % (refs.generations() - 1)));
 }
 
 ArenaHeader header_of(const ArenaConfig& c) {
@@ -83,7 +94,8 @@ ArenaConfig config_of(const LedgerHeader& h, bool map_data) {
 Arena::Arena(const ArenaConfig& config, MemoryFile data, MemoryFile control_memory, Ledger ledger)
     : ArenaView(config, std::move(data), std::move(control_memory)),
       ledger_(std::move(ledger)),
-      committer_(data_file(), control_file(), control(), unit_count(), first_generation_of(config)),
+      committer_(data_file(), control_file(), control(), unit_count(),
+                 first_word_of(config, refs())),
       enlisted_(std::make_unique<std::atomic<std::uint64_t>[]>((config.max_heaps + 63) / 64)) {
   units_.init(
       config.capacity_bytes,
@@ -96,7 +108,7 @@ Arena::Arena(const ArenaConfig& config, MemoryFile data, MemoryFile control_memo
 Arena::Made Arena::create(const ArenaConfig& wanted, const ArenaFiles* files) {
   if (Failure wrong = check(wanted); wrong.error != Error::kNone) return wrong;
   ArenaConfig c = wanted;
-  c.capacity_bytes = (c.capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;
+  c.capacity_bytes = rounded_up(c.capacity_bytes);
   // The ledger first: from here on a restart finds an arena that is only half made, and removes it.
   auto ledger = files != nullptr
                     ? Ledger::create_file(files->ledger_path, c.capacity_bytes, c.max_heaps)
@@ -170,7 +182,9 @@ Result<SlabIndex> Arena::grant(HeapId heap, RunOwner owner, const RunShape& shap
                                SuperslabIndex hint) {
   const auto run = shape.whole_superslabs()
                        ? units_.take_superslabs(shape.units / kUnitsPerSuperslab)
-                       : units_.take_run(shape.units, hint);
+                       : units_.take_run(shape.units, hint,
+                                         shape.kind == SlabKind::kSpan ? UnitMap::Order::kRotating
+                                                                       : UnitMap::Order::kLowest);
   if (!run) return run.error();
   if (const Error e = committer_.commit_run(*run, shape.capacity); e != Error::kNone) {
     release_units(*run, shape);

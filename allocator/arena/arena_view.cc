@@ -9,6 +9,7 @@ namespace arenad {
 ArenaView::ArenaView(const ArenaConfig& config, MemoryFile data, MemoryFile control)
     : config_(config),
       geometry_(config.layout),
+      refs_(config.id, slot_limit()),
       data_(std::move(data)),
       control_(std::move(control)),
       control_view_(control_.base(), config.capacity_bytes, config.max_heaps),
@@ -21,7 +22,8 @@ RunShape ArenaView::run_at(SlabIndex first) const {
 
 Result<Ref> ArenaView::validate(UntrustedRef untrusted) const {
   const Ref ref{untrusted.value};
-  const SlabIndex slab = ref.slot().slab();
+  const Slot slot = refs_.slot_of(ref);
+  const SlabIndex slab = slot.slab();
   if (ref.arena() != config_.id || slab.value >= unit_count()) return Error::kForeignRef;
   if (!committed(superslab_of(slab))) return Error::kStaleRef;
   // acquire: pairs with the owner's release of shape in prepare_run and of carved in carve.
@@ -29,7 +31,7 @@ Result<Ref> ArenaView::validate(UntrustedRef untrusted) const {
   const SlabShape shape = shape_of(slab);
   if (shape.kind() == SlabKind::kNone) return Error::kStaleRef;
   const std::uint32_t most = std::min(shape.capacity(), kMaxBlocksPerSlab);
-  if (ref.slot().block().value >= std::min(h.carved.load(std::memory_order_acquire), most))
+  if (slot.block().value >= std::min(h.carved.load(std::memory_order_acquire), most))
     return Error::kStaleRef;
   return ref;
 }
@@ -41,18 +43,18 @@ BlockFacts ArenaView::describe(UntrustedRef untrusted) const {
     if (ref.error() == Error::kStaleRef) facts.state = BlockFacts::State::kStale;
     return facts;
   }
-  const Slot slot = ref->slot();
+  const Slot slot = refs_.slot_of(*ref);
   const RunShape shape = run_at(slot.slab());
   const BlockWord word_seen{word(slot).load(std::memory_order_acquire)};
   facts.heap = {static_cast<std::uint16_t>(
       control_view_.slab(slot.slab()).owner.load(std::memory_order_relaxed))};
-  facts.generation = word_seen.generation();
+  facts.generation = refs_.number_of(word_seen);
   if (shape.kind == SlabKind::kNone) return facts;  // forged, or given back this moment
   facts.cls = shape.cls;
   facts.usable_bytes = shape.usable_bytes;
   facts.stride_bytes = shape.stride_bytes;
   facts.offset_bytes = geometry_.payload_offset(shape, slot);
-  if (word_seen.generation() != ref->generation()) {
+  if (!refs_.is_of(*ref, word_seen)) {
     facts.state = BlockFacts::State::kStale;
     return facts;
   }
@@ -67,10 +69,11 @@ BlockFacts ArenaView::describe(UntrustedRef untrusted) const {
 }
 
 Error ArenaView::refusal(Ref ref, SessionId required_holder) const {
-  const BlockWord w{word(ref.slot()).load(std::memory_order_acquire)};
-  const std::uint16_t next = (ref.generation() + 1) & BlockWord::kMaxGeneration;
-  if (w.generation() == next && !w.is_held() && !w.is_shared()) return Error::kDoubleFree;
-  if (w.generation() != ref.generation()) return Error::kStaleRef;
+  const BlockWord w{word(refs_.slot_of(ref)).load(std::memory_order_acquire)};
+  const std::uint64_t next = BlockWord::freed(refs_.generation_of(ref), refs_.step());
+  if (BlockWord::free_of(w.bits()) == next && !w.is_held() && !w.is_shared())
+    return Error::kDoubleFree;
+  if (!refs_.is_of(ref, w)) return Error::kStaleRef;
   if (w.is_held() && required_holder != kNoSession && w.holder().session() != required_holder)
     return Error::kNotHolder;
   return w.tag() == BlockTag::kFree ? Error::kForeignRef : Error::kNotHolder;
@@ -79,10 +82,11 @@ Error ArenaView::refusal(Ref ref, SessionId required_holder) const {
 Result<Holder> ArenaView::acquire(UntrustedRef untrusted, Holder to) {
   const auto ref = validate(untrusted);
   if (!ref) return ref.error();
-  footprint_.mark(ref->slot().slab());
-  AtomicWord& w = word(ref->slot());
+  const Slot slot = refs_.slot_of(*ref);
+  footprint_.mark(slot.slab());
+  AtomicWord& w = word(slot);
   std::uint64_t bits = w.load(std::memory_order_acquire);
-  while (BlockWord(bits).is_held() && BlockWord(bits).generation() == ref->generation()) {
+  while (BlockWord(bits).is_held() && refs_.is_of(*ref, BlockWord(bits))) {
     const std::uint64_t mine = (bits & ~BlockWord::kLowMask) | to.bits();
     CRASH_POINT("acquire.word");
     // acq_rel: pairs with the allocating owner's release store, so that what the holder before
@@ -98,14 +102,14 @@ Error ArenaView::share(UntrustedRef untrusted, SessionId session) {
   if (!ref) return ref.error();
   const std::uint64_t mine = sharers_.claim(session);
   if (mine == 0) return Error::kSharersFull;
-  footprint_.mark(ref->slot().slab());
-  AtomicWord& w = word(ref->slot());
+  const Slot slot = refs_.slot_of(*ref);
+  footprint_.mark(slot.slab());
+  AtomicWord& w = word(slot);
   std::uint64_t bits = w.load(std::memory_order_acquire);
   for (;;) {
     const BlockWord seen{bits};
     const bool mine_held = seen.is_held() && seen.holder().session() == session;
-    if (seen.generation() != ref->generation() || !(mine_held || seen.is_shared()))
-      return refusal(*ref, session);
+    if (!refs_.is_of(*ref, seen) || !(mine_held || seen.is_shared())) return refusal(*ref, session);
     if (seen.is_shared() && (seen.sharers() & mine) != 0) return Error::kNone;
     const std::uint64_t next =
         BlockWord::shared(bits, (seen.is_shared() ? seen.sharers() : 0) | (mine & -mine));
@@ -136,8 +140,7 @@ Result<Ref> ArenaView::ref_at(std::uint64_t payload_offset) const {
   const std::uint32_t carved = control_view_.slab({unit}).carved.load(std::memory_order_acquire);
   if (block >= std::min(carved, kMaxBlocksPerSlab)) return Error::kForeignRef;
   const Slot slot = Slot::of({unit}, {block});
-  return Ref::of(BlockWord(word(slot).load(std::memory_order_acquire)).generation(), config_.id,
-                 slot);
+  return refs_.ref_of(slot, BlockWord(word(slot).load(std::memory_order_acquire)));
 }
 
 HeapId ArenaView::publish_returned(std::uint64_t key, std::uint64_t bits, bool force) {

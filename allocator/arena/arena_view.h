@@ -19,6 +19,7 @@
 #include "../format/geometry.h"
 #include "../format/ids.h"
 #include "../format/memory_file.h"
+#include "../format/ref_layout.h"
 #include "arena_config.h"
 #include "footprint_marker.h"
 #include "quarantine.h"
@@ -35,7 +36,7 @@ struct BlockFacts {
   std::uint64_t stride_bytes = 0;  // of a span: units * 64 KiB
   Holder holder;                   // of a held block; of a returning one, whoever freed it
   HeapId heap = kNoHeap;           // owner of the slab
-  std::uint16_t generation = 0;
+  std::uint32_t generation = 0;    // frees of the block, modulo RefLayout::generations
   ClassId cls = kSpanClass;
 };
 
@@ -55,6 +56,9 @@ class ARENAD_API ArenaView {
   std::uint32_t superslab_count() const {
     return static_cast<std::uint32_t>(config_.capacity_bytes / kSuperslabBytes);
   }
+  // Slots of the arena: those of its units, each with room for kMaxBlocksPerSlab.
+  std::uint64_t slot_limit() const { return std::uint64_t{unit_count()} * kMaxBlocksPerSlab; }
+  const RefLayout& refs() const { return refs_; }
   int data_fd() const { return data_.fd(); }
   int control_fd() const { return control_.fd(); }
   std::uint64_t control_bytes() const { return control_.bytes(); }
@@ -137,6 +141,7 @@ class ARENAD_API ArenaView {
  private:
   const ArenaConfig config_;
   const Geometry geometry_;
+  const RefLayout refs_;
   const MemoryFile data_;  // a memfd is sealed against a change of its size
   const MemoryFile control_;
   ControlView control_view_;

@@ -6,12 +6,11 @@
 namespace arenad {
 
 Committer::Committer(const MemoryFile& data, const MemoryFile& control, const ControlView& view,
-                     std::uint32_t unit_count, std::uint16_t first_generation)
+                     std::uint32_t unit_count, std::uint64_t first_word)
     : data_(data),
       control_(control),
       view_(view),
-      first_word_(
-          BlockWord::free_of(std::uint64_t{first_generation} << BlockWord::kGenerationShift)),
+      first_word_(first_word),
       word_pages_(std::make_unique<std::atomic<std::uint8_t>[]>(unit_count / kUnitsPerGroup)) {}
 
 Error Committer::commit_superslabs(SuperslabIndex first, std::uint32_t count) {

@@ -26,9 +26,9 @@ namespace arenad {
 
 class ARENAD_API Committer {
  public:
-  // All of them outlive the committer. A block's first generation is `first_generation`.
+  // All of them outlive the committer. `first_word` is the FREE word that a block begins with; not 0.
   Committer(const MemoryFile& data, const MemoryFile& control, const ControlView& view,
-            std::uint32_t unit_count, std::uint16_t first_generation);
+            std::uint32_t unit_count, std::uint64_t first_word);
 
   // Data and headers of `count` superslabs. Errors: kMachineFull, then nothing was committed.
   Error commit_superslabs(SuperslabIndex first, std::uint32_t count);

@@ -64,13 +64,14 @@ class Reaper::Dead {
 };
 
 // What a word becomes without the dead; 0 when the word stays as it is.
-std::uint64_t Reaper::without(const Dead& dead, BlockWord word) {
+std::uint64_t Reaper::without(const Dead& dead, BlockWord word) const {
+  const GenerationStep step = arena_.refs().step();
   if (word.is_held() && dead.has(word.holder().session()))
-    return BlockWord::returning(word.bits(), kReaperSession);
+    return BlockWord::returning(word.bits(), kReaperSession, step);
   if (!word.is_shared() || (word.sharers() & dead.sharer_bits()) == 0) return 0;
   const std::uint64_t left = word.sharers() & ~dead.sharer_bits();
   return left != 0 ? BlockWord::shared(word.bits(), left)
-                   : BlockWord::returning(word.bits(), kReaperSession);
+                   : BlockWord::returning(word.bits(), kReaperSession, step);
 }
 
 bool Reaper::reap_block(Slot slot, std::uint64_t stride_bytes, Dead& dead) {

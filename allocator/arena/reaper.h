@@ -36,7 +36,7 @@ class Reaper {
   void reap_run(SlabIndex first, const RunShape& shape, Dead& dead);
   // Takes what dead sessions have in one block. Returns whether the block is to be announced.
   bool reap_block(Slot slot, std::uint64_t stride_bytes, Dead& dead);
-  static std::uint64_t without(const Dead& dead, BlockWord word);
+  std::uint64_t without(const Dead& dead, BlockWord word) const;
 
   Arena& arena_;
 };

@@ -1,4 +1,4 @@
-// Sharers: which session each of the 48 bits of a SHARED word stands for.
+// Sharers: which session each of the 40 bits of a SHARED word stands for.
 //
 // Purpose: a session claims a bit before its first share. The reaper gives the bit back after it
 // has cleared the bit in all words.

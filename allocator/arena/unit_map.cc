@@ -58,18 +58,25 @@ Error UnitMap::commit(SuperslabIndex first, std::uint32_t count) {
   return Error::kNone;
 }
 
-bool UnitMap::try_take(SuperslabIndex i, std::uint32_t units, SlabIndex* out) {
+bool UnitMap::try_take(SuperslabIndex i, std::uint32_t units, Order order, SlabIndex* out) {
   State& s = state(i);
+  // relaxed: only a wish. Any free run will do.
+  const std::uint32_t from =
+      order == Order::kRotating ? s.rotated.load(std::memory_order_relaxed) : 0;
   std::uint32_t free = s.free.load(std::memory_order_acquire);
   bool taken = false;
   for (;;) {
-    const std::uint32_t at = find_run(free, units);
+    std::uint32_t at = from == 0 ? kUnitsPerSuperslab : find_run(free & kAllUnits << from, units);
+    if (at == kUnitsPerSuperslab) at = find_run(free, units);
     if (at == kUnitsPerSuperslab) break;
     const std::uint32_t left = free & ~run_mask(at, units);
     if (!s.free.compare_exchange_weak(free, left, std::memory_order_acq_rel,
                                       std::memory_order_acquire))
       continue;
     s.idle_age.store(0, std::memory_order_relaxed);
+    if (order == Order::kRotating)
+      s.rotated.store(static_cast<std::uint8_t>((at + units) % kUnitsPerSuperslab),
+                      std::memory_order_relaxed);
     free = left;
     *out = {first_unit_of(i).value + at};
     taken_.fetch_add(units, std::memory_order_relaxed);
@@ -109,7 +116,7 @@ Result<SlabIndex> UnitMap::take_fresh(std::uint32_t units, SuperslabIndex hint) 
   return Error::kArenaFull;
 }
 
-Result<SlabIndex> UnitMap::take_run(std::uint32_t units, SuperslabIndex hint) {
+Result<SlabIndex> UnitMap::take_run(std::uint32_t units, SuperslabIndex hint, Order order) {
   const std::uint32_t words = partial_.word_count();
   // The search goes round once. The hint's word comes twice: first its superslabs from the hint on,
   // at last those below the hint.
@@ -121,7 +128,7 @@ Result<SlabIndex> UnitMap::take_run(std::uint32_t units, SuperslabIndex hint) {
     if (k == words) bits &= ~from_hint;
     for (; bits != 0; bits &= bits - 1) {
       SlabIndex run;
-      if (try_take(Bits::lowest(w, bits), units, &run)) return run;
+      if (try_take(Bits::lowest(w, bits), units, order, &run)) return run;
     }
   }
   return take_fresh(units, hint);

@@ -38,9 +38,15 @@ class ARENAD_API UnitMap {
   std::uint32_t unit_count() const { return superslabs_ * kUnitsPerSuperslab; }
   std::uint32_t superslab_count() const { return superslabs_; }
 
+  // Which of the free runs of a superslab is taken. kRotating: the one above the last run that was
+  // taken so, or from the lowest on again. For spans, whose word's generation grows at every free:
+  // the runs take turns, and a generation comes round so much later.
+  enum class Order : std::uint8_t { kLowest, kRotating };
+
   // Claims `units` consecutive units inside one superslab (1..32), near `hint` when possible.
   // Errors: kArenaFull, kMachineFull.
-  Result<SlabIndex> take_run(std::uint32_t units, SuperslabIndex hint);
+  Result<SlabIndex> take_run(std::uint32_t units, SuperslabIndex hint,
+                             Order order = Order::kLowest);
   void release_run(SlabIndex first, std::uint32_t units);
 
   // Claims `count` consecutive whole superslabs. Errors: kArenaFull, kMachineFull.
@@ -65,6 +71,7 @@ class ARENAD_API UnitMap {
   struct State {
     std::atomic<std::uint32_t> free{0};  // bit u: unit u is free
     std::atomic<bool> committed{false};
+    std::atomic<std::uint8_t> rotated{0};   // the unit behind the last run that kRotating took
     std::atomic<std::uint8_t> idle_age{0};  // calls of decommit_idle that found it wholly free
   };
   static constexpr std::uint32_t kAllUnits = 0xffffffff;
@@ -107,7 +114,7 @@ class ARENAD_API UnitMap {
   bool claim_fresh(SuperslabIndex i);
   Error commit(SuperslabIndex first, std::uint32_t count);
   Error commit_missing(SuperslabIndex first, std::uint32_t count);
-  bool try_take(SuperslabIndex i, std::uint32_t units, SlabIndex* out);
+  bool try_take(SuperslabIndex i, std::uint32_t units, Order order, SlabIndex* out);
   Result<SlabIndex> take_fresh(std::uint32_t units, SuperslabIndex hint);
   bool looks_whole(SuperslabIndex i, std::uint32_t count) const;
   bool take_whole(SuperslabIndex i);

@@ -55,10 +55,11 @@ constexpr Row kRows[] = {
     {"MODE_UNAVAILABLE", 9, "attach as remote, reader, writer or peer"},
     {"INTERNAL", 13, "this is a bug in arenad: report the message"},
     {"SHARERS_FULL", 8,
-     "48 sessions share blocks of this arena already: take blocks over instead, or end one of "
+     "40 sessions share blocks of this arena already: take blocks over instead, or end one of "
      "them"},
     {"FORKED", 9, "this process is a fork of the one that attached: open a session of its own"},
     {"STALE_EPOCH", 10, "resume the session's leases in this arena, then lease in the new epoch"},
+    {"INVALID_TAG", 3, "use a tag of 0 to 16777215"},
 };
 
 const Row& row(Error e) {

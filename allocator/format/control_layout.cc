@@ -13,7 +13,8 @@ constexpr std::uint64_t kMostUnits = kMaxArenaBytes / kSlabUnitBytes;
 constexpr SlabIndex kLastUnit{static_cast<std::uint32_t>(kMostUnits - 1)};
 static_assert(kLastUnit.value == kMostUnits - 1);
 static_assert(Slot::of(kLastUnit, {kMaxBlocksPerSlab - 1}).slab() == kLastUnit);
-static_assert(Slot::of(kLastUnit, {kMaxBlocksPerSlab - 1}).value <= Ref::kSlotMask);
+static_assert(Slot::of(kLastUnit, {kMaxBlocksPerSlab - 1}).value ==
+              (std::uint64_t{1} << Slot::kBits) - 1);
 static_assert(overflow_offset(kLastUnit, kReturnedWordsPerUnit - 1) ==
               (kMostUnits * kReturnedWordsPerUnit - 1) * 8);
 static_assert(slab_headers_offset(superslab_of(kLastUnit)) ==

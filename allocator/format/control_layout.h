@@ -25,10 +25,10 @@
 namespace arenad {
 
 inline constexpr std::uint64_t kControlMagic = 0x314c544344415241;  // "ARADCTL1"
-inline constexpr std::uint32_t kLayoutVersion = 2;
+inline constexpr std::uint32_t kLayoutVersion = 3;
 inline constexpr std::uint32_t kMaxSessions = 65536;
 inline constexpr std::uint32_t kMaxHeaps = 4096;
-inline constexpr std::uint32_t kMaxSharers = 48;
+inline constexpr std::uint32_t kMaxSharers = 40;
 // A slab's header has the returned words of 1024 blocks. Slabs with more blocks have the rest in
 // the overflow section.
 inline constexpr std::uint32_t kInlineReturnedWords = 16;

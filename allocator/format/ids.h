@@ -49,14 +49,16 @@ constexpr std::uint32_t unit_bit_of(SlabIndex unit) {
   return std::uint32_t{1} << (unit.value % kUnitsPerSuperslab);
 }
 
-// The number of a block's word in the control file's word section, 40 bits.
+// The number of a block's word in the control file's word section, at most 39 bits.
 //
 // Words lie interleaved so that pages of control memory fill densely whatever the class: within a
 // group of eight slab units (512 KiB of data) page k holds words 64k..64k+63 of each of the eight.
 // So the bits of a slot are
-//     39..16 slab / 8 | 15..9 block / 64 | 8..6 slab % 8 | 5..0 block % 64
+//     38..16 slab / 8 | 15..9 block / 64 | 8..6 slab % 8 | 5..0 block % 64
 // and the word's address is `words + slot`: no arithmetic at all between a ref and its truth.
 struct Slot {
+  static constexpr int kBits = 39;  // of the largest arena
+
   std::uint64_t value{};
 
   static constexpr Slot of(SlabIndex slab, BlockIndex block) {
@@ -72,28 +74,17 @@ struct Slot {
   friend constexpr auto operator<=>(Slot, Slot) = default;
 };
 
-// 64-bit portable handle of one allocation of a block: 63..50 generation | 49..40 arena | 39..0
-// slot.
+// 64-bit portable handle of one allocation of a block: 63..54 arena | generation | slot. Where the
+// generation begins depends on the arena's size (ref_layout.h).
 struct Ref {
-  static constexpr int kGenerationShift = 50;
-  static constexpr int kArenaShift = 40;
-  static constexpr std::uint64_t kSlotMask = (std::uint64_t{1} << kArenaShift) - 1;
-  static constexpr std::uint64_t kBlockMask =
-      (std::uint64_t{1} << kGenerationShift) - 1;  // arena and slot
+  static constexpr int kArenaShift = 54;
 
   std::uint64_t value{};
 
-  static constexpr Ref of(std::uint16_t generation, ArenaId arena, Slot slot) {
-    return {std::uint64_t{generation} << kGenerationShift |
-            std::uint64_t{arena.value} << kArenaShift | slot.value};
+  static constexpr std::uint64_t arena_bits(ArenaId arena) {
+    return std::uint64_t{arena.value} << kArenaShift;
   }
-  constexpr std::uint16_t generation() const {
-    return static_cast<std::uint16_t>(value >> kGenerationShift);
-  }
-  constexpr ArenaId arena() const {
-    return {static_cast<std::uint16_t>((value >> kArenaShift) & kMaxArenaId)};
-  }
-  constexpr Slot slot() const { return {value & kSlotMask}; }
+  constexpr ArenaId arena() const { return {static_cast<std::uint16_t>(value >> kArenaShift)}; }
   friend constexpr auto operator<=>(Ref, Ref) = default;
 };
 

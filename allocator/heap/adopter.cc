@@ -11,15 +11,16 @@ namespace {
 
 // What the adopter makes of a word of the run: FREE, or what it was when somebody else has the
 // block.
-std::uint64_t settled(SessionId dead, std::uint64_t dead_bits, BlockWord word) {
+std::uint64_t settled(SessionId dead, std::uint64_t dead_bits, BlockWord word,
+                      GenerationStep step) {
   switch (word.tag()) {
     case BlockTag::kFree: break;
     case BlockTag::kReturning: return BlockWord::free_of(word.bits());
     case BlockTag::kHeld:
-      return word.holder().session() == dead ? BlockWord::freed(word.bits()) : word.bits();
+      return word.holder().session() == dead ? BlockWord::freed(word.bits(), step) : word.bits();
     case BlockTag::kShared: {
       const std::uint64_t left = word.sharers() & ~dead_bits;
-      return left != 0 ? BlockWord::shared(word.bits(), left) : BlockWord::freed(word.bits());
+      return left != 0 ? BlockWord::shared(word.bits(), left) : BlockWord::freed(word.bits(), step);
     }
   }
   return BlockWord::free_of(word.bits());
@@ -99,7 +100,7 @@ void Adopter::settle_words(SlabState& slab, SessionId dead, ReapResult& result) 
     // A CAS, because whoever has the block's ref may free it, take it over or share it meanwhile.
     // acq_rel: pairs with the CAS of those.
     for (;;) {
-      next = settled(dead, dead_bits, BlockWord(seen));
+      next = settled(dead, dead_bits, BlockWord(seen), arena_.refs().step());
       if (next == seen) break;
       CRASH_POINT("adopt.word");
       if (word.compare_exchange_weak(seen, next, std::memory_order_acq_rel,

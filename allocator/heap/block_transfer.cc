@@ -15,7 +15,7 @@ BlockTransfer::BlockTransfer(ArenaView& arena, const RowTables& rows, SlabTable&
       slabs_(slabs),
       counters_(counters),
       guards_(rows, arena.control().words(), arena.geometry().layout().header_bytes),
-      arena_bits_(std::uint64_t{arena.id().value} << Ref::kArenaShift) {}
+      arena_bits_(arena.refs().arena_bits()) {}
 
 std::uint32_t BlockTransfer::take(SlabState& slab, Magazine& m, std::uint32_t most) {
   slabs_.begin_take(slab);
@@ -68,7 +68,7 @@ void BlockTransfer::flush_freed(Magazine& m, std::uint32_t count) {
   if (count == 0) return;  // a class that was never used has no storage to move
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::uint64_t entry = m.freed_bottom[i];
-    const Slot slot{entry & Ref::kSlotMask};
+    const Slot slot = RefLayout::slot_of_entry(entry);
     SlabState* const slab = slabs_.find(slot.slab());
     if (slab == nullptr || slot.block().value >= slab->carved || !slab->put_free(slot.block()))
         [[unlikely]] {

@@ -23,6 +23,7 @@
 #include "../base/export.h"
 #include "../format/block_word.h"
 #include "../format/ids.h"
+#include "../format/ref_layout.h"
 #include "allocation.h"
 #include "magazine.h"
 
@@ -70,15 +71,14 @@ class ARENAD_API FastHeap {
   // Sizes up to 1024 bytes find their magazine in a table, in steps of 8 bytes.
   static constexpr std::uint64_t kSmallSteps = 1024 / 8;
 
-  FastHeap(ArenaId arena, AtomicWord* words, std::uint64_t slot_limit, Rows rows)
+  FastHeap(const RefLayout& refs, std::uint64_t slot_limit, AtomicWord* words, Rows rows)
       : words_(words),
         words_bias_(reinterpret_cast<std::uintptr_t>(words) -
-                    (std::uintptr_t{arena.value} << Ref::kArenaShift) * sizeof(AtomicWord)),
+                    refs.arena_bits() * sizeof(AtomicWord)),
         row_offsets_bias_(reinterpret_cast<std::uintptr_t>(rows.offsets) -
-                          (std::uintptr_t{arena.value} << Ref::kArenaShift) / 64 *
-                              sizeof(std::uint64_t)),
+                          refs.arena_bits() / 64 * sizeof(std::uint64_t)),
         row_magazines_(rows.magazines),
-        arena_bits_(std::uint64_t{arena.value} << Ref::kArenaShift),
+        refs_(refs),
         slot_limit_(slot_limit) {}
   ~FastHeap() = default;
 
@@ -116,7 +116,7 @@ class ARENAD_API FastHeap {
   const std::uintptr_t words_bias_;
   const std::uintptr_t row_offsets_bias_;
   const std::uint16_t* const row_magazines_;
-  const std::uint64_t arena_bits_;  // the arena's field of a ref
+  const RefLayout refs_;
   const std::uint64_t slot_limit_;  // slots of the arena
   // By size / 8, rounded up: the magazine_position of the class.
   std::array<std::uint16_t, kSmallSteps + 1> magazine_of_small_{};
@@ -130,14 +130,14 @@ inline Result<Allocation> FastHeap::pop(Magazine& m, Holder holder) {
   const std::uint64_t entry = *--m.top;
   AtomicWord& word = word_of(entry);
   const std::uint64_t free_bits = word.load(std::memory_order_relaxed);
-  if (!BlockWord(free_bits).is_free()) [[unlikely]]
+  if (!refs_.is_free(BlockWord(free_bits))) [[unlikely]]
     return damaged_word_slow(entry);
   CRASH_POINT("allocate.word");
   // FREE -> HELD. release: pairs with the acquire loads of the word in ArenaView::describe and
   // acquire, and in the reaper. Only this heap may change a FREE word, so a plain store is enough.
   // A kill before the store leaves the block FREE and in nobody's hand.
   word.store(BlockWord::held(free_bits, holder), std::memory_order_release);
-  const Ref ref{free_bits << 2 | entry};
+  const Ref ref = RefLayout::ref_of(entry, free_bits);
   // An entry contains its arena's number, which is not 0. Saying so spares callers their test of
   // ok().
   if (ref.value == 0) __builtin_unreachable();
@@ -145,25 +145,22 @@ inline Result<Allocation> FastHeap::pop(Magazine& m, Holder holder) {
 }
 
 inline Error FastHeap::free(Ref ref) {
-  const std::uint64_t entry = ref.value & Ref::kBlockMask;
-  const Slot slot{entry - arena_bits_};
+  const std::uint64_t entry = refs_.entry_of(ref);
+  const Slot slot{entry - refs_.arena_bits()};
   if (slot.value >= slot_limit_) [[unlikely]]
     return Error::kForeignRef;
   const std::uint64_t magazine = row_magazines_[slot.value >> 6];
   AtomicWord& word = words_[slot.value];
   // relaxed: nothing is read that the block's holder wrote. The exact comparison below decides.
   const std::uint64_t bits = word.load(std::memory_order_relaxed);
-  const std::uint64_t generation = ref.value >> Ref::kGenerationShift;
-  const std::uint64_t tag_and_generation = bits >> BlockWord::kGenerationShift;
-  constexpr std::uint64_t kHeldTag = 0x4000;  // the tag HELD, above the generation
-  if (magazine == 0 || tag_and_generation != (generation | kHeldTag)) [[unlikely]]
+  const std::uint64_t generation = refs_.generation_of(ref);
+  if (magazine == 0 || !BlockWord(bits).is_held_of(generation)) [[unlikely]]
     return free_slow(ref);
   CRASH_POINT("free.own_word");
   // HELD -> FREE. A plain store where DESIGN.md has a CAS. allocator/README.md, "The owner's own
   // free", has the argument and the figures. release: pairs with the acquire of a take-over or a
-  // remote free that finds FREE. The shifts drop the tag.
-  word.store((tag_and_generation + 1) << (BlockWord::kGenerationShift + 2) >> 2,
-             std::memory_order_release);
+  // remote free that finds FREE.
+  word.store(BlockWord::freed(generation, refs_.step()), std::memory_order_release);
   Magazine& m = magazine_at(magazine);
   std::uint64_t* const top = m.freed_top;
   *top = entry;

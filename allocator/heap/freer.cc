@@ -6,16 +6,17 @@
 namespace arenad {
 namespace {
 
-// The one CAS of a free, from the exact word. Returns the word that it replaced, or 0, which no
+// The one CAS of a free, from the exact word, whose generation must be the ref's. Returns the word that it replaced, or 0, which no
 // HELD word is, when the ref is refused. When a take-over comes in between, the CAS fails and the
 // holder is looked at again. acq_rel: what the freer did to the block comes before its reuse; pairs
 // with the owner's acquire of the returned word (Drainer::take_returned).
 template <class Next>
-std::uint64_t replace_held(AtomicWord& word, Ref ref, SessionId required_holder, Next next) {
+std::uint64_t replace_held(AtomicWord& word, std::uint64_t generation, SessionId required_holder,
+                           Next next) {
   std::uint64_t bits = word.load(std::memory_order_relaxed);
   do {
     const BlockWord w{bits};
-    if (!w.is_held() || w.generation() != ref.generation()) [[unlikely]]
+    if (!w.is_held() || BlockWord::free_of(bits) != generation) [[unlikely]]
       return 0;
     if (required_holder != kNoSession && w.holder().session() != required_holder) [[unlikely]]
       return 0;
@@ -25,10 +26,15 @@ std::uint64_t replace_held(AtomicWord& word, Ref ref, SessionId required_holder,
   return bits;
 }
 
+// The word of a freed block of this heap.
+auto freed_here(GenerationStep step) {
+  return [step](std::uint64_t bits) { return BlockWord::freed(bits, step); };
+}
+
 // The word of a freed block that another heap owns. A kill after the CAS and before the returned
 // bit leaves this word; the reaper then sets the bit.
-auto returning_to_owner(SessionId freer) {
-  return [freer](std::uint64_t bits) { return BlockWord::returning(bits, freer); };
+auto returning_to_owner(SessionId freer, GenerationStep step) {
+  return [=](std::uint64_t bits) { return BlockWord::returning(bits, freer, step); };
 }
 
 }  // namespace
@@ -46,7 +52,7 @@ Freer::Freer(ArenaView& arena, HeapId id, SessionId owner, SlabTable& slabs,
       remote_frees_(remote_frees),
       counters_(counters),
       canaries_(arena),
-      arena_bits_(std::uint64_t{arena.id().value} << Ref::kArenaShift),
+      refs_(arena.refs()),
       footprint_(arena.footprint_marker()),
       footprint_noted_(arena.unit_count()) {}
 
@@ -57,21 +63,23 @@ void Freer::note_footprint(SlabIndex slab) {
 }
 
 Error Freer::free(Ref ref) {
-  const SlabIndex at = ref.slot().slab();
-  AtomicWord& word = words_[ref.slot().value];
+  const Slot slot = refs_.slot_of(ref);
+  const SlabIndex at = slot.slab();
+  const std::uint64_t generation = refs_.generation_of(ref);
+  AtomicWord& word = words_[slot.value];
   if (SlabState* const slab = slabs_.find(at); slab != nullptr) {
-    if (ref.slot().block().value >= slab->carved) return Error::kStaleRef;
-    if (replace_held(word, ref, kNoSession, BlockWord::freed) == 0)
+    if (slot.block().value >= slab->carved) return Error::kStaleRef;
+    if (replace_held(word, generation, kNoSession, freed_here(refs_.step())) == 0)
       return arena_.refusal(ref, kNoSession);
-    settle_local(ref.slot(), *slab);
+    settle_local(slot, *slab);
   } else {
     note_footprint(at);
     // Blocks mostly come back in the order of their addresses. So the next line of words is asked
     // for while this one is worked on.
     if ((ref.value & 7) == 0) prefetch_to_change(&word + 8);
-    if (replace_held(word, ref, kNoSession, returning_to_owner(owner_)) == 0)
+    if (replace_held(word, generation, kNoSession, returning_to_owner(owner_, refs_.step())) == 0)
       return arena_.refusal(ref, kNoSession);
-    settle_remote(ref.slot());
+    settle_remote(slot);
   }
   return Error::kNone;
 }
@@ -84,7 +92,7 @@ FreeOutcome Freer::free_checked(UntrustedRef untrusted, SessionId freer,
     out.error = ref.error();
     return out;
   }
-  const Slot slot = ref->slot();
+  const Slot slot = refs_.slot_of(*ref);
   AtomicWord& word = words_[slot.value];
   SlabState* const mine = slabs_.find(slot.slab());
   // validate knows only what the header says. In this heap's own slabs the private count decides,
@@ -99,8 +107,10 @@ FreeOutcome Freer::free_checked(UntrustedRef untrusted, SessionId freer,
       arena_.control().slab(slot.slab()).owner.load(std::memory_order_relaxed))};
   if (mine == nullptr) note_footprint(slot.slab());
   const std::uint64_t replaced =
-      mine != nullptr ? replace_held(word, *ref, required_holder, BlockWord::freed)
-                      : replace_held(word, *ref, required_holder, returning_to_owner(freer));
+      mine != nullptr
+          ? replace_held(word, refs_.generation_of(*ref), required_holder, freed_here(refs_.step()))
+          : replace_held(word, refs_.generation_of(*ref), required_holder,
+                         returning_to_owner(freer, refs_.step()));
   if (replaced == 0) [[unlikely]] {
     out.error = arena_.refusal(*ref, required_holder);
     return out;
@@ -110,7 +120,7 @@ FreeOutcome Freer::free_checked(UntrustedRef untrusted, SessionId freer,
   if (mine != nullptr) {
     out.owner = id_;
     out.stride_bytes = mine->stride_bytes;
-    settle_local(ref->slot(), *mine);
+    settle_local(slot, *mine);
   } else {
     out.owner = owner;
     out.stride_bytes = shape.stride_bytes;
@@ -123,22 +133,23 @@ FreeOutcome Freer::free_checked(UntrustedRef untrusted, SessionId freer,
 Error Freer::release(UntrustedRef untrusted, SessionId session) {
   const auto ref = arena_.validate(untrusted);
   if (!ref) return ref.error();
-  const SlabIndex at = ref->slot().slab();
+  const Slot slot = refs_.slot_of(*ref);
+  const SlabIndex at = slot.slab();
   SlabState* const mine = slabs_.find(at);
-  if (mine != nullptr && ref->slot().block().value >= mine->carved) return Error::kStaleRef;
+  if (mine != nullptr && slot.block().value >= mine->carved) return Error::kStaleRef;
   if (mine == nullptr) note_footprint(at);
   const std::uint64_t my_bits = arena_.sharer_bits(session);
-  AtomicWord& word = words_[ref->slot().value];
+  AtomicWord& word = words_[slot.value];
   std::uint64_t bits = word.load(std::memory_order_acquire);
   for (;;) {
     const BlockWord seen{bits};
-    if (seen.generation() != ref->generation() || !seen.is_shared())
-      return arena_.refusal(*ref, session);
+    if (!refs_.is_of(*ref, seen) || !seen.is_shared()) return arena_.refusal(*ref, session);
     if ((seen.sharers() & my_bits) == 0) return Error::kNotHolder;
     const std::uint64_t left = seen.sharers() & ~my_bits;
-    const std::uint64_t next = left != 0         ? BlockWord::shared(bits, left)
-                               : mine != nullptr ? BlockWord::freed(bits)
-                                                 : BlockWord::returning(bits, session);
+    const std::uint64_t next = left != 0 ? BlockWord::shared(bits, left)
+                               : mine != nullptr
+                                   ? BlockWord::freed(bits, refs_.step())
+                                   : BlockWord::returning(bits, session, refs_.step());
     CRASH_POINT("release.word");
     // acq_rel: pairs with the same CAS of the other sharers. What each sharer did to the block
     // comes before its reuse, whoever is the last.
@@ -147,9 +158,9 @@ Error Freer::release(UntrustedRef untrusted, SessionId session) {
       continue;
     if (left != 0) return Error::kNone;
     if (mine != nullptr)
-      settle_local(ref->slot(), *mine);
+      settle_local(slot, *mine);
     else
-      settle_remote(ref->slot());
+      settle_remote(slot);
     return Error::kNone;
   }
 }
@@ -165,7 +176,7 @@ void Freer::settle_local(Slot slot, SlabState& slab) {
     return;
   }
   Magazine& m = magazines_[slab.cls.value];
-  *m.freed_top++ = arena_bits_ | slot.value;
+  *m.freed_top++ = refs_.entry_of(slot);
   if (m.freed_top == m.freed_limit) transfer_.make_room(m);
 }
 

@@ -19,6 +19,7 @@
 #include "../base/zeroed_array.h"
 #include "../format/block_word.h"
 #include "../format/ids.h"
+#include "../format/ref_layout.h"
 #include "block_transfer.h"
 #include "canaries.h"
 #include "counters.h"
@@ -74,7 +75,7 @@ class ARENAD_API Freer {
   RemoteFrees& remote_frees_;
   HeapCounters& counters_;
   const Canaries canaries_;
-  const std::uint64_t arena_bits_;             // the arena's field of a ref
+  const RefLayout refs_;
   const FootprintMarker footprint_;            // empty in the arena's owner
   ZeroedArray<std::uint8_t> footprint_noted_;  // by slab unit; costs no memory where it is 0
   std::uint64_t span_frees_ = 0;

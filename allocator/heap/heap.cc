@@ -15,20 +15,16 @@ constexpr std::uint64_t kMagazineBytes = 256 * 1024;
 // A refill brings about this much.
 constexpr std::uint64_t kBatchBytes = 32 * 1024;
 
-std::uint64_t slots_of(const ArenaView& arena) {
-  return std::uint64_t{arena.unit_count()} / kUnitsPerGroup * kWordsPerGroup;
-}
-
 }  // namespace
 
 Heap::Heap(Arena& arena, HeapId id, SessionId owner) : Heap(arena, id, owner, arena.source()) {}
 
 Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source)
-    : Heap(arena, id, owner, source, std::make_unique<RowTables>(arena.id(), slots_of(arena))) {}
+    : Heap(arena, id, owner, source, std::make_unique<RowTables>(arena.id(), arena.slot_limit())) {}
 
 Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source,
            std::unique_ptr<RowTables> rows)
-    : FastHeap(arena.id(), arena.control().words(), slots_of(arena),
+    : FastHeap(arena.refs(), arena.slot_limit(), arena.control().words(),
                {rows->offsets(), rows->magazines()}),
       arena_(arena),
       geometry_(arena.geometry()),
@@ -88,7 +84,8 @@ void FastHeap::make_room_slow(Magazine& m) { static_cast<Heap&>(*this).transfer_
 Result<Allocation> Heap::damaged_word(std::uint64_t entry) {
   ++counters_.guard_trips;
   arena_.quarantine([entry] {
-    return "block word of a free block is not FREE, slot " + std::to_string(entry & Ref::kSlotMask);
+    return "block word of a free block is not FREE, slot " +
+           std::to_string(RefLayout::slot_of_entry(entry).value);
   });
   return Error::kQuarantined;
 }
@@ -137,15 +134,15 @@ Result<Allocation> Heap::allocate_span(std::uint64_t size, std::uint32_t align, 
   const Slot slot = Slot::of(slab.slab, {0});
   AtomicWord& word = words_[slot.value];
   const std::uint64_t free_bits = word.load(std::memory_order_relaxed);
-  if (!BlockWord(free_bits).is_free()) {
+  if (!refs_.is_free(BlockWord(free_bits))) {
     slabs_.release(slab);
-    return damaged_word(arena_bits_ | slot.value);
+    return damaged_word(refs_.entry_of(slot));
   }
   CRASH_POINT("span.word");
   word.store(BlockWord::held(free_bits, holder), std::memory_order_release);  // as in FastHeap::pop
   ++counters_.spans;
   if (canaries_.on()) canaries_.write(slab.payload_offset, slab.usable_bytes);
-  return Allocation{Ref{free_bits << 2 | arena_bits_ | slot.value}, slab.payload_offset};
+  return Allocation{RefLayout::ref_of(refs_.entry_of(slot), free_bits), slab.payload_offset};
 }
 
 Error Heap::allocate_batch(std::uint64_t size, std::uint32_t align, Holder holder,

@@ -102,7 +102,7 @@ class ARENAD_API Heap : public FastHeap {
   template <class F>
   void for_each_cached(F&& f) const {
     for (const Magazine& m : magazines_)
-      m.for_each([&f](std::uint64_t entry) { f(Slot{entry & Ref::kSlotMask}); });
+      m.for_each([&f](std::uint64_t entry) { f(RefLayout::slot_of_entry(entry)); });
   }
 
  private:

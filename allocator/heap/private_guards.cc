@@ -46,7 +46,9 @@ void PrivateGuards::check_batch(const SlabState& slab, std::span<const std::uint
   if (g != GuardVerdict::kOk) guard_abort(v, line, offender, g);
   for (std::size_t i = 0; i < entries.size(); ++i)
     // relaxed: only this heap changes a FREE word, so there is nothing to order.
-    if (!BlockWord(words_[entries[i] & Ref::kSlotMask].load(std::memory_order_relaxed)).is_free())
+    if (!BlockWord(
+             words_[RefLayout::slot_of_entry(entries[i]).value].load(std::memory_order_relaxed))
+             .is_free())
       guard_abort(v, line, addresses[i], GuardVerdict::kWordNotFree);
   static RateLimit limit(20);
   if (tunables().p0_log.load(std::memory_order_relaxed) && limit.allow()) log_line(line);

@@ -85,7 +85,7 @@ void Refiller::check(const Magazine& m, std::uint64_t taken, std::uint64_t delta
     return;
   static RateLimit limit(20);
   if (!limit.allow()) return;
-  const std::uint32_t slab = m.count() != 0 ? Slot{m.top[-1] & Ref::kSlotMask}.slab().value : 0;
+  const std::uint32_t slab = m.count() != 0 ? RefLayout::slot_of_entry(m.top[-1]).slab().value : 0;
   std::string line = ok ? "[P0_COUNTER_OK]" : "[P0_COUNTER_MISMATCH]";
   line += " heap=" + std::to_string(id_.value) + " cls=" + std::to_string(m.cls.value) +
           " slab=" + std::to_string(slab) + " taken=" + std::to_string(taken) +

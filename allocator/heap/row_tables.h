@@ -18,7 +18,7 @@ class RowTables {
  public:
   // Tables for `slot_limit` slots of the arena. They cost no memory where no slab was entered.
   RowTables(ArenaId arena, std::uint64_t slot_limit)
-      : arena_bits_(std::uint64_t{arena.value} << Ref::kArenaShift),
+      : arena_bits_(Ref::arena_bits(arena)),
         offsets_(slot_limit / 64),
         magazines_(slot_limit / 64) {}
 

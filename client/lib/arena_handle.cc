@@ -46,6 +46,7 @@ Error nearest_reason(const Status& status) {
 Answer<Block> ArenaHandle::allocate_slow(std::uint64_t size_bytes,
                                          const AllocateOptions& options) const {
   if (!attachment_) return not_attached();
+  if (options.tag > kMaxTag) return bad_tag(options.tag);
   if (PeerBlocks* const peer = attachment_->peer_blocks()) {
     const auto got = peer->allocate_one(size_bytes, options, true);
     if (!got) return got.error();
@@ -60,6 +61,7 @@ Answer<Block> ArenaHandle::allocate_slow(std::uint64_t size_bytes,
 Result<AllocatedBlock, Error> ArenaHandle::try_allocate_slow(std::uint64_t size_bytes,
                                                              std::uint32_t tag) const {
   if (!attachment_) return Error::kNotAttached;
+  if (tag > kMaxTag) return Error::kInvalidTag;
   if (PeerBlocks* const peer = attachment_->peer_blocks()) {
     const auto got = peer->allocate_one(size_bytes, {.tag = tag}, false);
     if (!got) return nearest_reason(got.error());
@@ -75,6 +77,7 @@ Answer<std::vector<AllocatedBlock>> ArenaHandle::allocate_many(
     std::uint64_t size_bytes, std::uint32_t count, const AllocateOptions& options) const {
   if (!attachment_) return not_attached();
   if (count == 0 || count > kMaxBlocksPerCall) return bad_count();
+  if (options.tag > kMaxTag) return bad_tag(options.tag);
   return attachment_->blocks().allocate_many(shard_, size_bytes, count, options);
 }
 
@@ -82,6 +85,7 @@ Answer<std::vector<AllocatedBlock>> ArenaHandle::allocate_sizes(
     std::span<const std::uint64_t> sizes_bytes, const AllocateOptions& options) const {
   if (!attachment_) return not_attached();
   if (sizes_bytes.empty() || sizes_bytes.size() > kMaxBlocksPerCall) return bad_count();
+  if (options.tag > kMaxTag) return bad_tag(options.tag);
   return attachment_->blocks().allocate_sizes(shard_, sizes_bytes, options);
 }
 
@@ -124,6 +128,7 @@ void ArenaHandle::flush() const {
 
 Answer<BatchAnswer> ArenaHandle::acquire(std::span<const Ref> refs, std::uint32_t tag) const {
   if (!attachment_) return not_attached();
+  if (tag > kMaxTag) return bad_tag(tag);
   return attachment_->blocks().acquire(shard_, refs, tag);
 }
 
@@ -146,6 +151,7 @@ Answer<Block> ArenaHandle::take_in_memory(Ref ref, std::uint32_t tag) const {
 }
 
 Answer<Block> ArenaHandle::take(Ref ref, std::uint32_t tag) const {
+  if (tag > kMaxTag) return bad_tag(tag);
   if (attachment_ && attachment_->peer_blocks()) return take_in_memory(ref, tag);
   const auto acquired = acquire(std::span(&ref, 1), tag);
   if (!acquired) return acquired.error();

@@ -48,6 +48,11 @@ Status not_attached() {
           "this handle is empty: connect, open a session and attach an arena first"};
 }
 
+Status bad_tag(std::uint32_t tag) {
+  return {Code::kInvalidArgument, Error::kInvalidTag,
+          "tag " + std::to_string(tag) + ": " + error_advice(Error::kInvalidTag)};
+}
+
 Status bad_count() {
   return {Code::kInvalidArgument, Error::kInvalidCount,
           "one request is for 1 to 16384 blocks; ask for at least one, or split the request"};

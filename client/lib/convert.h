@@ -23,8 +23,9 @@ namespace arenad::client {
 Status from_grpc(const ::grpc::Status& status);
 // The same status. When nobody has answered, gRPC's own text comes after what to do.
 Status away_explained(Status status);
-Status not_attached();  // of a default-constructed handle, client or session
-Status bad_count();     // a request for no block at all
+Status not_attached();              // of a default-constructed handle, client or session
+Status bad_tag(std::uint32_t tag);  // a tag above kMaxTag
+Status bad_count();                 // a request for no block at all
 
 ArenaInfo from_wire(const v1::Arena& arena);
 BlockInfo from_wire(const v1::BlockInfo& info);

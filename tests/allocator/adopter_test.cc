@@ -8,6 +8,7 @@
 
 #include "allocator/heap/slab_table.h"
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/refs.h"
 
 namespace arenad {
 namespace {
@@ -55,7 +56,8 @@ TEST_F(AdopterTest, DeadsAndReturningBlocksComeHomeAndOthersStayOut) {
   lease();
   hold(0, kDead);
   hold(1, kLiving);
-  block(2) = BlockWord::returning(BlockWord::held(block(2).load(), Holder(kDead, 0)), kLiving);
+  block(2) = BlockWord::returning(BlockWord::held(block(2).load(), Holder(kDead, 0)), kLiving,
+                                  kSmallRefs.step());
   const ReapResult result = adopt();
   EXPECT_EQ(result.blocks, 1u);
   EXPECT_EQ(result.bytes, arena().geometry().size_class(kClass).stride_bytes);

@@ -18,6 +18,7 @@
 #include "allocator/base/tunables.h"
 #include "allocator/check/verify.h"
 #include "allocator/heap/heap.h"
+#include "tests/support/refs.h"
 #include "tests/support/sizes.h"
 
 namespace arenad {
@@ -91,7 +92,7 @@ class ArenaWithHeaps : public testing::Test {
   void give(const std::vector<Allocation>& blocks, std::size_t i = 0) {
     for (const Allocation& b : blocks) EXPECT_EQ(heap(i).free(b.ref), Error::kNone);
   }
-  AtomicWord& word(Ref ref) { return arena_->word(ref.slot()); }
+  AtomicWord& word(Ref ref) { return arena_->word(slot_of(ref)); }
 
   // All heaps give back what they can; nothing may be left taken when no block is out.
   void trim_all() {

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/refs.h"
 
 namespace arenad {
 namespace {
@@ -33,7 +34,7 @@ TEST_F(ArenaTest, WrongOptionsAreRefusedByNameWithAMessage) {
   EXPECT_EQ(refused({.capacity_bytes = kMaxArenaBytes + 1}), Error::kInvalidCapacity);
   EXPECT_EQ(refused({.id = {0}, .capacity_bytes = kMiB}), Error::kInvalidOption);
   EXPECT_EQ(refused({.id = {1024}, .capacity_bytes = kMiB}), Error::kInvalidOption);
-  EXPECT_EQ(refused({.capacity_bytes = kMiB, .first_generation = 16384}), Error::kInvalidOption);
+  EXPECT_EQ(refused({.capacity_bytes = kMiB, .first_generation = 4194304}), Error::kInvalidOption);
   EXPECT_EQ(refused({.capacity_bytes = kMiB, .max_heaps = 0}), Error::kInvalidOption);
   EXPECT_EQ(refused({.capacity_bytes = kMiB, .max_heaps = kMaxHeaps + 1}), Error::kInvalidOption);
 }
@@ -48,7 +49,7 @@ TEST_F(ArenaTest, CapacityIsRoundedUpToSuperslabs) {
 }
 
 // The ref of the first block of a fresh arena, whose block is free again.
-Ref first_ref_of_an_arena(std::uint64_t size_bytes, std::uint16_t first_generation) {
+Ref first_ref_of_an_arena(std::uint64_t size_bytes, std::uint32_t first_generation) {
   const auto arena =
       Arena::create({.capacity_bytes = 4 * kMiB, .first_generation = first_generation});
   Heap heap(**arena, HeapId{0}, SessionId{1});
@@ -63,20 +64,64 @@ TEST_F(ArenaTest, RefOfAnotherArenaWithTheSameIdIsStale) {
   for (const std::uint64_t size : {std::uint64_t{8}, std::uint64_t{256}, 3 * kMiB}) {
     const auto block = heap().allocate(size, kHolder);
     ASSERT_TRUE(block.ok());
-    const std::uint16_t here = block->ref.generation();
+    const std::uint32_t here = generation_of(block->ref);
     const Ref other = first_ref_of_an_arena(size, here == 5000 ? 5001 : 5000);
-    const Ref left{(other.value & ~Ref::kSlotMask) | block->ref.slot().value};
+    const Ref left = ref_of(generation_of(other), other.arena(), slot_of(block->ref));
     EXPECT_EQ(heap().free(left), Error::kStaleRef) << size;
     EXPECT_EQ(heap().free(block->ref), Error::kNone) << size;
   }
 }
 
+// The slot takes bits of the generation there, and generations grow in larger steps.
+TEST_F(ArenaTest, InTheLargestArenaEveryKindOfFreeMakesTheRefStale) {
+  make(kMaxArenaBytes, 2);
+  EXPECT_EQ(arena().refs().generations(), 1u << 15);
+  for (const std::uint64_t size : {std::uint64_t{64}, 3 * kMiB}) {
+    for (int round = 0; round < 4; ++round) {
+      const Allocation b = take(1, size)[0];
+      const std::uint64_t generation = arena().describe({b.ref.value}).generation;
+      ASSERT_EQ(*arena().ref_at(b.offset), b.ref);
+      if (round == 0) EXPECT_EQ(heap(0).free(b.ref), Error::kNone);
+      if (round == 1) EXPECT_EQ(heap(1).free(b.ref), Error::kNone);
+      if (round == 2)
+        EXPECT_EQ(heap(1).free_checked({b.ref.value}, {9}, kHolder.session()).error, Error::kNone);
+      if (round == 3) {
+        EXPECT_EQ(arena().share({b.ref.value}, kHolder.session()), Error::kNone);
+        EXPECT_EQ(heap(0).release({b.ref.value}, kHolder.session()), Error::kNone);
+      }
+      const Error again = heap(0).free(b.ref);
+      EXPECT_TRUE(again == Error::kDoubleFree || again == Error::kStaleRef) << error_name(again);
+      EXPECT_FALSE(arena().acquire({b.ref.value}, kHolder).ok());
+      if (size == 64)
+        EXPECT_EQ(arena().describe({b.ref.value}).generation,
+                  (generation + 1) % arena().refs().generations());
+      heap(1).publish();
+      heap(0).drain();
+    }
+  }
+}
+
+TEST_F(ArenaTest, InTheLargestArenaAWordBetweenTwoGenerationsIsNotGivenOut) {
+  make(kMaxArenaBytes);
+  broken_on_purpose_ = true;
+  const Allocation small = take(1, 64)[0], large = take(1, 3 * kMiB)[0];
+  give({small, large});
+  for (const Allocation& b : {small, large})
+    arena().word(arena().refs().slot_of(b.ref)).fetch_add(BlockWord::kGenerationOne);
+  EXPECT_EQ(heap().allocate(3 * kMiB, kHolder).error(), Error::kQuarantined);
+  for (;;) {
+    const auto b = heap().allocate(64, kHolder);
+    if (!b) break;
+    ASSERT_NE(b->offset, small.offset);
+  }
+}
+
 TEST_F(ArenaTest, FirstGenerationIsTheOneAskedForOrARandomOne) {
-  EXPECT_EQ(first_ref_of_an_arena(64, 1).generation(), 1u);
-  EXPECT_EQ(first_ref_of_an_arena(64, 16383).generation(), 16383u);
-  std::set<std::uint16_t> random;
-  for (int i = 0; i < 20; ++i) random.insert(first_ref_of_an_arena(64, 0).generation());
-  EXPECT_GT(random.size(), 10u);  // of 16383
+  EXPECT_EQ(generation_of(first_ref_of_an_arena(64, 1)), 1u);
+  EXPECT_EQ(generation_of(first_ref_of_an_arena(64, 4194303)), 4194303u);
+  std::set<std::uint32_t> random;
+  for (int i = 0; i < 20; ++i) random.insert(generation_of(first_ref_of_an_arena(64, 0)));
+  EXPECT_GT(random.size(), 10u);  // of 4,194,303
 }
 
 TEST_F(ArenaTest, FilesAreSealedPrivateAndClosedOnExec) {

@@ -2,6 +2,7 @@
 #include "allocator/arena/arena_view.h"
 
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/refs.h"
 
 namespace arenad {
 namespace {
@@ -41,7 +42,7 @@ TEST_F(ArenaViewTest, TakeOverChangesTheHolderAndNothingElse) {
   EXPECT_EQ(heap().free_checked({b.ref.value}, {77}, {77}).error, Error::kNotHolder);
   give({b});
   EXPECT_EQ(arena().acquire({b.ref.value}, Holder({88}, 9)).error(), Error::kDoubleFree);
-  EXPECT_EQ(arena().acquire({Ref::of(0, {9}, b.ref.slot()).value}, Holder({88}, 9)).error(),
+  EXPECT_EQ(arena().acquire({ref_of(0, {9}, slot_of(b.ref)).value}, Holder({88}, 9)).error(),
             Error::kForeignRef);
 }
 

@@ -48,7 +48,7 @@ TEST_F(BlockTransferTest, CarveTakesBlocksInOrderAndPublishesTheCount) {
   SlabState& slab = **p.slabs.take_slab(kClass);
   EXPECT_EQ(p.transfer.take(slab, p.m, 10), 10u);
   for (std::uint32_t b = 0; b < 10; ++b)
-    EXPECT_EQ(Slot{p.m.bottom[b] & Ref::kSlotMask}, Slot::of(slab.slab, {b}));
+    EXPECT_EQ(RefLayout::slot_of_entry(p.m.bottom[b]), Slot::of(slab.slab, {b}));
   EXPECT_EQ(control().slab(slab.slab).carved.load(), 10u);
   EXPECT_EQ(p.slabs.active_blocks(), 10u);
   EXPECT_EQ(p.counters.carves, 1u);

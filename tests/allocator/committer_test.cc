@@ -1,5 +1,6 @@
 // Committer: memory comes before it is used, stays where it is used, and a refusal leaves nothing.
 #include "allocator/arena/committer.h"
+#include "tests/support/refs.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -13,7 +14,7 @@ namespace {
 constexpr std::uint64_t kCapacity = 4 * kSuperslabBytes;
 constexpr std::uint32_t kUnits = 4 * kUnitsPerSuperslab;
 constexpr std::uint32_t kHeaps = 4;
-constexpr std::uint16_t kFirstGeneration = 4711;
+constexpr std::uint64_t kFirstWord = kSmallRefs.free_word(4711);
 
 MemoryFile memfd(std::uint64_t bytes) {
   auto made = MemoryFile::create("test", bytes, true);
@@ -37,7 +38,7 @@ class CommitterTest : public ::testing::Test {
   // A file that has no room for anything.
   MemoryFile full = MemoryFile::hold(::open("/dev/null", O_RDWR | O_CLOEXEC));
   ControlView view{control.base(), kCapacity, kHeaps};
-  Committer committer{data, control, view, kUnits, kFirstGeneration};
+  Committer committer{data, control, view, kUnits, kFirstWord};
 };
 
 TEST_F(CommitterTest, SuperslabsAreBackedAndSaySoUntilTheyAreDecommitted) {
@@ -53,14 +54,14 @@ TEST_F(CommitterTest, SuperslabsAreBackedAndSaySoUntilTheyAreDecommitted) {
 }
 
 TEST_F(CommitterTest, RefusedDataLeavesTheHeadersAlone) {
-  Committer refused{full, control, view, kUnits, kFirstGeneration};
+  Committer refused{full, control, view, kUnits, kFirstWord};
   EXPECT_EQ(refused.commit_superslabs({0}, 1), Error::kMachineFull);
   EXPECT_EQ(backed_bytes(control), 0u);
   EXPECT_FALSE(says_committed(0));
 }
 
 TEST_F(CommitterTest, RefusedHeadersGiveTheDataBack) {
-  Committer refused{data, full, view, kUnits, kFirstGeneration};
+  Committer refused{data, full, view, kUnits, kFirstWord};
   EXPECT_EQ(refused.commit_superslabs({0}, 1), Error::kMachineFull);
   EXPECT_EQ(backed_bytes(data), 0u);
   EXPECT_FALSE(says_committed(0));
@@ -82,7 +83,7 @@ TEST_F(CommitterTest, FreshWordsAreFreeOfTheFirstGeneration) {
   for (std::uint32_t block = 0; block < 192; ++block) {
     const BlockWord word(view.words()[Slot::of({9}, {block}).value].load());
     ASSERT_TRUE(word.is_free());
-    ASSERT_EQ(word.generation(), kFirstGeneration);
+    ASSERT_EQ(word.bits(), kFirstWord);
   }
 }
 
@@ -92,9 +93,9 @@ TEST_F(CommitterTest, WordsInUseStayAsTheyAreWhenTheyAreCommittedAgain) {
   AtomicWord& held = view.words()[Slot::of({0}, {5}).value];
   held = BlockWord::held(held, {{7}, 42});
   AtomicWord& freed = view.words()[Slot::of({0}, {6}).value];
-  freed = BlockWord::freed(freed);
+  freed = BlockWord::freed(freed, kSmallRefs.step());
   const std::uint64_t held_before = held, freed_before = freed;
-  Committer next{data, control, view, kUnits, kFirstGeneration + 100};
+  Committer next{data, control, view, kUnits, kSmallRefs.free_word(4811)};
   ASSERT_EQ(next.commit_run({0}, 64), Error::kNone);
   EXPECT_EQ(held, held_before);
   EXPECT_EQ(freed, freed_before);
@@ -113,7 +114,7 @@ TEST_F(CommitterTest, FootprintIsBackedForALiveSessionOnly) {
   EXPECT_EQ(entry, kPage);
   ASSERT_EQ(committer.commit_session({5}, true), Error::kNone);
   EXPECT_EQ(backed_bytes(control), entry + view.footprint_stride());
-  Committer refused{data, full, view, kUnits, kFirstGeneration};
+  Committer refused{data, full, view, kUnits, kFirstWord};
   EXPECT_EQ(refused.commit_session({6}, true), Error::kMachineFull);
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/refs.h"
 
 namespace arenad {
 namespace {
@@ -16,8 +17,8 @@ class DrainerTest : public ArenaWithHeaps {
   }
   BlockFacts::State state(const Allocation& b) {
     return arena()
-        .describe(
-            {Ref::of(BlockWord(word(b.ref).load()).generation(), arena().id(), b.ref.slot()).value})
+        .describe({ref_of(BlockWord(word(b.ref).load()).generation(), arena().id(), slot_of(b.ref))
+                       .value})
         .state;
   }
 };
@@ -71,8 +72,8 @@ TEST_F(DrainerTest, WholeWordIsPublishedAtItsLastBlock) {
   auto blocks = take(64, 512);
   std::sort(blocks.begin(), blocks.end(),
             [](const Allocation& a, const Allocation& b) { return a.offset < b.offset; });
-  ASSERT_EQ(blocks[0].ref.slot().block().value, 0u);
-  ASSERT_EQ(blocks[63].ref.slot().block().value, 63u);
+  ASSERT_EQ(slot_of(blocks[0].ref).block().value, 0u);
+  ASSERT_EQ(slot_of(blocks[63].ref).block().value, 63u);
   give(blocks, 1);
   EXPECT_FALSE(heap(1).has_unpublished());
   EXPECT_EQ(heap(0).drain(), 64u);
@@ -90,7 +91,7 @@ TEST_F(DrainerTest, DoubleFreeAndStaleRefAreRefusedRemotelyToo) {
   EXPECT_EQ(heap(2).free(b.ref), Error::kDoubleFree);
   Allocation again = take(1, 128)[0];
   while (again.offset != b.offset) again = take(1, 128)[0];
-  EXPECT_NE(again.ref.generation(), b.ref.generation());
+  EXPECT_NE(generation_of(again.ref), generation_of(b.ref));
   EXPECT_EQ(heap(2).free(b.ref), Error::kStaleRef);
   EXPECT_EQ(heap(0).free(b.ref), Error::kStaleRef);
 }
@@ -99,8 +100,8 @@ TEST_F(DrainerTest, DrainIgnoresReturnedBitWhoseWordIsFreeOrHeld) {
   make(8 * kMiB, 2);
   const auto blocks = take(3, 128);
   give({blocks[1]});  // FREE, in the magazine
-  for (const Allocation& b : blocks) announce(b.ref.slot());
-  const Slot uncarved = Slot::of(blocks[0].ref.slot().slab(), {511});
+  for (const Allocation& b : blocks) announce(slot_of(b.ref));
+  const Slot uncarved = Slot::of(slot_of(blocks[0].ref).slab(), {511});
   ASSERT_GE(uncarved.block().value, control().slab(uncarved.slab()).carved.load());
   announce(uncarved);
   EXPECT_TRUE(heap(0).has_pending());
@@ -118,11 +119,11 @@ TEST_F(DrainerTest, RepeatedBitOfABlockThatCameHomeIsHarmless) {
   give(blocks, 1);
   heap(1).publish();
   EXPECT_EQ(heap(0).drain(), 64u);
-  for (const Allocation& b : blocks) announce(b.ref.slot());
+  for (const Allocation& b : blocks) announce(slot_of(b.ref));
   EXPECT_EQ(heap(0).drain(), 0u);
   expect_exact();
   const auto again = take(600, 128);  // the same blocks among them
-  for (const Allocation& b : blocks) announce(b.ref.slot());
+  for (const Allocation& b : blocks) announce(slot_of(b.ref));
   EXPECT_EQ(heap(0).drain(), 0u) << "HELD by somebody new";
   expect_exact();
   give(again);
@@ -131,7 +132,7 @@ TEST_F(DrainerTest, RepeatedBitOfABlockThatCameHomeIsHarmless) {
 TEST_F(DrainerTest, BitsAtAndBeyondTheCapacityAreMasked) {
   make(8 * kMiB, 2);
   const Allocation b = take(1, 3000)[0];
-  const SlabIndex slab = b.ref.slot().slab();
+  const SlabIndex slab = slot_of(b.ref).slab();
   const std::uint32_t capacity = SlabShape{control().slab(slab).shape.load()}.capacity();
   ASSERT_NE(capacity % 64, 0u);
   for (std::uint32_t i = capacity; i < 128; ++i) announce(Slot::of(slab, {i}));
@@ -164,9 +165,9 @@ TEST_F(DrainerTest, LateBitOfASlabThatWentBackDoesNotReachItsNextLife) {
   const Allocation b = take(1, 128)[0];
   give({b});
   heap(0).trim();
-  announce(b.ref.slot());            // nobody's slab
+  announce(slot_of(b.ref));          // nobody's slab
   const auto next = take(16, 4096);  // a slab of a class with one returned word, in the same place
-  ASSERT_EQ(next[0].ref.slot().slab(), b.ref.slot().slab());
+  ASSERT_EQ(slot_of(next[0].ref).slab(), slot_of(b.ref).slab());
   EXPECT_EQ(heap(0).drain(), 0u);
   expect_exact();
   give(next, 1);
@@ -200,7 +201,7 @@ TEST_F(DrainerTest, EightByteBlocksUseTheOverflowWordsToo) {
   heap(1).publish();
   bool overflow = false;
   for (std::uint32_t w = kInlineReturnedWords; w < kReturnedWordsPerUnit; ++w)
-    overflow |= control().returned(blocks[0].ref.slot().slab(), w).load() != 0;
+    overflow |= control().returned(slot_of(blocks[0].ref).slab(), w).load() != 0;
   EXPECT_TRUE(overflow);
   EXPECT_EQ(heap(0).drain(), blocks.size());
   give(take(3 * kMaxBlocksPerSlab, 8));

@@ -2,6 +2,7 @@
 #include "allocator/heap/freer.h"
 
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/refs.h"
 
 namespace arenad {
 namespace {
@@ -35,22 +36,22 @@ TEST_F(FreerTest, RefOfALifeBeforeIsStale) {
 TEST_F(FreerTest, ForeignAndMadeUpRefsAreRefused) {
   make(4 * kMiB);
   const Allocation b = take(1, 256)[0];
-  const Slot slot = b.ref.slot();
-  EXPECT_EQ(heap().free(Ref::of(0, {2}, slot)), Error::kForeignRef) << "another arena";
-  EXPECT_EQ(heap().free(Ref::of(0, {0}, slot)), Error::kForeignRef);
-  EXPECT_EQ(heap().free(Ref::of(0, arena().id(), Slot::of({arena().unit_count()}, {0}))),
+  const Slot slot = slot_of(b.ref);
+  EXPECT_EQ(heap().free(ref_of(0, {2}, slot)), Error::kForeignRef) << "another arena";
+  EXPECT_EQ(heap().free(ref_of(0, {0}, slot)), Error::kForeignRef);
+  EXPECT_EQ(heap().free(ref_of(0, arena().id(), Slot::of({arena().unit_count()}, {0}))),
             Error::kForeignRef)
       << "beyond the arena";
   EXPECT_EQ(heap().free(Ref{0}), Error::kForeignRef);
   EXPECT_EQ(heap().free(Ref{~std::uint64_t{0}}), Error::kForeignRef);
-  EXPECT_NE(heap().free(Ref::of(5, arena().id(), slot)), Error::kNone)
+  EXPECT_NE(heap().free(ref_of(5, arena().id(), slot)), Error::kNone)
       << "a generation that never was";
   EXPECT_EQ(heap()
-                .free_checked({Ref::of(0, arena().id(), Slot::of(slot.slab(), {5000})).value}, {1},
+                .free_checked({ref_of(0, arena().id(), Slot::of(slot.slab(), {5000})).value}, {1},
                               kNoSession)
                 .error,
             Error::kStaleRef);
-  EXPECT_EQ(arena().describe({Ref::of(0, {2}, slot).value}).state, BlockFacts::State::kInvalid);
+  EXPECT_EQ(arena().describe({ref_of(0, {2}, slot).value}).state, BlockFacts::State::kInvalid);
   EXPECT_EQ(heap().free(b.ref), Error::kNone) << "and the block itself is untouched";
 }
 
@@ -68,10 +69,12 @@ TEST_F(FreerTest, CheckedFreeReportsHolderStrideAndOwnerAndKeepsToTheRequiredHol
   EXPECT_EQ(remote.error, Error::kNone);
   EXPECT_EQ(remote.stride_bytes, 256u);
   EXPECT_EQ(remote.owner, HeapId{0});
-  EXPECT_EQ(arena()
-                .describe({blocks[1].ref.value + (std::uint64_t{1} << Ref::kGenerationShift)})
-                .holder.session(),
-            SessionId{78})
+  EXPECT_EQ(
+      arena()
+          .describe({ref_of(generation_of(blocks[1].ref) + 1, arena().id(), slot_of(blocks[1].ref))
+                         .value})
+          .holder.session(),
+      SessionId{78})
       << "the freer stands in the RETURNING word";
 }
 

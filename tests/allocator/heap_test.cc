@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/refs.h"
 
 namespace arenad {
 namespace {
@@ -168,11 +169,26 @@ TEST_F(HeapTest, GenerationSurvivesASlabsChangeOfClass) {
   ASSERT_EQ(arena().units().taken_units(), 0u);
   const auto large = take_all(512);  // all of the arena: the unit of `small` among them
   const auto same = std::find_if(large.begin(), large.end(), [&](const Allocation& b) {
-    return b.ref.slot() == small.ref.slot();
+    return slot_of(b.ref) == slot_of(small.ref);
   });
   ASSERT_NE(same, large.end());
-  EXPECT_EQ(same->ref.generation(), small.ref.generation() + 1);
+  EXPECT_EQ(generation_of(same->ref), generation_of(small.ref) + 1);
   EXPECT_EQ(heap().free(small.ref), Error::kStaleRef);
+}
+
+// How long a ref stays stale, for the largest class: two blocks take turns in its magazine.
+TEST_F(HeapTest, RefComesBackWhenAllGenerationsOfItsBlockAreUsedUp) {
+  make(4 * kMiB);
+  const Ref first = take(1, 128 * 1024)[0].ref;
+  ASSERT_EQ(heap().free(first), Error::kNone);
+  std::uint64_t pairs = 0;
+  Ref again;
+  do {
+    again = heap().allocate(128 * 1024, kHolder)->ref;
+    ASSERT_EQ(heap().free(again), Error::kNone);
+    ++pairs;
+  } while (again != first);
+  EXPECT_EQ(pairs, 2u * arena().refs().generations());
 }
 
 TEST_F(HeapTest, BatchIsAllOrNothing) {

@@ -35,10 +35,10 @@ class HolderRaceTest : public ArenaWithHeaps, public testing::WithParamInterface
           std::this_thread::yield();
         }
         seen = now;
-        last_holder = kFirst.bits();
+        last_holder = kFirst.held_word();
         for (bool second = true; arena().acquire({now}, second ? kSecond : kFirst).ok();
              second = !second) {
-          last_holder = (second ? kSecond : kFirst).bits();
+          last_holder = (second ? kSecond : kFirst).held_word();
           handovers.fetch_add(1, std::memory_order_relaxed);
         }
         gone.store(true, std::memory_order_release);
@@ -62,8 +62,9 @@ class HolderRaceTest : public ArenaWithHeaps, public testing::WithParamInterface
       }
       ASSERT_TRUE(workers.wait_until([&] { return gone.load(std::memory_order_acquire); }));
       ++freed_;
-      misnamed_ += out.holder.bits() != last_holder;
-      not_the_required_ += required != kNoSession && (last_holder >> 32) != required.value;
+      misnamed_ += out.holder.held_word() != last_holder;
+      not_the_required_ +=
+          required != kNoSession && BlockWord(last_holder).holder().session() != required;
       heap(1).publish();
       heap(0).drain();
     }

@@ -1,12 +1,9 @@
-// Slots, refs and block words: every bit where its header says it is.
+// Slots: every bit where its header says it is.
 #include "allocator/format/ids.h"
 
 #include <gtest/gtest.h>
 
-#include <array>
 #include <vector>
-
-#include "allocator/format/block_word.h"
 
 namespace arenad {
 namespace {
@@ -23,10 +20,11 @@ TEST(Slot, GivesBackSlabAndBlock) {
     }
 }
 
-TEST(Slot, LargestArenaFitsIntoFortyBits) {
+TEST(Slot, LargestArenaFitsIntoItsBits) {
   const std::uint32_t units =
-      static_cast<std::uint32_t>((std::uint64_t{1} << 40) / kMaxBlocksPerSlab);
-  EXPECT_EQ(Slot::of({units - 1}, {kMaxBlocksPerSlab - 1}).value, Ref::kSlotMask);
+      static_cast<std::uint32_t>((std::uint64_t{1} << Slot::kBits) / kMaxBlocksPerSlab);
+  EXPECT_EQ(Slot::of({units - 1}, {kMaxBlocksPerSlab - 1}).value,
+            (std::uint64_t{1} << Slot::kBits) - 1);
 }
 
 TEST(Slot, EveryBlockOfAGroupOfEightUnitsHasItsOwnWord) {
@@ -43,74 +41,6 @@ TEST(Slot, EveryBlockOfAGroupOfEightUnitsHasItsOwnWord) {
 TEST(Slot, SixtyFourBlocksOfASlabAreNeighbours) {
   for (std::uint32_t b = 1; b < 64; ++b)
     EXPECT_EQ(Slot::of({5}, {128 + b}).value, Slot::of({5}, {128}).value + b);
-}
-
-TEST(Ref, GivesBackGenerationArenaAndSlot) {
-  for (const auto generation : std::to_array<std::uint16_t>({0, 1, 0x1fff, 0x2000, 0x3fff}))
-    for (const auto arena : std::to_array<std::uint16_t>({1, 2, 511, 512, 1023})) {
-      const Slot slot = Slot::of({12345}, {678});
-      const Ref ref = Ref::of(generation, {arena}, slot);
-      EXPECT_EQ(ref.generation(), generation);
-      EXPECT_EQ(ref.arena().value, arena);
-      EXPECT_EQ(ref.slot(), slot);
-      EXPECT_NE(ref.value, 0u);
-      EXPECT_EQ(ref.value & Ref::kBlockMask, std::uint64_t{arena} << Ref::kArenaShift | slot.value);
-    }
-}
-
-TEST(BlockWord, ZeroIsFreeInGenerationZero) {
-  const BlockWord w(0);
-  EXPECT_TRUE(w.is_free());
-  EXPECT_EQ(w.tag(), BlockTag::kFree);
-  EXPECT_EQ(w.generation(), 0);
-}
-
-TEST(BlockWord, HeldKeepsGenerationAndNamesHolderAndTag) {
-  const std::uint64_t free_bits = std::uint64_t{0x2abc} << BlockWord::kGenerationShift;
-  const BlockWord w(BlockWord::held(free_bits, Holder({65534}, 0xdeadbeef)));
-  EXPECT_TRUE(w.is_held());
-  EXPECT_FALSE(w.is_free());
-  EXPECT_EQ(w.generation(), 0x2abc);
-  EXPECT_EQ(w.holder().session().value, 65534);
-  EXPECT_EQ(w.holder().tag(), 0xdeadbeefu);
-}
-
-TEST(BlockWord, FreeGrowsTheGenerationAndLeavesNothingElse) {
-  const std::uint64_t held =
-      BlockWord::held(std::uint64_t{41} << BlockWord::kGenerationShift, Holder({7}, 8));
-  const BlockWord w(BlockWord::freed(held));
-  EXPECT_TRUE(w.is_free());
-  EXPECT_EQ(w.generation(), 42);
-  EXPECT_EQ(w.bits(), std::uint64_t{42} << BlockWord::kGenerationShift);
-}
-
-TEST(BlockWord, GenerationWrapsWithoutTouchingTheTag) {
-  const std::uint64_t held = BlockWord::held(BlockWord::kGenerationMask, Holder({7}, 8));
-  EXPECT_EQ(BlockWord(held).generation(), 0x3fff);
-  EXPECT_EQ(BlockWord::freed(held), 0u);
-  EXPECT_EQ(BlockWord(BlockWord::returning(held, {9})).tag(), BlockTag::kReturning);
-  EXPECT_EQ(BlockWord(BlockWord::returning(held, {9})).generation(), 0);
-}
-
-TEST(BlockWord, ReturningGrowsTheGenerationOnceAndNamesTheFreer) {
-  const std::uint64_t held =
-      BlockWord::held(std::uint64_t{41} << BlockWord::kGenerationShift, Holder({7}, 8));
-  const BlockWord w(BlockWord::returning(held, kReaperSession));
-  EXPECT_TRUE(w.is_returning());
-  EXPECT_EQ(w.generation(), 42);
-  EXPECT_EQ(w.holder().session(), kReaperSession);
-  EXPECT_EQ(w.holder().tag(), 0u);
-  EXPECT_EQ(BlockWord::free_of(w.bits()), std::uint64_t{42} << BlockWord::kGenerationShift)
-      << "the drain adds no generation";
-}
-
-TEST(BlockWord, AnyBitBelowTheGenerationMakesItNotFree) {
-  for (int bit = 0; bit < BlockWord::kGenerationShift; ++bit)
-    EXPECT_FALSE(BlockWord(std::uint64_t{1} << bit).is_free());
-  for (int bit = BlockWord::kGenerationShift; bit < BlockWord::kTagShift; ++bit)
-    EXPECT_TRUE(BlockWord(std::uint64_t{1} << bit).is_free());
-  EXPECT_FALSE(BlockWord(std::uint64_t{1} << 62).is_free());
-  EXPECT_FALSE(BlockWord(std::uint64_t{1} << 63).is_free());
 }
 
 }  // namespace

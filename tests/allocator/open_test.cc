@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "arena_fixture.h"
+#include "tests/support/refs.h"
 
 namespace arenad {
 namespace {
@@ -126,7 +127,7 @@ TEST_F(OpenTest, FreesOfADaemonThatDiedReachLivingPeers) {
     arena->control().slab(*run).carved.store(1);
     const Slot slot = Slot::of(*run, {0});
     arena->word(slot).store(BlockWord::held(0, {kPeer, 0}));
-    freed = Ref::of(0, arena->id(), slot);
+    freed = ref_of(0, arena->id(), slot);
     Heap server(*arena, HeapId{0}, kReaperSession);
     ASSERT_EQ(server.free_checked({freed.value}, kReaperSession, kNoSession).error,
               Error::kNone);  // gathered, and lost with it
@@ -134,7 +135,7 @@ TEST_F(OpenTest, FreesOfADaemonThatDiedReachLivingPeers) {
   auto again = open();
   ASSERT_TRUE(again.ok());
   Arena& arena = **again;
-  EXPECT_EQ(arena.control().returned(freed.slot().slab(), 0).load(), 1u);
+  EXPECT_EQ(arena.control().returned(slot_of(freed).slab(), 0).load(), 1u);
   EXPECT_NE(arena.control().pending_summary({32})[0].load(), 0u) << "announced up to the heap";
 }
 

@@ -1,6 +1,7 @@
 // Peers: heaps on leased slabs in another view of the same memory, their end, and what others hold
 // of theirs.
 #include "peer_fixture.h"
+#include "tests/support/refs.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -17,7 +18,7 @@ TEST_F(PeerTest, AllocatesAndFreesOnLeasedSlabs) {
   make(16 * kMiB);
   const auto a = peer(5);
   const auto blocks = a->take(5000, 256);
-  EXPECT_EQ(arena().ledger().run(blocks[0].ref.slot().slab()).owner(), RunOwner::leased_to({5}));
+  EXPECT_EQ(arena().ledger().run(slot_of(blocks[0].ref).slab()).owner(), RunOwner::leased_to({5}));
   EXPECT_EQ(full_report().held, 5000u);
   EXPECT_GE(full_report().leased_slabs, 20u);
   for (const Allocation& b : blocks) EXPECT_EQ(a->heap().free(b.ref), Error::kNone);
@@ -69,7 +70,7 @@ TEST_F(PeerTest, MarksWhatItTouchesBeforeAndOnlyForeignSlabs) {
   EXPECT_EQ(b->arena->share({joined.ref.value}, {6}), Error::kNone);
   const Footprint footprint = arena().footprint_of({6});
   for (const Allocation& block : {freed, taken, joined})
-    EXPECT_TRUE(footprint.has(block.ref.slot().slab()));
+    EXPECT_TRUE(footprint.has(slot_of(block.ref).slab()));
   b->heap().publish();
   end({6});
   EXPECT_TRUE(arena().footprint_of({6}).empty()) << "forgotten with the session";
@@ -95,7 +96,7 @@ TEST_F(PeerTest, DeathGivesBackWhatItHeldAndKeepsWhatOthersHold) {
   EXPECT_EQ(result.blocks, 2000u + 100u + 50u);
   EXPECT_EQ(b->heap().drain(), 100u) << "its own blocks that the dead had taken over";
   EXPECT_EQ(full_report().held, 300u);
-  EXPECT_EQ(arena().ledger().run(taken[0].ref.slot().slab()).owner(), RunOwner::heap({0}))
+  EXPECT_EQ(arena().ledger().run(slot_of(taken[0].ref).slab()).owner(), RunOwner::heap({0}))
       << "adopted";
   for (const Allocation& block : taken)
     EXPECT_EQ(b->heap().free(block.ref), Error::kNone) << "they live on";
@@ -190,19 +191,19 @@ TEST_F(PeerTest, DeathOfSharersFreesWhatNobodyElseShares) {
   EXPECT_EQ(arena().sharer_bits({5}), 0u);
 }
 
-TEST_F(PeerTest, SharerBitsRunOutAtFortyEight) {
+TEST_F(PeerTest, SharerBitsRunOutAtForty) {
   make(16 * kMiB);
   const auto a = peer(1);
   const Allocation block = a->take(1, 100)[0];
   ASSERT_EQ(a->arena->share({block.ref.value}, {1}), Error::kNone);
-  for (std::uint16_t s = 2; s <= 48; ++s)
+  for (std::uint16_t s = 2; s <= 40; ++s)
     ASSERT_EQ(arena().share({block.ref.value}, {s}), Error::kNone);
-  EXPECT_EQ(arena().share({block.ref.value}, {49}), Error::kSharersFull);
+  EXPECT_EQ(arena().share({block.ref.value}, {41}), Error::kSharersFull);
   arena().ledger().set_attach_mode({7}, 4);
   end({7});
-  EXPECT_EQ(arena().share({block.ref.value}, {49}), Error::kNone)
+  EXPECT_EQ(arena().share({block.ref.value}, {41}), Error::kNone)
       << "a bit comes back with its session's end";
-  for (std::uint16_t s = 1; s <= 49; ++s) {
+  for (std::uint16_t s = 1; s <= 41; ++s) {
     if (s == 7) continue;
     ASSERT_EQ(heap().release({block.ref.value}, {s}), Error::kNone) << s;
   }

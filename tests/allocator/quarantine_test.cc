@@ -5,6 +5,7 @@
 // quarantined arena: nothing is allocated from it, and what was given out may change hands and come
 // back. Another arena stands beside the damaged one in every test, and serves exactly at the end.
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/refs.h"
 
 namespace arenad {
 namespace {
@@ -102,7 +103,7 @@ TEST_F(QuarantineTest, FreeBlockWhoseWordSaysHeldIsNeverGivenOut) {
   const auto kept = take(3, 256);
   const auto blocks = take(10, 256);
   give(blocks);
-  for (const Allocation& b : blocks) forge_held(b.ref.slot());
+  for (const Allocation& b : blocks) forge_held(slot_of(b.ref));
   std::set<std::uint64_t> taken;  // all that must not be given out: held, or forged
   for (const Allocation& b : kept) taken.insert(b.offset);
   for (const Allocation& b : blocks) taken.insert(b.offset);
@@ -130,7 +131,7 @@ TEST_F(QuarantineTest, LargeBlockWhoseWordIsTakenIsRefusedAndItsUnitsStayFree) {
   make(4 * kMiB);
   const Allocation b = take(1, 300000)[0];
   give({b});
-  forge_held(b.ref.slot());
+  forge_held(slot_of(b.ref));
   EXPECT_EQ(heap().allocate(300000, kHolder).error(), Error::kQuarantined);
   EXPECT_EQ(arena().units().taken_units(), 0u);
   expect_serves_only_returns({});
@@ -173,8 +174,9 @@ TEST_F(QuarantineTest, ReturningWordOfABlockThatIsFreeAlreadyIsFoundAtTheDrain) 
   const auto blocks = take(10, 256);
   give({blocks.begin() + 1, blocks.end()});
   heap().trim();  // into the slab's free bitmap
-  const Slot slot = blocks[5].ref.slot();
-  arena().word(slot).store(BlockWord::returning(BlockWord::held(0, kHolder), {3}));
+  const Slot slot = slot_of(blocks[5].ref);
+  arena().word(slot).store(
+      BlockWord::returning(BlockWord::held(0, kHolder), {3}, kSmallRefs.step()));
   arena().publish_returned(slot.value >> 6, std::uint64_t{1} << (slot.value & 63), true);
   EXPECT_EQ(heap().drain(), 0u);
   ASSERT_TRUE(arena().quarantined());
@@ -188,7 +190,7 @@ TEST_F(QuarantineTest, BlockThatAForgedWordFreesTwiceIsFoundAtTheFlush) {
   const auto kept = take(3, 256);
   const Allocation b = take(1, 256)[0];
   give({b});
-  forge_held(b.ref.slot());
+  forge_held(slot_of(b.ref));
   EXPECT_EQ(heap().free(*arena().ref_at(b.offset)), Error::kNone)
       << "the word is the truth, and it lied";
   heap().trim();
@@ -200,8 +202,8 @@ TEST_F(QuarantineTest, BlockThatAForgedWordFreesTwiceIsFoundAtTheFlush) {
 TEST_F(QuarantineTest, ReturningWordOfABlockThatWasNeverCarvedIsNotTaken) {
   make(4 * kMiB, 2);
   const Allocation b = take(1, 256)[0];
-  const std::uint32_t carved = control().slab(b.ref.slot().slab()).carved.load();
-  const Slot uncarved = Slot::of(b.ref.slot().slab(), {carved + 3});
+  const std::uint32_t carved = control().slab(slot_of(b.ref).slab()).carved.load();
+  const Slot uncarved = Slot::of(slot_of(b.ref).slab(), {carved + 3});
   arena().word(uncarved).store(BlockWord::kReturningBit);
   arena().publish_returned(uncarved.value >> 6, std::uint64_t{1} << (uncarved.value & 63), true);
   EXPECT_EQ(heap().drain(), 0u)
@@ -216,13 +218,13 @@ TEST_F(QuarantineTest, ReturningWordOfABlockThatWasNeverCarvedIsNotTaken) {
 TEST_F(QuarantineTest, BlockBeyondTheSlabIsNotFreedWhateverControlMemorySays) {
   make(4 * kMiB, 2);
   const Allocation b = take(1, 3000)[0];
-  const SlabIndex slab = b.ref.slot().slab();
+  const SlabIndex slab = slot_of(b.ref).slab();
   const std::uint32_t capacity = SlabShape{control().slab(slab).shape.load()}.capacity();
   control().slab(slab).carved.store(0xffffffff);
   for (const std::uint32_t block : {capacity, capacity + 1, 1000u, kMaxBlocksPerSlab - 1}) {
     const Slot slot = Slot::of(slab, {block});
     forge_held(slot);
-    const Ref ref = Ref::of(0, arena().id(), slot);
+    const Ref ref = ref_of(0, arena().id(), slot);
     for (const std::size_t by : {0u, 1u}) {
       EXPECT_EQ(heap(by).free_checked({ref.value}, {9}, kNoSession).error, Error::kStaleRef)
           << block;
@@ -235,13 +237,13 @@ TEST_F(QuarantineTest, BlockBeyondTheSlabIsNotFreedWhateverControlMemorySays) {
   ASSERT_TRUE(arena().acquire({b.ref.value}, kHeir).ok());
   give({b});
   for (const Allocation& got : take(capacity, 3000))
-    EXPECT_LT(got.ref.slot().block().value, capacity);
+    EXPECT_LT(slot_of(got.ref).block().value, capacity);
 }
 
 TEST_F(QuarantineTest, RemoteCanaryCheckStaysInsideTheDataFile) {
   make(4 * kMiB, 2, Layout::canaried());
   const auto blocks = take(8, 256);
-  SlabHeader& h = control().slab(blocks[0].ref.slot().slab());
+  SlabHeader& h = control().slab(slot_of(blocks[0].ref).slab());
   const std::uint64_t shapes[] = {
       SlabShape::of(SlabKind::kSlab,
                     {static_cast<std::uint8_t>(arena().geometry().class_count() - 1)}, 32, 15)
@@ -258,10 +260,10 @@ TEST_F(QuarantineTest, RemoteCanaryCheckStaysInsideTheDataFile) {
   }
   h.shape.store(shapes[0]);
   h.carved.store(0xffffffff);
-  const Slot far =
-      Slot::of(blocks[0].ref.slot().slab(), {kMaxBlocksPerSlab - 1});  // times 128 KiB: far outside
+  const Slot far = Slot::of(slot_of(blocks[0].ref).slab(),
+                            {kMaxBlocksPerSlab - 1});  // times 128 KiB: far outside
   forge_held(far);
-  EXPECT_EQ(heap(1).free_checked({Ref::of(0, arena().id(), far).value}, {9}, kNoSession).error,
+  EXPECT_EQ(heap(1).free_checked({ref_of(0, arena().id(), far).value}, {9}, kNoSession).error,
             Error::kStaleRef)
       << "how many blocks a slab has is the ledger's to say";
   // All that was freed remotely comes home, the rest is freed by its owner.
@@ -273,7 +275,7 @@ TEST_F(QuarantineTest, RemoteCanaryCheckStaysInsideTheDataFile) {
 TEST_F(QuarantineTest, LookupsSurviveAnyHeader) {
   make(4 * kMiB, 2);
   const auto blocks = take(200, 256);
-  SlabHeader& h = control().slab(blocks[0].ref.slot().slab());
+  SlabHeader& h = control().slab(slot_of(blocks[0].ref).slab());
   std::set<std::uint64_t> freed;
   std::uint64_t random = 88172645463325252;
   for (int i = 0; i < 2000; ++i) {

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/refs.h"
 
 namespace arenad {
 namespace {
@@ -41,9 +42,9 @@ class RemoteFreesTest : public ArenaWithHeaps {};
 TEST_F(RemoteFreesTest, PublishSetsTheReturnedBitAndCountsForTheOwner) {
   make(4 * kMiB);
   const Allocation b = take(1, 64)[0];
-  word(b.ref) = BlockWord::returning(word(b.ref).load(), {9});
+  word(b.ref) = BlockWord::returning(word(b.ref).load(), {9}, kSmallRefs.step());
   RemoteFrees frees(arena());
-  frees.add(b.ref.slot());
+  frees.add(slot_of(b.ref));
   EXPECT_FALSE(frees.empty());
   EXPECT_FALSE(heap().has_pending());
   frees.publish();
@@ -57,9 +58,9 @@ TEST_F(RemoteFreesTest, OwnerThatIsNoHeapCountsForNobody) {
   broken_on_purpose_ = true;
   make(4 * kMiB);
   const Allocation b = take(1, 64)[0];
-  control().slab(b.ref.slot().slab()).owner = 60000;
+  control().slab(slot_of(b.ref).slab()).owner = 60000;
   RemoteFrees frees(arena());
-  frees.add(b.ref.slot());
+  frees.add(slot_of(b.ref));
   frees.publish();
   for (const std::uint64_t n : frees.by_owner()) EXPECT_EQ(n, 0u);
 }

@@ -1,5 +1,6 @@
 // RowTables: a row's offset plus entry * stride is the payload's place, for every block.
 #include "allocator/heap/row_tables.h"
+#include "tests/support/refs.h"
 
 #include <gtest/gtest.h>
 
@@ -23,7 +24,7 @@ TEST(RowTables, OffsetOfEveryBlockIsThePayloadsOffset) {
           slab_at(9, stride, static_cast<std::uint32_t>(kSlabUnitBytes / stride));
       rows.set(slab, 128);
       for (std::uint32_t b = 0; b < slab.capacity; ++b) {
-        const std::uint64_t entry = Ref::of(0, arena, Slot::of(slab.slab, {b})).value;
+        const std::uint64_t entry = ref_of(0, arena, Slot::of(slab.slab, {b})).value;
         ASSERT_EQ(rows.offset_of(entry, stride), slab.payload_offset + std::uint64_t{b} * stride);
         ASSERT_EQ(rows.magazines()[Slot::of(slab.slab, {b}).value / 64], 128u);
       }

@@ -68,6 +68,22 @@ TEST(UnitMap, ReleasedRunIsTakenAgainAndGapsAreFoundByLength) {
   EXPECT_EQ(m.units.take_run(12, {0})->value, 4u);
 }
 
+TEST(UnitMap, RotatingRunsTakeTurnsWithoutMoreMemory) {
+  Map m(4);
+  const SlabIndex below = *m.units.take_run(5, {0});
+  std::vector<std::uint32_t> taken;
+  for (int i = 0; i < 13; ++i) {
+    const SlabIndex run = *m.units.take_run(4, {0}, UnitMap::Order::kRotating);
+    taken.push_back(run.value);
+    m.units.release_run(run, 4);
+  }
+  EXPECT_EQ(below.value, 0u);
+  EXPECT_EQ(taken, (std::vector<std::uint32_t>{5, 9, 13, 17, 21, 25, 5, 9, 13, 17, 21, 25, 5}));
+  EXPECT_EQ(m.commits, 1u);
+  ASSERT_EQ(m.units.take_run(27, {0}, UnitMap::Order::kRotating)->value, 5u)
+      << "the only run of that length begins below the wish";
+}
+
 TEST(UnitMap, HintIsWhereASearchStarts) {
   Map m(8);
   ASSERT_TRUE(m.units.commit_ahead(8).ok());

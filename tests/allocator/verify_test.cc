@@ -3,6 +3,7 @@
 #include "allocator/check/verify.h"
 
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/refs.h"
 
 namespace arenad {
 namespace {
@@ -22,7 +23,7 @@ class VerifyTest : public ArenaWithHeaps {
     give(remote_, 1);
     heap(1).publish();
     span_ = take(1, 300000)[0];
-    slab_ = held_[0].ref.slot().slab();
+    slab_ = slot_of(held_[0].ref).slab();
     ASSERT_TRUE(report().exact()) << findings_of(report());
   }
   void expect_found(const std::string& what) {
@@ -57,8 +58,8 @@ TEST_F(VerifyTest, FindsAHeldWordOfACachedBlock) {
 }
 
 TEST_F(VerifyTest, FindsAFreeWordOfAHeldBlock) {
-  flip(held_[7].ref, BlockWord::freed(word(held_[7].ref).load()));
-  expect_found("block " + std::to_string(held_[7].ref.slot().block().value) +
+  flip(held_[7].ref, BlockWord::freed(word(held_[7].ref).load(), kSmallRefs.step()));
+  expect_found("block " + std::to_string(slot_of(held_[7].ref).block().value) +
                " is FREE but nowhere (lost)");
   expect_found("300 blocks are out by their words, 301 by the counters");
 }
@@ -76,7 +77,7 @@ TEST_F(VerifyTest, FindsAFreeWordThatStillNamesSomebody) {
 TEST_F(VerifyTest, FindsAnUncarvedBlockInUse) {
   heap().trim();
   const Allocation b = take(1, 5000)[0];
-  const SlabIndex slab = b.ref.slot().slab();
+  const SlabIndex slab = slot_of(b.ref).slab();
   const std::uint32_t capacity = SlabShape{control().slab(slab).shape.load()}.capacity();
   ASSERT_LT(control().slab(slab).carved.load(), capacity);
   arena().word(Slot::of(slab, {capacity - 1})).store(BlockWord::held(0, kHolder));
@@ -98,7 +99,7 @@ TEST_F(VerifyTest, FindsAHeaderThatDiffersFromTheOwners) {
 }
 
 TEST_F(VerifyTest, FindsDamageToASpan) {
-  flip(span_.ref, BlockWord::freed(word(span_.ref).load()));
+  flip(span_.ref, BlockWord::freed(word(span_.ref).load(), kSmallRefs.step()));
   expect_found("is FREE but nowhere (lost)");
   expect_found("blocks are out by their words");
 }
@@ -130,7 +131,8 @@ TEST_F(VerifyTest, SharedBlocksAreOutAndCountedApart) {
 }
 
 TEST_F(VerifyTest, KeepsTheFirstHundredFindingsAndCountsAll) {
-  for (const Allocation& b : held_) flip(b.ref, BlockWord::freed(word(b.ref).load()));
+  for (const Allocation& b : held_)
+    flip(b.ref, BlockWord::freed(word(b.ref).load(), kSmallRefs.step()));
   const VerifyReport r = report();
   EXPECT_GE(r.mismatches, held_.size());
   EXPECT_EQ(r.findings.size(), VerifyReport::kMaxFindings);

@@ -47,6 +47,29 @@ TEST_F(PeerTest, LargeBlocksAreSpansAndAlignmentIsKept) {
   EXPECT_EQ(a.arena.try_allocate(std::uint64_t{1} << 50).error(), Error::kInvalidSize);
 }
 
+// A tag has 24 bits in a block's word. What is above would name another session.
+TEST_F(PeerTest, TagOfTooManyBitsIsRefusedByEveryCallInEveryMode) {
+  for (const AttachMode mode : {AttachMode::kPeer, AttachMode::kWriter}) {
+    auto a = attach(mode);
+    constexpr std::uint32_t kTooLarge = kMaxTag + 1;
+    const Block block = must(a.arena.allocate(64, {.tag = kMaxTag}));
+    const Ref ref = block.ref();
+    const std::uint64_t sizes[] = {64, 128};
+    EXPECT_EQ(must(a.arena.describe(std::span(&ref, 1))).at(0).tag, kMaxTag);
+    EXPECT_EQ(a.arena.allocate(64, {.tag = kTooLarge}).error().reason, Error::kInvalidTag);
+    EXPECT_EQ(a.arena.allocate(64, {.align_bytes = 64, .tag = kTooLarge}).error().reason,
+              Error::kInvalidTag);
+    EXPECT_EQ(a.arena.try_allocate(64, kTooLarge).error(), Error::kInvalidTag);
+    EXPECT_EQ(a.arena.allocate_many(64, 2, {.tag = kTooLarge}).error().reason, Error::kInvalidTag);
+    EXPECT_EQ(a.arena.allocate_sizes(sizes, {.tag = kTooLarge}).error().reason, Error::kInvalidTag);
+    EXPECT_EQ(a.arena.acquire(std::span(&ref, 1), kTooLarge).error().reason, Error::kInvalidTag);
+    EXPECT_EQ(a.arena.take(ref, kTooLarge).error().reason, Error::kInvalidTag);
+    const auto after = must(a.arena.describe(std::span(&ref, 1))).at(0);
+    EXPECT_EQ(after.holder, a.session.id());
+    EXPECT_EQ(after.tag, kMaxTag);
+  }
+}
+
 TEST_F(PeerTest, LeanCallsAndBatches) {
   auto a = attach(AttachMode::kPeer);
   const Block neighbour = must(a.arena.allocate(64));  // keeps the slab, as above

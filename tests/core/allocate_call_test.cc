@@ -2,6 +2,7 @@
 #include "server/core/shard/allocate_call.h"
 
 #include "tests/core/shard_parts.h"
+#include "tests/support/refs.h"
 
 namespace arenad::server {
 namespace {
@@ -34,6 +35,11 @@ TEST_F(AllocateCalls, RequestsThatNoMemoryCouldServeAreFoundBeforehand) {
   EXPECT_EQ(wrong(args(0)), Error::kInvalidSize);
   EXPECT_EQ(wrong(args(kPartsCapacity + 1)), Error::kInvalidSize);
   EXPECT_EQ(wrong(args(kPartsCapacity / 2, 3)), Error::kArenaFull);
+  AllocateArgs tagged = args(64);
+  tagged.tag = Holder::kMaxTag;
+  EXPECT_EQ(wrong(tagged), Error::kNone);
+  tagged.tag = Holder::kMaxTag + 1;
+  EXPECT_EQ(wrong(tagged), Error::kInvalidTag);
   AllocateArgs both = args(64);
   both.sizes = {64};
   EXPECT_EQ(wrong(both), Error::kInvalidSize);
@@ -52,7 +58,7 @@ TEST_F(AllocateCalls, BlocksAreChargedByStrideAndNotedInTheFootprint) {
   const Access access = zero.access(alice);
   EXPECT_EQ(access.attached->held.blocks, 3);
   EXPECT_EQ(charged(alice), static_cast<std::uint64_t>(access.attached->held.bytes));
-  EXPECT_TRUE(access.attached->footprint.has(out.blocks[0].ref.slot().slab()));
+  EXPECT_TRUE(access.attached->footprint.has(slot_of(out.blocks[0].ref).slab()));
   EXPECT_TRUE(zero.slot().in_turn);
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/core/control_bench.h"
+#include "tests/support/refs.h"
 
 namespace arenad::server {
 namespace {
@@ -38,7 +39,7 @@ TEST(Audits, DamagedArenaIsQuarantinedWithTheFinding) {
   ASSERT_TRUE(blocks.ok());
   bench.on_control([&] {
     AtomicWord& word =
-        bench.core().arenas.find(arena)->state->arena->word(blocks->blocks[0].ref.slot());
+        bench.core().arenas.find(arena)->state->arena->word(slot_of(blocks->blocks[0].ref));
     word.store(BlockWord::free_of(word.load()));
   });
   const auto result = bench.answer<AuditResult>([&] { return audits.audit(""); });

@@ -47,6 +47,13 @@ TEST_F(BlockCallsTest, FreeOfOwnBlocksLeavesWhatAnotherHolds) {
   EXPECT_EQ(held(bob), 1);
 }
 
+TEST_F(BlockCallsTest, TakeOverUnderATagOfTooManyBitsTakesNothing) {
+  const auto refs = allocate(1);
+  EXPECT_EQ(calls.acquire(bob, arena, refs, Holder::kMaxTag + 1).error().error, Error::kInvalidTag);
+  EXPECT_EQ(held(alice), 1);
+  EXPECT_EQ(calls.acquire(bob, arena, refs, Holder::kMaxTag)->done, 1u);
+}
+
 TEST_F(BlockCallsTest, EachBadRefFailsAloneAndByItsIndex) {
   auto refs = allocate(2);
   refs.insert(refs.begin() + 1, 12345);

@@ -12,6 +12,7 @@
 #include "tests/allocator/seed.h"
 #include "tests/core/peer_client.h"
 #include "tests/core/served.h"
+#include "tests/support/refs.h"
 #include "tests/support/workers.h"
 
 namespace arenad::server {
@@ -68,8 +69,9 @@ class CallLoad {
       }
       some.push_back(random_());  // means nothing
       if (!some.empty())
-        some.push_back((random_() & ~Ref::kSlotMask & Ref::kBlockMask) |
-                       (some[0] & Ref::kSlotMask));
+        some.push_back(
+            ref_of(0, {static_cast<std::uint16_t>(random_() & kMaxArenaId)}, slot_of(Ref{some[0]}))
+                .value);
       (void)daemon_.free(shard, key_, arena_, some);
     }
   }

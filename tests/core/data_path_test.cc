@@ -3,6 +3,7 @@
 #include <set>
 
 #include "tests/core/daemon.h"
+#include "tests/support/refs.h"
 
 namespace arenad::server {
 namespace {
@@ -257,7 +258,8 @@ TEST_F(DataPath, HolderOnlyArenaLetsTheHolderAloneFree) {
 TEST_F(DataPath, DescribeNeverFailsForABadRef) {
   const auto got = daemon.allocate(0, key, arena, 64);
   const std::uint64_t good = got->blocks[0].ref.value;
-  const std::uint64_t stale = good ^ (std::uint64_t{1} << Ref::kGenerationShift);
+  const std::uint64_t stale =
+      ref_of(generation_of(Ref{good}) ^ 1, Ref{good}.arena(), slot_of(Ref{good})).value;
   const auto infos = daemon.describe(1, key, arena, {good, stale, 0, ~std::uint64_t{0}});
   ASSERT_TRUE(infos.ok());
   EXPECT_EQ((*infos)[0].state, BlockFacts::State::kHeld);

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "allocator/heap/heap.h"
+#include "tests/support/refs.h"
 
 namespace arenad::server {
 
@@ -57,7 +58,7 @@ constexpr std::uint32_t kGivenTag = 99;
         for (std::uint64_t s = from; s < from + 64; ++s) {
           const BlockWord word{arena.word(Slot{s}).load(std::memory_order_acquire)};
           if (!word.is_held() || word.holder().tag() != kGivenTag) continue;
-          const Ref ref = Ref::of(word.generation(), arena.id(), Slot{s});
+          const Ref ref = ref_of(word.generation(), arena.id(), Slot{s});
           if (arena.acquire({ref.value}, {session, 8}).ok()) [[maybe_unused]]
             const Error e = heap.free(ref);
         }

@@ -8,6 +8,7 @@
 #include "allocator/check/verify.h"
 #include "allocator/heap/heap.h"
 #include "server/core/api/clock.h"
+#include "tests/support/refs.h"
 
 namespace arenad::server {
 namespace {
@@ -35,7 +36,7 @@ TEST(Standstill, FindsAWordThatSomebodyChanged) {
   };
   EXPECT_TRUE(audit().exact());
   EXPECT_EQ(audit().held, 1u);
-  AtomicWord& word = state->arena->word(block->ref.slot());
+  AtomicWord& word = state->arena->word(slot_of(block->ref));
   const std::uint64_t held = word.exchange(BlockWord::free_of(word.load()));
   const VerifyReport damaged = audit();
   EXPECT_FALSE(damaged.exact());

@@ -21,6 +21,7 @@
 #include "tests/core/client_process.h"
 #include "tests/core/control_bench.h"
 #include "tests/support/eventually.h"
+#include "tests/support/refs.h"
 #include "tests/support/temporary_directory.h"
 
 namespace arenad::server {
@@ -237,7 +238,7 @@ TEST_F(StateRecoveryTest, AllDeadHoldersAreReapedInOnePass) {
   former_->on_control([&] {
     Arena& arena = *former_->core().arenas.find(arena_)->state->arena;
     for (std::uint16_t i = 0; i < kHolders; ++i) {
-      AtomicWord& word = arena.word(blocks->blocks[i].ref.slot());
+      AtomicWord& word = arena.word(slot_of(blocks->blocks[i].ref));
       word = BlockWord::held(word.load() & BlockWord::kGenerationMask,
                              Holder(SessionId{static_cast<std::uint16_t>(1000 + i)}, 0));
     }

@@ -22,6 +22,7 @@
 #include "allocator/check/verify.h"
 #include "allocator/heap/heap.h"
 #include "tests/crash/world.h"
+#include "tests/support/refs.h"
 
 namespace arenad::crash {
 namespace {
@@ -354,7 +355,7 @@ TEST(CrashPoints, DamagedCarvedIsAdoptedAllTheSame) {
     Heap heap(**arena, HeapId{0}, SessionId{7});
     const auto block = heap.allocate(256, {{9}, 0});
     ASSERT_TRUE(block.ok());
-    (*arena)->control().slab(block->ref.slot().slab()).carved.store(0);
+    (*arena)->control().slab(slot_of(block->ref).slab()).carved.store(0);
   }
   const auto adopt_all = [&](bool armed) {
     std::fflush(nullptr);

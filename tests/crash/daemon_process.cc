@@ -10,6 +10,7 @@
 #include "allocator/check/verify.h"
 #include "allocator/heap/heap.h"
 #include "tests/crash/world.h"
+#include "tests/support/refs.h"
 
 namespace arenad::crash {
 namespace {
@@ -111,7 +112,7 @@ class Daemon {
                              .allocate(i % 7 == 0 ? 200'000 : 256, {{session_of(peer)}, 1});
       std::uint64_t none = 0;
       if (!block.ok()) continue;
-      footprints_[peer].add(block->ref.slot().slab());
+      footprints_[peer].add(slot_of(block->ref).slab());
       if (!mail.compare_exchange_strong(none, block->ref.value))
         heap(0).free_checked({block->ref.value}, kServer, kNoSession);
     }

@@ -10,6 +10,7 @@
 #include "allocator/arena/peer_arena.h"
 #include "allocator/heap/heap.h"
 #include "tests/crash/world.h"
+#include "tests/support/refs.h"
 
 namespace arenad::crash {
 namespace {
@@ -159,10 +160,10 @@ class PeerLife {
     mine_.push_back(ref);
   }
   static bool same_block(std::uint64_t a, std::uint64_t b) {
-    return (a & Ref::kBlockMask) == (b & Ref::kBlockMask);
+    return kSmallRefs.entry_of(Ref{a}) == kSmallRefs.entry_of(Ref{b});
   }
   static bool generation_after(std::uint64_t a, std::uint64_t b) {
-    return ((Ref{a}.generation() - Ref{b}.generation()) & 0x3fff) - 1u < 0x1fff;
+    return ((generation_of(Ref{a}) - generation_of(Ref{b})) & 0x3fffff) - 1 < 0x1fffff;
   }
 
   Board& board_;

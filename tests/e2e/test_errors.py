@@ -136,6 +136,16 @@ def test_alignments(session, arena, align):
     )
 
 
+def test_tag_of_more_than_24_bits(session, arena):
+    refusal = refusal_of(session.allocate, arena.id, 64, 1, tag=1 << 24)
+    expect(refusal, "INVALID_ARGUMENT", "INVALID_TAG")
+    assert "16777215" in refusal.message
+    refs = session.allocate(arena.id, 64, 1, tag=(1 << 24) - 1).refs
+    expect(
+        refusal_of(session.acquire, arena.id, refs, tag=1 << 24), "INVALID_ARGUMENT", "INVALID_TAG"
+    )
+
+
 def test_more_blocks_than_one_call_may_have(session, arena):
     expect(
         refusal_of(session.allocate, arena.id, 64, 16385),

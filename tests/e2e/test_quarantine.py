@@ -38,11 +38,11 @@ def test_damaged_words_set_the_arena_aside_and_nothing_else(daemon, client):
     session = Session(client, "tester")
     session.attach("hurt")
     session.attach("well")
-    held = session.allocate(hurt.id, 256, tag=0x5EED1234).refs
+    held = session.allocate(hurt.id, 256, tag=0x5EED12).refs
     fd = control_file(daemon, "hurt")
     try:
         with mmap.mmap(fd, os.fstat(fd).st_size) as memory:
-            at = word_of(memory, fd, session.key.id, 0x5EED1234)
+            at = word_of(memory, fd, session.key.id, 0x5EED12)
             for word in range(
                 at + 8, at // 512 * 512 + 512, 8
             ):  # the rest of its 64: all of them free, many in a magazine

@@ -38,8 +38,8 @@ class ARENAD_API ArenaHandle {
 
   // --- allocate
   // One block of at least `size_bytes` (1 .. the arena's capacity), owned by the Block.
-  // Errors: INVALID_SIZE, INVALID_ALIGNMENT, ARENA_FULL, MACHINE_FULL, WAIT_EXPIRED, QUOTA_SESSION,
-  // QUARANTINED, DRAINING.
+  // Errors: INVALID_SIZE, INVALID_ALIGNMENT, INVALID_TAG, ARENA_FULL, MACHINE_FULL, WAIT_EXPIRED,
+  // QUOTA_SESSION, QUARANTINED, DRAINING.
   Answer<Block> allocate(std::uint64_t size_bytes, const AllocateOptions& options = {}) const {
     if (options.align_bytes == 0) [[likely]] {
       if (const EnteredHeap heap = peer_cache.enter(pool_)) [[likely]] {
@@ -111,12 +111,13 @@ class ARENAD_API ArenaHandle {
   void flush() const;
 
   // --- hand over and share
-  // Takes blocks over: this session becomes their holder, under `tag`. Errors per ref as free().
+  // Takes blocks over: this session becomes their holder, under `tag`. Errors per ref as free();
+  // INVALID_TAG.
   Answer<BatchAnswer> acquire(std::span<const Ref> refs, std::uint32_t tag = 0) const;
   // Makes this session a sharer of blocks that it holds, or that are shared already. A shared block
   // lives until its last sharer has released it; a session that ends releases. Sharing again
   // changes nothing. Errors per ref: NOT_HOLDER (another session holds the block; that session
-  // shares it first), SHARERS_FULL (48 sessions share in this arena), DOUBLE_FREE, STALE_REF,
+  // shares it first), SHARERS_FULL (40 sessions share in this arena), DOUBLE_FREE, STALE_REF,
   // FOREIGN_REF.
   Answer<BatchAnswer> share(std::span<const Ref> refs) const;
   // Gives up this session's share. Errors per ref: NOT_HOLDER (the session has no share),

@@ -83,6 +83,8 @@ class EnteredHeap {
 
   // As FastHeap::allocate; the session holds the block under `tag`.
   Result<Allocation> allocate(std::uint64_t size_bytes, std::uint32_t tag) const {
+    if (tag > arenad::Holder::kMaxTag) [[unlikely]]
+      return Error::kInvalidTag;
     return heap_->allocate(size_bytes, facts_->holder(tag));
   }
   Error free(Ref ref) const { return heap_->free(ref); }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "arenad/allocator/base/export.h"
+#include "arenad/allocator/format/block_word.h"
 #include "arenad/allocator/format/ids.h"
 #include "arenad/status.h"
 
@@ -28,6 +29,7 @@ using arenad::ShardId;
 inline constexpr ShardId kAnyShard{UINT16_MAX};
 // The daemon's limit for one request.
 inline constexpr std::uint32_t kMaxBlocksPerCall = 16384;
+inline constexpr std::uint32_t kMaxTag = arenad::Holder::kMaxTag;  // 16,777,215: a tag has 24 bits
 
 enum class AttachMode : std::uint8_t {
   kRemote = 1,  // maps nothing
@@ -79,7 +81,7 @@ struct ArenaInfo {
 struct AllocateOptions {
   // 0: natural (16; 8 for blocks of 8 bytes). Else a power of two up to 4096.
   std::uint32_t align_bytes = 0;
-  std::uint32_t tag = 0;      // your label; Admin::holders shows it
+  std::uint32_t tag = 0;      // your label, at most kMaxTag; Admin::holders shows it
   std::uint32_t wait_ms = 0;  // how long to wait when the arena is full; 0: fail at once
 };
 

@@ -3,7 +3,7 @@
 // Invariants: a kill counts only when the victim had worked. A peer has worked when it did
 //   something since it attached. The daemon has worked when it served an attach since its start.
 //   The driver empties a dead peer's posts at once, because a block's generation comes round after
-//   16,384 lives and an old post would then name a new block.
+//   4,194,304 lives and an old post would then name a new block.
 // Threads: one. Crash: the children die with this process (PR_SET_PDEATHSIG).
 #pragma once
 

@@ -44,6 +44,7 @@ struct AttachedArena {
   ArenaFacts arena;
   std::string handoff_token;           // 16 bytes, empty for remote
   const Geometry* geometry = nullptr;  // valid inside the callback
+  int ref_slot_bits = 0;               // RefLayout::slot_bits
 };
 
 // What the daemon wants a session to know or to do, on its KeepAlive stream.

@@ -6,6 +6,10 @@ Failure refuse(Error e, std::string_view particulars) {
   return {e, fmt::format("{}: {}", particulars, error_advice(e))};
 }
 
+Failure wrong_tag(std::uint32_t tag) {
+  return refuse(Error::kInvalidTag, fmt::format("tag {}", tag));
+}
+
 std::string ref_text(std::uint64_t ref) { return fmt::format("0x{:016x}", ref); }
 
 bool valid_name(std::string_view name) {

@@ -27,6 +27,9 @@ namespace arenad::server {
 // "<particulars>: <advice of e>"
 Failure refuse(Error e, std::string_view particulars);
 
+// Of a tag above Holder::kMaxTag.
+Failure wrong_tag(std::uint32_t tag);
+
 // "0x" and 16 hex digits.
 std::string ref_text(std::uint64_t ref);
 

@@ -83,6 +83,7 @@ Task<Answer<AttachedArena>> SessionCalls::attach(SessionKey key, std::string are
   if (mode != AttachMode::kRemote)
     answer.handoff_token = core_.tokens.issue(key.id, id, mode, now_ns());
   answer.geometry = &state->arena->geometry();
+  answer.ref_slot_bits = state->arena->refs().slot_bits();
   co_return answer;
 }
 

@@ -1,7 +1,7 @@
 // What the ledger and the control memory of an arena say about sessions.
 //
 // Purpose: StateRecovery asks which sessions an arena names, before any shard works in the arena.
-// Invariants: control memory can name sessions that never were. Its table of sharers has 48 places.
+// Invariants: control memory can name sessions that never were. Its table of sharers has 40 places.
 // Threads: pure functions. Crash: reads only.
 #pragma once
 

@@ -49,6 +49,8 @@ Failure AllocateCall::check(const AllocateArgs& args, const ArenaSlot& slot) con
         Error::kInvalidCount,
         fmt::format("{} blocks asked for in one call, the limit is {}", count, kMaxBlocksPerCall));
   }
+  if (args.tag > Holder::kMaxTag) [[unlikely]]
+    return wrong_tag(args.tag);
   if (!args.sizes.empty()) [[unlikely]]
     return check_sizes(args, slot);
   if (args.size_bytes - 1 >= capacity) [[unlikely]] {  // 0 wraps

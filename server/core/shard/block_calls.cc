@@ -6,8 +6,6 @@
 namespace arenad::server {
 namespace {
 
-SlabIndex slab_of(UntrustedRef ref) { return Ref{ref.value}.slot().slab(); }
-
 // `what` was to be done with the ref: "freed".
 void add_failure(PerRefAnswer& answer, std::size_t index, UntrustedRef ref, Error e,
                  const ArenaSlot& slot, const char* what) {
@@ -52,7 +50,8 @@ Answer<PerRefAnswer> BlockCalls::free(SessionKey key, ArenaId arena_id, Untruste
       }
       ++answer.done;
       const SessionId holder = outcome.holder.session();
-      if (counts_from_words && ShardAccount::pays_by_lease(slot, slab_of(refs[i]), holder))
+      if (counts_from_words &&
+          ShardAccount::pays_by_lease(slot, slot.arena.refs().slab_of(Ref{refs[i].value}), holder))
         continue;
       frees.add(holder, outcome.stride_bytes);
     }
@@ -66,6 +65,7 @@ Answer<PerRefAnswer> BlockCalls::acquire(SessionKey key, ArenaId arena_id, Untru
   Access access;
   if (const Error e = admit(key, arena_id, Need::kChange, refs, access); e != Error::kNone)
     return refusal(e, key, arena_id, refs);
+  if (tag > Holder::kMaxTag) return wrong_tag(tag);
   PerRefAnswer answer;
   for (std::size_t i = 0; i < refs.size(); ++i) {
     if (const Error e = acquire_one(access, refs[i], {key.id, tag}); e != Error::kNone) {
@@ -79,7 +79,7 @@ Answer<PerRefAnswer> BlockCalls::acquire(SessionKey key, ArenaId arena_id, Untru
 
 Error BlockCalls::acquire_one(const Access& access, UntrustedRef ref, Holder to) {
   ArenaSlot& slot = *access.slot;
-  const SlabIndex slab = slab_of(ref);
+  const SlabIndex slab = slot.arena.refs().slab_of(Ref{ref.value});
   const bool counts_from_words = slot.counts_from_words();
   // The stride is read first. When the take-over succeeds, the block was held under this generation
   // all the while, so its stride cannot have changed.
@@ -122,8 +122,9 @@ Error BlockCalls::share_one(const Access& access, UntrustedRef untrusted, Sessio
   ArenaSlot& slot = *access.slot;
   const auto ref = slot.arena.validate(untrusted);
   if (!ref.ok()) return ref.error();
-  const SlabIndex slab = ref->slot().slab();
-  const BlockWord word{slot.arena.word(ref->slot()).load(std::memory_order_acquire)};
+  const Slot at = slot.arena.refs().slot_of(*ref);
+  const SlabIndex slab = at.slab();
+  const BlockWord word{slot.arena.word(at).load(std::memory_order_acquire)};
   // A holder that shares its own block was charged when it got the block.
   const bool has_it = word.is_held() ||
                       (word.is_shared() && (word.sharers() & slot.arena.sharer_bits(session)) != 0);
@@ -152,7 +153,7 @@ Answer<PerRefAnswer> BlockCalls::release(SessionKey key, ArenaId arena_id, Untru
       continue;
     }
     ++answer.done;
-    if (!ShardAccount::pays_by_lease(slot, slab_of(refs[i]), key.id))
+    if (!ShardAccount::pays_by_lease(slot, slot.arena.refs().slab_of(Ref{refs[i].value}), key.id))
       account_.credit(key.id, stride);
   }
   turn_.freed_in(slot);

@@ -80,7 +80,7 @@ struct Access {
     Footprint& all = footprint();
     SlabIndex last{~0u};
     for (const Allocation& block : blocks) {
-      const SlabIndex slab = block.ref.slot().slab();
+      const SlabIndex slab = slot->arena.refs().slab_of(block.ref);
       if (slab != last) all.add(slab);  // most neighbours lie in one slab
       last = slab;
     }

@@ -14,7 +14,8 @@ static_assert(static_cast<int>(AttachMode::kReader) == v1::ATTACH_MODE_READER);
 static_assert(static_cast<int>(AttachMode::kWriter) == v1::ATTACH_MODE_WRITER);
 static_assert(static_cast<int>(AttachMode::kPeer) == v1::ATTACH_MODE_PEER);
 
-void fill(v1::Geometry& out, const Geometry& geometry) {
+void fill(v1::Geometry& out, const Geometry& geometry, int ref_slot_bits) {
+  out.set_ref_slot_bits(static_cast<std::uint32_t>(ref_slot_bits));
   out.set_slab_unit_bytes(kSlabUnitBytes);
   out.set_superslab_bytes(kSuperslabBytes);
   out.set_header_bytes(geometry.layout().header_bytes);
@@ -28,7 +29,8 @@ void fill(v1::Geometry& out, const Geometry& geometry) {
 void fill(v1::AttachArenaResponse& out, const AttachedArena& attached) {
   server::fill(*out.mutable_arena(), attached.arena);
   out.set_handoff_token(attached.handoff_token);
-  if (attached.geometry != nullptr) fill(*out.mutable_geometry(), *attached.geometry);
+  if (attached.geometry != nullptr)
+    fill(*out.mutable_geometry(), *attached.geometry, attached.ref_slot_bits);
 }
 
 void fill(v1::SessionInfo& out, const SessionFacts& facts) {
