@@ -19,7 +19,7 @@ struct ARENAD_API ArenaConfig {
   std::string name = "arena";  // for logs, and the memfd's name
   std::uint64_t capacity_bytes = 0;  // rounded up to 2 MiB; at most kMaxArenaBytes
   Layout layout = Layout::plain();
-  // The generation that blocks begin with, 1..RefLayout::generations() - 1 (4,194,303 up to 32 GiB).
+  // The generation that blocks begin with, below RefLayout::generations() (4,194,304 up to 32 GiB).
   // 0: a random one, also each time that the arena is opened. So a ref that is left from another
   // arena of the same id is most likely stale here.
   std::uint32_t first_generation = 0;

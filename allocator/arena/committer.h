@@ -26,7 +26,7 @@ namespace arenad {
 
 class ARENAD_API Committer {
  public:
-  // All of them outlive the committer. `first_word` is the FREE word that a block begins with; not 0.
+  // All of them outlive the committer. `first_word` is the FREE word that blocks begin with; not 0.
   Committer(const MemoryFile& data, const MemoryFile& control, const ControlView& view,
             std::uint32_t unit_count, std::uint64_t first_word);
 

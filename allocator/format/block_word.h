@@ -1,7 +1,7 @@
 // The block word: the 64-bit truth about one block.
 //
 //   63..62  tag         FREE | HELD | RETURNING | SHARED
-//   61..40  generation  from the arena's random first one, one step on at every free, never reset.
+//   61..40  generation  from the arena's random first one, a step on at each free, never reset.
 //                       A step is 1; in arenas over 32 GiB, whose refs have fewer bits for it, it is
 //                       a larger power of two, and the bits below stay 0 (ref_layout.h)
 //   39..0   HELD, RETURNING: holder session 16, leak tag 24

@@ -4,10 +4,10 @@
 //   entry       a ref without its generation: what magazines keep
 //   block word  61..N+8 generation, and 0 below it down to bit 40
 //
-// N is 32 for arenas of up to 32 GiB. Each doubling beyond that takes one bit more for the slot, and
-// one less for the generation: 22 bits up to 32 GiB, 21 at 64 GiB, 15 at 4 TiB. So a generation lies
-// in the word eight bits above its place in the ref, whatever the arena. One shift makes the one of
-// the other.
+// N is 32 for arenas of up to 32 GiB. Each doubling beyond that takes one bit more for the slot,
+// and leaves one less for the generation: 22 bits up to 32 GiB, 21 at 64 GiB, 15 at 4 TiB. In every
+// arena a generation lies eight bits higher in the word than in the ref. So one shift makes the one
+// of the other.
 //
 // Threads: pure values. Crash: nothing is shared.
 #pragma once

@@ -6,10 +6,11 @@
 namespace arenad {
 namespace {
 
-// The one CAS of a free, from the exact word, whose generation must be the ref's. Returns the word that it replaced, or 0, which no
-// HELD word is, when the ref is refused. When a take-over comes in between, the CAS fails and the
-// holder is looked at again. acq_rel: what the freer did to the block comes before its reuse; pairs
-// with the owner's acquire of the returned word (Drainer::take_returned).
+// The one CAS of a free, from the exact word. The word must be of the ref's `generation`. Returns
+// the word that it replaced, or 0, which no HELD word is, when the ref is refused. When a take-over
+// comes in between, the CAS fails and the holder is looked at again. acq_rel: what the freer did to
+// the block comes before its reuse; pairs with the owner's acquire of the returned word
+// (Drainer::take_returned).
 template <class Next>
 std::uint64_t replace_held(AtomicWord& word, std::uint64_t generation, SessionId required_holder,
                            Next next) {

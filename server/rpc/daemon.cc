@@ -8,6 +8,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <future>
+#include <string_view>
 #include <thread>
 
 #include "allocator/base/format.h"
@@ -16,6 +17,8 @@
 #include "server/core/api/text.h"
 #include "server/core/control/engine.h"
 #include "server/rpc/config/cpus.h"
+#include "server/rpc/connections/connections.h"
+#include "server/rpc/connections/listener.h"
 #include "server/rpc/http.h"
 #include "server/rpc/instance_lock.h"
 #include "server/rpc/loop/shard_loop.h"
@@ -30,8 +33,10 @@ namespace asio = boost::asio;
 // How long a call may still run when the daemon has drained and ends.
 constexpr std::uint64_t kCallGraceMs = 250;
 
+constexpr std::string_view kUnixScheme = "unix:";
+
 std::string unix_address(const std::string& directory, const std::string& name) {
-  return "unix:" + directory + "/" + name;
+  return std::string(kUnixScheme) + directory + "/" + name;
 }
 
 ShardId shard_id(std::size_t index) { return {static_cast<std::uint16_t>(index)}; }
@@ -71,6 +76,7 @@ class Daemon {
   }
 
   void stop() {
+    listeners_.clear();
     if (engine_ != nullptr) engine_->stop();
     {
       std::vector<std::jthread> stoppers;  // at once: each may take the whole grace time
@@ -117,24 +123,32 @@ class Daemon {
       topology_.shards.push_back(
           {unix_address(config_.socket_dir, "shard-" + std::to_string(i) + ".sock"),
            cpus[i % cpus.size()]});
-    for (std::uint32_t i = 0; i < engine_->shard_count(); ++i) {
-      std::vector<std::string> addresses = {topology_.shards[i].address};
-      if (i == 0) {
-        addresses.push_back(topology_.common_address);
-        if (!config_.listen.empty()) addresses.push_back(config_.listen);
-      }
+    for (std::uint32_t i = 0; i < engine_->shard_count(); ++i)
       loops_.push_back(std::make_unique<ShardLoop>(
           engine_->shard(shard_id(i)), engine_->tunables().spin_us,
-          ShardLoopOptions{std::move(addresses), topology_.shards[i].cpu}));
-    }
-    // Shard 0 comes last: a client that reaches the common address can then reach every shard.
+          ShardLoopOptions{i == 0 ? config_.listen : "", topology_.shards[i].cpu}));
+    // Shard 0 comes last: a client that reaches its TCP address can then reach every shard.
     for (std::uint32_t i = engine_->shard_count(); i-- > 0;) {
       auto started = loops_[i]->start(make_services(engine_->control(), topology_));
       if (!started.ok()) return started;
       engine_->set_waker(shard_id(i), loops_[i].get());
     }
-    for (const std::string& address : loops_[0]->addresses())
-      spdlog::info("serving on {}", address);
+    for (std::uint32_t i = 0; i < engine_->shard_count(); ++i)
+      if (auto listening = listen(topology_.shards[i].address, *loops_[i]); !listening.ok())
+        return listening;
+    // Last, for the same reason.
+    if (auto listening = listen(topology_.common_address, *loops_[0]); !listening.ok())
+      return listening;
+    if (!loops_[0]->listen().empty()) spdlog::info("serving on {}", loops_[0]->listen());
+    return Nothing{};
+  }
+
+  Answer<Nothing> listen(const std::string& address, ShardLoop& loop) {
+    auto listener = Listener::open(
+        io_, address.substr(kUnixScheme.size()),
+        [this, &loop](UniqueFd socket) { return connections_.add(std::move(socket), loop); });
+    if (!listener.ok()) return listener.error();
+    listeners_.push_back(std::move(*listener));
     return Nothing{};
   }
 
@@ -223,7 +237,9 @@ class Daemon {
   asio::signal_set signals_{io_, SIGTERM, SIGINT};
   std::unique_ptr<Engine> engine_;
   TopologyFacts topology_;
+  Connections connections_{io_};
   std::vector<std::unique_ptr<ShardLoop>> loops_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
   std::unique_ptr<HttpServer> http_;
   bool serving_ = false, draining_ = false;
   bool state_lost_ = false;

@@ -81,20 +81,24 @@ TEST_F(ArenaTest, InTheLargestArenaEveryKindOfFreeMakesTheRefStale) {
       const Allocation b = take(1, size)[0];
       const std::uint64_t generation = arena().describe({b.ref.value}).generation;
       ASSERT_EQ(*arena().ref_at(b.offset), b.ref);
-      if (round == 0) EXPECT_EQ(heap(0).free(b.ref), Error::kNone);
-      if (round == 1) EXPECT_EQ(heap(1).free(b.ref), Error::kNone);
-      if (round == 2)
-        EXPECT_EQ(heap(1).free_checked({b.ref.value}, {9}, kHolder.session()).error, Error::kNone);
-      if (round == 3) {
-        EXPECT_EQ(arena().share({b.ref.value}, kHolder.session()), Error::kNone);
-        EXPECT_EQ(heap(0).release({b.ref.value}, kHolder.session()), Error::kNone);
+      switch (round) {
+        case 0: EXPECT_EQ(heap(0).free(b.ref), Error::kNone); break;
+        case 1: EXPECT_EQ(heap(1).free(b.ref), Error::kNone); break;
+        case 2:
+          EXPECT_EQ(heap(1).free_checked({b.ref.value}, {9}, kHolder.session()).error,
+                    Error::kNone);
+          break;
+        default:
+          EXPECT_EQ(arena().share({b.ref.value}, kHolder.session()), Error::kNone);
+          EXPECT_EQ(heap(0).release({b.ref.value}, kHolder.session()), Error::kNone);
       }
       const Error again = heap(0).free(b.ref);
       EXPECT_TRUE(again == Error::kDoubleFree || again == Error::kStaleRef) << error_name(again);
       EXPECT_FALSE(arena().acquire({b.ref.value}, kHolder).ok());
-      if (size == 64)
+      if (size == 64) {
         EXPECT_EQ(arena().describe({b.ref.value}).generation,
                   (generation + 1) % arena().refs().generations());
+      }
       heap(1).publish();
       heap(0).drain();
     }

@@ -127,8 +127,7 @@ int serve_servers(const Options& options) {
   for (std::uint32_t i = 0; i < options.shards; ++i) {
     shards.push_back(std::make_unique<NoShard>(ShardId{static_cast<std::uint16_t>(i)}));
     loops.push_back(std::make_unique<ShardLoop>(
-        *shards[i], options.spin_us,
-        ShardLoopOptions{{address(options, i)}, cpus[i % cpus.size()]}));
+        *shards[i], options.spin_us, ShardLoopOptions{address(options, i), cpus[i % cpus.size()]}));
     std::vector<std::unique_ptr<RpcService>> services;
     services.push_back(std::make_unique<EchoService>());
     if (const auto started = loops[i]->start(std::move(services)); !started.ok()) {

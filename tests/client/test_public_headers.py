@@ -26,6 +26,7 @@ ALLOCATOR_HEADERS = {
     "allocator/format/block_word.h",
     "allocator/format/geometry.h",
     "allocator/format/ids.h",
+    "allocator/format/ref_layout.h",
     "allocator/heap/allocation.h",
     "allocator/heap/counters.h",
     "allocator/heap/fast_heap.h",

@@ -5,6 +5,7 @@ Then the audit is exact. The grace of a session without a stream or a process is
 a test is to say that: what ends the session earlier is the daemon's knowledge of the death.
 """
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -154,6 +155,20 @@ def test_a_bound_session_without_stream_and_memory_ends(client, arena):
     session.lose_keepalive()
     wait_until("the session ended", lambda: "bound" not in client.live_sessions())
     assert client.arena(arena.name).held_blocks == 0
+    assert client.audit().exact
+
+
+def test_forked_child_does_not_keep_a_remote_session_alive(client, shards, arena):
+    victim = Victim("forked", shards[0].target, arena.name)
+    try:
+        assert client.arena(arena.name).held_blocks == 1000
+        victim.process.kill()
+        victim.process.wait()
+        wait_until("the session ended", lambda: "victim-forked" not in client.live_sessions())
+        assert client.arena(arena.name).held_blocks == 0
+        os.kill(victim.facts["child"], 0)  # lives, and has the connections open
+    finally:
+        victim.kill()
     assert client.audit().exact
 
 

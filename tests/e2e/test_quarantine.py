@@ -22,13 +22,13 @@ def control_file(daemon, arena):
 
 def word_of(memory, fd, session_id, tag):
     """Where the block word lies that says HELD(session, tag); looks only at what is committed."""
-    low = struct.pack("<IH", tag, session_id)
+    low = tag.to_bytes(3, "little") + session_id.to_bytes(2, "little")
     start = 0
     while True:
         start = os.lseek(fd, start, os.SEEK_DATA)
         end = os.lseek(fd, start, os.SEEK_HOLE)
         for at in range(start, end, 8):
-            if memory[at : at + 6] == low and memory[at + 7] >> 6 == 1:
+            if memory[at : at + 5] == low and memory[at + 7] >> 6 == 1:
                 return at
         start = end
 

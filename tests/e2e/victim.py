@@ -8,6 +8,8 @@ usage: victim.py MODE TARGET ARENA
   hold        a writer bound by its handoff, with 400 MiB in blocks of 4 KiB, each written
   exchange    the same binding; allocates and frees on an Exchange stream without end
   keepalive   a remote session; allocates and frees on an Exchange stream without end
+  forked      a remote session with 1000 blocks; a forked child has its connections, too, and lives
+              until stdin ends
   exec        a writer bound by its handoff, with 1000 blocks; becomes another program (cat)
 """
 import json
@@ -72,7 +74,7 @@ def exchange(session, arena):
 def main():
     mode, target, name = sys.argv[1:]
     client = Client(target)
-    session = Session(client, f"victim-{mode}", keepalive=mode == "keepalive")
+    session = Session(client, f"victim-{mode}", keepalive=mode in ("keepalive", "forked"))
     if mode == "open":
         ready(session)
     elif mode == "attach":
@@ -83,6 +85,13 @@ def main():
         hold(session, *session.bind().map(name))
     elif mode == "exchange":
         exchange(session, session.bind().map(name)[0])
+    elif mode == "forked":
+        session.allocate(session.attach(name).arena.id, 4096, 1000)
+        child = os.fork()
+        if child == 0:
+            os.read(0, 1)
+            os._exit(0)
+        ready(session, child=child)
     elif mode == "exec":
         arena, _ = session.bind().map(name)
         session.allocate(arena.id, 4096, 1000)

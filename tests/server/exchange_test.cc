@@ -12,6 +12,7 @@ namespace arenad::server {
 namespace {
 
 constexpr std::uint32_t kLongWaitMs = 600'000;
+constexpr std::uint64_t kAlmostAll = 250 * kMiB;  // of the arena's 256 MiB
 using Stream = grpc::ClientReaderWriter<v1::ExchangeRequest, v1::ExchangeResponse>;
 
 // Whoever writes to the stream, or waits for it, ends with the test, also when the test fails.
@@ -48,17 +49,27 @@ class Exchange : public testing::Test {
     return arena.held_blocks();
   }
 
-  DaemonProcess daemon_{{"--shards", "2", "--arena", "pool:64MiB"}};
+  // Of a client whose gRPC takes only 64 KiB before somebody reads. It would take megabytes, how
+  // many depends on the machine's load.
+  std::unique_ptr<v1::Blocks::Stub> stub_that_takes_little() const {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    return v1::Blocks::NewStub(grpc::CreateCustomChannel(
+        daemon_.target("arenad.sock"), grpc::InsecureChannelCredentials(), arguments));
+  }
+
+  DaemonProcess daemon_{{"--shards", "2", "--arena", "pool:256MiB"}};
   RemoteSession session_{channel_to(daemon_), "pool"};
   grpc::ClientContext context_;
 };
 
 TEST_F(Exchange, AnswersComeInTheOrderOfTheRequestsThoughAnEarlierOneWaits) {
   v1::AllocateResponse big;
-  ASSERT_TRUE(session_.allocate(session_.allocate_request(60 * kMiB), &big).ok());
+  ASSERT_TRUE(session_.allocate(session_.allocate_request(kAlmostAll), &big).ok());
   const auto stream = open();
   ASSERT_TRUE(stream->Write(allocate(1, 256)));
-  ASSERT_TRUE(stream->Write(allocate(2, 60 * kMiB, 1, kLongWaitMs)));  // waits
+  ASSERT_TRUE(stream->Write(allocate(2, kAlmostAll, 1, kLongWaitMs)));  // waits
   ASSERT_TRUE(stream->Write(allocate(3, 256, 7)));
   v1::ExchangeRequest describe;
   describe.set_id(4);
@@ -96,9 +107,9 @@ TEST_F(Exchange, AnswersComeInTheOrderOfTheRequestsThoughAnEarlierOneWaits) {
 
 TEST_F(Exchange, WaitThatExpiresIsAnsweredInItsPlace) {
   v1::AllocateResponse big;
-  ASSERT_TRUE(session_.allocate(session_.allocate_request(60 * kMiB), &big).ok());
+  ASSERT_TRUE(session_.allocate(session_.allocate_request(kAlmostAll), &big).ok());
   const auto stream = open();
-  ASSERT_TRUE(stream->Write(allocate(1, 60 * kMiB, 1, 30)));
+  ASSERT_TRUE(stream->Write(allocate(1, kAlmostAll, 1, 30)));
   ASSERT_TRUE(stream->Write(allocate(2, 64)));
   stream->WritesDone();
   v1::ExchangeResponse answer;
@@ -189,8 +200,9 @@ TEST_F(Exchange, LargeAndSmallAnswersInOneRunAllArrive) {
 
 TEST_F(Exchange, ClientThatDoesNotReadIsServedNoFurtherThanSomeMebibytes) {
   constexpr std::uint32_t kRequests = 150, kBlocks = 16'000;  // answers of 250 KiB
-  constexpr std::uint32_t kMost = 40;  // of 4 MiB here, and of what gRPC and the socket take
-  const auto stream = open();
+  constexpr std::uint32_t kMost = 20;  // 4 MiB are 16, and gRPC and the socket take some
+  const auto blocks = stub_that_takes_little();
+  const auto stream = blocks->Exchange(&context_);
   test::Workers writer;
   const CancelAtEnd cancel{context_};
   writer.start([&] {
@@ -209,6 +221,39 @@ TEST_F(Exchange, ClientThatDoesNotReadIsServedNoFurtherThanSomeMebibytes) {
   writer.join();
   EXPECT_EQ(next, kRequests);
   EXPECT_TRUE(stream->Finish().ok());
+}
+
+// A user's limit is less than the sum of its streams' limits. No stream stands still for it.
+TEST_F(Exchange, StreamsOfOneUserThatDoNotReadShareALimit) {
+  constexpr int kStreams = 80;
+  constexpr std::uint64_t kRequests = 10;
+  constexpr std::uint32_t kBlocks = 16'000;
+  // 64 MiB are 128 such answers. Each stream may have one more, and gRPC and the socket take some.
+  // Without the limit it were 640 and more.
+  constexpr std::uint64_t kMost = 400;
+  const auto blocks = stub_that_takes_little();
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<Stream>> streams;
+  for (int i = 0; i < kStreams; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    contexts.back()->set_deadline(call_deadline());
+    streams.push_back(blocks->Exchange(contexts.back().get()));
+  }
+  for (std::uint64_t id = 1; id <= kRequests; ++id)
+    for (const auto& stream : streams) ASSERT_TRUE(stream->Write(allocate(id, 8, kBlocks)));
+  for (const auto& stream : streams) stream->WritesDone();
+  EXPECT_TRUE(eventually([&] { return held_blocks() >= 128 * kBlocks; }));
+  for (int look = 0; look < 300; ++look) ASSERT_LE(held_blocks(), kMost * kBlocks);
+  v1::ExchangeResponse answer;
+  // The last stream first, while the others still wait.
+  for (auto stream = streams.rbegin(); stream != streams.rend(); ++stream) {
+    for (std::uint64_t id = 1; id <= kRequests; ++id) {
+      ASSERT_TRUE((*stream)->Read(&answer));
+      ASSERT_EQ(answer.id(), id);
+      ASSERT_EQ(answer.allocate().refs_size(), static_cast<int>(kBlocks));
+    }
+    EXPECT_TRUE((*stream)->Finish().ok());
+  }
 }
 
 TEST_F(Exchange, SessionOfTheFirstRequestIsTheDefault) {
@@ -240,11 +285,11 @@ TEST_F(Exchange, RequestWithoutACallIsAnsweredWithAnError) {
 
 TEST_F(Exchange, StreamThatBreaksWhileARequestWaitsLeavesNothingHeld) {
   v1::AllocateResponse big;
-  ASSERT_TRUE(session_.allocate(session_.allocate_request(60 * kMiB), &big).ok());
+  ASSERT_TRUE(session_.allocate(session_.allocate_request(kAlmostAll), &big).ok());
   {
     grpc::ClientContext context;
     const auto stream = session_.stubs.blocks.Exchange(&context);
-    ASSERT_TRUE(stream->Write(allocate(1, 60 * kMiB, 1, kLongWaitMs)));
+    ASSERT_TRUE(stream->Write(allocate(1, kAlmostAll, 1, kLongWaitMs)));
     ASSERT_TRUE(stream->Write(allocate(2, 256, 100)));
     EXPECT_TRUE(eventually([&] { return held_blocks() == 101; }));
     context.TryCancel();

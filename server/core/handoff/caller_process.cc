@@ -34,8 +34,8 @@ std::vector<std::uint32_t> peer_groups(int socket) {
 Failure out_of_descriptors() {
   return {
       Error::kMachineFull,
-      "the daemon has no file descriptor left for a handoff: close sessions, or raise its limit "
-      "(LimitNOFILE of its unit, ulimit -n)"};
+      "the daemon has no file descriptor left: close sessions, or raise its limit (LimitNOFILE of "
+      "its unit, ulimit -n)"};
 }
 
 }  // namespace
@@ -47,7 +47,7 @@ std::uint64_t pidfs_inode(int pidfd) {
   return st.st_ino;
 }
 
-Answer<CallerProcess> peer_process(int socket) {
+Answer<CallerProcess> connected_process(int socket) {
   CallerProcess peer;
   ucred cred{};
   socklen_t bytes = sizeof cred;
@@ -61,29 +61,32 @@ Answer<CallerProcess> peer_process(int socket) {
 
   int fd = -1;
   bytes = sizeof fd;
-  if (::getsockopt(socket, SOL_SOCKET, kSoPeerPidfd, &fd, &bytes) == 0) {
+  const bool knows_pidfd =
+      ::getsockopt(socket, SOL_SOCKET, kSoPeerPidfd, &fd, &bytes) == 0 || errno != ENOPROTOOPT;
+  if (!knows_pidfd && peer.pid > 0) fd = static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0));
+  if (fd >= 0) {
     peer.pidfd = UniqueFd(fd);
   } else if (errno == EMFILE || errno == ENFILE) {
     return out_of_descriptors();
-  } else if (errno != ENOPROTOOPT) {
-    return Failure{
-        Error::kNotPermitted,
-        fmt::format("SO_PEERPIDFD: {}: the process that connected is gone", std::strerror(errno))};
-  } else if (peer.pid > 0) {
-    peer.pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));
-    if (!peer.pidfd) {
-      if (errno == EMFILE || errno == ENFILE) return out_of_descriptors();
-      return Failure{Error::kNotPermitted,
-                     fmt::format("pidfd_open of process {}: {}", peer.pid, std::strerror(errno))};
-    }
-  } else {
+  } else if (knows_pidfd || (peer.pid > 0 && errno == ESRCH)) {
     return Failure{Error::kNotPermitted,
-                   "this kernel cannot name a process of another PID namespace: run Linux 6.5 or "
-                   "later, or share the PID "
-                   "namespace with the daemon"};
+                   fmt::format("the process that connected is gone: {}", std::strerror(errno))};
   }
-  peer.identity = {pidfs_inode(peer.pidfd.get()), peer.pid};
+  peer.identity = {peer.pidfd ? pidfs_inode(peer.pidfd.get()) : 0, peer.pid};
   return peer;
+}
+
+Answer<CallerProcess> peer_process(int socket) {
+  auto peer = connected_process(socket);
+  if (!peer.ok() || peer->pidfd) return peer;
+  if (peer->pid > 0)
+    return Failure{Error::kNotPermitted,
+                   fmt::format("the kernel gives no pidfd of process {}: allow the daemon the "
+                               "system call pidfd_open",
+                               peer->pid)};
+  return Failure{Error::kNotPermitted,
+                 "this kernel cannot name a process of another PID namespace: run Linux 6.5 or "
+                 "later, or share the PID namespace with the daemon"};
 }
 
 bool may_access(const ArenaAccess& access, const CallerProcess& peer, std::uint32_t want) {

@@ -1,4 +1,4 @@
-// CallerProcess: the process at the other end of a handoff connection.
+// CallerProcess: the process at the other end of a Unix socket's connection.
 //
 // Purpose: credentials (SO_PEERCRED, SO_PEERGROUPS) and a pidfd of the process that connected. They
 // come from the kernel, never from what the client says. Also: whether two of them are the same
@@ -48,8 +48,12 @@ struct CallerProcess {
 std::uint64_t pidfs_inode(int pidfd);
 
 // Errors: kNotPermitted when the kernel gives no pidfd of the caller (it is too old, and the caller
-// is in another PID namespace), or when the caller is gone.
+// is in another PID namespace), or when the caller is gone; kMachineFull.
 Answer<CallerProcess> peer_process(int socket);
+
+// The same, but without a pidfd where the kernel cannot give one. Errors: kNotPermitted when the
+// caller is gone; kMachineFull.
+Answer<CallerProcess> connected_process(int socket);
 
 // Decides as open(2) does for a file with this owner, group and mode. `want` is 4 (read) or 2
 // (write).

@@ -5,13 +5,12 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
+#include <grpcpp/server_posix.h>
 #include <pthread.h>
 #include <sched.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
-#include <string_view>
 #include <thread>
 
 #include "server/core/api/clock.h"
@@ -28,7 +27,6 @@ constexpr std::uint32_t kMostEventsInTurn = 128;
 constexpr std::uint64_t kLongestWaitNs = 1'000'000'000;
 // A request of Heaps.Resume may name a million slabs.
 constexpr int kMaxRequestBytes = 8 << 20;
-constexpr std::string_view kUnixScheme = "unix:";
 
 gpr_timespec never_wait() { return gpr_inf_past(GPR_CLOCK_MONOTONIC); }
 
@@ -63,6 +61,7 @@ struct ShardLoop::Impl final {
   };
 
   TurnEnd turn_end;
+  ShardConnections connections;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   // Declared before the services: their streams use the context until they are destroyed.
   std::unique_ptr<ServeContext> context;
@@ -90,7 +89,7 @@ ShardLoop::ShardLoop(ShardApi& shard, const std::atomic<std::uint64_t>& spin_us,
                      ShardLoopOptions options)
     : shard_(shard),
       spin_us_(spin_us),
-      addresses_(std::move(options.addresses)),
+      listen_(std::move(options.listen)),
       cpu_(options.cpu),
       impl_(std::make_unique<Impl>(*this)) {}
 
@@ -98,10 +97,8 @@ ShardLoop::~ShardLoop() { stop(0); }
 
 Answer<Nothing> ShardLoop::start(std::vector<std::unique_ptr<RpcService>> services) {
   grpc::ServerBuilder builder;
-  std::vector<int> ports(addresses_.size(), 0);
-  for (std::size_t i = 0; i < addresses_.size(); ++i) {
-    builder.AddListeningPort(addresses_[i], grpc::InsecureServerCredentials(), &ports[i]);
-  }
+  int port = 0;
+  if (!listen_.empty()) builder.AddListeningPort(listen_, grpc::InsecureServerCredentials(), &port);
   // With SO_REUSEPORT two daemons on one TCP port would share its connections. A Unix socket has no
   // bandwidth to probe.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -114,23 +111,12 @@ Answer<Nothing> ShardLoop::start(std::vector<std::unique_ptr<RpcService>> servic
   if (impl_->server == nullptr) {
     impl_->queue->Shutdown();
     impl_->queue.reset();
-    std::string list;
-    for (const std::string& address : addresses_) list += " " + address;
-    return Failure{Error::kInvalidOption, "cannot listen on" + list +
-                                              ": see whether the directory may be written, the "
-                                              "path is below 108 characters and the port is free"};
+    return Failure{Error::kInvalidOption,
+                   "cannot listen on " + listen_ + ": see whether the port is free"};
   }
-  for (std::size_t i = 0; i < addresses_.size(); ++i) {
-    if (std::string& address = addresses_[i]; address.starts_with(kUnixScheme)) {
-      // Every user who may enter the directory may call. Sessions and the access of each arena
-      // decide what a user may do.
-      ::chmod(address.c_str() + kUnixScheme.size(), 0666);
-    } else if (address.ends_with(":0")) {
-      address.replace(address.size() - 1, 1, std::to_string(ports[i]));
-    }
-  }
-  impl_->context =
-      std::make_unique<ServeContext>(ServeContext{*impl_->queue, impl_->turn_end, shard_});
+  if (listen_.ends_with(":0")) listen_.replace(listen_.size() - 1, 1, std::to_string(port));
+  impl_->context = std::make_unique<ServeContext>(
+      ServeContext{*impl_->queue, impl_->turn_end, shard_, impl_->connections});
   impl_->thread = std::thread([this] { run(); });
   return Nothing{};
 }
@@ -139,6 +125,22 @@ void ShardLoop::wake() {
   if (impl_->alarm_set.exchange(true, std::memory_order_seq_cst))
     return;  // pairs with the exchange in Woken::complete
   impl_->alarm.Set(impl_->queue.get(), never_wait(), static_cast<Event*>(&impl_->woken));
+}
+
+void ShardLoop::connect(UniqueFd socket, ShardConnections::Process process) {
+  // Shared, because a posted function can be copied.
+  shard_.post([this, socket = std::make_shared<UniqueFd>(std::move(socket)),
+               process = std::move(process)]() mutable {
+    const int fd = socket->release();
+    impl_->connections.connected(fd, std::move(process));
+    grpc::AddInsecureChannelFromFd(impl_->server.get(), fd);
+  });
+}
+
+void ShardLoop::disconnected(int number, std::function<void()> rested) {
+  shard_.post([this, number, rested = std::move(rested)]() mutable {
+    impl_->connections.disconnected(number, std::move(rested));
+  });
 }
 
 void ShardLoop::announce_drain() {
@@ -192,6 +194,7 @@ void ShardLoop::run() {
     }
     if (impl_->leaving.load(std::memory_order_relaxed)) return;
     now = now_ns();
+    if (next == Next::TIMEOUT) impl_->connections.queue_is_empty(now);
     timer =
         shard_.tick(now);  // answers waits that are over, so it comes before the end of the turn
     if (impl_->turn_end.run() || events != 0) shard_.end_turn();

@@ -7,23 +7,26 @@
 // lock.
 // Threads: one thread calls start and stop. Any thread calls wake and announce_drain. All else is
 // private to the loop's thread.
-// Crash: sockets stay behind, and the next daemon replaces them.
+// Crash: nothing is shared.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "allocator/base/unique_fd.h"
 #include "server/core/api/api.h"
+#include "server/rpc/connections/shard_connections.h"
 #include "server/rpc/services/rpc_service.h"
 
 namespace arenad::server {
 
 struct ShardLoopOptions {
-  std::vector<std::string> addresses;  // gRPC targets to listen on: unix:<path>, host:port
-  int cpu = -1;                        // the cpu to pin the thread to; -1: do not pin
+  std::string listen;  // a target that gRPC itself listens on, host:port; empty: none
+  int cpu = -1;        // the cpu to pin the thread to; -1: do not pin
 };
 
 class ShardLoop final : public Waker {
@@ -39,6 +42,11 @@ class ShardLoop final : public Waker {
   Answer<Nothing> start(std::vector<std::unique_ptr<RpcService>> services);
   // Wakes the loop out of its wait. Any thread, after start.
   void wake() override;
+  // Serves a connection. gRPC has the descriptor from here on. Any thread, after start.
+  void connect(UniqueFd socket, ShardConnections::Process process);
+  // The connection of that number has ended. `rested` is called on the loop's thread when the
+  // number may name another connection. Any thread, after start.
+  void disconnected(int number, std::function<void()> rested);
   // Tells the services that the daemon drains. Any thread, after start and before stop.
   void announce_drain();
   // Refuses new calls, lets running calls go on for `grace_ms`, cancels the rest, and ends the
@@ -46,8 +54,8 @@ class ShardLoop final : public Waker {
   // does nothing.
   void stop(std::uint64_t grace_ms);
 
-  // start() replaces a port 0 by the port that the system chose.
-  const std::vector<std::string>& addresses() const { return addresses_; }
+  // As the options have it; start() replaces a port 0 by the port that the system chose.
+  const std::string& listen() const { return listen_; }
 
  private:
   struct Impl;
@@ -55,7 +63,7 @@ class ShardLoop final : public Waker {
 
   ShardApi& shard_;
   const std::atomic<std::uint64_t>& spin_us_;
-  std::vector<std::string> addresses_;
+  std::string listen_;
   const int cpu_;
   std::unique_ptr<Impl> impl_;
 };

@@ -4,6 +4,7 @@
 #include <grpcpp/support/proto_buffer_reader.h>
 #include <grpcpp/support/proto_buffer_writer.h>
 
+#include "server/rpc/connections/shard_connections.h"
 #include "server/rpc/services/block_messages.h"
 
 namespace arenad::server {
@@ -41,6 +42,8 @@ void ExchangeHandler::ask() {
 void ExchangeHandler::on_asked(bool ok) {
   if (!ok) return owner_.ended(*this);
   owner_.ask_another();
+  const auto process = owner_.context_.connections.of(context_->peer());
+  user_ = owner_.users_.share(process ? std::optional(process->uid) : std::nullopt);
   read();
 }
 
@@ -238,7 +241,13 @@ void ExchangeHandler::give_up() {
 
 void ExchangeHandler::count_bytes(Slot& slot, std::size_t bytes) {
   unanswered_bytes_ += bytes - slot.counted_bytes;
+  *user_ += bytes - slot.counted_bytes;
   slot.counted_bytes = bytes;
+}
+
+bool ExchangeHandler::may_read() const {
+  return slots_.size() < kMostUnanswered && unanswered_bytes_ < kMostUnansweredBytes &&
+         (slots_.empty() || *user_ < kMostUnansweredBytesOfUser);
 }
 
 void ExchangeHandler::drop_first() {
@@ -256,7 +265,10 @@ void ExchangeHandler::finish_if_done() {
                   finished_.tag());
 }
 
-void ExchangeHandler::on_finished(bool) { owner_.ended(*this); }
+void ExchangeHandler::on_finished(bool) {
+  user_.reset();
+  owner_.ended(*this);
+}
 
 // ---- all of a shard's streams
 

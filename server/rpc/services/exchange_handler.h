@@ -5,7 +5,9 @@
 // work.
 // Invariants: at most one read and one write are under way. While kMostUnanswered requests are
 //   unanswered, or their answers take kMostUnansweredBytes, the handler reads no further: the
-//   client must take answers first. Answers wait for the end of the turn, and all but the last
+//   client must take answers first. When the answers of all streams of its user take
+//   kMostUnansweredBytesOfUser, it reads only while it has no request unanswered, so each stream
+//   goes on. Answers wait for the end of the turn, and all but the last
 //   answer of a run are only buffered. So one system call answers all requests that arrived
 //   together.
 // Threads: the shard's own. Crash: nothing is shared.
@@ -28,6 +30,7 @@
 #include "server/rpc/loop/turn_end.h"
 #include "server/rpc/services/call_pool.h"
 #include "server/rpc/services/rpc_service.h"
+#include "server/rpc/services/unanswered_of_user.h"
 
 namespace arenad::v1 {
 class ExchangeRequest;
@@ -48,6 +51,7 @@ class ExchangeHandler final : public TurnEnd::Task {
   static constexpr std::size_t kMostUnanswered = 1024;
   // One answer more may come on top: 16,384 blocks take 0.6 MiB.
   static constexpr std::size_t kMostUnansweredBytes = 4 << 20;
+  static constexpr std::size_t kMostUnansweredBytesOfUser = 64 << 20;
   static constexpr std::size_t kInlineBytes = 4096;
 
   // The place of one answer in the order of requests.
@@ -79,9 +83,7 @@ class ExchangeHandler final : public TurnEnd::Task {
   // What the answer takes, or may take.
   void count_bytes(Slot& slot, std::size_t bytes);
   void drop_first();
-  bool may_read() const {
-    return slots_.size() < kMostUnanswered && unanswered_bytes_ < kMostUnansweredBytes;
-  }
+  bool may_read() const;
 
   ExchangeHandlers& owner_;
   char first_block_[kInlineBytes];
@@ -92,6 +94,7 @@ class ExchangeHandler final : public TurnEnd::Task {
   std::deque<Slot> slots_;  // unanswered requests; the front has the number first_
   std::uint64_t first_ = 0;
   std::size_t unanswered_bytes_ = 0;  // sum of counted_bytes
+  UnansweredOfUser::Share user_;      // of a stream that was asked for
   SessionKey default_session_;
   bool any_request_ = false;  // default_session_ is set
   bool any_written_ = false;
@@ -123,6 +126,7 @@ class ExchangeHandlers {
 
   ServeContext& context_;
   const Ask ask_;
+  UnansweredOfUser users_;  // before the streams, which have shares of it
   CallPool<ExchangeHandler> streams_{kMostIdleStreams};
 };
 

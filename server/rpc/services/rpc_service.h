@@ -20,11 +20,13 @@ namespace arenad::server {
 class ShardApi;
 class ControlApi;
 class TurnEnd;
+class ShardConnections;
 
 struct ServeContext {
   grpc::ServerCompletionQueue& queue;
   TurnEnd& turn_end;
   ShardApi& shard;
+  const ShardConnections& connections;
 };
 
 class RpcService {

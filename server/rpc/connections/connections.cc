@@ -1,0 +1,131 @@
+#include "server/rpc/connections/connections.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <utility>
+
+#include "server/core/api/text.h"
+#include "server/rpc/loop/shard_loop.h"
+
+namespace arenad::server {
+namespace asio = boost::asio;
+
+namespace {
+
+Failure no_descriptor() {
+  return {Error::kMachineFull,
+          "the daemon has no file descriptor left: raise its limit (LimitNOFILE of its unit, "
+          "ulimit -n), or end clients"};
+}
+
+}  // namespace
+
+// An epoll set of its own. Asio would wake for each request on each connection.
+struct Connections::PollSet {
+  explicit PollSet(asio::io_context& with) : io(with), ready(with) {}
+  asio::io_context& io;
+  asio::posix::stream_descriptor ready;  // the epoll set
+  // Lives as long as the Connections. What other threads post looks whether it does.
+  std::shared_ptr<Connections*> self;
+};
+
+Connections::Connections(asio::io_context& io) : poll_set_(std::make_unique<PollSet>(io)) {
+  poll_set_->self = std::make_shared<Connections*>(this);
+  const int fd = ::epoll_create1(EPOLL_CLOEXEC);
+  if (fd < 0) return;  // every add() says so
+  poll_set_->ready.assign(fd);
+  wait();
+}
+
+Connections::~Connections() = default;
+
+// The kernel has given the lowest number that is free. When it rests, or the end of its connection
+// was not seen yet, the connection gets one above all of those.
+Answer<UniqueFd> Connections::with_number_of_its_own(UniqueFd socket) {
+  if (!resting_.contains(socket.get()) && !open_.contains(socket.get())) return socket;
+  const int above = std::max(resting_.empty() ? 0 : *resting_.rbegin(),
+                             open_.empty() ? 0 : open_.rbegin()->first) +
+                    1;
+  UniqueFd other(::fcntl(socket.get(), F_DUPFD_CLOEXEC, above));
+  if (!other) return no_descriptor();
+  return other;
+}
+
+bool Connections::watch(int fd, std::uint32_t events, std::uint64_t about) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = about;
+  return ::epoll_ctl(poll_set_->ready.native_handle(), EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+Answer<Nothing> Connections::add(UniqueFd accepted, ShardLoop& loop) {
+  auto process = connected_process(accepted.get());
+  if (!process.ok()) return process.error();
+  auto numbered = with_number_of_its_own(std::move(accepted));
+  if (!numbered.ok()) return numbered.error();
+  UniqueFd socket = std::move(*numbered);
+  const int number = socket.get();
+  Connection connection{loop, UniqueFd(::fcntl(number, F_DUPFD_CLOEXEC, 0)),
+                        std::move(process->pidfd)};
+  const auto about = static_cast<std::uint64_t>(number);
+  // EPOLLHUP comes without being asked for.
+  if (!connection.socket || !watch(connection.socket.get(), 0, about) ||
+      (connection.pidfd && !watch(connection.pidfd.get(), EPOLLIN, about | kProcessBit)))
+    return no_descriptor();
+  open_.emplace(number, std::move(connection));
+  loop.connect(std::move(socket), std::make_shared<const CallerProcess>(std::move(*process)));
+  return Nothing{};
+}
+
+void Connections::wait() {
+  poll_set_->ready.async_wait(asio::posix::descriptor_base::wait_read,
+                              [this](const boost::system::error_code& stopped) {
+                                if (stopped) return;
+                                look();
+                                wait();
+                              });
+}
+
+void Connections::look() {
+  std::array<epoll_event, 64> events;
+  const int epoll = poll_set_->ready.native_handle();
+  for (;;) {
+    const int n = ::epoll_wait(epoll, events.data(), static_cast<int>(events.size()), 0);
+    for (int i = 0; i < n; ++i) {
+      const std::uint64_t about = events[static_cast<std::size_t>(i)].data.u64;
+      const auto found = open_.find(static_cast<int>(about & (kProcessBit - 1)));
+      if (found == open_.end()) continue;
+      if ((about & kProcessBit) == 0) {
+        hung_up(found->first);
+        continue;
+      }
+      // The process has ended. A forked child may have the connection still. The hang-up follows,
+      // here and in gRPC.
+      found->second.pidfd = UniqueFd();
+      ::shutdown(found->second.socket.get(), SHUT_RDWR);
+    }
+    if (n < static_cast<int>(events.size())) return;
+  }
+}
+
+void Connections::hung_up(int number) {
+  const auto found = open_.find(number);
+  ShardLoop& loop = found->second.loop;
+  open_.erase(found);
+  resting_.insert(number);
+  loop.disconnected(number, [&io = poll_set_->io, self = std::weak_ptr(poll_set_->self), number] {
+    asio::post(io, [self, number] {
+      if (const auto connections = self.lock()) (*connections)->resting_.erase(number);
+    });
+  });
+}
+
+}  // namespace arenad::server

@@ -1,0 +1,62 @@
+// Connections: the client connections that the daemon has accepted, and who made each.
+//
+// Purpose: a Unix socket's connection is accepted here, and not by gRPC. So the kernel says which
+//   process made it, and a lack of descriptors is survived (gRPC's own listener stops for ever).
+//   The descriptor then goes to its shard's gRPC server, whose calls name it: "fd:17".
+// Invariants:
+// * A connection ends when the process that made it has ended, also when a forked child still has
+//   it open.
+// * A descriptor's number names one connection only, for as long as a call of it may be under way:
+//   after the end of a connection its number rests until the shard has found its queue empty twice
+//   (shard_connections.h).
+// Threads: one, that of the io_context. Crash: the kernel closes the descriptors.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "allocator/base/unique_fd.h"
+#include "server/core/api/api.h"
+#include "server/core/handoff/caller_process.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace arenad::server {
+
+class ShardLoop;
+
+class Connections {
+ public:
+  explicit Connections(boost::asio::io_context& io);
+  ~Connections();
+
+  // Takes over a connection to the shard of `loop`. A connection whose process is gone already is
+  // closed. Errors: kMachineFull, the daemon has no descriptor left; the connection is closed.
+  Answer<Nothing> add(UniqueFd socket, ShardLoop& loop);
+
+ private:
+  struct Connection {
+    ShardLoop& loop;
+    UniqueFd socket;  // a second descriptor of the connection; gRPC has the first
+    UniqueFd pidfd;   // none when the kernel could not give it
+  };
+  // What an event of the poll set is about: a connection's number, and which of its descriptors.
+  static constexpr std::uint64_t kProcessBit = std::uint64_t{1} << 32;
+
+  Answer<UniqueFd> with_number_of_its_own(UniqueFd socket);
+  bool watch(int fd, std::uint32_t events, std::uint64_t about);
+  void wait();
+  void look();
+  void hung_up(int number);
+
+  struct PollSet;
+  std::unique_ptr<PollSet> poll_set_;
+  std::map<int, Connection> open_;  // by the number that gRPC's descriptor has
+  std::set<int> resting_;
+};
+
+}  // namespace arenad::server

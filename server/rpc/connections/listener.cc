@@ -1,0 +1,107 @@
+#include "server/rpc/connections/listener.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+namespace arenad::server {
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr auto kPause = std::chrono::milliseconds(50);  // when there are no descriptors left
+constexpr auto kSayAgainAfter = std::chrono::seconds(10);
+// Connections of one turn. Signals and other listeners have their turn in between.
+constexpr int kMostInTurn = 64;
+
+}  // namespace
+
+struct Listener::Acceptor {
+  Acceptor(asio::io_context& io, OnAccept with)
+      : socket(io), pause(io), on_accept(std::move(with)) {}
+  asio::local::stream_protocol::acceptor socket;
+  asio::steady_timer pause;
+  OnAccept on_accept;
+  std::chrono::steady_clock::time_point said{};  // that it pauses
+};
+
+Listener::Listener(std::string path, std::unique_ptr<Acceptor> acceptor)
+    : path_(std::move(path)), acceptor_(std::move(acceptor)) {}
+
+Listener::~Listener() { ::unlink(path_.c_str()); }
+
+Answer<std::unique_ptr<Listener>> Listener::open(asio::io_context& io, std::string path,
+                                                 OnAccept on_accept) {
+  const auto failed = [&path](const std::string& what) {
+    return Failure{Error::kInvalidOption,
+                   fmt::format("cannot listen on {}: {}: choose another socket_dir", path, what)};
+  };
+  sockaddr_un address{};
+  if (path.size() >= sizeof address.sun_path)
+    return failed(
+        fmt::format("a Unix socket's path has at most {} characters", sizeof address.sun_path - 1));
+  auto acceptor = std::make_unique<Acceptor>(io, std::move(on_accept));
+  const asio::local::stream_protocol::endpoint endpoint(path);
+  ::unlink(path.c_str());  // a dead daemon's
+  boost::system::error_code error;
+  auto& socket = acceptor->socket;
+  if (socket.open(endpoint.protocol(), error) || socket.bind(endpoint, error))
+    return failed(error.message());
+  // Every user who may enter the directory may call. Sessions and the access of each arena decide
+  // what a user may do.
+  if (::chmod(path.c_str(), 0666) != 0) return failed(std::strerror(errno));
+  if (socket.listen(asio::socket_base::max_listen_connections, error) ||
+      socket.non_blocking(true, error))
+    return failed(error.message());
+  auto listener = std::unique_ptr<Listener>(new Listener(std::move(path), std::move(acceptor)));
+  listener->wait();
+  return listener;
+}
+
+void Listener::wait() {
+  acceptor_->socket.async_wait(asio::socket_base::wait_read,
+                               [this](const boost::system::error_code& closed) {
+                                 if (!closed) accept_all();
+                               });
+}
+
+void Listener::accept_all() {
+  for (int i = 0; i < kMostInTurn; ++i) {
+    UniqueFd socket(::accept4(acceptor_->socket.native_handle(), nullptr, nullptr,
+                              SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket) {
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        return pause({Error::kMachineFull, std::strerror(errno)});
+      break;  // there are no more, or the one that there was is gone
+    }
+    if (const auto taken = acceptor_->on_accept(std::move(socket));
+        !taken.ok() && taken.error().error == Error::kMachineFull)
+      return pause(taken.error());
+  }
+  wait();
+}
+
+void Listener::pause(const Failure& why) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - acceptor_->said > kSayAgainAfter) {
+    acceptor_->said = now;
+    spdlog::error("connections to {} wait: {}", path_, why.message);
+  }
+  acceptor_->pause.expires_after(kPause);
+  acceptor_->pause.async_wait([this](const boost::system::error_code& closed) {
+    if (!closed) accept_all();
+  });
+}
+
+}  // namespace arenad::server

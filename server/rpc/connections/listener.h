@@ -1,0 +1,45 @@
+// Listener: accepts the connections of one Unix socket.
+//
+// Purpose: the daemon's own listener, because gRPC's stops for ever after one accept() without
+//   descriptors, and does not say who connected.
+// Invariants: an accept that fails for want of descriptors is tried again after a pause. The socket
+//   file goes when the listener is closed.
+// Threads: that of the io_context. Crash: the file stays; the next daemon replaces it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "allocator/base/unique_fd.h"
+#include "server/core/api/api.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace arenad::server {
+
+class Listener {
+ public:
+  // Takes a connection. Errors: kMachineFull, no descriptor is left; the listener then pauses.
+  using OnAccept = std::function<Answer<Nothing>(UniqueFd socket)>;
+
+  // Binds to `path` with mode 0666, and listens. Nobody else may serve on that path: whoever calls
+  // holds the lock of the directory (instance_lock.h). Errors: kInvalidOption.
+  static Answer<std::unique_ptr<Listener>> open(boost::asio::io_context& io, std::string path,
+                                                OnAccept on_accept);
+  ~Listener();
+
+ private:
+  struct Acceptor;
+  Listener(std::string path, std::unique_ptr<Acceptor> acceptor);
+  void wait();
+  void accept_all();
+  void pause(const Failure& why);
+
+  const std::string path_;
+  std::unique_ptr<Acceptor> acceptor_;
+};
+
+}  // namespace arenad::server
