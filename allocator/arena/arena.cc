@@ -11,6 +11,7 @@
 #include "allocator/arena/reaper.h"
 #include "allocator/base/crash_point.h"
 #include "allocator/base/format.h"
+#include "allocator/format/ref_layout.h"
 
 namespace arenad {
 namespace {

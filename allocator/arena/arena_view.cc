@@ -70,9 +70,8 @@ BlockFacts ArenaView::describe(UntrustedRef untrusted) const {
 
 Error ArenaView::refusal(Ref ref, SessionId required_holder) const {
   const BlockWord w{word(refs_.slot_of(ref)).load(std::memory_order_acquire)};
-  const std::uint64_t next = BlockWord::freed(refs_.generation_of(ref), refs_.step());
-  if (BlockWord::free_of(w.bits()) == next && !w.is_held() && !w.is_shared())
-    return Error::kDoubleFree;
+  const std::uint32_t next = refs_.after(refs_.generation_of(ref));
+  if (w.generation() == next && !w.is_held() && !w.is_shared()) return Error::kDoubleFree;
   if (!refs_.is_of(ref, w)) return Error::kStaleRef;
   if (w.is_held() && required_holder != kNoSession && w.holder().session() != required_holder)
     return Error::kNotHolder;

@@ -7,6 +7,7 @@
 
 #include "allocator/arena/session_set.h"
 #include "allocator/base/crash_point.h"
+#include "allocator/format/ref_layout.h"
 
 namespace arenad {
 

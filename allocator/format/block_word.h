@@ -1,9 +1,9 @@
 // The block word: the 64-bit truth about one block.
 //
 //   63..62  tag         FREE | HELD | RETURNING | SHARED
-//   61..40  generation  from the arena's random first one, a step on at each free, never reset.
-//                       A step is 1; in arenas over 32 GiB, whose refs have fewer bits for it, it is
-//                       a larger power of two, and the bits below stay 0 (ref_layout.h)
+//   61..40  generation  from the arena's random first one, a step on at each free; never reset.
+//                       A step is 1. In arenas over 32 GiB, whose refs have fewer bits for it, a
+//                       step is a larger power of two, and the bits below stay 0 (ref_layout.h)
 //   39..0   HELD, RETURNING: holder session 16, leak tag 24
 //           SHARED: one bit for each of 40 sharers
 //           FREE: 0
@@ -30,9 +30,11 @@
 
 namespace arenad {
 
-// By how much a free raises the generation in a word's bits.
+// By how much a free raises the generation in a word's bits, and which bits the generations of the
+// arena use.
 struct GenerationStep {
   std::uint64_t bits;
+  std::uint64_t mask;
 };
 
 enum class BlockTag : std::uint8_t { kFree = 0, kHeld = 1, kReturning = 2, kShared = 3 };
@@ -97,21 +99,24 @@ class BlockWord {
     return (bits_ & ~kGenerationMask) == 0;
   }  // and nothing below the generation
   constexpr bool is_held() const { return tag() == BlockTag::kHeld; }
-  // HELD, and of this generation: the bits of a FREE word.
-  constexpr bool is_held_of(std::uint64_t generation) const {
-    return bits_ >> kGenerationShift == (generation | Holder::kHeldBit) >> kGenerationShift;
+  // HELD, and of this generation.
+  constexpr bool is_held_of(std::uint32_t generation) const {
+    return bits_ >> kGenerationShift == (generation | Holder::kHeldBit >> kGenerationShift);
   }
   constexpr bool is_returning() const { return tag() == BlockTag::kReturning; }
   constexpr bool is_shared() const { return tag() == BlockTag::kShared; }
   constexpr std::uint64_t sharers() const { return bits_ & kLowMask; }
 
+  static constexpr std::uint64_t free_in(std::uint32_t generation) {
+    return std::uint64_t{generation} << kGenerationShift;
+  }
   static constexpr std::uint64_t free_of(std::uint64_t bits) { return bits & kGenerationMask; }
   static constexpr std::uint64_t held(std::uint64_t free_bits, Holder h) {
     return free_bits + h.held_word();
   }
   // FREE, of the next generation. `step` is the arena's (ref_layout.h).
   static constexpr std::uint64_t freed(std::uint64_t bits, GenerationStep step) {
-    return (bits + step.bits) & kGenerationMask;
+    return (bits + step.bits) & step.mask;
   }
   static constexpr std::uint64_t shared(std::uint64_t bits, std::uint64_t sharers) {
     return (bits & kGenerationMask) | kSharedBits | sharers;

@@ -29,8 +29,9 @@ class RefLayout {
     const int slot_bits =
         std::max(kLeastSlotBits, static_cast<int>(std::bit_width(slot_limit - 1)));
     step_.bits = std::uint64_t{1} << (slot_bits + kWordAboveRef);
-    generation_mask_ = BlockWord::kGenerationMask & ~(step_.bits - 1);
-    entry_mask_ = ~(generation_mask_ >> kWordAboveRef);
+    step_.mask = BlockWord::kGenerationMask & ~(step_.bits - 1);
+    not_free_ = ~step_.mask;
+    entry_mask_ = ~(step_.mask >> kWordAboveRef);
   }
 
   ArenaId arena() const { return Ref{arena_bits_}.arena(); }
@@ -38,15 +39,15 @@ class RefLayout {
   constexpr GenerationStep step() const { return step_; }
   // The number of generations, after which they begin again at 0.
   constexpr std::uint32_t generations() const {
-    return static_cast<std::uint32_t>(generation_mask_ / step_.bits) + 1;
+    return static_cast<std::uint32_t>(step_.mask / step_.bits) + 1;
   }
   // A word's generation as a number; grows by one at every free.
   constexpr std::uint32_t number_of(BlockWord word) const {
-    return static_cast<std::uint32_t>((word.bits() & generation_mask_) / step_.bits);
+    return static_cast<std::uint32_t>((word.bits() & step_.mask) / step_.bits);
   }
   // A FREE word of the generation with this number.
   constexpr std::uint64_t free_word(std::uint32_t number) const {
-    return (number * step_.bits) & generation_mask_;
+    return (number * step_.bits) & step_.mask;
   }
 
   // Bits of a ref's slot.
@@ -63,7 +64,7 @@ class RefLayout {
   }
 
   // Whether a heap may give out a block with this word: FREE, of a generation that frees make.
-  constexpr bool is_free(BlockWord word) const { return (word.bits() & ~generation_mask_) == 0; }
+  constexpr bool is_free(BlockWord word) const { return (word.bits() & not_free_) == 0; }
 
   // --- refs
 
@@ -73,17 +74,22 @@ class RefLayout {
   }
   // The ref of a block, by any word of it.
   constexpr Ref ref_of(Slot slot, BlockWord word) const {
-    return ref_of(entry_of(slot), word.bits() & generation_mask_);
+    return ref_of(entry_of(slot), word.bits() & step_.mask);
   }
   constexpr Slot slot_of(Ref ref) const { return slot_of_entry(entry_of(ref)); }
   constexpr SlabIndex slab_of(Ref ref) const { return slot_of(ref).slab(); }
-  // A ref's generation where a word has it; the word's other bits are 0.
-  constexpr std::uint64_t generation_of(Ref ref) const {
-    return (ref.value << kWordAboveRef) & generation_mask_;
+  // The generation that a word of the ref's has (BlockWord::generation).
+  constexpr std::uint32_t generation_of(Ref ref) const {
+    return static_cast<std::uint32_t>(ref.value >> kLeastSlotBits) & generation_mask();
   }
   // Whether the word is of the ref's generation.
   constexpr bool is_of(Ref ref, BlockWord word) const {
-    return (word.bits() & BlockWord::kGenerationMask) == generation_of(ref);
+    return word.generation() == generation_of(ref);
+  }
+  // The generation that a free begins.
+  constexpr std::uint32_t after(std::uint32_t generation) const {
+    const auto step = static_cast<std::uint32_t>(step_.bits >> BlockWord::kGenerationShift);
+    return (generation + step) & generation_mask();
   }
 
  private:
@@ -92,10 +98,17 @@ class RefLayout {
   static_assert(kLeastSlotBits + kWordAboveRef == BlockWord::kGenerationShift);
   static_assert(Ref::kArenaShift + kWordAboveRef == BlockWord::kTagShift);
 
+  constexpr std::uint32_t generation_mask() const {
+    return static_cast<std::uint32_t>(step_.mask >> BlockWord::kGenerationShift);
+  }
+
   std::uint64_t arena_bits_;
   GenerationStep step_{};
-  std::uint64_t generation_mask_ = 0;  // in a word
-  std::uint64_t entry_mask_ = 0;       // in a ref
+  std::uint64_t not_free_ = 0;    // of a word
+  std::uint64_t entry_mask_ = 0;  // of a ref
 };
+
+// The layout of all arenas of up to 32 GiB, but for the arena's number.
+inline constexpr RefLayout kSmallRefs{kNoArena, 1};
 
 }  // namespace arenad

@@ -5,6 +5,7 @@
 
 #include "allocator/arena/arena.h"
 #include "allocator/base/crash_point.h"
+#include "allocator/format/ref_layout.h"
 
 namespace arenad {
 namespace {

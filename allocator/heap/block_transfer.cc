@@ -6,6 +6,7 @@
 
 #include "allocator/arena/arena_view.h"
 #include "allocator/base/crash_point.h"
+#include "allocator/format/ref_layout.h"
 
 namespace arenad {
 

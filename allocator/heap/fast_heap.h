@@ -79,7 +79,8 @@ class ARENAD_API FastHeap {
                           refs.arena_bits() / 64 * sizeof(std::uint64_t)),
         row_magazines_(rows.magazines),
         refs_(refs),
-        slot_limit_(slot_limit) {}
+        slot_limit_(slot_limit),
+        small_slot_limit_(refs.slot_bits() == kSmallRefs.slot_bits() ? slot_limit : 0) {}
   ~FastHeap() = default;
 
   // The slow exits. Heap defines them (heap.cc).
@@ -87,7 +88,11 @@ class ARENAD_API FastHeap {
   Result<Allocation> allocate_small_slow(Magazine& m, std::uint64_t size, Holder holder);
   Result<Allocation> damaged_word_slow(std::uint64_t entry);
   Error free_slow(Ref ref);
+  Error free_outside_slow(Ref ref);
   void make_room_slow(Magazine& m);
+
+  // The free of a block whose slot is one of the arena's. `refs` is the arena's layout, or as that.
+  Error free_slot(const RefLayout& refs, Slot slot, Ref ref);
 
   // Takes the next block of a magazine that is not empty.
   Result<Allocation> pop(Magazine& m, Holder holder);
@@ -117,7 +122,8 @@ class ARENAD_API FastHeap {
   const std::uintptr_t row_offsets_bias_;
   const std::uint16_t* const row_magazines_;
   const RefLayout refs_;
-  const std::uint64_t slot_limit_;  // slots of the arena
+  const std::uint64_t slot_limit_;        // slots of the arena
+  const std::uint64_t small_slot_limit_;  // the same; 0 when the arena's refs are not kSmallRefs'
   // By size / 8, rounded up: the magazine_position of the class.
   std::array<std::uint16_t, kSmallSteps + 1> magazine_of_small_{};
   // By class + 1. The first one is always empty. It stands for sizes that have no magazine, and so
@@ -130,7 +136,8 @@ inline Result<Allocation> FastHeap::pop(Magazine& m, Holder holder) {
   const std::uint64_t entry = *--m.top;
   AtomicWord& word = word_of(entry);
   const std::uint64_t free_bits = word.load(std::memory_order_relaxed);
-  if (!refs_.is_free(BlockWord(free_bits))) [[unlikely]]
+  // By the constant of small arenas. Heap::allocate_any looks closer in large ones.
+  if (!kSmallRefs.is_free(BlockWord(free_bits))) [[unlikely]]
     return damaged_word_slow(entry);
   CRASH_POINT("allocate.word");
   // FREE -> HELD. release: pairs with the acquire loads of the word in ArenaView::describe and
@@ -145,25 +152,30 @@ inline Result<Allocation> FastHeap::pop(Magazine& m, Holder holder) {
 }
 
 inline Error FastHeap::free(Ref ref) {
-  const std::uint64_t entry = refs_.entry_of(ref);
-  const Slot slot{entry - refs_.arena_bits()};
-  if (slot.value >= slot_limit_) [[unlikely]]
-    return Error::kForeignRef;
+  // In arenas of up to 32 GiB the layout of refs is a constant. Read from memory it cost a third of
+  // a pair of allocate and free. Larger arenas have a limit of 0 here.
+  const Slot slot{kSmallRefs.entry_of(ref) - refs_.arena_bits()};
+  if (slot.value >= small_slot_limit_) [[unlikely]]
+    return free_outside_slow(ref);
+  return free_slot(kSmallRefs, slot, ref);
+}
+
+inline Error FastHeap::free_slot(const RefLayout& refs, Slot slot, Ref ref) {
   const std::uint64_t magazine = row_magazines_[slot.value >> 6];
   AtomicWord& word = words_[slot.value];
   // relaxed: nothing is read that the block's holder wrote. The exact comparison below decides.
   const std::uint64_t bits = word.load(std::memory_order_relaxed);
-  const std::uint64_t generation = refs_.generation_of(ref);
+  const std::uint32_t generation = refs.generation_of(ref);
   if (magazine == 0 || !BlockWord(bits).is_held_of(generation)) [[unlikely]]
     return free_slow(ref);
   CRASH_POINT("free.own_word");
   // HELD -> FREE. A plain store where DESIGN.md has a CAS. allocator/README.md, "The owner's own
   // free", has the argument and the figures. release: pairs with the acquire of a take-over or a
   // remote free that finds FREE.
-  word.store(BlockWord::freed(generation, refs_.step()), std::memory_order_release);
+  word.store(BlockWord::free_in(refs.after(generation)), std::memory_order_release);
   Magazine& m = magazine_at(magazine);
   std::uint64_t* const top = m.freed_top;
-  *top = entry;
+  *top = refs.entry_of(ref);
   m.freed_top = top + 1;
   if (top + 1 == m.freed_limit) [[unlikely]]
     make_room_slow(m);

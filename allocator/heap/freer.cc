@@ -12,12 +12,12 @@ namespace {
 // the block comes before its reuse; pairs with the owner's acquire of the returned word
 // (Drainer::take_returned).
 template <class Next>
-std::uint64_t replace_held(AtomicWord& word, std::uint64_t generation, SessionId required_holder,
+std::uint64_t replace_held(AtomicWord& word, std::uint32_t generation, SessionId required_holder,
                            Next next) {
   std::uint64_t bits = word.load(std::memory_order_relaxed);
   do {
     const BlockWord w{bits};
-    if (!w.is_held() || BlockWord::free_of(bits) != generation) [[unlikely]]
+    if (!w.is_held_of(generation)) [[unlikely]]
       return 0;
     if (required_holder != kNoSession && w.holder().session() != required_holder) [[unlikely]]
       return 0;
@@ -66,7 +66,7 @@ void Freer::note_footprint(SlabIndex slab) {
 Error Freer::free(Ref ref) {
   const Slot slot = refs_.slot_of(ref);
   const SlabIndex at = slot.slab();
-  const std::uint64_t generation = refs_.generation_of(ref);
+  const std::uint32_t generation = refs_.generation_of(ref);
   AtomicWord& word = words_[slot.value];
   if (SlabState* const slab = slabs_.find(at); slab != nullptr) {
     if (slot.block().value >= slab->carved) return Error::kStaleRef;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "allocator/arena/arena.h"
+#include "allocator/format/ref_layout.h"
 #include "allocator/heap/adopter.h"
 
 namespace arenad {
@@ -77,6 +78,12 @@ Result<Allocation> FastHeap::damaged_word_slow(std::uint64_t entry) {
 
 Error FastHeap::free_slow(Ref ref) { return static_cast<Heap&>(*this).freer_.free(ref); }
 
+// A ref of another arena, or one of an arena whose refs are not kSmallRefs'.
+Error FastHeap::free_outside_slow(Ref ref) {
+  const Slot slot{refs_.entry_of(ref) - refs_.arena_bits()};
+  return slot.value >= slot_limit_ ? Error::kForeignRef : free_slot(refs_, slot, ref);
+}
+
 void FastHeap::make_room_slow(Magazine& m) { static_cast<Heap&>(*this).transfer_.make_room(m); }
 
 // --- allocate
@@ -107,7 +114,11 @@ Result<Allocation> Heap::allocate_aligned(std::uint64_t size, std::uint32_t alig
 Result<Allocation> Heap::allocate_any(ClassId cls, std::uint64_t size, std::uint32_t align,
                                       Holder holder) {
   if (cls == kSpanClass) return allocate_span(size, align, holder);
-  const auto got = pop_or_refill(magazine_of(cls), holder);
+  Magazine& m = magazine_of(cls);
+  const auto got = pop_or_refill(m, holder);
+  // A peer has written a generation that no free makes: its low bits lie in the ref's slot.
+  if (got && refs_.entry_of(got->ref) != *m.top) [[unlikely]]
+    return damaged_word(*m.top);
   if (canaries_.on() && got) canaries_.write(got->offset, geometry_.size_class(cls).usable_bytes);
   return got;
 }

@@ -28,6 +28,7 @@
 
 #include "../arena/arena_view.h"
 #include "../base/export.h"
+#include "../format/ref_layout.h"
 #include "block_transfer.h"
 #include "canaries.h"
 #include "class_usage.h"

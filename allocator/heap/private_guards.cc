@@ -4,6 +4,7 @@
 
 #include "allocator/base/log.h"
 #include "allocator/base/tunables.h"
+#include "allocator/format/ref_layout.h"
 
 namespace arenad {
 namespace {

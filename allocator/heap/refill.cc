@@ -9,6 +9,7 @@
 #include "allocator/arena/arena_view.h"
 #include "allocator/base/log.h"
 #include "allocator/base/tunables.h"
+#include "allocator/format/ref_layout.h"
 
 namespace arenad {
 

@@ -114,8 +114,9 @@ TEST_F(ArenaTest, InTheLargestArenaAWordBetweenTwoGenerationsIsNotGivenOut) {
     arena().word(arena().refs().slot_of(b.ref)).fetch_add(BlockWord::kGenerationOne);
   EXPECT_EQ(heap().allocate(3 * kMiB, kHolder).error(), Error::kQuarantined);
   for (;;) {
-    const auto b = heap().allocate(64, kHolder);
+    const auto b = heap().allocate_aligned(64, 0, kHolder);
     if (!b) break;
+    ASSERT_EQ(arena().refs().slot_of(b->ref).slab(), arena().refs().slot_of(small.ref).slab());
     ASSERT_NE(b->offset, small.offset);
   }
 }

@@ -6,6 +6,7 @@
 #include <set>
 #include <span>
 
+#include "allocator/format/ref_layout.h"
 #include "tests/allocator/arena_fixture.h"
 
 namespace arenad {

@@ -51,7 +51,10 @@ TEST(RefLayout, GivesBackGenerationArenaAndSlot) {
           ASSERT_EQ(refs.slot_of(ref), slot);
           ASSERT_EQ(refs.slab_of(ref), slab);
           ASSERT_EQ(refs.number_of(word), number);
-          ASSERT_EQ(refs.generation_of(ref), refs.free_word(number));
+          ASSERT_EQ(refs.generation_of(ref), word.generation());
+          ASSERT_EQ(BlockWord::free_in(refs.generation_of(ref)), refs.free_word(number));
+          ASSERT_EQ(BlockWord::free_in(refs.after(word.generation())),
+                    BlockWord::freed(word.bits(), refs.step()));
           ASSERT_EQ(refs.entry_of(ref), refs.entry_of(slot));
           ASSERT_EQ(RefLayout::slot_of_entry(refs.entry_of(ref)), slot);
           ASSERT_EQ(RefLayout::ref_of(refs.entry_of(slot), refs.free_word(number)), ref);

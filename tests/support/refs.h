@@ -10,11 +10,9 @@
 
 namespace arenad {
 
-inline constexpr RefLayout kSmallRefs{ArenaId{1}, 1};
-
 constexpr Slot slot_of(Ref ref) { return kSmallRefs.slot_of(ref); }
 constexpr std::uint32_t generation_of(Ref ref) {
-  return BlockWord(kSmallRefs.generation_of(ref)).generation();
+  return kSmallRefs.generation_of(ref);
 }
 constexpr Ref ref_of(std::uint32_t generation, ArenaId arena, Slot slot) {
   const RefLayout refs(arena, 1);
