@@ -1,5 +1,7 @@
 #include "client/lib/keep_alive.h"
 
+#include <chrono>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -25,10 +27,16 @@ Status KeepAlive::start(ClientState& client, const v1::SessionKey& key, Listener
             std::string("no thread for the KeepAlive stream: ") + error.what() +
                 "; raise the limit of threads (ulimit -u)"};
   }
-  if (confirmation.wait_for(std::chrono::milliseconds(client.call_timeout_ms())) ==
-      std::future_status::timeout)
-    cancel();
+  const bool in_time = confirmation.wait_for(std::chrono::milliseconds(client.call_timeout_ms())) ==
+                       std::future_status::ready;
+  if (!in_time) cancel();
   Status status = confirmation.get();
+  // gRPC says that the stream was cancelled. But nobody asked for that.
+  if (!in_time && status.code == Code::kCancelled)
+    status = {Code::kUnavailable, Error::kNone,
+              "the daemon did not confirm the KeepAlive stream within " +
+                  std::to_string(client.call_timeout_ms()) +
+                  " ms: it stands still or is very busy. Try again"};
   if (!status.ok()) stop();
   return status;
 }

@@ -1,4 +1,6 @@
 // The daemon dies and comes back.
+#include <signal.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -6,6 +8,9 @@
 #include <thread>
 #include <vector>
 
+#include "client/lib/client_state.h"
+#include "client/lib/keep_alive.h"
+#include "client/lib/target.h"
 #include "tests/client/client_fixture.h"
 
 namespace arenad::client {
@@ -54,6 +59,29 @@ TEST(Reconnect, LeaseWaitsForTheDaemonUpToTheCallTimeout) {
   EXPECT_NE(refused.message.find("daemon"), std::string::npos) << refused.text();
   EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(2900));
   EXPECT_TRUE(arena.allocate(64).ok());
+}
+
+// The daemon stands still after it has opened the session, and before it confirms the stream.
+TEST(Reconnect, StreamThatIsNotConfirmedInTimeIsUnavailable) {
+  struct Nothing final : KeepAlive::Listener {
+    void broken() override {}
+    Status back() override { return {}; }
+    void lost() override {}
+    void trim(ArenaId) override {}
+  } listener;
+  DaemonProcess daemon;
+  ClientState state(parse_target(daemon.socket_dir()), {.call_timeout_ms = 3000});
+  ASSERT_TRUE(state.connect().ok());
+  v1::OpenSessionRequest request;
+  request.set_name("test");
+  v1::OpenSessionResponse opened;
+  ASSERT_TRUE(state.call(state.sessions(), &v1::Sessions::Stub::OpenSession, request, opened).ok());
+  daemon.signal(SIGSTOP);
+  KeepAlive keep_alive;
+  const Status status = keep_alive.start(state, opened.session(), listener);
+  daemon.signal(SIGCONT);
+  EXPECT_EQ(status.code, Code::kUnavailable) << status.text();
+  EXPECT_NE(status.message.find("3000 ms"), std::string::npos) << status.text();
 }
 
 // A daemon that keeps its arenas in a directory of the test's.
