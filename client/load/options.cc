@@ -1,6 +1,7 @@
 #include "client/load/options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <map>
 #include <random>
 #include <string>
@@ -50,8 +51,17 @@ void add_chaos(CLI::App& app, Options& o) {
                          "random moments: is everything home at the end?");
   chaos->add_option("--peers", o.chaos.peers, "Peer processes; default 8")
       ->check(CLI::Range(2, 64));
-  chaos->add_option("--kills", o.chaos.kills, "SIGKILLs in all; default 300")
-      ->check(CLI::Range(1, 10'000'000));
+  for (const ChaosAction& action : kChaosActions) {
+    std::string option = "--" + std::string(action.name);
+    std::replace(option.begin(), option.end(), '_', '-');
+    const bool is_kills = action.count == &ChaosCounts::kills;
+    chaos->add_option(option, o.chaos.wanted.*action.count, action.help)
+        ->check(CLI::Range(is_kills ? 1 : 0, 10'000'000));
+  }
+  chaos
+      ->add_option("--most-stop-ms", o.chaos.most_stop_ms,
+                   "The longest stop of the daemon; most are much shorter; default 6000")
+      ->check(CLI::Range(1, 60'000));
   chaos->add_flag(
       "--kill-daemon", o.chaos.kill_daemon,
       "One kill in twenty is the daemon's, which is started again on its state directory");
@@ -69,11 +79,25 @@ void add_chaos(CLI::App& app, Options& o) {
   chaos->add_option("--seed", o.seed, "For everything random; default: a new one, printed");
   chaos->add_option("--json", o.json_path,
                     "Write the result there (schema: client/load/README.md)");
+  chaos
+      ->add_option("-o,--output", o.chaos.json, "table or json: what goes to stdout; default table")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, bool>{{"table", false}, {"json", true}}));
   chaos->add_flag("-q,--quiet", o.quiet, "No live line");
+  chaos->add_option("--board", o.chaos.board_fd)->group("");
+  chaos->add_option("--seat", o.chaos.seat)->group("");
+  chaos->add_option("--life", o.chaos.life)->group("");
   chaos->footer(
-      "The last line is kills=N daemon_kills=N lost=N doubled=N mismatches=N; exit code 0 only "
-      "when the last three are 0 and all kills were done.");
-  chaos->callback([&o] { o.workload = "chaos"; });
+      "The last line of the table is kills=N daemon_kills=N stops=N deletes=N execs=N closes=N "
+      "boot_ids=N lost=N doubled=N quarantined=N mismatches=N. The exit code is 0 only when the "
+      "last four are 0 and all actions were done.");
+  chaos->callback([&o, chaos] {
+    o.workload = "chaos";
+    if (o.chaos.kill_daemon) return;
+    if (chaos->count("--boot-ids") != 0 && o.chaos.wanted.boot_ids != 0)
+      throw CLI::ValidationError("--boot-ids", "needs --kill-daemon: the daemon starts only once");
+    o.chaos.wanted.boot_ids = 0;
+  });
 }
 
 }  // namespace

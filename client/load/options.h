@@ -13,13 +13,48 @@ namespace arenad::load {
 enum class Mode : std::uint8_t { kInProcess, kUnary, kExchange, kPeer };
 const char* mode_name(Mode mode);  // "inproc", "unary", "exchange", "peer"
 
+// How often a chaos run does what.
+struct ChaosCounts {
+  std::uint64_t kills = 0;     // SIGKILLs, of peers and of the daemon
+  std::uint64_t stops = 0;     // SIGSTOPs of the daemon
+  std::uint64_t deletes = 0;   // of an arena that is in use; the arena is created again
+  std::uint64_t execs = 0;     // peers that became another program
+  std::uint64_t closes = 0;    // sessions that were closed while the daemon was away
+  std::uint64_t boot_ids = 0;  // starts of the daemon under another boot id
+};
+
+struct ChaosAction {
+  const char* name;  // in the result; the option has - for _
+  std::uint64_t ChaosCounts::*count;
+  const char* help;
+};
+inline constexpr ChaosAction kChaosActions[] = {
+    {"kills", &ChaosCounts::kills, "SIGKILLs in all; default 300"},
+    {"stops", &ChaosCounts::stops, "SIGSTOPs of the daemon, while peers work and die; default 3"},
+    {"deletes", &ChaosCounts::deletes,
+     "Times that a second arena is deleted under its users and created again; default 10"},
+    {"execs", &ChaosCounts::execs, "Peers that become another program (exec); default 10"},
+    {"closes", &ChaosCounts::closes,
+     "Sessions that are closed while the daemon is dead or stopped; default 5"},
+    {"boot_ids", &ChaosCounts::boot_ids,
+     "Kills of the daemon after which it starts under another boot id (with --kill-daemon, and "
+     "where a private mount namespace is possible); default 3"},
+};
+
 struct ChaosOptions {
   std::uint32_t peers = 8;
-  std::uint64_t kills = 300;
+  ChaosCounts wanted{
+      .kills = 300, .stops = 3, .deletes = 10, .execs = 10, .closes = 5, .boot_ids = 3};
+  std::uint32_t most_stop_ms = 6000;
   bool kill_daemon = false;
-  double seconds = 0;  // the longest run; 0: until all kills are done
+  double seconds = 0;  // the longest run; 0: until all is done
+  bool json = false;   // the result goes to stdout as JSON, and all text to stderr
   std::string plant;   // hidden: plants a fault (double, damage, leak) so that a test sees it found
   std::string arenad;  // the program to start; empty: the one beside this program
+  // Hidden: this program is a peer that has become another program. board_fd is -1 otherwise.
+  int board_fd = -1;
+  std::uint32_t seat = 0;
+  std::uint32_t life = 0;
 };
 
 struct Options {

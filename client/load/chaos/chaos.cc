@@ -4,11 +4,16 @@
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "client/load/chaos/board.h"
+#include "client/load/chaos/boot_id.h"
 #include "client/load/chaos/daemon.h"
 #include "client/load/chaos/driver.h"
+#include "client/load/chaos/peer.h"
 #include "client/load/link.h"
 
 namespace arenad::load {
@@ -20,14 +25,43 @@ using chaos::Driver;
 using ull = unsigned long long;
 
 constexpr auto kHomeWithin =
-    std::chrono::seconds(15);  // until the dead are reaped and all blocks are back
+    std::chrono::seconds(30);  // until the dead are reaped and all blocks are back
 
 struct Verdict {
   std::uint64_t lost = 0;
+  std::uint64_t quarantined = 0;  // arenas
   std::uint64_t mismatches = 0;
   std::vector<std::string> details;
   client::AuditReport audit;
 };
+
+// The survivors work on. So a session of the main arena that no seat has is one that its process
+// has left: by exec, or by a close that found no daemon. Or its process is dead. All of these must
+// end without the end of another process.
+void wait_for_left_sessions(const std::string& sockets, Board& board) {
+  const std::string prefix = "chaos-", side = std::string(chaos::kSideArena);
+  const auto is_left = [&](const client::SessionInfo& s) {
+    if (!s.name.starts_with(prefix) || s.name.starts_with(side)) return false;
+    for (std::uint32_t i = 0; i < board.peers; ++i)
+      if (board.seats[i].session.load() == s.id.value) return false;
+    return true;
+  };
+  const auto client = client::Client::connect(sockets, {.wait_ready_ms = 20'000});
+  if (!client.ok()) return;  // judge() says so
+  const client::Admin admin(*client);
+  const auto deadline = std::chrono::steady_clock::now() + kHomeWithin;
+  for (;;) {
+    const auto sessions = admin.sessions();
+    if (!sessions.ok()) return board.found(board.damaged, "sessions: " + sessions.error().text());
+    const auto left = std::find_if(sessions->begin(), sessions->end(), is_left);
+    if (left == sessions->end()) return;
+    if (std::chrono::steady_clock::now() > deadline)
+      return board.found(board.damaged, "session " + std::to_string(left->id.value) + " (" +
+                                            left->name + ", " + left->state +
+                                            ") is still there, and its process has left it");
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
 
 // Opens a session that keeps a block, so that a test sees the audit find it.
 class Leak {
@@ -37,7 +71,7 @@ class Leak {
     client_ = or_throw(client::Client::connect(sockets), "connect");
     session_ = or_throw(client::Session::open(client_, {.name = "planted"}), "open a session");
     const auto arena =
-        or_throw(session_.attach(options.arena, client::AttachMode::kWriter), "attach");
+        or_throw(session_.attach(chaos::kMainArena, client::AttachMode::kWriter), "attach");
     or_throw(arena.allocate_many(256, 1), "allocate");
   }
 
@@ -47,7 +81,7 @@ class Leak {
 };
 
 // All sessions have ended. So a block that is out, or a leased run, belongs to nobody.
-Verdict judge(const std::string& sockets, const std::string& arena) {
+Verdict judge(const std::string& sockets) {
   Verdict v;
   const auto failed = [&](const std::string& what) {
     ++v.mismatches;
@@ -65,7 +99,7 @@ Verdict judge(const std::string& sockets, const std::string& arena) {
   const auto deadline = std::chrono::steady_clock::now() + kHomeWithin;
   for (;;) {
     const auto sessions = admin.sessions();
-    auto audit = admin.audit(arena);
+    auto audit = admin.audit();
     if (!sessions.ok() || !audit.ok()) {
       failed("audit: " + (audit.ok() ? sessions.error() : audit.error()).text());
       return v;
@@ -84,6 +118,13 @@ Verdict judge(const std::string& sockets, const std::string& arena) {
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
+  const auto arenas = client->list_arenas();
+  if (!arenas.ok()) failed("listing the arenas: " + arenas.error().text());
+  for (const client::ArenaInfo& a : arenas.ok() ? *arenas : std::vector<client::ArenaInfo>()) {
+    if (!a.quarantined) continue;
+    ++v.quarantined;
+    v.details.push_back("the arena " + a.name + " is quarantined, " + a.quarantine_reason);
+  }
   for (const client::ArenaAudit& a : v.audit.arenas) {
     v.lost += out(a);
     v.mismatches += a.mismatches + (a.exact || a.mismatches != 0 ? 0 : 1);
@@ -98,42 +139,88 @@ Verdict judge(const std::string& sockets, const std::string& arena) {
   return v;
 }
 
+// What the last line of the table and the JSON have in common, in order.
+std::vector<std::pair<std::string, std::uint64_t>> counts_of(const Board& board,
+                                                             const Driver& driver,
+                                                             const Verdict& v) {
+  std::vector<std::pair<std::string, std::uint64_t>> counts;
+  const ChaosCounts done = driver.done();
+  for (const ChaosAction& action : kChaosActions) {
+    counts.emplace_back(action.name, done.*action.count);
+    if (action.count == &ChaosCounts::kills)
+      counts.emplace_back("daemon_kills", driver.daemon_kills());
+  }
+  counts.emplace_back("lost", v.lost);
+  counts.emplace_back("doubled", board.doubled.load());
+  counts.emplace_back("quarantined", v.quarantined);
+  counts.emplace_back("mismatches", v.mismatches);
+  return counts;
+}
+
 std::string to_json(const Options& options, const Board& board, const Driver& driver,
-                    const Verdict& v) {
-  return nlohmann::json{{"program", "arena-load"},
-                        {"workload", "chaos"},
-                        {"seed", options.seed},
-                        {"peers", options.chaos.peers},
-                        {"kills", driver.kills()},
-                        {"daemon_kills", driver.daemon_kills()},
-                        {"lost", v.lost},
-                        {"doubled", board.doubled.load()},
-                        {"mismatches", v.mismatches},
-                        {"seconds", driver.seconds()},
-                        {"operations", driver.operations()},
-                        {"findings", v.details}}
-             .dump(2) +
-         "\n";
+                    const Verdict& v, const std::string& why_no_boot_ids) {
+  nlohmann::json json{{"program", "arena-load"},
+                      {"workload", "chaos"},
+                      {"seed", options.seed},
+                      {"peers", options.chaos.peers},
+                      {"boot_ids_impossible", why_no_boot_ids},
+                      {"seconds", driver.seconds()},
+                      {"operations", driver.operations()},
+                      {"findings", v.details}};
+  for (const auto& [name, count] : counts_of(board, driver, v)) json[name] = count;
+  return json.dump(2) + "\n";
+}
+
+void print_table(std::FILE* out, const Options& options, const Driver& driver,
+                 const std::string& why_no_boot_ids) {
+  const ChaosCounts done = driver.done();
+  std::fprintf(out, "\n%-10s %10s %10s\n", "action", "done", "wanted");
+  for (const ChaosAction& action : kChaosActions)
+    std::fprintf(out, "%-10s %10llu %10llu\n", action.name, ull{done.*action.count},
+                 ull{options.chaos.wanted.*action.count});
+  if (!why_no_boot_ids.empty())
+    std::fprintf(out, "no other boot id: it is not possible here: %s\n", why_no_boot_ids.c_str());
+  std::fprintf(out, "%.1f s, %llu operations\n", driver.seconds(), ull{driver.operations()});
+}
+
+// The life of a peer that has become this program.
+int run_again_as_peer(const Options& options) {
+  Board& board = chaos::open_board(options.chaos.board_fd);
+  return chaos::run_peer({.seat = options.chaos.seat,
+                          .life = options.chaos.life,
+                          .seed = options.seed,
+                          .plant = options.chaos.plant,
+                          .by_exec = true},
+                         board);
 }
 
 }  // namespace
 
 int run_chaos(const Options& asked) {
+  if (asked.chaos.board_fd >= 0) return run_again_as_peer(asked);
   Options options = asked;
-  options.arena = "chaos";
-  std::printf("chaos: %u peers, %llu kills%s, seed %llu\n", options.chaos.peers,
-              ull{options.chaos.kills}, options.chaos.kill_daemon ? ", of the daemon too" : "",
-              ull{options.seed});
-  std::fflush(stdout);
+  ChaosCounts& wanted = options.chaos.wanted;
+  std::FILE* const out = options.chaos.json ? stderr : stdout;
+  std::fprintf(out, "chaos: %u peers, %llu kills%s, seed %llu\n", options.chaos.peers,
+               ull{wanted.kills}, options.chaos.kill_daemon ? ", of the daemon too" : "",
+               ull{options.seed});
+  std::fflush(out);
+  const std::string why_no_boot_ids =
+      wanted.boot_ids == 0 ? std::string() : chaos::why_no_other_boot();
+  if (!why_no_boot_ids.empty()) wanted.boot_ids = 0;
+  ChaosDaemon daemon(options.chaos.arenad, options.capacity_bytes, options.chaos.kill_daemon);
   Board& board = chaos::make_board();
-  board.daemon_dies.store(options.chaos.kill_daemon ? 1 : 0);
-  ChaosDaemon daemon(options.chaos.arenad, options.arena, options.capacity_bytes,
-                     options.chaos.kill_daemon);
+  board.peers = options.chaos.peers;
+  board.small_timeouts = wanted.stops != 0 || wanted.closes != 0 ? 1 : 0;
+  board.goes_away = board.small_timeouts != 0 || options.chaos.kill_daemon ? 1 : 0;
+  std::snprintf(board.sockets, sizeof board.sockets, "%s", daemon.sockets().c_str());
   Driver driver(options, board, daemon);
   driver.run();
+  driver.calm();
+  wait_for_left_sessions(daemon.sockets(), board);
   driver.settle();
   const Leak leak(daemon.sockets(), options);
-  Verdict v = judge(daemon.sockets(), options.arena);
+  Verdict v = judge(daemon.sockets());
   const std::string log = daemon.log_tail();
   if (const int code = daemon.stop(); code != 0) {
     ++v.mismatches;
@@ -143,29 +230,38 @@ int run_chaos(const Options& asked) {
   for (std::uint32_t i = 0; i < std::min(board.finding_count.load(), chaos::kFindings); ++i)
     v.details.emplace_back(board.findings[i]);
 
-  const bool clean = v.lost == 0 && board.doubled.load() == 0 && v.mismatches == 0;
-  for (const std::string& d : v.details) std::printf("FOUND: %s\n", d.c_str());
+  const bool clean =
+      v.lost == 0 && board.doubled.load() == 0 && v.quarantined == 0 && v.mismatches == 0;
+  for (const std::string& d : v.details) std::fprintf(out, "FOUND: %s\n", d.c_str());
   if (!clean)
-    std::printf("the end of the daemon's log:\n%s\nrun it again with --seed %llu\n", log.c_str(),
-                ull{options.seed});
-  std::printf("%.1f s, %llu operations\n", driver.seconds(), ull{driver.operations()});
+    std::fprintf(out, "the end of the daemon's log:\n%s\nrun it again with --seed %llu\n",
+                 log.c_str(), ull{options.seed});
+  print_table(out, options, driver, why_no_boot_ids);
   int code = clean ? kExitOk : kExitNotConserved;
-  if (driver.kills() < options.chaos.kills) {
-    std::printf("ended before all kills were done\n");
+  if (!driver.all_done()) {
+    std::fprintf(out, "ended before all was done\n");
     if (clean) code = kExitRefused;
   }
+  const std::string json = to_json(options, board, driver, v, why_no_boot_ids);
   if (!options.json_path.empty()) {
     std::ofstream file(options.json_path, std::ios::binary);
-    file << to_json(options, board, driver, v);
+    file << json;
     file.close();
     if (!file) {
       std::fprintf(stderr, "arena-load: cannot write %s\n", options.json_path.c_str());
       if (clean) code = kExitRefused;
     }
   }
-  std::printf("kills=%llu daemon_kills=%llu lost=%llu doubled=%llu mismatches=%llu\n",
-              ull{driver.kills()}, ull{driver.daemon_kills()}, ull{v.lost},
-              ull{board.doubled.load()}, ull{v.mismatches});
+  if (options.chaos.json) {
+    std::fputs(json.c_str(), stdout);
+    return code;
+  }
+  const char* space = "";
+  for (const auto& [name, count] : counts_of(board, driver, v)) {
+    std::printf("%s%s=%llu", space, name.c_str(), ull{count});
+    space = " ";
+  }
+  std::printf("\n");
   return code;
 }
 

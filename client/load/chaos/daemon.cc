@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include "client/load/chaos/board.h"
+#include "client/load/chaos/boot_id.h"
 #include "client/load/link.h"
 
 namespace arenad::load::chaos {
@@ -36,9 +38,8 @@ std::string private_directory(const std::string& parent) {
 
 }  // namespace
 
-ChaosDaemon::ChaosDaemon(std::string program, std::string arena, std::uint64_t capacity_bytes,
-                         bool survives)
-    : program_(std::move(program)), arena_(std::move(arena)), capacity_bytes_(capacity_bytes) {
+ChaosDaemon::ChaosDaemon(std::string program, std::uint64_t capacity_bytes, bool survives)
+    : program_(std::move(program)), capacity_bytes_(capacity_bytes) {
   if (program_.empty())
     program_ = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "arenad";
   if (::access(program_.c_str(), X_OK) != 0)
@@ -57,7 +58,7 @@ ChaosDaemon::~ChaosDaemon() {
   if (!state_.empty()) std::filesystem::remove_all(state_, ignored);
 }
 
-void ChaosDaemon::start() {
+void ChaosDaemon::start(const std::string& boot_id) {
   std::vector<std::string> words{program_,
                                  "--socket-dir",
                                  sockets_,
@@ -68,12 +69,16 @@ void ChaosDaemon::start() {
                                  "--drain-deadline-ms",
                                  "1000",
                                  "--arena",
-                                 arena_ + ":" + std::to_string(capacity_bytes_)};
+                                 std::string(kMainArena) + ":" + std::to_string(capacity_bytes_),
+                                 "--arena",
+                                 std::string(kSideArena) + ":" + std::to_string(kSideArenaBytes)};
   if (!state_.empty()) words.insert(words.end(), {"--state-dir", state_});
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  const std::string log = directory_ + "/log";
+  const std::string log = directory_ + "/log", boot_id_file = directory_ + "/boot_id";
+  if (!boot_id.empty() && !(std::ofstream(boot_id_file) << boot_id << "\n"))
+    throw LoadError("cannot write " + boot_id_file);
   const pid_t parent = ::getpid();
   pid_ = ::fork();
   if (pid_ < 0) throw LoadError(std::string("fork: ") + std::strerror(errno));
@@ -81,6 +86,7 @@ void ChaosDaemon::start() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   if (::getppid() != parent || out < 0 || ::dup2(out, 1) < 0 || ::dup2(out, 2) < 0) ::_exit(127);
+  if (!boot_id.empty() && !enter_other_boot(boot_id_file).empty()) ::_exit(127);
   ::signal(SIGINT, SIG_IGN);  // ^C of the terminal goes to the driver, which ends the run in order
   ::execv(argv[0], argv.data());
   ::_exit(127);
@@ -90,6 +96,14 @@ void ChaosDaemon::kill() {
   if (pid_ <= 0) return;
   ::kill(pid_, SIGKILL);
   ::waitpid(std::exchange(pid_, -1), nullptr, 0);
+}
+
+void ChaosDaemon::suspend() {
+  if (pid_ > 0) ::kill(pid_, SIGSTOP);
+}
+
+void ChaosDaemon::resume() {
+  if (pid_ > 0) ::kill(pid_, SIGCONT);
 }
 
 int ChaosDaemon::stop() {

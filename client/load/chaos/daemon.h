@@ -9,6 +9,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 
 namespace arenad::load::chaos {
@@ -17,13 +18,16 @@ class ChaosDaemon {
  public:
   // `program`: the arenad to start; empty: the one beside this program. Starts nothing yet.
   // Throws LoadError.
-  ChaosDaemon(std::string program, std::string arena, std::uint64_t capacity_bytes, bool survives);
+  ChaosDaemon(std::string program, std::uint64_t capacity_bytes, bool survives);
   ~ChaosDaemon();
   ChaosDaemon(const ChaosDaemon&) = delete;
   ChaosDaemon& operator=(const ChaosDaemon&) = delete;
 
-  void start();
+  // `boot_id`: the daemon sees this boot id (boot_id.h); empty: the machine's.
+  void start(const std::string& boot_id = {});
   void kill();
+  void suspend();  // SIGSTOP
+  void resume();   // SIGCONT
   // Sends SIGTERM and waits. Returns the exit code, or -1 when the daemon had to be killed.
   int stop();
   // False when the daemon has ended by itself.
@@ -35,7 +39,7 @@ class ChaosDaemon {
   std::string log_tail() const;
 
  private:
-  std::string program_, arena_, directory_, sockets_, state_;
+  std::string program_, directory_, sockets_, state_;
   std::uint64_t capacity_bytes_;
   pid_t pid_ = -1;
 };

@@ -1,12 +1,18 @@
 #include "client/load/chaos/peer.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "client/load/chaos/side_arena.h"
 #include "client/load/chaos/stamp.h"
 #include "client/load/kernels/random.h"
 #include "client/load/link.h"
@@ -16,7 +22,11 @@ namespace {
 
 constexpr std::size_t kMostHeld = 2000;
 constexpr std::uint32_t kFlushEvery = 64;
-constexpr auto kAttachWithin = std::chrono::seconds(20);
+constexpr std::uint32_t kSideTurnOneIn = 64;
+constexpr auto kAttachWithin = std::chrono::seconds(60);
+constexpr std::uint32_t kCallTimeoutMs = 20'000;
+// Of a peer whose daemon is stopped for seconds: calls run out of time before the daemon is back.
+constexpr std::uint32_t kSmallTimeoutsMs[] = {100, 300, 1000, 2500};
 
 struct Held {
   Ref ref;
@@ -35,20 +45,13 @@ std::string hex(std::uint64_t value) {
 class Peer {
  public:
   Peer(const PeerPlace& place, Board& board)
-      : place_(place), board_(board), seat_(board.seats[place.seat]), random_(place.seed) {
-    // A daemon that is killed during this comes back soon. A session that was not bound yet may end
-    // with the daemon. So this tries again.
-    const auto deadline = std::chrono::steady_clock::now() + kAttachWithin;
-    for (client::Status status = attach(); !status.ok(); status = attach()) {
-      const bool may_be =
-          board.daemon_dies.load() != 0 &&
-          (status.code == client::Code::kUnavailable || status.reason == Error::kUnknownSession);
-      if (!may_be || std::chrono::steady_clock::now() > deadline)
-        throw LoadError("it could not attach: " + status.text());
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    seat_.session.store(session_.id().value);
-    seat_.attached.fetch_add(1);
+      : place_(place),
+        board_(board),
+        seat_(board.seats[place.seat]),
+        random_(place.seed),
+        side_(board, "chaos-side-" + std::to_string(place.seat), place.life, random_.next()) {
+    open();
+    if (place.by_exec) end_order(Order::kExec, true);
   }
 
   void work() {
@@ -56,6 +59,8 @@ class Peer {
     const bool hands_on = place_.seat % 2 != 0;
     const std::uint32_t allocates = hands_on ? 38 : 45, frees = hands_on ? 12 : 40;
     for (std::uint32_t turn = 1; board_.stop.load(std::memory_order_relaxed) == 0; ++turn) {
+      obey();
+      if (random_.below(kSideTurnOneIn) == 0) side_.turn(client_);
       const std::uint32_t dice = random_.below(100);
       if (dice < allocates)
         allocate();
@@ -89,24 +94,102 @@ class Peer {
         look(held_[i], "at the end");
     }
     arena_.flush();
-    if (const auto closed = session_.close(); !closed.ok())
+    side_.leave();
+    // With small timeouts a busy machine may be too slow for the answer. The session has ended here
+    // all the same, and the daemon sees the process end.
+    if (const auto closed = session_.close(); !closed.ok() && !is_away(closed.error()))
       board_.found(board_.damaged, who_am_i() + "closing its session: " + closed.error().text());
   }
 
  private:
+  // True for the failures of a call to a daemon that may be dead or stopped.
+  bool is_away(const client::Status& status) const {
+    return board_.goes_away != 0 && (status.code == client::Code::kUnavailable ||
+                                     status.code == client::Code::kDeadlineExceeded);
+  }
+
+  // Opens a session and attaches. A daemon that is killed or stopped during this comes back soon. A
+  // session that was not bound yet may end with the daemon. So this tries again.
+  void open() {
+    const auto deadline = std::chrono::steady_clock::now() + kAttachWithin;
+    for (client::Status status = attach(); !status.ok(); status = attach()) {
+      const bool may_be =
+          is_away(status) || (board_.goes_away != 0 && status.reason == Error::kUnknownSession);
+      if (!may_be || std::chrono::steady_clock::now() > deadline)
+        throw LoadError("it could not attach: " + status.text());
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    seat_.session.store(session_.id().value);
+    seat_.attached.fetch_add(1);
+  }
+
+  std::uint32_t call_timeout_ms() {
+    if (board_.small_timeouts == 0) return kCallTimeoutMs;
+    return kSmallTimeoutsMs[random_.below(std::size(kSmallTimeoutsMs))];
+  }
+
+  // A peer that opens its second session uses the first one's client half of the time. That client
+  // still has to tell the daemon of the close.
   client::Status attach() {
-    auto client = client::Client::connect(place_.socket,
-                                          {.wait_ready_ms = 20'000, .call_timeout_ms = 20'000});
-    if (!client.ok()) return client.error();
-    auto session = client::Session::open(*client, {.name = "chaos-" + std::to_string(place_.seat)});
+    if (!connected_ || random_.below(2) == 0) {
+      auto client = client::Client::connect(
+          board_.sockets, {.wait_ready_ms = kCallTimeoutMs, .call_timeout_ms = call_timeout_ms()});
+      if (!client.ok()) return client.error();
+      client_ = std::move(*client);
+      connected_ = true;
+    }
+    auto session = client::Session::open(client_, {.name = "chaos-" + std::to_string(place_.seat)});
     if (!session.ok()) return session.error();
-    auto arena = session->attach(place_.arena, client::AttachMode::kPeer);
+    auto arena = session->attach(kMainArena, client::AttachMode::kPeer);
     if (!arena.ok()) return arena.error();
-    client_ = std::move(*client);
     session_ = std::move(*session);
     arena_ = std::move(*arena);
     return {};
   }
+
+  void obey() {
+    // acquire: pairs with the release of Driver::give_order.
+    const Order order = seat_.order.load(std::memory_order_acquire);
+    if (order == Order::kNone) return;
+    if (order == Order::kExec) become_another_program();
+    if (order == Order::kClose) close_while_away();
+    if (order == Order::kRecreate) end_order(order, side_.recreate(client_));
+  }
+  void end_order(Order order, bool done) {
+    if (done) seat_.done[static_cast<std::size_t>(order)].fetch_add(1);
+    seat_.order.store(Order::kNone, std::memory_order_release);
+  }
+
+  // The session of this program has a living process from now on, but no client.
+  void become_another_program() {
+    seat_.empty_posts();
+    const std::string fd = std::to_string(board_.fd), seat = std::to_string(place_.seat),
+                      life = std::to_string(seat_.order_life.load()),
+                      seed = std::to_string(random_.next());
+    std::vector<std::string> words{"arena-load", "chaos",  "--board", fd,       "--seat",
+                                   seat,         "--life", life,      "--seed", seed};
+    if (!place_.plant.empty()) words.insert(words.end(), {"--plant", place_.plant});
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    ::fcntl(board_.fd, F_SETFD, 0);  // the next program maps the board
+    ::execv("/proc/self/exe", argv.data());
+    throw LoadError(std::string("exec: ") + std::strerror(errno));
+  }
+
+  // Closes the session, with all that it holds, and opens another one. It counts when the daemon
+  // was away. The driver lets the daemon come back when the order is gone.
+  void close_while_away() {
+    seat_.empty_posts();
+    held_.clear();
+    arena_ = {};
+    const auto closed = session_.close();
+    if (!closed.ok() && !is_away(closed.error()))
+      throw LoadError("closing its session: " + closed.error().text());
+    end_order(Order::kClose, !closed.ok());
+    open();
+  }
+
   std::uint64_t size() {
     const std::uint32_t dice = random_.below(1000);
     if (dice < 900) return Stamp::kMinBytes + random_.below(1024);
@@ -154,7 +237,7 @@ class Peer {
     const auto got = arena_.try_allocate(size(), 7);
     if (!got.ok()) {
       // While the daemon is away an allocation that needs a lease may fail.
-      if (board_.daemon_dies.load() != 0 &&
+      if (board_.goes_away != 0 &&
           (got.error() == Error::kDraining || got.error() == Error::kWaitExpired))
         return;
       board_.found(board_.damaged,
@@ -204,7 +287,7 @@ class Peer {
   }
 
   void take() {
-    Seat& from = board_.seats[random_.below(place_.seats)];
+    Seat& from = board_.seats[random_.below(board_.peers)];
     const std::uint32_t start = random_.below(kPosts);
     for (std::uint32_t i = 0; i < kPosts; ++i) {
       Post& post = from.posts[(start + i) % kPosts];
@@ -271,11 +354,13 @@ class Peer {
     return info.state == client::BlockState::kHeld ? info.holder : kNoSession;
   }
 
-  const PeerPlace& place_;
+  const PeerPlace place_;
   Board& board_;
   Seat& seat_;
   Random random_;
+  SideArena side_;
   client::Client client_;
+  bool connected_ = false;
   client::Session session_;
   client::ArenaHandle arena_;
   std::vector<Held> held_;
