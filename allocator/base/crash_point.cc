@@ -14,6 +14,9 @@ Hits* shared = nullptr;
 std::uint32_t my_role = 0;
 std::uint32_t armed = kMaxPoints;
 std::atomic<std::uint64_t> hits_left{0};
+// Written before the process has a second thread, as `armed` is.
+std::uint32_t held_at = kMaxPoints;
+void (*hold)() = nullptr;
 Hits before_count_in;  // points that were passed, and got their number, before count_in
 
 std::uint64_t hash_of(const char* name) {
@@ -48,9 +51,15 @@ void arm(const char* name, std::uint64_t nth) {
   armed = index_of(name);
 }
 
+void hold_at(const char* name, void (*hold_there)()) {
+  hold = hold_there;
+  held_at = index_of(name);
+}
+
 void hit(std::uint32_t index) {
   if (shared != nullptr)
     shared->points[index].by_role[my_role].fetch_add(1, std::memory_order_relaxed);
+  if (index == held_at) hold();
   if (index != armed || hits_left.fetch_sub(1, std::memory_order_relaxed) != 1) return;
   ::kill(::getpid(), SIGKILL);
 }

@@ -1,5 +1,5 @@
 // CRASH_POINT("name"): a place in front of a store to shared memory, where a test kills the
-// process.
+// process, or holds up a thread.
 //
 // Purpose: with the CMake option ARENAD_CRASH_POINTS, tests/crash arms one point in one process.
 // When that process reaches the point for the nth time, it kills itself (SIGKILL). Each point also
@@ -33,6 +33,8 @@ struct Hits {
 ARENAD_API void count_in(Hits* hits, std::uint32_t role);
 // This process dies at the `nth` hit (from 1) of that point from now on.
 ARENAD_API void arm(const char* name, std::uint64_t nth);
+// Threads of this process call `hold` at each hit of that point from now on.
+ARENAD_API void hold_at(const char* name, void (*hold)());
 
 ARENAD_API std::uint32_t index_of(const char* name);
 ARENAD_API void hit(std::uint32_t index);

@@ -20,7 +20,7 @@ DaemonLeases::DaemonLeases(std::shared_ptr<ClientState> client, v1::SessionKey k
       gate_(gate),
       arena_(arena),
       shard_(shard),
-      leased_(units) {}
+      account_(gate, units) {}
 
 template <class Request>
 Request DaemonLeases::request() const {
@@ -30,24 +30,11 @@ Request DaemonLeases::request() const {
   return filled;
 }
 
-Answer<std::uint64_t> DaemonLeases::enter(DaemonGate::Clock::time_point deadline) {
-  std::uint64_t epoch = 0;
-  Status given_up;
-  const auto ready = [&] {
-    epoch = epoch_.load(std::memory_order_relaxed);
-    given_up = given_up_;
-    return !resuming_ || !given_up.ok();
-  };
-  if (Status s = gate_.enter(deadline, ready); !s.ok()) return s;
-  if (!given_up.ok()) return given_up;
-  return epoch;
-}
-
-template <class Request, class Response, class Account>
+template <class Request, class Response, class Take>
 Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::ClientContext*,
                                                                     const Request&, Response*),
                           Request& request, Response& response, Patience patience,
-                          std::uint32_t extra_ms, Account account) {
+                          std::uint32_t extra_ms, Take take) {
   const bool is_lease_thread = patience == Patience::kLeaseThread;
   const auto now = DaemonGate::Clock::now();
   const auto deadline =
@@ -55,7 +42,7 @@ Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::Clie
           ? now
           : now + std::chrono::milliseconds(std::uint64_t{client_->call_timeout_ms()} + extra_ms);
   for (;;) {
-    const auto epoch = enter(deadline);
+    const auto epoch = account_.enter(deadline);
     if (!epoch.ok()) return epoch.error();
     request.set_epoch(*epoch);
     response.Clear();
@@ -63,20 +50,14 @@ Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::Clie
         client_->heaps(shard_), method, request, response,
         is_lease_thread ? kLeaseThreadCallMs : client_->call_timeout_ms() + extra_ms);
     if (status.ok()) {
-      const std::lock_guard lock(mutex_);
-      if (epoch_.load(std::memory_order_relaxed) == *epoch) {
-        account();
-        return status;
-      }
-      // A resume that did not name what this answer brings was on its way. The daemon takes it
-      // back.
+      if (account_.answered(*epoch, take)) return status;
       status = {Code::kAborted, Error::kStaleEpoch, "the session resumed meanwhile"};
     }
     // Another reason is the daemon's own refusal. Without one the daemon may have leased slabs, and
     // the answer got lost. An old epoch tells of another daemon, or of a resume meanwhile.
     const bool stale = status.reason == Error::kStaleEpoch;
     const bool lost = status.reason == Error::kNone;
-    if (lost || stale) wants_resume_.store(true, std::memory_order_relaxed);
+    if (lost || stale) account_.want_resume();
     if (!stale && !(lost && status.code == Code::kUnavailable)) return status;
     if (DaemonGate::Clock::now() >= deadline) return stale ? away_status() : status;
     // The session finds out that the connection broke, reconnects and resumes.
@@ -91,7 +72,7 @@ Answer<HeapId> DaemonLeases::open_heap() {
   const Status status =
       call(&v1::Heaps::Stub::OpenHeap, message, response, Patience::kThread, 0, [&] {
         id = {static_cast<std::uint16_t>(response.heap_id())};
-        heaps_.push_back(id);
+        account_.add_heap(id);
       });
   if (!status.ok()) return status;
   return id;
@@ -110,11 +91,11 @@ Status DaemonLeases::lease(HeapId heap, const RunShape& run, std::uint32_t count
   Status status = call(&v1::Heaps::Stub::LeaseSlabs, message, response, patience, wait_ms, [&] {
     sound = response.slabs_size() != 0;
     for (const std::uint32_t slab : response.slabs()) {
-      if (slab >= leased_.size() || run.units > leased_.size() - slab) {
+      if (slab >= account_.units() || run.units > account_.units() - slab) {
         sound = false;
         continue;
       }
-      leased_[slab] = true;
+      account_.add_run({slab});
       runs.push_back({slab});
     }
   });
@@ -126,21 +107,10 @@ Status DaemonLeases::lease(HeapId heap, const RunShape& run, std::uint32_t count
 }
 
 void DaemonLeases::give_back(std::span<const SlabIndex> runs) {
-  auto message = request<v1::ReturnSlabsRequest>();
-  const auto epoch = enter(DaemonGate::Clock::now());
-  bool present = false;
-  {
-    const std::lock_guard lock(mutex_);
-    // If a resume has begun since, the daemon may take the runs back and lease them again before a
-    // call made now arrives. Then no call is made.
-    present = epoch.ok() && epoch_.load(std::memory_order_relaxed) == *epoch;
-    for (const SlabIndex run : runs) {
-      leased_[run.value] = false;
-      message.add_slabs(run.value);
-    }
-  }
-  if (present) {
+  if (const auto epoch = account_.drop(runs)) {
+    auto message = request<v1::ReturnSlabsRequest>();
     message.set_epoch(*epoch);
+    for (const SlabIndex run : runs) message.add_slabs(run.value);
     v1::ReturnSlabsResponse response;
     if (client_
             ->call_within(client_->heaps(shard_), &v1::Heaps::Stub::ReturnSlabs, message, response,
@@ -149,46 +119,36 @@ void DaemonLeases::give_back(std::span<const SlabIndex> runs) {
       return;
   }
   // Not made again: the account does not have the runs, so the next resume gives them back.
-  wants_resume_.store(true, std::memory_order_relaxed);
+  account_.want_resume();
 }
 
 v1::ResumeRequest DaemonLeases::part(std::uint32_t first, std::uint32_t end) {
   auto message = request<v1::ResumeRequest>();
   message.set_first_unit(first);
   message.set_end_unit(end);
-  const std::lock_guard lock(mutex_);
-  message.set_epoch(epoch_.load(std::memory_order_relaxed));
-  for (std::uint32_t unit = first; unit < end; ++unit)
-    if (leased_[unit]) message.add_slabs(unit);
-  if (first == 0)
-    for (const HeapId heap : heaps_) message.add_heaps(heap.value);
+  const LeaseAccount::Part part = account_.part(first, end);
+  message.set_epoch(part.epoch);
+  for (const SlabIndex run : part.runs) message.add_slabs(run.value);
+  for (const HeapId heap : part.heaps) message.add_heaps(heap.value);
   return message;
 }
 
 Status DaemonLeases::resume() {
   const std::lock_guard alone(resume_mutex_);
-  wants_resume_.store(false, std::memory_order_relaxed);
-  gate_.update([this] {
-    resuming_ = true;
-    epoch_.fetch_add(1, std::memory_order_relaxed);
-  });
-  const auto units = static_cast<std::uint32_t>(leased_.size());
+  account_.begin_resume();
+  const std::uint32_t units = account_.units();
   for (std::uint32_t first = 0; first < units; first += kUnitsPerResume) {
     const v1::ResumeRequest message = part(first, std::min(units, first + kUnitsPerResume));
     v1::ResumeResponse response;
     Status status =
         client_->call(client_->heaps(shard_), &v1::Heaps::Stub::Resume, message, response);
     if (!status.ok()) {
-      wants_resume_.store(true, std::memory_order_relaxed);
+      account_.want_resume();
       return status;
     }
   }
-  gate_.update([this] { resuming_ = false; });
+  account_.end_resume();
   return {};
-}
-
-void DaemonLeases::give_up(const Status& why) {
-  gate_.update([&] { given_up_ = why; });
 }
 
 }  // namespace arenad::client

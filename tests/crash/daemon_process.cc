@@ -1,42 +1,78 @@
-// The daemon of a crash test: two heaps of its own, leases, the ends of sessions, and what it does
-// after its own death.
+// The daemon of a crash test: two shards with a heap each, leases, the ends of sessions, and what
+// it does after its own death.
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "allocator/check/verify.h"
 #include "allocator/heap/heap.h"
+#include "server/core/api/common.h"
+#include "server/core/api/data_plane.h"
+#include "server/core/shard/arena_state.h"
+#include "server/core/shard/lease_grant.h"
+#include "server/core/shard/lease_returns.h"
+#include "server/core/shard/shard_account.h"
+#include "server/core/shard/shard_tables.h"
+#include "server/core/shard/shared_state.h"
+#include "server/core/shard/turn.h"
 #include "tests/crash/world.h"
 #include "tests/support/refs.h"
 
 namespace arenad::crash {
 namespace {
 
+using server::ArenaState;
+using server::LeaseArgs;
+using server::LeaseCaller;
+using server::LeasedSlabs;
+using server::LeaseEpoch;
+using server::SessionKey;
+
 constexpr SessionId kServer{kReaperSession};
+constexpr ArenaId kArena{9};
+constexpr std::uint64_t kSecret = 1;  // of all sessions: nobody guesses here
+
+// The lease calls of one shard, and its heap.
+struct Shard {
+  Shard(ShardId id, server::SharedState& shared, std::shared_ptr<ArenaState> state)
+      : tables(id), account(tables, shared.account) {
+    tables.add_arena(std::move(state));
+  }
+  server::ArenaSlot& slot() { return *tables.arena(kArena); }
+  Heap& heap() { return slot().heap; }
+
+  server::ShardTables tables;
+  server::ShardAccount account;
+  server::Turn turn;
+  server::LeaseGrant grant{tables, account, turn};
+  server::LeaseReturns returns{tables, account, turn};
+};
 
 class Daemon {
  public:
   Daemon(const Stage& stage, bool again, const std::vector<std::uint16_t>& dead)
-      : stage_(stage), restarted_(again) {
+      : stage_(stage), restarted_(again), random_(static_cast<std::uint64_t>(::getpid())) {
     if (again)
       open(dead);
     else
       create();
-    for (Footprint& t : footprints_) t = Footprint(arena_->unit_count());
+    for (Footprint& t : footprints_) t = Footprint(arena().unit_count());
   }
 
   void serve() {
     std::uint64_t turns = 0;
     for (;;) {
-      pollfd all[kPeers + 1];
-      for (std::uint32_t i = 0; i < kPeers; ++i) all[i] = {stage_.peers[i].daemon, POLLIN, 0};
-      all[kPeers] = {stage_.director.daemon, POLLIN, 0};
-      ::poll(all, kPeers + 1, 1);
-      for (const pollfd& p : all)
-        if ((p.revents & POLLIN) != 0) answer(p.fd);
+      pollfd director{stage_.director.daemon, POLLIN, 0};
+      if (::poll(&director, 1, 0) > 0) answer(director.fd);
+      if (!serve_peers()) ::poll(&director, 1, 1);
+      for (auto& shard : shards_) shard->turn.end([](server::ArenaSlot&) {});
       work(++turns);
     }
   }
@@ -45,20 +81,22 @@ class Daemon {
   void create() {
     ArenaConfig options;
     options.name = "crash";
+    options.id = kArena;
     options.capacity_bytes = kCapacity;
-    options.max_heaps = 64;
+    options.max_heaps = kMaxHeaps;
     options.map_data = false;
     auto made = Arena::create(options, &stage_.files);
     if (!made.ok()) ::_exit(3);
-    arena_ = std::move(*made);
-    arena_->finish_creation();
-    make_heaps();
+    (*made)->finish_creation();
+    make_shards(std::move(*made));
     for (std::uint32_t i = 0; i < kPeers; ++i) {
-      arena_->mark_session({session_of(i)}, SessionEntry::kLive);
-      arena_->ledger().set_attach_mode({session_of(i)}, 4);
-      if (arena_->ledger().claim_heap({heap_of(i)}, {session_of(i)}).value != heap_of(i))
+      arena().mark_session({session_of(i)}, SessionEntry::kLive);
+      arena().ledger().set_attach_mode({session_of(i)}, 4);
+      if (arena().ledger().claim_heap({heap_of(i)}, {session_of(i)}).value != heap_of(i))
         ::_exit(4);
-      arena_->enlist_heap({heap_of(i)}, {session_of(i)});
+      arena().enlist_heap({heap_of(i)}, {session_of(i)});
+      state_->lease_epochs.begin({session_of(i)}, {});
+      attach({session_of(i)});
     }
   }
 
@@ -67,37 +105,58 @@ class Daemon {
     if (!ledger.ok()) ::_exit(5);
     auto made = Arena::open(stage_.files, std::move(*ledger), false);
     if (!made.ok()) ::_exit(6);
-    arena_ = std::move(*made);
-    make_heaps();
+    make_shards(std::move(*made));
     // Runs of the heaps that died with the daemon.
     std::vector<SlabIndex> orphans;
-    arena_->for_each_run([&](SlabIndex first, RunRecord run) {
+    arena().for_each_run([&](SlabIndex first, RunRecord run) {
       if (run.owner().lessee() == kNoSession) orphans.push_back(first);
     });
     ReapResult result;
     for (const SlabIndex first : orphans)
-      heap(first.value).adopt(*arena_, first, kNoSession, result);
+      heap(first.value).adopt(arena(), first, kNoSession, result);
     // A session whose end the dead daemon had begun is ended again: its leases may be adopted by
     // now, its words may not.
     for (const std::uint16_t session : dead) end_session({session}, nullptr);
+    for (std::uint32_t i = 0; i < kPeers; ++i)
+      if (arena().ledger().attach_mode({session_of(i)}) != 0) attach({session_of(i)});
   }
 
-  void make_heaps() {
+  void make_shards(std::unique_ptr<Arena> made) {
+    state_ = std::make_shared<ArenaState>(std::move(made));
     for (std::uint16_t i = 0; i < 2; ++i)
-      heaps_[i] = std::make_unique<Heap>(*arena_, HeapId{i}, kServer);
+      shards_[i] = std::make_unique<Shard>(ShardId{i}, shared_, state_);
   }
-  Heap& heap(std::uint32_t i) { return *heaps_[i % 2]; }
+  void attach(SessionId session) {
+    shared_.account.open(session, 0);
+    for (auto& shard : shards_) {
+      shard->tables.add_session(session, kSecret);
+      shard->tables.attach(session, kArena, server::AttachMode::kPeer);
+    }
+  }
+  Arena& arena() { return *state_->arena; }
+  Shard& shard(std::uint32_t i) { return *shards_[i % 2]; }
+  Heap& heap(std::uint32_t i) { return shard(i).heap(); }
 
-  void end_session(SessionId dead, const Footprint* footprint) {
+  // The steps of server/core/control/session_ends.h. `here`: where the daemon gave the session
+  // blocks. Null after a restart: nobody knows that.
+  void end_session(SessionId dead, const Footprint* here) {
+    Footprint footprint = arena().footprint_of(dead);
+    if (here != nullptr) footprint.merge(*here);
+    for (auto& shard : shards_)
+      for (const server::Attached& attached : shard->tables.remove_session(dead))
+        if (!attached.footprint.words().empty()) footprint.merge(attached.footprint);
+    CRASH_POINT("end.forgotten");
     std::vector<SlabIndex> runs;
-    arena_->for_each_run([&](SlabIndex first, RunRecord run) {
+    arena().for_each_run([&](SlabIndex first, RunRecord run) {
       if (run.owner() == RunOwner::leased_to(dead)) runs.push_back(first);
     });
     ReapResult result;
-    for (const SlabIndex first : runs) heap(first.value).adopt(*arena_, first, dead, result);
-    arena_->reap(dead, footprint);
-    for (auto& h : heaps_) h->drain();
-    arena_->forget_session(dead);
+    for (const SlabIndex first : runs) heap(first.value).adopt(arena(), first, dead, result);
+    CRASH_POINT("end.adopted");
+    arena().reap(dead, here == nullptr ? nullptr : &footprint);
+    CRASH_POINT("end.reaped");
+    for (auto& shard : shards_) shard->heap().drain();
+    arena().forget_session(dead);
   }
 
   // Blocks of the daemon's own, so that peers free, take over and share what is a server heap's.
@@ -106,7 +165,7 @@ class Daemon {
       auto& mail = stage_.board->mail[(turn * 20 + static_cast<std::uint64_t>(i)) % kMailboxes];
       if (stage_.board->stop.load() != 0 || mail.load() != 0) continue;
       const std::uint32_t peer = static_cast<std::uint32_t>(i) % kPeers;
-      if (arena_->ledger().attach_mode({session_of(peer)}) == 0)
+      if (arena().ledger().attach_mode({session_of(peer)}) == 0)
         continue;  // nobody acts for the dead
       const auto block = heap(static_cast<std::uint32_t>(turn))
                              .allocate(i % 7 == 0 ? 200'000 : 256, {{session_of(peer)}, 1});
@@ -120,50 +179,100 @@ class Daemon {
     auto& mail = stage_.board->mail[turn * 31 % kMailboxes];
     if (const std::uint64_t ref = mail.exchange(0); ref != 0)
       heap(static_cast<std::uint32_t>(turn)).free_checked({ref}, kServer, kNoSession);
-    for (auto& h : heaps_) {
-      h->publish();
-      h->drain();
+    for (auto& s : shards_) {
+      s->heap().publish();
+      s->heap().drain();
     }
     if (turn % 8 == 0) {
-      for (auto& h : heaps_) h->trim();
-      [[maybe_unused]] const auto ahead = arena_->commit_ahead(2);
-      arena_->decommit_idle(0);
+      for (auto& s : shards_) s->heap().trim();
+      [[maybe_unused]] const auto ahead = arena().commit_ahead(2);
+      arena().decommit_idle(0);
     }
+  }
+
+  // Serves the sockets of all peers in random order, one message of each, and lets half of the
+  // messages lie. False when there was nothing to serve.
+  bool serve_peers() {
+    pollfd all[kPeers * kMethods];
+    for (std::uint32_t i = 0; i < std::size(all); ++i)
+      all[i] = {stage_.peers[i / kMethods][i % kMethods].daemon, POLLIN, 0};
+    if (::poll(all, std::size(all), 0) <= 0) return false;
+    for (std::uint32_t i = static_cast<std::uint32_t>(std::size(all)); i > 1; --i)
+      std::swap(all[i - 1], all[next() % i]);
+    std::uint32_t oldest_left[kPeers];  // sequence of a message that lies
+    std::fill(std::begin(oldest_left), std::end(oldest_left), UINT32_MAX);
+    for (const pollfd& p : all) {
+      Message m;
+      if ((p.revents & POLLIN) == 0 ||
+          ::recv(p.fd, &m, sizeof m, MSG_DONTWAIT | MSG_PEEK) != sizeof m)
+        continue;
+      std::uint32_t& left = oldest_left[m.session - session_of(0)];
+      if (next() % 2 == 0) {
+        left = std::min(left, m.sequence);
+        continue;
+      }
+      if (left < m.sequence) ++stage_.board->overtaken;
+      answer(p.fd);
+    }
+    return true;
+  }
+
+  SessionKey key_of(const Message& m) const { return {{m.session}, kSecret}; }
+  std::uint32_t stale_counted(Error error) {
+    if (error == Error::kStaleEpoch) ++stage_.board->stale;
+    return static_cast<std::uint32_t>(error);
+  }
+
+  void lease(Message& m) {
+    Shard& here = shard(m.session);
+    const LeaseArgs args{.session = key_of(m),
+                         .arena_id = kArena,
+                         .epoch = {m.epoch},
+                         .heap_id = {m.heap},
+                         .size_class = m.run.kind == SlabKind::kSpan ? kSpanClass : m.run.cls,
+                         .span_units = m.run.kind == SlabKind::kSpan ? m.run.units : 0};
+    server::Access access;
+    Error error = here.tables.admit(args.session, kArena, server::Need::kPeer, access);
+    LeasedSlabs slabs;
+    if (error == Error::kNone) error = here.grant.check(args, *access.slot).error;
+    if (error == Error::kNone) error = here.grant.attempt(access, args, slabs);
+    m.error = stale_counted(error);
+    if (error == Error::kNone) m.slab = slabs.slabs.front().value;
+  }
+
+  void resume(Message& m) {
+    server::ResumeArgs known{.first_unit = m.slab, .end_unit = m.end};
+    for (std::uint32_t unit = m.slab; unit < m.end; ++unit)
+      if (m.runs.test(unit)) known.slabs.push_back({unit});
+    if (m.slab == 0) known.heaps.push_back({m.heap});
+    const auto answered =
+        shard(m.session).returns.resume({key_of(m), kArena, LeaseEpoch{m.epoch}}, known);
+    m.error = answered.ok() ? 0 : stale_counted(answered.error().error);
+    if (answered.ok() && m.end == kUnits) ++stage_.board->resumes;
   }
 
   void answer(int socket) {
     Message m;
     if (::recv(socket, &m, sizeof m, MSG_DONTWAIT) != sizeof m) return;
     switch (m.kind) {
-      case Message::kLease: {
-        if (arena_->ledger().attach_mode({m.session}) == 0) return;  // asked before its death
-        const auto run = arena_->grant({m.heap}, RunOwner::leased_to({m.session}), m.run, {0});
-        m.error = run.ok() ? 0 : static_cast<std::uint32_t>(run.error());
-        if (run.ok()) m.slab = run->value;
-        break;
-      }
+      case Message::kLease: lease(m); break;
       case Message::kReturn: {
-        ReapResult result;
-        if (!arena_->ledger().pass_run({m.slab}, RunOwner::leased_to({m.session}),
-                                       RunOwner::heap({0})))
-          break;
-        if (arena_->run_is_free({m.slab}))
-          arena_->reclaim({m.slab});
-        else
-          heap(0).adopt(*arena_, {m.slab}, kNoSession, result);
+        const SlabIndex run{m.slab};
+        const auto returned = shard(m.session).returns.return_slabs(
+            {key_of(m), kArena, LeaseEpoch{m.epoch}}, {&run, 1});
+        m.error = returned.ok() ? 0 : stale_counted(returned.error().error);
         break;
       }
-      case Message::kEndSession: {
+      case Message::kResume: resume(m); break;
+      case Message::kClose:
+      case Message::kEndSession:
         // The footprint that the session marked itself, and what was allocated for it here; after a
         // restart nobody knows that.
-        Footprint footprint = arena_->footprint_of({m.session});
-        footprint.merge(footprints_[m.session - session_of(0)]);
-        end_session({m.session}, restarted_ ? nullptr : &footprint);
+        end_session({m.session}, restarted_ ? nullptr : &footprints_[m.session - session_of(0)]);
         break;
-      }
       case Message::kTrim:
-        for (auto& h : heaps_) h->publish();
-        for (auto& h : heaps_) h->trim();
+        for (auto& s : shards_) s->heap().publish();
+        for (auto& s : shards_) s->heap().trim();
         break;
       case Message::kVerify: verify(); break;
       case Message::kQuit: ::_exit(0);
@@ -175,26 +284,33 @@ class Daemon {
 
   void verify() {
     VerifyReport r;
-    for (auto& h : heaps_) verify_heap(*h, &arena_->ledger(), r);
+    for (auto& s : shards_) verify_heap(s->heap(), &arena().ledger(), r);
     verify_leases(
-        *arena_, [this](SessionId s) { return arena_->ledger().attach_mode(s) != 0; }, r);
-    verify_arena(*arena_, r);
+        arena(), [this](SessionId s) { return arena().ledger().attach_mode(s) != 0; }, r);
+    verify_arena(arena(), r);
     Board& b = *stage_.board;
     b.mismatches = r.mismatches;
     b.returning = r.returning;
     b.left_blocks = r.held + r.shared + r.returning;
-    b.left_units = arena_->units().taken_units();
+    b.left_units = arena().units().taken_units();
     b.leased_slabs = static_cast<std::uint32_t>(r.leased_slabs);
     std::string text;
     for (const std::string& f : r.findings) text += f + "\n";
     std::strncpy(b.findings, text.c_str(), sizeof b.findings - 1);
   }
 
+  std::uint32_t next() {
+    random_ = random_ * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<std::uint32_t>(random_ >> 33);
+  }
+
   const Stage& stage_;
   const bool restarted_;
+  std::uint64_t random_;
   Footprint footprints_[kPeers];
-  std::unique_ptr<Arena> arena_;
-  std::unique_ptr<Heap> heaps_[2];
+  server::SharedState shared_{0};
+  std::shared_ptr<ArenaState> state_;
+  std::unique_ptr<Shard> shards_[2];
 };
 
 }  // namespace

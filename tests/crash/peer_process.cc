@@ -4,20 +4,60 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "allocator/arena/peer_arena.h"
 #include "allocator/heap/heap.h"
+#include "client/lib/daemon_gate.h"
+#include "client/lib/lease_account.h"
 #include "tests/crash/world.h"
 #include "tests/support/refs.h"
 
 namespace arenad::crash {
 namespace {
 
-class LeasedByMessage final : public SlabSource {
+constexpr int kAnswerWithinMs = 200;
+constexpr auto kResumeEvery = std::chrono::milliseconds(4);
+constexpr std::uint32_t kUnitsPerPart = kUnits / 2;
+
+// How far this peer's resumes and leases are, for hold_a_return.
+std::atomic<std::uint64_t> resumes_done{0}, leases_done{0};
+
+// Lets a resume go by, and then a lease, if they come soon.
+void hold_a_return() {
+  const auto passes = [](const std::atomic<std::uint64_t>& count, std::chrono::milliseconds most) {
+    const std::uint64_t before = count.load();
+    const auto end = std::chrono::steady_clock::now() + most;
+    while (count.load() == before && std::chrono::steady_clock::now() < end)
+      std::this_thread::yield();
+  };
+  passes(resumes_done, 10 * kResumeEvery);
+  passes(leases_done, kResumeEvery);
+}
+
+// The lease calls of a peer, as client/lib/daemon_leases.cc makes them over gRPC. The heap's thread
+// leases, a second thread returns, and a third one resumes.
+class MessageLeases final : public SlabSource {
  public:
-  LeasedByMessage(int socket, SessionId session) : socket_(socket), session_(session) {}
+  MessageLeases(const Wire (&wires)[kMethods], SessionId session, HeapId heap)
+      : wires_(wires), session_(session) {
+    (void)account_.answered(0, [&] { account_.add_heap(heap); });
+  }
+  // Once `view` is set.
+  void start() {
+    std::thread([this] { return_all(); }).detach();
+    std::thread([this] { resume_now_and_then(); }).detach();
+  }
+
   Result<SlabIndex> take(HeapId heap, const RunShape& request, SuperslabIndex) override {
     if (!kept_.empty() && request.kind == SlabKind::kSlab && kept_.back().second == request.cls) {
       const SlabIndex first = kept_.back().first;
@@ -25,14 +65,24 @@ class LeasedByMessage final : public SlabSource {
       view->prepare_run(first, heap, request);
       return first;
     }
-    Message m;
-    m.kind = Message::kLease;
-    m.heap = heap.value;
-    m.session = session_.value;
-    m.run = request;
-    if (!ask(socket_, m, 200, 50)) return Error::kDraining;
-    if (m.error != 0) return static_cast<Error>(m.error);
-    return SlabIndex{m.slab};
+    const auto deadline = client::DaemonGate::Clock::now() + std::chrono::seconds(10);
+    while (client::DaemonGate::Clock::now() < deadline) {
+      const auto epoch = account_.enter(deadline);
+      if (!epoch.ok()) break;
+      Message m = message(Message::kLease, *epoch);
+      m.heap = heap.value;
+      m.run = request;
+      const bool came = ask(wires_[kLeaseSlabs].asker, m, kAnswerWithinMs, 1);
+      if (came && m.error != 0 && static_cast<Error>(m.error) != Error::kStaleEpoch)
+        return static_cast<Error>(m.error);
+      const SlabIndex run{m.slab};
+      if (came && m.error == 0 && account_.answered(*epoch, [&] { account_.add_run(run); })) {
+        ++leases_done;
+        return run;
+      }
+      account_.want_resume();
+    }
+    return Error::kDraining;
   }
   void give_back(HeapId, SlabIndex first, std::uint32_t) override {
     const SlabShape shape = view->shape_of(first);
@@ -40,18 +90,71 @@ class LeasedByMessage final : public SlabSource {
       kept_.emplace_back(first, shape.cls());
       return;
     }
-    Message m;
-    m.kind = Message::kReturn;
-    m.session = session_.value;
-    m.slab = first.value;
-    ask(socket_, m, 200, 50);
+    const std::lock_guard lock(mutex_);
+    surplus_.push_back(first);
+    more_surplus_.notify_one();
   }
   ArenaView* view = nullptr;
 
  private:
-  const int socket_;
+  Message message(Message::Kind kind, std::uint64_t epoch) const {
+    Message m;
+    m.kind = kind;
+    m.session = session_.value;
+    m.epoch = epoch;
+    return m;
+  }
+
+  void return_all() {
+    for (;;) {
+      SlabIndex run;
+      {
+        std::unique_lock lock(mutex_);
+        more_surplus_.wait(lock, [&] { return !surplus_.empty(); });
+        run = surplus_.front();
+        surplus_.pop_front();
+      }
+      bool returned = false;
+      if (const auto epoch = account_.drop({&run, 1})) {
+        Message m = message(Message::kReturn, *epoch);
+        m.slab = run.value;
+        returned = ask(wires_[kReturnSlabs].asker, m, kAnswerWithinMs, 1) && m.error == 0;
+      }
+      if (!returned) account_.want_resume();
+    }
+  }
+
+  void resume_now_and_then() {
+    for (;;) {
+      // Paces the resumes. Nothing waits for it.
+      std::this_thread::sleep_for(account_.wants_resume() ? kResumeEvery / 4 : kResumeEvery);
+      resume();
+    }
+  }
+  void resume() {
+    account_.begin_resume();
+    for (std::uint32_t first = 0; first < kUnits; first += kUnitsPerPart) {
+      const auto part = account_.part(first, first + kUnitsPerPart);
+      Message m = message(Message::kResume, part.epoch);
+      m.slab = first;
+      m.end = first + kUnitsPerPart;
+      for (const SlabIndex run : part.runs) m.runs.set(run.value);
+      if (!part.heaps.empty()) m.heap = part.heaps.front().value;
+      if (!ask(wires_[kResumeLeases].asker, m, kAnswerWithinMs, 1) || m.error != 0)
+        return account_.want_resume();
+    }
+    account_.end_resume();
+    ++resumes_done;
+  }
+
+  const Wire (&wires_)[kMethods];
   const SessionId session_;
-  std::vector<std::pair<SlabIndex, ClassId>> kept_;
+  client::DaemonGate gate_;
+  client::LeaseAccount account_{gate_, kUnits};
+  std::vector<std::pair<SlabIndex, ClassId>> kept_;  // of the heap's thread
+  std::mutex mutex_;
+  std::condition_variable more_surplus_;
+  std::deque<SlabIndex> surplus_;  // under mutex_
 };
 
 class PeerLife {
@@ -59,7 +162,7 @@ class PeerLife {
   PeerLife(const Stage& stage, std::uint32_t peer, std::uint32_t seed)
       : board_(*stage.board),
         me_{session_of(peer)},
-        leases_(stage.peers[peer].asker, me_),
+        leases_(stage.peers[peer], me_, HeapId{heap_of(peer)}),
         random_(seed) {
     auto view =
         PeerArena::attach(::open(stage.files.data_path.c_str(), O_RDWR | O_CLOEXEC),
@@ -67,6 +170,7 @@ class PeerLife {
     if (!view.ok()) ::_exit(3);
     arena_ = std::move(*view);
     leases_.view = arena_.get();
+    leases_.start();
     heap_ = std::make_unique<Heap>(*arena_, HeapId{heap_of(peer)}, me_, leases_);
   }
 
@@ -168,7 +272,7 @@ class PeerLife {
 
   Board& board_;
   const SessionId me_;
-  LeasedByMessage leases_;
+  MessageLeases leases_;
   std::uint64_t random_;
   std::unique_ptr<PeerArena> arena_;
   std::unique_ptr<Heap> heap_;
@@ -177,13 +281,36 @@ class PeerLife {
 
 }  // namespace
 
+namespace {
+
+// What Session::close() does after all heaps have published: the daemon ends the session, with all
+// that the peer held.
+void close_session(const Stage& stage, std::uint32_t peer) {
+  CRASH_POINT("close.published");
+  Message m;
+  m.kind = Message::kClose;
+  m.session = session_of(peer);
+  if (!ask(stage.peers[peer][kCloseSession].asker, m, kAnswerWithinMs, 100)) ::_exit(5);
+  CRASH_POINT("close.answered");
+  ++stage.board->closes;
+}
+
+}  // namespace
+
 void run_peer(const Stage& stage, std::uint32_t peer, std::uint32_t seed, std::uint64_t operations,
               const Arming& arming) {
   count_in(&stage.board->hits, kPeer0 + peer);
   if (arming.role == kPeer0 + peer) arm(arming.point.c_str(), arming.nth);
+  if (arming.hold_returns) hold_at("return.entered", hold_a_return);
   PeerLife life(stage, peer, seed);
-  while (stage.board->stop.load() == 0) {
-    if (stage.board->operations[peer].load(std::memory_order_relaxed) >= operations) {
+  const auto operations_done = [&] {
+    return stage.board->operations[peer].load(std::memory_order_relaxed);
+  };
+  // The last peer closes its session while the others work.
+  const bool leaves_early = peer == kPeers - 1;
+  const std::uint64_t most = leaves_early ? operations * 3 / 4 : operations;
+  while (stage.board->stop.load() == 0 && !(leaves_early && operations_done() >= most)) {
+    if (operations_done() >= most) {
       ::usleep(200);  // done: lives on, and holds what it holds, until the director has judged
       continue;
     }
@@ -192,10 +319,11 @@ void run_peer(const Stage& stage, std::uint32_t peer, std::uint32_t seed, std::u
   }
   life.publish();
   stage.board->published[peer] = 1;
-  while (stage.board->stop.load() == 1) {
+  while (!leaves_early && stage.board->stop.load() == 1) {
     life.drain();
     ::usleep(200);
   }
+  close_session(stage, peer);
   ::_exit(0);
 }
 

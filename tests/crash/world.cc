@@ -3,6 +3,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <atomic>
+
 namespace arenad::crash {
 
 const char* role_name(std::uint32_t role) {
@@ -17,7 +19,7 @@ const char* role_name(std::uint32_t role) {
 }
 
 bool ask(int socket, Message& message, int timeout_ms, int attempts) {
-  static std::uint32_t sequence = 0;
+  static std::atomic<std::uint32_t> sequence{0};
   message.sequence = ++sequence;
   const Message asked = message;
   for (int attempt = 0; attempt < attempts; ++attempt) {

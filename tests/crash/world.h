@@ -2,9 +2,13 @@
 // director that kills and judges.
 //
 // Purpose: what all processes of a run share (anonymous shared memory made before the forks), and
-//   the messages between a peer and the daemon. The daemon here is the allocator's owner side and
-//   nothing else: grants, returns, ends sessions, opens the arena again after its own death. What
-//   gRPC puts in between is tested elsewhere.
+//   the messages between a peer and the daemon. The daemon has the lease calls of a real shard
+//   (server/core/shard), ends sessions, and opens the arena again after its own death. The peers
+//   have the real account of leases (client/lib/lease_account.h). What gRPC puts in between is
+//   tested elsewhere.
+// Order: each method of a peer has a socket pair of its own. The daemon serves the sockets in
+//   random order, and lets messages lie. So calls of one method arrive in order, and calls of
+//   different methods do not, as with gRPC.
 // Invariants: the director never touches the arena itself; a run is over when the daemon said what
 //   verify() found.
 // Threads: one a process. Crash: that is the test.
@@ -13,6 +17,7 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <bitset>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -24,7 +29,9 @@ namespace arenad::crash {
 
 inline constexpr std::uint32_t kPeers = 3;
 inline constexpr std::uint64_t kCapacity = 64u << 20;
-inline constexpr std::uint16_t kFirstPeerHeapId = 32;
+inline constexpr std::uint32_t kUnits = kCapacity >> 16;
+inline constexpr std::uint16_t kFirstPeerHeapId = 256;  // server/core/api/limits.h
+inline constexpr std::uint32_t kMaxHeaps = 320;
 inline constexpr std::size_t kMailboxes = 192;
 
 // Who counts what under which number.
@@ -37,6 +44,10 @@ struct Board {
   std::atomic<std::uint64_t> shared_mail[kMailboxes];  // refs of shared blocks
   std::atomic<std::uint64_t> operations[kPeers];
   std::atomic<std::uint64_t> broken_stamps;  // a block that two held at once
+  std::atomic<std::uint64_t> overtaken;      // calls that waited while a later call was served
+  std::atomic<std::uint64_t> stale;          // calls of an epoch that was over
+  std::atomic<std::uint64_t> resumes;        // that were answered in full
+  std::atomic<std::uint64_t> closes;         // sessions that their peers closed
   std::atomic<std::uint32_t>
       stop;  // 1: peers publish, and from then on only drain; 2: they end as they are
   std::atomic<std::uint32_t> published[kPeers];
@@ -54,6 +65,8 @@ struct Message {
   enum Kind : std::uint32_t {
     kLease,
     kReturn,
+    kResume,
+    kClose,
     kEndSession,
     kVerify,
     kTrim,
@@ -62,13 +75,19 @@ struct Message {
     kRefused
   };
   std::uint32_t kind = 0;
-  std::uint32_t sequence = 0;  // of the asker; the answer has it too
+  std::uint32_t sequence = 0;  // of the asker's process; the answer has it too
   std::uint16_t heap = 0;
   std::uint16_t session = 0;
-  std::uint32_t slab = 0;
+  std::uint64_t epoch = 0;
+  std::uint32_t slab = 0;  // kResume: the part's first unit
+  std::uint32_t end = 0;   // kResume: the part's end
   std::uint32_t error = 0;
   RunShape run;
+  std::bitset<kUnits> runs;  // kResume: what the peer knows, by first unit
 };
+
+// The calls of a peer that may overtake each other.
+enum Method : std::uint32_t { kLeaseSlabs, kReturnSlabs, kResumeLeases, kCloseSession, kMethods };
 
 // Socket pairs made once a run: [0] the asker's end, [1] the daemon's, which a new daemon inherits.
 struct Wire {
@@ -78,7 +97,7 @@ struct Wire {
 struct Stage {
   ArenaFiles files;
   Board* board = nullptr;
-  Wire peers[kPeers];
+  Wire peers[kPeers][kMethods];
   Wire director;
 };
 
@@ -86,6 +105,8 @@ struct Arming {
   std::uint32_t role = kDirector;  // nobody
   std::string point;
   std::uint64_t nth = 0;
+  // All peers' returns stand still between their steps, for the length of a resume.
+  bool hold_returns = false;
 };
 
 inline constexpr std::uint16_t session_of(std::uint32_t peer) {
@@ -103,7 +124,7 @@ inline constexpr std::uint16_t heap_of(std::uint32_t peer) {
                            std::uint64_t operations, const Arming& arming);
 
 // Answers within `timeout_ms`, asking again when the daemon was killed meanwhile; false when it did
-// not.
+// not. A call that was given up may be served later. One thread at a time for each socket.
 bool ask(int socket, Message& message, int timeout_ms, int attempts);
 
 }  // namespace arenad::crash

@@ -1,5 +1,5 @@
 /*
- * Leases: who may use a run, as server/core/shard and client/lib/daemon_leases.cc decide it, while
+ * Leases: who may use a run, as server/core/shard and client/lib/lease_account.cc decide it, while
  * calls overtake each other, get lost and time out, and while the daemon and the client die. There
  * are RUNS runs in one arena, and one session, which leases them.
  *
@@ -135,7 +135,7 @@ proctype Thread() provided (!dead) {
   od
 }
 
-/* DaemonLeases::give_back */
+/* DaemonLeases::give_back and LeaseAccount::drop */
 proctype Returner() provided (!dead) {
   byte c, e, result, came, which;
   do

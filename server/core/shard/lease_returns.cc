@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "allocator/base/crash_point.h"
 #include "allocator/base/format.h"
 #include "server/core/api/limits.h"
 #include "server/core/api/text.h"
@@ -104,6 +105,7 @@ Answer<ResumedLeases> LeaseReturns::resume(const LeaseCaller& caller, const Resu
   if (begins ? !epochs.may_begin(session, caller.epoch) : !epochs.is_present(session, caller.epoch))
     return epochs.stale(session, caller.epoch, access.slot->name());
   if (begins) epochs.begin(session, caller.epoch);  // from here on calls under way are refused
+  CRASH_POINT("resume.begun");
 
   Arena& arena = access.slot->arena;
   Ledger& ledger = arena.ledger();
@@ -125,6 +127,7 @@ Answer<ResumedLeases> LeaseReturns::resume(const LeaseCaller& caller, const Resu
   });
   for (const SlabIndex slab : forgotten)
     if (take_back(access, session, slab)) ++answer.taken_back;
+  CRASH_POINT("resume.taken_back");
   if (begins) release_unnamed(ledger, session, *named_heap);
   return answer;
 }

@@ -1,0 +1,86 @@
+// The account of a session's leases, while resumes come between the steps of a return.
+#include "client/lib/lease_account.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "client/lib/daemon_gate.h"
+#include "tests/support/workers.h"
+
+namespace arenad::client {
+namespace {
+
+constexpr SlabIndex kRun{3};
+constexpr std::uint32_t kUnits = 8;
+
+bool names(const LeaseAccount::Part& part, SlabIndex run) {
+  return std::find(part.runs.begin(), part.runs.end(), run) != part.runs.end();
+}
+
+TEST(LeaseAccount, AnswerOfAnOldEpochDoesNotCount) {
+  DaemonGate gate;
+  LeaseAccount account(gate, kUnits);
+  const auto epoch = account.enter(DaemonGate::Clock::now());
+  ASSERT_TRUE(epoch.ok());
+  account.begin_resume();
+  EXPECT_FALSE(account.answered(*epoch, [&] { account.add_run(kRun); }));
+  EXPECT_FALSE(names(account.part(0, kUnits), kRun));
+}
+
+TEST(LeaseAccount, NoCallIsMadeBetweenAResumeAndItsAnswer) {
+  DaemonGate gate;
+  LeaseAccount account(gate, kUnits);
+  ASSERT_TRUE(account.answered(0, [&] { account.add_run(kRun); }));
+  account.begin_resume();
+  EXPECT_EQ(account.enter(DaemonGate::Clock::now()).error().code, Code::kUnavailable);
+  EXPECT_EQ(account.drop({&kRun, 1}), std::nullopt);
+  account.end_resume();
+  EXPECT_EQ(*account.enter(DaemonGate::Clock::now()), 1u);
+}
+
+// Each round a run is returned while a resume begins, reads the account and ends. When the resume
+// did not name the run, the daemon takes the run back and may lease it again. So no ReturnSlabs of
+// the resume's epoch may name the run. When the resume named the run, the daemon refuses a
+// ReturnSlabs of an earlier epoch. So there is no such call either.
+TEST(LeaseAccount, ReturnIsOfTheEpochInWhichTheRunWasDropped) {
+  constexpr int kRounds = 100'000;
+  constexpr std::uint64_t kNoCall = UINT64_MAX;
+  DaemonGate gate;
+  LeaseAccount account(gate, kUnits);
+  std::atomic<int> round{0}, dropped{0};  // that may begin; whose return has ended
+  std::atomic<std::uint64_t> drop_epoch{0};
+  test::Workers workers;
+  workers.start([&] {
+    for (int r = 1; r <= kRounds && workers.go_on(); ++r) {
+      while (workers.go_on() && round != r) std::this_thread::yield();
+      drop_epoch = account.drop({&kRun, 1}).value_or(kNoCall);
+      dropped = r;
+    }
+  });
+  for (int r = 1; r <= kRounds; ++r) {
+    const auto epoch = account.enter(DaemonGate::Clock::now());
+    ASSERT_TRUE(epoch.ok());
+    ASSERT_TRUE(account.answered(*epoch, [&] { account.add_run(kRun); }));
+    round = r;
+    account.begin_resume();
+    const LeaseAccount::Part part = account.part(0, kUnits);
+    account.end_resume();
+    while (workers.go_on() && dropped != r) std::this_thread::yield();
+    if (drop_epoch == part.epoch) {
+      ASSERT_TRUE(names(part, kRun)) << "round " << r;
+    }
+    if (drop_epoch == *epoch) {
+      ASSERT_FALSE(names(part, kRun)) << "round " << r;
+    }
+  }
+  workers.join();
+}
+
+}  // namespace
+}  // namespace arenad::client
