@@ -50,8 +50,8 @@ class Peer {
         seat_(board.seats[place.seat]),
         random_(place.seed),
         side_(board, "chaos-side-" + std::to_string(place.seat), place.life, random_.next()) {
+    if (place.by_exec) end_order(Order::kExec, true);  // also when it is killed before it attaches
     open();
-    if (place.by_exec) end_order(Order::kExec, true);
   }
 
   void work() {
