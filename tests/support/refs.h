@@ -11,9 +11,7 @@
 namespace arenad {
 
 constexpr Slot slot_of(Ref ref) { return kSmallRefs.slot_of(ref); }
-constexpr std::uint32_t generation_of(Ref ref) {
-  return kSmallRefs.generation_of(ref);
-}
+constexpr std::uint32_t generation_of(Ref ref) { return kSmallRefs.generation_of(ref); }
 constexpr Ref ref_of(std::uint32_t generation, ArenaId arena, Slot slot) {
   const RefLayout refs(arena, 1);
   return refs.ref_of(slot, BlockWord(refs.free_word(generation)));
