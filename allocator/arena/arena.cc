@@ -273,16 +273,18 @@ void Arena::forget_session(SessionId session) {
     ledger_.release_heap(id);
   }
   sharers().release(session);
-  ledger_.set_attach_mode(session, 0);
   // A session that was never attached here has no page of its own yet.
-  if (control().session(session).state.load(std::memory_order_relaxed) == SessionEntry::kNone)
-    return;
-  for (std::uint32_t i = 0; i < control().footprint_words(); ++i)
-    if (control().footprint(session)[i].load(std::memory_order_relaxed) != 0) {
-      CRASH_POINT("forget.footprint");
-      control().footprint(session)[i].store(0, std::memory_order_relaxed);
-    }
-  mark_session(session, SessionEntry::kNone);
+  if (control().session(session).state.load(std::memory_order_relaxed) != SessionEntry::kNone) {
+    for (std::uint32_t i = 0; i < control().footprint_words(); ++i)
+      if (control().footprint(session)[i].load(std::memory_order_relaxed) != 0) {
+        CRASH_POINT("forget.footprint");
+        control().footprint(session)[i].store(0, std::memory_order_relaxed);
+      }
+    mark_session(session, SessionEntry::kNone);
+  }
+  // Last: a session that lives on, detached, is attached until nothing of it is left.
+  CRASH_POINT("forget.mode");
+  ledger_.set_attach_mode(session, 0);
 }
 
 void Arena::mark_session(SessionId session, SessionEntry::State state) {

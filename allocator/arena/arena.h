@@ -77,8 +77,8 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   std::map<SessionId, ReapResult> reap_all_but(const SessionSet& living);
   // What the peer `session` marked in control memory.
   Footprint footprint_of(SessionId session) const;
-  // The last step of a session's end: its heap ids, sharer bits, footprint and entry are free
-  // again.
+  // The last step of a session's end, or of its detach: its heap ids, sharer bits, footprint and
+  // entry are free again. Then its attach mode in the ledger is 0.
   void forget_session(SessionId session);
   // Publishes a session's state in the control file's session table, for recovery.
   void mark_session(SessionId session, SessionEntry::State state);

@@ -47,7 +47,9 @@ constexpr Row kRows[] = {
     {"BAD_TOKEN", 16,
      "get a new token from OpenSession or AttachArena: tokens work once and expire"},
     {"NOT_PERMITTED", 7, "the arena's owner, group and mode do not allow this; ask its owner"},
-    {"ARENA_BUSY", 9, "close the sessions that are attached, or delete with force"},
+    {"ARENA_BUSY", 9,
+     "detach the sessions (DetachArena, ArenaHandle::detach in C++), close them, or delete with "
+     "force"},
     {"QUARANTINED", 9,
      "the arena's control memory is inconsistent: free what you hold and use another arena"},
     {"DRAINING", 14, "the daemon is stopping: connect again when it is back"},
@@ -60,6 +62,7 @@ constexpr Row kRows[] = {
     {"FORKED", 9, "this process is a fork of the one that attached: open a session of its own"},
     {"STALE_EPOCH", 10, "resume the session's leases in this arena, then lease in the new epoch"},
     {"INVALID_TAG", 3, "use a tag of 0 to 16777215"},
+    {"BLOCKS_HELD", 9, "free them, have others take them over, or give them up (give_up_blocks)"},
 };
 
 const Row& row(Error e) {

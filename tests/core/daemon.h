@@ -138,6 +138,11 @@ class Daemon {
     EXPECT_TRUE(attached.ok()) << attached.error().message;
     return key;
   }
+  Answer<GivenBack> detach(SessionKey key, ArenaId arena, LeaseEpoch epoch = {},
+                           bool give_up_blocks = false) {
+    return wait_for<GivenBack>(
+        [&](auto done) { control().detach_arena(key, arena, epoch, give_up_blocks, done); });
+  }
   Answer<GivenBack> close(SessionKey key) {
     return wait_for<GivenBack>([&](auto done) { control().close_session(key, done); });
   }

@@ -281,7 +281,8 @@ TEST_F(LeaseTest, ArenaWithLeasesMayBeDeleted) {
   ASSERT_TRUE(daemon.lease(0, args(100)).ok());
   EXPECT_EQ(daemon.remove("a").error().error, Error::kArenaBusy);
   ASSERT_TRUE(daemon.remove("a", true).ok());
-  expect_refused(args(), Error::kUnknownArena, "does not exist");
+  expect_refused(args(), Error::kUnknownArena, "arena 'a'");
+  expect_refused(args(), Error::kUnknownArena, "was deleted");
   ASSERT_TRUE(daemon.create("a", 8 * kMiB).ok());
   EXPECT_TRUE(daemon.close(key).ok());
   expect_exact(daemon, 0);

@@ -6,10 +6,13 @@
 
 #include <string>
 
+#include "server/core/control/detaches.h"
 #include "server/core/control/drain.h"
 #include "server/core/control/liveness.h"
+#include "server/core/control/recounts.h"
 #include "server/core/control/session_ends.h"
 #include "server/core/control/session_list.h"
+#include "server/core/control/session_reap.h"
 #include "server/core/control/trim_rounds.h"
 #include "server/core/state/attach_mark.h"
 #include "tests/core/control_bench.h"
@@ -44,8 +47,11 @@ class SessionCallsTest : public testing::Test {
   Liveness liveness_{bench_.core().thread.io(), [this](SessionId session, Liveness::Loss loss) {
                        if (loss == Liveness::Loss::kGraceOver) calls_.grace_over(session);
                      }};
-  SessionEnds ends_{bench_.core(), liveness_, gate_, trim_rounds_, drain_};
-  SessionCalls calls_{bench_.core(), "/handoff", drain_, liveness_, ends_, trim_rounds_};
+  Recounts recounts_{bench_.core()};
+  SessionReap reap_{bench_.core(), gate_, trim_rounds_};
+  Detaches detaches_{bench_.core(), reap_, recounts_};
+  SessionEnds ends_{bench_.core(), liveness_, reap_, detaches_, trim_rounds_, drain_};
+  SessionCalls calls_{bench_.core(), "/handoff", drain_, liveness_, ends_, detaches_, trim_rounds_};
   SessionList list_{bench_.core()};
 };
 

@@ -43,16 +43,18 @@ struct OpenedSession {
 struct AttachedArena {
   ArenaFacts arena;
   std::string handoff_token;           // 16 bytes, empty for remote
+  LeaseEpoch epoch;                    // of the attachment
   const Geometry* geometry = nullptr;  // valid inside the callback
   int ref_slot_bits = 0;               // RefLayout::slot_bits
 };
 
 // What the daemon wants a session to know or to do, on its KeepAlive stream.
 struct SessionEvent {
-  enum class Kind : std::uint8_t { kDraining, kEnded, kTrim };
+  enum class Kind : std::uint8_t { kDraining, kEnded, kTrim, kArenaDeleted };
   Kind kind = Kind::kDraining;
   std::uint64_t round = 0;  // of kTrim: comes back in keepalive_trimmed
-  ArenaId arena_id{};       // of kTrim
+  ArenaId arena_id{};       // of kTrim and kArenaDeleted
+  std::string arena{};      // name; of kArenaDeleted
 };
 using OnSessionEvent = std::function<void(const SessionEvent&)>;
 
@@ -77,6 +79,9 @@ class ControlApi {
                             Done<OpenedSession> done) = 0;
   virtual void attach_arena(SessionKey key, std::string arena, AttachMode mode,
                             Done<AttachedArena> done) = 0;
+  // `epoch`: of the session in this arena. `give_up_blocks`: also when the session holds blocks.
+  virtual void detach_arena(SessionKey key, ArenaId arena_id, LeaseEpoch epoch, bool give_up_blocks,
+                            Done<GivenBack> done) = 0;
   virtual void close_session(SessionKey key, Done<GivenBack> done) = 0;
   virtual void list_sessions(std::uint32_t page_size, std::string page_token,
                              Done<Page<SessionFacts>> done) = 0;

@@ -88,6 +88,7 @@ Task<Answer<Nothing>> ArenaCalls::remove(std::string name, bool force) {
   std::shared_ptr<ArenaState> state = core_.arenas.remove(name).state;
   core_.arenas_changed();
   core_.log(LogLevel::kInfo, fmt::format("arena '{}' is deleted", name));
+  tell_deleted(id, name, attached);
 
   auto removed = core_.shards.broadcast([id](Shard& shard) { shard.remove_arena(id); });
   co_await removed;
@@ -97,6 +98,16 @@ Task<Answer<Nothing>> ArenaCalls::remove(std::string name, bool force) {
   core_.arenas.release_id(id);
   core_.maintenance.bury(std::move(state));
   co_return Nothing{};
+}
+
+void ArenaCalls::tell_deleted(ArenaId id, const std::string& name,
+                              const std::set<SessionId>& attached) {
+  for (const SessionId session : attached) {
+    const SessionRecord* const told = core_.sessions.find(session);
+    if (told == nullptr || told->reaping) continue;
+    for (const auto& [stream, on_event] : told->keepalives)
+      on_event({SessionEvent::Kind::kArenaDeleted, 0, id, name});
+  }
 }
 
 Failure ArenaCalls::busy(const ArenaRecord& record) const {

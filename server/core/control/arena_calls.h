@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 
 #include "server/core/control/control_core.h"
@@ -32,6 +33,8 @@ class ArenaCalls {
   Task<Answer<Nothing>> remove(std::string name, bool force);
 
  private:
+  // Tells the sessions that were attached, on their KeepAlive streams.
+  void tell_deleted(ArenaId id, const std::string& name, const std::set<SessionId>& attached);
   Failure busy(const ArenaRecord& record) const;
 
   ControlCore& core_;

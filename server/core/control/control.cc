@@ -14,9 +14,11 @@ Control::Control(ShardGroup::Shards& shards, SharedState& shared, const Limits& 
       liveness_(
           core_.thread.io(),
           [this](SessionId session, Liveness::Loss loss) { end_lost_session(session, loss); }),
-      ends_(core_, liveness_, gate_, trim_rounds_, drain_),
+      reap_(core_, gate_, trim_rounds_),
+      detaches_(core_, reap_, recounts_),
+      ends_(core_, liveness_, reap_, detaches_, trim_rounds_, drain_),
       arena_calls_(core_, drain_, recounts_, trim_rounds_),
-      session_calls_(core_, handoff_path, drain_, liveness_, ends_, trim_rounds_),
+      session_calls_(core_, handoff_path, drain_, liveness_, ends_, detaches_, trim_rounds_),
       session_list_(core_),
       audits_(core_, gate_),
       facts_(core_, ends_),
@@ -101,6 +103,13 @@ void Control::attach_arena(SessionKey key, std::string arena, AttachMode mode,
   });
 }
 
+void Control::detach_arena(SessionKey key, ArenaId arena_id, LeaseEpoch epoch, bool give_up_blocks,
+                           Done<GivenBack> done) {
+  core_.thread.call(std::move(done), [this, key, arena_id, epoch, give_up_blocks] {
+    return detaches_.detach(key, arena_id, epoch, give_up_blocks);
+  });
+}
+
 void Control::close_session(SessionKey key, Done<GivenBack> done) {
   core_.thread.call(std::move(done), [this, key] { return session_calls_.close(key); });
 }
@@ -118,7 +127,7 @@ void Control::keepalive_opened(SessionKey key, std::uint64_t stream_id, OnSessio
   // The stream hears of a drain after it has heard that it is open.
   Done<Nothing> then = [this, on_event, done = std::move(done)](const Answer<Nothing>& opened) {
     done(opened);
-    if (opened.ok() && draining()) on_event({SessionEvent::Kind::kDraining, 0, kNoArena});
+    if (opened.ok() && draining()) on_event({SessionEvent::Kind::kDraining});
   };
   core_.thread.call(std::move(then), [this, key, stream_id, on_event = std::move(on_event)] {
     return session_calls_.keepalive_opened(key, stream_id, on_event);

@@ -21,6 +21,7 @@
 #include "server/core/control/arena_calls.h"
 #include "server/core/control/audits.h"
 #include "server/core/control/control_core.h"
+#include "server/core/control/detaches.h"
 #include "server/core/control/drain.h"
 #include "server/core/control/handoff_desk.h"
 #include "server/core/control/liveness.h"
@@ -28,6 +29,7 @@
 #include "server/core/control/session_calls.h"
 #include "server/core/control/session_ends.h"
 #include "server/core/control/session_list.h"
+#include "server/core/control/session_reap.h"
 #include "server/core/control/standstill_gate.h"
 #include "server/core/control/state_watch.h"
 #include "server/core/control/trim_rounds.h"
@@ -60,6 +62,8 @@ class Control final : public ControlApi, public ControlLink {
   void open_session(std::string name, std::uint64_t limit_bytes, Done<OpenedSession> done) override;
   void attach_arena(SessionKey key, std::string arena, AttachMode mode,
                     Done<AttachedArena> done) override;
+  void detach_arena(SessionKey key, ArenaId arena_id, LeaseEpoch epoch, bool give_up_blocks,
+                    Done<GivenBack> done) override;
   void close_session(SessionKey key, Done<GivenBack> done) override;
   void list_sessions(std::uint32_t page_size, std::string page_token,
                      Done<Page<SessionFacts>> done) override;
@@ -92,6 +96,8 @@ class Control final : public ControlApi, public ControlLink {
   Recounts recounts_;
   TrimRounds trim_rounds_;
   Liveness liveness_;
+  SessionReap reap_;
+  Detaches detaches_;
   SessionEnds ends_;
   ArenaCalls arena_calls_;
   SessionCalls session_calls_;

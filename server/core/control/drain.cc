@@ -39,7 +39,7 @@ void Drain::begin(std::function<void()> drained) {
 void Drain::tell_sessions() {
   for (const auto& [id, session] : core_.sessions.all())
     for (const auto& [stream, on_event] : session.keepalives)
-      on_event({SessionEvent::Kind::kDraining, 0, kNoArena});
+      on_event({SessionEvent::Kind::kDraining});
 }
 
 Task<> Drain::wait_for_deadline() {

@@ -29,6 +29,7 @@ Task<> Recounts::recount_for(SessionId session, ArenaId arena, ShardId shard,
 Task<bool> Recounts::recount(SessionId session) {
   const SessionRecord* const record = core_.sessions.find(session);
   if (core_.thread.stopping() || record == nullptr || record->reaping) co_return false;
+  if (!core_.shared.account.has_limit(session)) co_return true;
   std::vector<ArenaId> attached;
   for (const auto& [arena, mode] : record->attached) attached.push_back(arena);
   const Account::Recount recount = core_.shared.account.begin_recount(session);

@@ -19,14 +19,15 @@ class Recounts {
  public:
   explicit Recounts(ControlCore& core) : core_(core) {}
 
+  // False when the session has ended: its shards fail what is parked for it. A session without a
+  // limit is not counted.
+  Task<bool> recount(SessionId session);
   // Counts a session that may have a limit, and tells nobody.
   void start(SessionId session);
   // Counts a session, and then tells the shard that parked a call under `ticket`.
   void start_for(SessionId session, ArenaId arena, ShardId shard, std::uint64_t ticket);
 
  private:
-  // False when the session has ended: its shards fail what is parked for it.
-  Task<bool> recount(SessionId session);
   Task<> recount_alone(SessionId session);
   Task<> recount_for(SessionId session, ArenaId arena, ShardId shard, std::uint64_t ticket);
 

@@ -8,6 +8,7 @@
 #include "server/core/api/clock.h"
 #include "server/core/api/text.h"
 #include "server/core/control/arena_facts.h"
+#include "server/core/control/detaches.h"
 #include "server/core/control/drain.h"
 #include "server/core/control/liveness.h"
 #include "server/core/control/memory_marks.h"
@@ -55,12 +56,21 @@ Task<Answer<AttachedArena>> SessionCalls::attach(SessionKey key, std::string are
   }
   if (mode == AttachMode::kNone || mode > AttachMode::kPeer)
     co_return refuse(Error::kModeUnavailable, "no attach mode was given");
-  ArenaRecord* const found = core_.arenas.find(arena);
+  ArenaRecord* found = core_.arenas.find(arena);
+  while (found != nullptr && detaches_.under_way(key.id, found->id())) {
+    auto detached = detaches_.wait_for(key.id, found->id());
+    co_await detached;
+    if (const auto still = core_.sessions.find(key); !still.ok()) co_return still.error();
+    found = core_.arenas.find(arena);
+  }
   if (found == nullptr) co_return unknown_arena(arena);
   const std::shared_ptr<ArenaState> state = found->state;
   const ArenaId id = found->id();
-  if (found->sessions.insert(key.id).second) state->lease_epochs.begin(key.id, {});
-  (*session)->attached[id] = mode;
+  SessionRecord& attaching = **session;  // a session that was found again is the same record
+  if (found->sessions.insert(key.id).second)
+    state->lease_epochs.begin_attachment(
+        key.id, attaching.restored ? LeaseEpochs::first_after_restart() : LeaseEpoch{});
+  attaching.attached[id] = mode;
   state->arena->ledger().set_attach_mode(key.id, static_cast<std::uint8_t>(mode));
   state->arena->mark_session(key.id, SessionEntry::kLive);  // until Arena::reap
   if (mode == AttachMode::kPeer) state->counts_from_words.store(true, std::memory_order_relaxed);
@@ -82,6 +92,7 @@ Task<Answer<AttachedArena>> SessionCalls::attach(SessionKey key, std::string are
   answer.arena = arena_facts(*record, sum_of(shares), census);
   if (mode != AttachMode::kRemote)
     answer.handoff_token = core_.tokens.issue(key.id, id, mode, now_ns());
+  answer.epoch = state->lease_epochs.present(key.id);
   answer.geometry = &state->arena->geometry();
   answer.ref_slot_bits = state->arena->refs().slot_bits();
   co_return answer;

@@ -15,6 +15,7 @@
 
 namespace arenad::server {
 
+class Detaches;
 class Drain;
 class Liveness;
 class SessionEnds;
@@ -23,12 +24,13 @@ class TrimRounds;
 class SessionCalls {
  public:
   SessionCalls(ControlCore& core, std::string handoff_path, const Drain& drain, Liveness& liveness,
-               SessionEnds& ends, TrimRounds& trim_rounds)
+               SessionEnds& ends, Detaches& detaches, TrimRounds& trim_rounds)
       : core_(core),
         handoff_path_(std::move(handoff_path)),
         drain_(drain),
         liveness_(liveness),
         ends_(ends),
+        detaches_(detaches),
         trim_rounds_(trim_rounds) {}
 
   // Errors: kDraining, kInvalidName, kQuotaDaemon, kMachineFull.
@@ -54,6 +56,7 @@ class SessionCalls {
   const Drain& drain_;
   Liveness& liveness_;
   SessionEnds& ends_;
+  Detaches& detaches_;
   TrimRounds& trim_rounds_;
 };
 

@@ -28,6 +28,7 @@ SessionRecord& SessionRegistry::restore(const KeptSession& kept) {
   SessionRecord& record = sessions_[kept.key.id];
   record.key = kept.key;
   record.name = kept.name;
+  record.restored = true;
   record.opened_ns = kept.opened_ns;
   record.bound = kept.bound;
   record.process = {kept.process.pidfs_inode, kept.process.pid};

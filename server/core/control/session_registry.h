@@ -26,8 +26,9 @@ struct SessionRecord {
   std::string name;
   std::uint64_t opened_ns = 0;
   bool reaping = false;
-  bool bound = false;    // a handoff bound it to the process below
-  bool watched = false;  // its pidfd is watched; not when a restart could not find the process
+  bool restored = false;  // a former daemon opened it
+  bool bound = false;     // a handoff bound it to the process below
+  bool watched = false;   // its pidfd is watched; not when a restart could not find the process
   ProcessIdentity process;
   std::int32_t pid = 0;
   std::uint32_t uid = 0;

@@ -46,6 +46,11 @@ void TokenTable::drop_arena(ArenaId arena) {
   for (const TokenBytes& token : gone) erase(token);
 }
 
+void TokenTable::drop(SessionId session, ArenaId arena) {
+  const auto found = by_owner_.find({session, arena});
+  if (found != by_owner_.end()) erase(TokenBytes(found->second));
+}
+
 void TokenTable::drop_expired(std::uint64_t now) {
   while (!by_expiry_.empty() && by_expiry_.front().first <= now) {
     erase(by_expiry_.front().second);

@@ -38,6 +38,7 @@ class TokenTable {
   std::optional<TokenUse> redeem(std::string_view token, std::uint64_t now);
   void drop_session(SessionId session);
   void drop_arena(ArenaId arena);
+  void drop(SessionId session, ArenaId arena);
   std::size_t size() const { return tokens_.size(); }
 
  private:

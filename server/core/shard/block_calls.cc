@@ -33,7 +33,7 @@ Failure BlockCalls::refusal(Error e, SessionKey key, ArenaId arena_id, Untrusted
 Answer<PerRefAnswer> BlockCalls::free(SessionKey key, ArenaId arena_id, UntrustedRefs refs,
                                       FreeScope scope) {
   Access access;
-  if (const Error e = admit(key, arena_id, Need::kChange, refs, access); e != Error::kNone)
+  if (const Error e = admit(key, arena_id, Need::kGive, refs, access); e != Error::kNone)
     return refusal(e, key, arena_id, refs);
   ArenaSlot& slot = *access.slot;
   const bool only_own = scope == FreeScope::kOwn || slot.arena.options().holder_only;
@@ -142,7 +142,7 @@ Error BlockCalls::share_one(const Access& access, UntrustedRef untrusted, Sessio
 
 Answer<PerRefAnswer> BlockCalls::release(SessionKey key, ArenaId arena_id, UntrustedRefs refs) {
   Access access;
-  if (const Error e = admit(key, arena_id, Need::kChange, refs, access); e != Error::kNone)
+  if (const Error e = admit(key, arena_id, Need::kGive, refs, access); e != Error::kNone)
     return refusal(e, key, arena_id, refs);
   ArenaSlot& slot = *access.slot;
   PerRefAnswer answer;

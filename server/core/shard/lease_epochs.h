@@ -6,10 +6,14 @@
 //   call of an earlier epoch is refused.
 //   A thread of the client that was stopped may send a call of its past to a restarted daemon. So
 //   after a restart no call is of the present before the session has resumed.
-// Invariants: the epoch of a session only rises while the session is attached.
-// Threads: any. A session makes its lease calls of one arena on one shard, so there is one writer.
-//   attach() resets an epoch before the message that lets the session act.
-// Crash: private memory.
+//   A session may detach and attach again. A lease call from before the detach must not be of the
+//   new attachment's present. So the epoch outlives the attachment.
+// Invariants: the epoch of a session only rises, until the session has ended. What begins an epoch
+//   is one compare-and-swap, so an attachment and a late Resume of the one before never lower it.
+// Threads: any. The control thread begins an attachment's epoch before the message that lets the
+//   session act.
+// Crash: private memory. A session that a former daemon served begins a new attachment at
+//   first_after_restart(), which is above all epochs of former daemons.
 #pragma once
 
 #include <algorithm>
@@ -18,6 +22,7 @@
 #include <string_view>
 
 #include "allocator/base/zeroed_array.h"
+#include "server/core/api/clock.h"
 #include "server/core/api/common.h"
 
 namespace arenad::server {
@@ -33,8 +38,36 @@ class LeaseEpochs {
     return epoch.value + 1 > std::max<std::uint64_t>(next(session), 1);
   }
   void begin(SessionId session, LeaseEpoch epoch) {
-    std::atomic_ref(next_[session.value]).store(epoch.value + 1, std::memory_order_relaxed);
+    const std::atomic_ref next(next_[session.value]);
+    std::uint64_t seen = next.load(std::memory_order_relaxed);
+    while (seen < epoch.value + 1 &&
+           !next.compare_exchange_weak(seen, epoch.value + 1, std::memory_order_relaxed)) {}
   }
+  // A session attaches: at `first`, or above its epochs so far when `first` is not. Answers the
+  // epoch.
+  LeaseEpoch begin_attachment(SessionId session, LeaseEpoch first) {
+    const std::atomic_ref next(next_[session.value]);
+    std::uint64_t seen = next.load(std::memory_order_relaxed), epoch = 0;
+    do {
+      epoch = std::max(seen, first.value);
+    } while (!next.compare_exchange_weak(seen, epoch + 1, std::memory_order_relaxed));
+    return {epoch};
+  }
+  // The epoch that the session is in; 0 when it must resume first.
+  LeaseEpoch present(SessionId session) const {
+    const std::uint64_t now = next(session);
+    return {now == kMustResume ? 0 : now - 1};
+  }
+  bool must_resume(SessionId session) const { return next(session) == kMustResume; }
+  // The session has ended, and its id is free: another session may begin at 0.
+  void forget(SessionId session) {
+    if (next(session) != kMustResume)  // a store would give a page of zeros memory
+      std::atomic_ref(next_[session.value]).store(kMustResume, std::memory_order_relaxed);
+  }
+  // The clock counts from the start of the machine, which no session outlives. An epoch rises by
+  // one at a time, and never as fast as the clock. So this epoch is above all that former daemons
+  // gave.
+  static LeaseEpoch first_after_restart() { return {now_ns()}; }
   // The refusal of a call of another epoch.
   Failure stale(SessionId session, LeaseEpoch epoch, std::string_view arena) const;
 
@@ -43,7 +76,8 @@ class LeaseEpochs {
   static constexpr std::uint64_t kMustResume = 0;
 
   std::uint64_t next(SessionId session) const {
-    // Relaxed: the one writer is the shard that reads, or control before its message to the shard.
+    // Relaxed: the number orders no other memory. The shard that begins an epoch reads it, and the
+    // control thread begins one before its message to the shard.
     return std::atomic_ref(next_[session.value]).load(std::memory_order_relaxed);
   }
 

@@ -50,6 +50,24 @@ std::vector<std::pair<ArenaId, Footprint>> Shard::remove_session(SessionId id) {
   return footprints;
 }
 
+HeldShare Shard::begin_leaving(SessionId session, const ArenaState& state) {
+  Attached* const attached = tables_.attachment(session, state);
+  if (attached == nullptr) return {};
+  attached->leaving = true;
+  const HeldShare held = attached->held;
+  waits_.fail_session_in(*tables_.arena(state.arena->id()), session, Error::kNotAttached);
+  return held;
+}
+
+void Shard::stay(SessionId session, const ArenaState& state) {
+  if (Attached* const attached = tables_.attachment(session, state)) attached->leaving = false;
+}
+
+Footprint Shard::leave(SessionId session, const ArenaState& state) {
+  publish();
+  return tables_.detach(session, state);
+}
+
 void Shard::publish() {
   tables_.for_arenas(kAllArenas, [](ArenaSlot& slot) {
     if (slot.heap.has_unpublished()) slot.heap.publish();

@@ -115,6 +115,14 @@ class Shard final : public ShardApi {
     tables_.attach_again(session, arena_id, mode);
   }
 
+  // DetachArena, in two steps. From begin_leaving on the session gets no block and no lease in the
+  // arena. Answers this shard's share of what the session holds there.
+  HeldShare begin_leaving(SessionId session, const ArenaState& state);
+  // The detach was refused after all.
+  void stay(SessionId session, const ArenaState& state);
+  // From here on nothing acts for the session in the arena. Answers as remove_session.
+  Footprint leave(SessionId session, const ArenaState& state);
+
   void publish();                // gathered remote frees of all arenas
   void drain(ArenaId arena_id);  // takes back what others freed
   void trim(ArenaId arena_id);   // gives back all that can be

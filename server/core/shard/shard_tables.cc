@@ -9,6 +9,9 @@ namespace arenad::server {
 
 Failure ShardTables::refusal(Error e, SessionKey key, ArenaId arena_id) {
   const ArenaSlot* slot = arena(arena_id);
+  const auto deleted = deleted_.find(arena_id);
+  if (e == Error::kUnknownArena && slot == nullptr && deleted != deleted_.end())
+    return refuse(e, fmt::format("arena '{}' (id {}) was deleted", deleted->second, arena_id));
   const std::string name = slot == nullptr
                                ? fmt::format("arena id {}", arena_id)
                                : fmt::format("arena '{}' (id {})", slot->name(), arena_id);
@@ -17,8 +20,12 @@ Failure ShardTables::refusal(Error e, SessionKey key, ArenaId arena_id) {
       return refuse(
           e, fmt::format("session {} does not exist, has ended, or its secret is another", key.id));
     case Error::kUnknownArena: return refuse(e, fmt::format("{} does not exist", name));
-    case Error::kNotAttached:
-      return refuse(e, fmt::format("session {} is not attached to {}", key.id, name));
+    case Error::kNotAttached: {
+      SessionSlot* const holder = session(key.id);
+      const bool leaving = holder != nullptr && holder->find(arena_id) != nullptr;
+      return refuse(e, fmt::format("session {} is {} {}", key.id,
+                                   leaving ? "just detached from" : "not attached to", name));
+    }
     case Error::kReadOnly: {
       SessionSlot* const holder = session(key.id);
       const Attached* attached = holder == nullptr ? nullptr : holder->find(arena_id);
@@ -46,6 +53,7 @@ Answer<Nothing> ShardTables::admit_lease(const LeaseCaller& caller, Access& out)
 void ShardTables::add_arena(std::shared_ptr<ArenaState> state) {
   const ArenaId id = state->arena->id();
   by_id_[id.value] = std::make_unique<ArenaSlot>(std::move(state), HeapId{shard_.value});
+  deleted_.erase(id);
   arenas_.push_back(by_id_[id.value].get());
 }
 
@@ -53,6 +61,7 @@ std::unique_ptr<ArenaSlot> ShardTables::remove_arena(ArenaId id) {
   ArenaSlot* const slot = arena(id);
   if (slot == nullptr) return nullptr;
   std::erase(arenas_, slot);
+  deleted_[id] = slot->name();
   for (SessionSlot& session : sessions_)
     std::erase_if(session.attached, [id](const Attached& a) { return a.arena == id; });
   return std::move(by_id_[id.value]);
@@ -77,6 +86,23 @@ void ShardTables::attach(SessionId session_id, ArenaId arena_id, AttachMode mode
   } else {
     slot->attached.push_back({arena_id, mode, {}, {}});
   }
+}
+
+Attached* ShardTables::attachment(SessionId session_id, const ArenaState& state) {
+  const ArenaId id = state.arena->id();
+  SessionSlot* const session_slot = session(session_id);
+  const ArenaSlot* const slot = arena(id);
+  if (session_slot == nullptr || slot == nullptr || slot->state.get() != &state) return nullptr;
+  return session_slot->find(id);
+}
+
+Footprint ShardTables::detach(SessionId session_id, const ArenaState& state) {
+  Attached* const attached = attachment(session_id, state);
+  if (attached == nullptr) return {};
+  Footprint footprint = std::move(attached->footprint);
+  std::vector<Attached>& all = session(session_id)->attached;
+  all.erase(all.begin() + (attached - all.data()));
+  return footprint;
 }
 
 void ShardTables::attach_again(SessionId session_id, ArenaId arena_id, AttachMode mode) {

@@ -11,6 +11,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -29,7 +30,8 @@ struct Attached {
   ArenaId arena;
   AttachMode mode = AttachMode::kNone;
   HeldShare held;
-  Footprint footprint;  // where this shard gave the session blocks; made at the first block
+  Footprint footprint;   // where this shard gave the session blocks; made at the first block
+  bool leaving = false;  // being detached: the session may give, and gets nothing
 };
 
 struct SessionSlot {
@@ -95,8 +97,8 @@ struct Access {
   }
 };
 
-// What a call wants to do in an arena.
-enum class Need : std::uint8_t { kLook, kChange, kPeer };
+// What a call wants to do in an arena: look, give blocks back, get blocks or get leases.
+enum class Need : std::uint8_t { kLook, kGive, kChange, kPeer };
 
 class ShardTables {
  public:
@@ -113,6 +115,7 @@ class ShardTables {
     if (out.attached == nullptr) return Error::kNotAttached;
     if (need != Need::kLook && out.attached->mode == AttachMode::kReader) return Error::kReadOnly;
     if (need == Need::kPeer && out.attached->mode != AttachMode::kPeer) return Error::kReadOnly;
+    if (need >= Need::kChange && out.attached->leaving) return Error::kNotAttached;
     return Error::kNone;
   }
   // admit for a call that names its epoch. Errors: those of admit; kStaleEpoch.
@@ -149,6 +152,10 @@ class ShardTables {
   void add_session(SessionId id, std::uint64_t secret);
   // Nobody's key is the session's from here on. Answers its attachments.
   std::vector<Attached> remove_session(SessionId id);
+  // Null when the session or this life of the arena has ended meanwhile, or is not attached.
+  Attached* attachment(SessionId session_id, const ArenaState& state);
+  // Takes the attachment out, and answers where this shard gave the session blocks.
+  Footprint detach(SessionId session_id, const ArenaState& state);
   // Does nothing when the session or the arena has ended meanwhile.
   void attach(SessionId session_id, ArenaId arena_id, AttachMode mode);
   // As attach, for a session that an earlier daemon served: it may hold blocks in every slab.
@@ -159,6 +166,8 @@ class ShardTables {
   std::vector<SessionSlot> sessions_;  // by id
   std::array<std::unique_ptr<ArenaSlot>, kMaxArenaId + 1> by_id_;
   std::vector<ArenaSlot*> arenas_;  // the ones that there are
+  // Names of arenas that were deleted, by the id that they had: for messages.
+  std::map<ArenaId, std::string> deleted_;
 };
 
 }  // namespace arenad::server

@@ -169,11 +169,13 @@ void WaitQueue::fail_if(ArenaSlot& slot, const std::function<bool(const ParkedCa
 void WaitQueue::fail_session(SessionId session) {
   // By index: a callback may allocate. Arenas come and go only by messages, never in a callback.
   for (std::size_t i = 0; i < tables_.arenas().size(); ++i) {
-    fail_if(
-        *tables_.arenas()[i],
-        [session](const ParkedCall& call) { return call.session.id == session; },
-        Error::kUnknownSession);
+    fail_session_in(*tables_.arenas()[i], session, Error::kUnknownSession);
   }
+}
+
+void WaitQueue::fail_session_in(ArenaSlot& slot, SessionId session, Error why) {
+  fail_if(
+      slot, [session](const ParkedCall& call) { return call.session.id == session; }, why);
 }
 
 void WaitQueue::fail_all(ArenaSlot& slot, Error why) {

@@ -43,6 +43,7 @@ class WaitQueue {
 
   // Fails calls because their session, their arena or the daemon ends.
   void fail_session(SessionId session);
+  void fail_session_in(ArenaSlot& slot, SessionId session, Error why);
   void fail_all(ArenaSlot& slot, Error why);
   void fail_all(Error why);
 

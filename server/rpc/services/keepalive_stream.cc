@@ -76,6 +76,7 @@ void KeepAliveStream::event(const SessionEvent& event) {
   }
   draining_ = draining_ || event.kind == SessionEvent::Kind::kDraining;
   if (event.kind == SessionEvent::Kind::kTrim) trims_.push_back(event);
+  if (event.kind == SessionEvent::Kind::kArenaDeleted) deleted_.push_back(event);
   tell_ = true;
   write();
 }
@@ -90,6 +91,11 @@ void KeepAliveStream::write() {
     v1::TrimRequest& request = *event.add_trims();
     request.set_round(trim.round);
     request.set_arena_id(trim.arena_id.value);
+  }
+  for (const SessionEvent& gone : std::exchange(deleted_, {})) {
+    v1::DeletedArena& deleted = *event.add_deleted();
+    deleted.set_arena_id(gone.arena_id.value);
+    deleted.set_name(gone.arena);
   }
   stream_.Write(event, written_.tag());
 }

@@ -61,8 +61,8 @@ class KeepAliveStream {
   bool ending_ = false;                    // no more events; Finish when nothing is under way
   bool finishing_ = false, over_ = false;  // Finish was called; Finish has completed
   bool draining_ = false;
-  bool tell_ = false;                // an event waits to be written
-  std::vector<SessionEvent> trims_;  // not written yet
+  bool tell_ = false;                          // an event waits to be written
+  std::vector<SessionEvent> trims_, deleted_;  // not written yet
   Step<KeepAliveStream, &KeepAliveStream::on_asked> asked_{*this};
   Step<KeepAliveStream, &KeepAliveStream::on_read> read_{*this};
   Step<KeepAliveStream, &KeepAliveStream::on_written> written_{*this};

@@ -29,6 +29,7 @@ void fill(v1::Geometry& out, const Geometry& geometry, int ref_slot_bits) {
 void fill(v1::AttachArenaResponse& out, const AttachedArena& attached) {
   server::fill(*out.mutable_arena(), attached.arena);
   out.set_handoff_token(attached.handoff_token);
+  out.set_epoch(attached.epoch.value);
   if (attached.geometry != nullptr)
     fill(*out.mutable_geometry(), *attached.geometry, attached.ref_slot_bits);
 }
@@ -64,6 +65,7 @@ class SessionsService final : public RpcService {
     });
     open_.serve(context, 4);
     attach_.serve(context, 4);
+    detach_.serve(context, 4);
     close_.serve(context, 4);
     list_.serve(context, 1);
     keepalive_.emplace(context, control_, [this](auto* ctx, auto* stream, auto* queue, void* tag) {
@@ -116,6 +118,24 @@ class SessionsService final : public RpcService {
                 call.finish();
               });
             });
+      }};
+
+  UnaryMethod<v1::DetachArenaRequest, v1::DetachArenaResponse> detach_{
+      [this](auto* ctx, auto* request, auto* writer, auto* queue, void* tag) {
+        service_.RequestDetachArena(ctx, request, writer, queue, queue, tag);
+      },
+      [this](auto& call) {
+        const auto& request = call.request();
+        const auto arena = arena_from(request.arena_id());
+        if (!arena.ok()) return call.finish(arena.error());
+        control_.detach_arena(session_from(request.session()), *arena, {request.epoch()},
+                              request.give_up_blocks(),
+                              on_shard<GivenBack>(call.shard(), [&call](Answer<GivenBack> given) {
+                                if (!given.ok()) return call.finish(given.error());
+                                call.response().set_blocks_given_back(given->blocks);
+                                call.response().set_bytes_given_back(given->bytes);
+                                call.finish();
+                              }));
       }};
 
   UnaryMethod<v1::CloseSessionRequest, v1::CloseSessionResponse> close_{

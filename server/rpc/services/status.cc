@@ -43,6 +43,7 @@ ARENAD_SAME(kSharersFull, REASON_SHARERS_FULL);
 ARENAD_SAME(kForked, REASON_FORKED);
 ARENAD_SAME(kStaleEpoch, REASON_STALE_EPOCH);
 ARENAD_SAME(kInvalidTag, REASON_INVALID_TAG);
+ARENAD_SAME(kBlocksHeld, REASON_BLOCKS_HELD);
 #undef ARENAD_SAME
 static_assert(static_cast<int>(kLastError) == v1::Reason_MAX,
               "Error and arenad.v1.Reason must have the same rows");
