@@ -198,6 +198,12 @@ Answer<Ref> ArenaHandle::ref_at(const void* address) const {
       static_cast<std::uint64_t>(static_cast<const std::byte*>(address) - base_));
 }
 
+Answer<GivenBack> ArenaHandle::detach(const DetachOptions& options) const {
+  if (!attachment_) return not_attached();
+  if (forked()) return forked_status();
+  return attachment_->session->detach(attachment_, options.give_up_blocks);
+}
+
 // --- facts and mapped data
 
 const ArenaInfo& ArenaHandle::info() const {

@@ -8,10 +8,11 @@
 namespace arenad::client {
 
 Attachment::Attachment(std::shared_ptr<SessionState> of, ArenaInfo info, AttachMode as,
-                       Mapping mapped)
+                       std::uint64_t attached_in, Mapping mapped)
     : session(std::move(of)),
       arena(std::move(info)),
       mode(as),
+      epoch(attached_in),
       mapping(std::move(mapped)),
       blocks_(std::make_unique<DaemonBlocks>(*this)) {}
 
@@ -20,10 +21,16 @@ Attachment::Attachment(std::shared_ptr<SessionState> of, ArenaInfo info,
     : session(std::move(of)),
       arena(std::move(info)),
       mode(AttachMode::kPeer),
+      epoch(0),
       pool(std::move(heaps)) {
   auto calls = std::make_unique<PeerBlocks>(pool);
   peer_blocks_ = calls.get();
   blocks_ = std::move(calls);
+}
+
+Status Attachment::usable() const {
+  if (Status s = session->usable(); !s.ok()) return s;
+  return ended_.load(std::memory_order_acquire) ? ended_why_ : Status{};
 }
 
 std::span<std::byte> Attachment::data() const {
@@ -77,6 +84,21 @@ Status Attachment::block_ended(ShardId shard, Ref ref, bool free) {
 
 void Attachment::close_pool(const Status& why) {
   if (const std::int64_t blocks = pool->close(why); blocks != 0) count(blocks);
+}
+
+void Attachment::suspend_pool(const Status& why) {
+  if (const std::int64_t blocks = pool->suspend(why); blocks != 0) count(blocks);
+}
+
+void Attachment::end(const Status& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ended_.load(std::memory_order_relaxed)) {
+      ended_why_ = why;
+      ended_.store(true, std::memory_order_release);
+    }
+  }
+  if (pool) close_pool(why);
 }
 
 }  // namespace arenad::client

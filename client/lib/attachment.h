@@ -7,9 +7,12 @@
 //   * A writer's Blocks are counted one by one. Its calls cost thousands of times more.
 //   * A peer's heaps count Blocks without an atomic while the session holds the attachment.
 //     close_pool adds up what the heaps have counted. From then on Blocks are counted one by one.
+//   So after a detach, or when the arena was deleted, the mapping and its descriptors go with the
+//   last handle and the last Block.
 // Threads: any thread. fork: pinned in the child. Crash: see arena_handle.h.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -28,14 +31,15 @@ namespace arenad::client {
 class Attachment final : public Pinned {
  public:
   // As remote (nothing is mapped), reader or writer.
+  // `epoch` is the attachment's, see AttachArenaResponse.
   Attachment(std::shared_ptr<SessionState> session, ArenaInfo arena, AttachMode mode,
-             Mapping mapping);
+             std::uint64_t epoch, Mapping mapping);
   // As peer. The pool maps the arena.
   Attachment(std::shared_ptr<SessionState> session, ArenaInfo arena,
              std::shared_ptr<PeerPool> pool);
 
-  // FORKED, or UNKNOWN_SESSION when the session is over.
-  Status usable() const { return session->usable(); }
+  // FORKED; UNKNOWN_SESSION when the session is over; or why the attachment has ended.
+  Status usable() const;
   // The mapped data; empty for remote.
   std::span<std::byte> data() const;
   bool writable() const { return pool != nullptr || mapping.writable(); }
@@ -62,10 +66,15 @@ class Attachment final : public Pinned {
   Status block_ended(ShardId shard, Ref ref, bool free);
   // Keeps all threads out of a peer's heaps for good, and takes over their count of Blocks.
   void close_pool(const Status& why);
+  // The same until PeerPool::reopen.
+  void suspend_pool(const Status& why);
+  // The attachment has ended, and the session goes on: every call answers `why`.
+  void end(const Status& why);
 
   const std::shared_ptr<SessionState> session;
   const ArenaInfo arena;
   const AttachMode mode;
+  const std::uint64_t epoch;  // 0 of a peer: its leases know the present one
   const Mapping mapping;
   const std::shared_ptr<PeerPool> pool;  // of a peer
 
@@ -74,9 +83,11 @@ class Attachment final : public Pinned {
 
   std::unique_ptr<BlockCalls> blocks_;
   PeerBlocks* peer_blocks_ = nullptr;  // blocks_, of a peer
-  std::mutex mutex_;
-  std::int64_t counted_ = 0;      // under mutex_: Blocks that were counted one by one
-  std::shared_ptr<Pinned> self_;  // under mutex_: while counted_ > 0
+  mutable std::mutex mutex_;
+  std::atomic<bool> ended_{false};  // released after ended_why_ was written, acquired by usable()
+  Status ended_why_;                // written once
+  std::int64_t counted_ = 0;        // under mutex_: Blocks that were counted one by one
+  std::shared_ptr<Pinned> self_;    // under mutex_: while counted_ > 0
 };
 
 }  // namespace arenad::client

@@ -14,13 +14,14 @@ constexpr std::uint32_t kUnitsPerResume = 262'144;
 }  // namespace
 
 DaemonLeases::DaemonLeases(std::shared_ptr<ClientState> client, v1::SessionKey key,
-                           DaemonGate& gate, ArenaId arena, ShardId shard, std::uint32_t units)
+                           DaemonGate& gate, ArenaId arena, ShardId shard, std::uint32_t units,
+                           std::uint64_t epoch)
     : client_(std::move(client)),
       key_(std::move(key)),
       gate_(gate),
       arena_(arena),
       shard_(shard),
-      account_(gate, units) {}
+      account_(gate, units, epoch) {}
 
 template <class Request>
 Request DaemonLeases::request() const {
@@ -44,6 +45,7 @@ Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::Clie
   for (;;) {
     const auto epoch = account_.enter(deadline);
     if (!epoch.ok()) return epoch.error();
+    const std::uint32_t detaches = account_.detaches();
     request.set_epoch(*epoch);
     response.Clear();
     Status status = client_->call_within(
@@ -55,9 +57,14 @@ Status DaemonLeases::call(::grpc::Status (v1::Heaps::Stub::*method)(::grpc::Clie
     }
     // Another reason is the daemon's own refusal. Without one the daemon may have leased slabs, and
     // the answer got lost. An old epoch tells of another daemon, or of a resume meanwhile.
+    // A detach was on its way. When it was refused, the call is made again.
+    const bool detached = status.reason == Error::kNotAttached;
+    if (detached && account_.detaches() != detaches) continue;
     const bool stale = status.reason == Error::kStaleEpoch;
     const bool lost = status.reason == Error::kNone;
-    if (lost || stale) account_.want_resume();
+    // An arena that is gone, or that another detach has left, is given up by the next resume.
+    const bool gone = detached || status.reason == Error::kUnknownArena;
+    if (lost || stale || gone) account_.want_resume();
     if (!stale && !(lost && status.code == Code::kUnavailable)) return status;
     if (DaemonGate::Clock::now() >= deadline) return stale ? away_status() : status;
     // The session finds out that the connection broke, reconnects and resumes.
@@ -142,6 +149,9 @@ Status DaemonLeases::resume() {
     v1::ResumeResponse response;
     Status status =
         client_->call(client_->heaps(shard_), &v1::Heaps::Stub::Resume, message, response);
+    // Slabs and heaps that a session has named are its own, unless a detach has taken them over.
+    if (undecided() && (response.unknown_size() != 0 || status.reason == Error::kInvalidOption))
+      lost_leases_.store(true, std::memory_order_relaxed);
     if (!status.ok()) {
       account_.want_resume();
       return status;
@@ -149,6 +159,33 @@ Status DaemonLeases::resume() {
   }
   account_.end_resume();
   return {};
+}
+
+Status DaemonLeases::detach(bool give_up_blocks, GivenBack& given) {
+  const std::lock_guard alone(resume_mutex_);
+  auto message = request<v1::DetachArenaRequest>();
+  message.set_epoch(account_.begin_detach());
+  message.set_give_up_blocks(give_up_blocks);
+  v1::DetachArenaResponse response;
+  Status status =
+      client_->call(client_->sessions(), &v1::Sessions::Stub::DetachArena, message, response);
+  given = {response.blocks_given_back(), response.bytes_given_back()};
+  using Detached = LeaseAccount::Detached;
+  const bool unanswered = status.reason == Error::kNone && !status.ok();
+  if (unanswered) undecided_.store(true, std::memory_order_relaxed);
+  account_.end_detach(status.ok()  ? Detached::kYes
+                      : unanswered ? Detached::kUnknown
+                                   : Detached::kNo);
+  return status;
+}
+
+Status DaemonLeases::leave() {
+  account_.drop_all();
+  if (Status s = resume(); !s.ok()) return s;
+  GivenBack given;
+  if (Status s = detach(true, given); !s.ok()) return s;
+  return {Code::kFailedPrecondition, Error::kNotAttached,
+          "this session has detached: attach to the arena again"};
 }
 
 }  // namespace arenad::client

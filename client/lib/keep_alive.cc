@@ -93,6 +93,8 @@ bool KeepAlive::open(ClientState& client, const v1::SessionKey& key, v1::KeepAli
 void KeepAlive::listen(ClientState& client, v1::KeepAliveEvent& event, Listener& listener) {
   do {
     draining_.store(event.draining(), std::memory_order_relaxed);
+    for (const v1::DeletedArena& gone : event.deleted())
+      listener.deleted(ArenaId{static_cast<std::uint16_t>(gone.arena_id())}, gone.name());
     if (event.trims().empty()) continue;
     v1::KeepAliveRequest done;
     for (const v1::TrimRequest& trim : event.trims()) {

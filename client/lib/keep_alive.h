@@ -16,6 +16,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #include "arenad/status.h"
@@ -37,6 +38,8 @@ class KeepAlive {
     virtual void lost() = 0;
     // The arena runs short of memory: give back what is not needed.
     virtual void trim(ArenaId arena) = 0;
+    // The arena was deleted while the session was attached to it.
+    virtual void deleted(ArenaId arena, const std::string& name) = 0;
 
    protected:
     ~Listener() = default;

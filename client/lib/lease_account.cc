@@ -10,7 +10,7 @@ Answer<std::uint64_t> LeaseAccount::enter(DaemonGate::Clock::time_point deadline
   const auto ready = [&] {
     epoch = epoch_.load(std::memory_order_relaxed);
     given_up = given_up_;
-    return !resuming_ || !given_up.ok();
+    return (!resuming_ && !detaching_) || !given_up.ok();
   };
   if (Status s = gate_.enter(deadline, ready); !s.ok()) return s;
   if (!given_up.ok()) return given_up;
@@ -50,6 +50,26 @@ LeaseAccount::Part LeaseAccount::part(std::uint32_t first_unit, std::uint32_t en
 
 void LeaseAccount::end_resume() {
   gate_.update([this] { resuming_ = false; });
+}
+
+std::uint64_t LeaseAccount::begin_detach() {
+  detaches_.fetch_add(1, std::memory_order_relaxed);
+  gate_.update([this] { detaching_ = true; });
+  return epoch_.load(std::memory_order_relaxed);
+}
+
+void LeaseAccount::end_detach(Detached outcome) {
+  if (outcome == Detached::kUnknown) want_resume();
+  gate_.update([&] {
+    detaching_ = outcome == Detached::kYes;
+    resuming_ = resuming_ || outcome == Detached::kUnknown;
+  });
+}
+
+void LeaseAccount::drop_all() {
+  const std::lock_guard lock(mutex_);
+  leased_.assign(leased_.size(), false);
+  heaps_.clear();
 }
 
 void LeaseAccount::give_up(const Status& why) {

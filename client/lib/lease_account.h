@@ -8,7 +8,10 @@
 //   answered. The account drops a run before the ReturnSlabs that names it, and that call is of the
 //   epoch in which the run was dropped. (Of a later one, it could take a run that was leased
 //   again.)
-// Threads: any; one thread at a time resumes. Crash: private memory; see lease_calls.h.
+//   A detach and a resume exclude each other, so a detach is of the epoch of the last resume. While
+//   the daemon decides on it, no call is made. A call that was on its way is refused by the daemon,
+//   and made again when the session stays attached.
+// Threads: any; one thread at a time resumes or detaches. Crash: private memory; see lease_calls.h.
 #pragma once
 
 #include <atomic>
@@ -27,7 +30,9 @@ namespace arenad::client {
 class LeaseAccount {
  public:
   // `gate` is the session's, and outlives this object. `units` is the arena's number of units.
-  LeaseAccount(DaemonGate& gate, std::uint32_t units) : gate_(gate), leased_(units) {}
+  // `epoch` is the attachment's.
+  LeaseAccount(DaemonGate& gate, std::uint32_t units, std::uint64_t epoch = 0)
+      : gate_(gate), epoch_(epoch), leased_(units) {}
 
   std::uint32_t units() const { return static_cast<std::uint32_t>(leased_.size()); }
 
@@ -62,7 +67,18 @@ class LeaseAccount {
   void begin_resume();
   Part part(std::uint32_t first_unit, std::uint32_t end_unit);
   void end_resume();
-  // After a resume that the daemon refused for good: calls that wait, and later ones, answer `why`.
+  // A detach begins, of the epoch that this answers: no call is made until its end.
+  std::uint64_t begin_detach();
+  // Its end. After a success calls wait for give_up, which must follow. Without an answer they wait
+  // for a resume, which is wanted then.
+  enum class Detached : std::uint8_t { kYes, kNo, kUnknown };
+  void end_detach(Detached outcome);
+  // How many detaches were begun.
+  std::uint32_t detaches() const { return detaches_.load(std::memory_order_relaxed); }
+  // The daemon has taken over all that the session knows.
+  void drop_all();
+  // After a resume that the daemon refused for good, and after a detach: calls that wait, and later
+  // ones, answer `why`.
   void give_up(const Status& why);
 
   // A resume must be made: one failed, or a call ended without an answer. Then the daemon may have
@@ -72,13 +88,15 @@ class LeaseAccount {
 
  private:
   DaemonGate& gate_;
-  std::atomic<bool> wants_resume_{false};  // a hint: orders nothing, pairs with no other atomic
-  bool resuming_ = false;                  // under the gate's lock: no resume was answered yet
-  Status given_up_;                        // under the gate's lock: OK until give_up
+  std::atomic<bool> wants_resume_{false};   // a hint: orders nothing, pairs with no other atomic
+  bool resuming_ = false;                   // under the gate's lock: no resume was answered yet
+  bool detaching_ = false;                  // under the gate's lock: a detach was not answered yet
+  std::atomic<std::uint32_t> detaches_{0};  // a hint, as wants_resume_ is
+  Status given_up_;                         // under the gate's lock: OK until give_up
   std::mutex mutex_;
   // Written under the gate's lock by the thread that resumes, which takes mutex_ after that. A
   // thread with an answer reads it under mutex_: relaxed, mutex_ orders it.
-  std::atomic<std::uint64_t> epoch_{0};
+  std::atomic<std::uint64_t> epoch_;
   std::vector<bool> leased_;   // under mutex_, by first unit
   std::vector<HeapId> heaps_;  // under mutex_
 };

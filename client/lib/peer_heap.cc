@@ -41,7 +41,8 @@ bool PeerHeap::enter_slow() {
   for (;;) {
     peer_cache.leave();
     {
-      const std::lock_guard wait_for_the_other(others_);
+      std::unique_lock wait_for_the_other(others_);
+      resumed_.wait(wait_for_the_other, [this] { return !paused_; });
       if (closed_) return false;
     }
     peer_cache.go_inside();
@@ -67,8 +68,9 @@ bool PeerHeap::send_owner_out(std::uint64_t patience_us) {
 }
 
 bool PeerHeap::with_owner_out(std::uint64_t patience_us, const std::function<void(Heap&)>& work) {
-  const std::lock_guard lock(others_);
-  if (closed_) return false;
+  std::unique_lock lock(others_);
+  if (patience_us == UINT64_MAX) resumed_.wait(lock, [this] { return !paused_; });
+  if (closed_ || paused_) return false;
   const bool out = send_owner_out(patience_us);
   if (out) work(heap_);
   // release: pairs with the loads in enter, enter_slow and PeerCache::bring_to_front.
@@ -76,13 +78,39 @@ bool PeerHeap::with_owner_out(std::uint64_t patience_us, const std::function<voi
   return out;
 }
 
-void PeerHeap::close() {
+void PeerHeap::pause() {
   const std::lock_guard lock(others_);
-  if (closed_) return;
-  // If the owner may be inside still, its gathered frees are left to the end of the session, whose
-  // reaper finds them by their words.
+  if (closed_ || paused_) return;
   if (send_owner_out(UINT64_MAX)) heap_.publish();
-  closed_ = true;
+  paused_ = true;
+}
+
+void PeerHeap::resume() {
+  {
+    const std::lock_guard lock(others_);
+    if (!std::exchange(paused_, false)) return;
+    wanted_.store(0, std::memory_order_release);  // as in with_owner_out
+  }
+  resumed_.notify_all();
+}
+
+void PeerHeap::close() {
+  {
+    const std::lock_guard lock(others_);
+    if (closed_) return;
+    // If the owner may be inside still, its gathered frees are left to the end of the session,
+    // whose reaper finds them by their words.
+    if (!paused_ && send_owner_out(UINT64_MAX)) heap_.publish();
+    closed_ = true;
+    paused_ = false;
+  }
+  resumed_.notify_all();
+}
+
+void PeerHeap::reopen() {
+  const std::lock_guard lock(others_);
+  if (!std::exchange(closed_, false)) return;
+  wanted_.store(0, std::memory_order_release);  // as in with_owner_out
 }
 
 bool PeerHeap::used_since_last_look() {

@@ -5,6 +5,8 @@
 //   the LeaseStock, and never calls the daemon: a thread inside a heap waits for nobody.
 // Invariants: either the owner or one other thread is in the heap, never both. peer_cache.h has the
 //   protocol. others_ lets the other threads in one after the other.
+//   A heap is open, paused or closed. A paused heap keeps everybody out, and its owner waits. A
+//   closed heap refuses its owner.
 // Threads: be_mine, be_nobodys, enter, leave and what is marked "inside" by the owner; the rest by
 //   any thread.
 // fork: the child empties the caches, so it never comes here.
@@ -12,6 +14,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -40,8 +43,8 @@ class alignas(128) PeerHeap : public PeerFacts {
   void be_mine();
   // The thread ends: the heap belongs to nobody.
   void be_nobodys();
-  // As PeerCache::enter, but finds the heap when it is not in the cache, too. False when the pool
-  // is closed; then there is nothing to leave.
+  // As PeerCache::enter, but finds the heap when it is not in the cache, too. Waits while the heap
+  // is paused. False when it is closed; then there is nothing to leave.
   bool enter();
   void leave() { peer_cache.leave(); }
 
@@ -58,13 +61,17 @@ class alignas(128) PeerHeap : public PeerFacts {
   // --- other threads
   // Runs `work` in the heap while the owner is out. False when the owner did not come out within
   // `patience_us`, when the kernel refused the barrier (process_barrier.h), or when the heap is
-  // closed.
+  // closed or paused. With a patience of UINT64_MAX it waits for the end of a pause.
   bool with_owner_out(std::uint64_t patience_us, const std::function<void(Heap&)>& work);
-  // Keeps the owner out for good, and publishes the frees that it gathered. Waits for the owner,
-  // whose operation is short.
+  // Makes the owner wait at its next operation, until resume, close or reopen. Publishes the frees
+  // that it gathered. Waits for the owner, whose operation is short.
+  void pause();
+  void resume();
+  // Refuses the owner until reopen, and publishes the frees that it gathered. Waits as pause does.
   void close();
-  // Blocks made in this heap less Blocks ended in this heap; exact after close().
-  std::int64_t blocks() const { return live_blocks(); }
+  void reopen();
+  // Blocks made in this heap less Blocks ended in this heap, since the last call. After close().
+  std::int64_t take_blocks() { return take_live_blocks(); }
   // Whether others freed blocks of this heap that it did not take back yet. Reads atomics only.
   bool has_pending() const { return heap_.has_pending(); }
   // Whether the owner has been inside since the last call. Sends the owner's next enter the slow
@@ -102,8 +109,10 @@ class alignas(128) PeerHeap : public PeerFacts {
   // nothing, and pairs with used_since_last_look alone.
   std::atomic<bool> used_{false};
   std::mutex others_;
-  PeerCache* owner_ = nullptr;  // under others_: the cache of the thread that owns the heap
-  bool closed_ = false;         // under others_
+  std::condition_variable resumed_;  // paused_ is false again
+  PeerCache* owner_ = nullptr;       // under others_: the cache of the thread that owns the heap
+  bool paused_ = false;              // under others_; wanted_ stays set, as it does when closed
+  bool closed_ = false;              // under others_
 
   // Inside only:
   RunShape missing_;

@@ -60,8 +60,8 @@ Answer<PeerHeap*> PeerPool::heap_of_thread() {
 
 Answer<PeerHeap*> PeerPool::idle_or_new_heap() {
   {
-    const std::lock_guard lock(mutex_);
-    if (closed_) return why_closed_;
+    std::unique_lock lock(mutex_);
+    if (Status s = await_open(lock); !s.ok()) return s;
     if (!idle_.empty()) {
       PeerHeap* const heap = idle_.back();
       idle_.pop_back();
@@ -72,10 +72,15 @@ Answer<PeerHeap*> PeerPool::idle_or_new_heap() {
   if (!id) return id.error();
   auto fresh = std::make_unique<PeerHeap>(*arena_, *id, session_, id_, stock_);
   PeerHeap* const heap = fresh.get();
-  const std::lock_guard lock(mutex_);
-  if (closed_) return why_closed_;
+  std::unique_lock lock(mutex_);
+  if (Status s = await_open(lock); !s.ok()) return s;
   heaps_.push_back({std::move(fresh)});
   return heap;
+}
+
+Status PeerPool::await_open(std::unique_lock<std::mutex>& lock) {
+  changed_.wait(lock, [this] { return state_ != State::kPaused; });
+  return refuses() ? why_closed_ : Status{};
 }
 
 void PeerPool::thread_ended(PeerHeap& heap) {
@@ -195,19 +200,56 @@ std::size_t PeerPool::heap_count() const {
   return heaps_.size();
 }
 
-std::int64_t PeerPool::close(const Status& why) {
+std::int64_t PeerPool::close(const Status& why) { return shut(State::kClosed, why); }
+
+std::int64_t PeerPool::suspend(const Status& why) { return shut(State::kSuspended, why); }
+
+std::int64_t PeerPool::shut(State state, const Status& why) {
+  const std::lock_guard alone(shutting_);
   {
     const std::lock_guard lock(mutex_);
-    if (closed_) return 0;
-    closed_ = true;
+    if (state_ == State::kClosed) return 0;
+    state_ = state;
     why_closed_ = why;
   }
+  changed_.notify_all();
   std::int64_t blocks = 0;
   for (PeerHeap* const heap : all_heaps()) {  // none is added any more
     heap->close();
-    blocks += heap->blocks();
+    blocks += heap->take_blocks();
   }
   return blocks;
+}
+
+void PeerPool::pause() {
+  const std::lock_guard alone(shutting_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::kOpen) return;
+    state_ = State::kPaused;
+  }
+  for (PeerHeap* const heap : all_heaps()) heap->pause();  // none is added any more
+}
+
+void PeerPool::resume() {
+  const std::lock_guard alone(shutting_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::kPaused) return;
+    state_ = State::kOpen;
+  }
+  changed_.notify_all();
+  for (PeerHeap* const heap : all_heaps()) heap->resume();
+}
+
+void PeerPool::reopen() {
+  const std::lock_guard alone(shutting_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::kSuspended) return;
+    state_ = State::kOpen;
+  }
+  for (PeerHeap* const heap : all_heaps()) heap->reopen();
 }
 
 void PeerPool::trim() {
@@ -221,7 +263,7 @@ void PeerPool::lease_ahead() {
   PeerHeap* any = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    if (closed_ || heaps_.empty()) return;
+    if (state_ != State::kOpen || heaps_.empty()) return;
     any = heaps_.front().heap.get();
   }
   stock_->fill_ahead(any->id());

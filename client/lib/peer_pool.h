@@ -6,9 +6,17 @@
 // Invariants: a heap belongs to one thread, or it is idle. Heaps live as long as the pool. No
 //   thread calls the daemon while it is inside a heap: an operation that needs a lease leaves the
 //   heap, fetches a run, sets the run aside for the heap, and starts again.
+//   A pool is open, paused, suspended or closed for good, and its heaps are so with it:
+//     * A detach pauses the pool while the daemon decides. When pause() has returned, no thread is
+//       in a heap, and none enters one: a thread that comes waits. So what the daemon counts in the
+//       block words does not grow, and no thread touches a slab that the daemon has taken over.
+//       Frees wait too, because a free that was refused would leave its block held.
+//     * A detach without an answer suspends the pool: calls answer why. Only a resume that the
+//       daemon has answered opens it again.
 // Threads: any, at the same time. Crash: see allocator/heap/heap.h; the daemon adopts the heaps.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -53,8 +61,14 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
 
   // --- the session
   // Keeps all threads out for good, and publishes gathered frees. From then on every operation
-  // answers `why`. Returns the number of Blocks that are alive; 0 when it was closed before.
+  // answers `why`. Returns the number of Blocks that are alive and not counted yet.
   std::int64_t close(const Status& why);
+  // Makes the threads that come wait, until resume() or close().
+  void pause();
+  void resume();
+  // As close, until reopen(). Nothing when the pool is closed for good; so is reopen.
+  std::int64_t suspend(const Status& why);
+  void reopen();
   // Returns to the daemon what no block needs, of every heap whose owner comes out in time.
   void trim();
 
@@ -73,6 +87,12 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
     std::uint32_t quiet_ticks = 0;  // ticks since its thread worked last
   };
 
+  enum class State : std::uint8_t { kOpen, kPaused, kSuspended, kClosed };
+
+  // Errors: why_closed_, while threads are refused. Waits while the pool is paused.
+  Status await_open(std::unique_lock<std::mutex>& lock);
+  bool refuses() const { return state_ == State::kSuspended || state_ == State::kClosed; }
+  std::int64_t shut(State state, const Status& why);
   Answer<PeerHeap*> heap_of_thread();
   Answer<PeerHeap*> idle_or_new_heap();
   Status supply(PeerHeap& heap, const RunShape& missing, std::uint32_t wait_ms);
@@ -86,11 +106,13 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
   const std::unique_ptr<arenad::PeerArena> arena_;
   const std::shared_ptr<LeaseStock> stock_;
 
+  std::mutex shutting_;  // held by the thread that changes state_, until the heaps have followed
   mutable std::mutex mutex_;
-  std::vector<HeapState> heaps_;  // under mutex_; heaps are only added
-  std::vector<PeerHeap*> idle_;   // under mutex_
-  bool closed_ = false;           // under mutex_
-  Status why_closed_;             // under mutex_
+  std::vector<HeapState> heaps_;     // under mutex_; heaps are only added
+  std::vector<PeerHeap*> idle_;      // under mutex_
+  State state_ = State::kOpen;       // under mutex_
+  Status why_closed_;                // under mutex_: of the last shut
+  std::condition_variable changed_;  // state_ has changed
 };
 
 }  // namespace arenad::client

@@ -60,14 +60,26 @@ Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode,
   const auto shard = client.choose_shard(options.shard);
   if (!shard) return shard.error();
   if (auto peer = state_->peer(arena)) {
-    if (mode == AttachMode::kPeer) return ArenaHandle(std::move(peer), *shard);
-    return Status{
-        Code::kFailedPrecondition, Error::kNone,
-        "this session is a peer of the arena, and has heaps in it; open another session for "
-        "another mode"};
+    // The arena may have been deleted, and another one made with its name.
+    v1::GetArenaRequest named;
+    named.set_name(std::string(arena));
+    v1::Arena now;
+    Status s = client.call(client.arenas(), &v1::Arenas::Stub::GetArena, named, now);
+    if (s.ok() && now.id() == peer->arena.id.value) {
+      if (mode == AttachMode::kPeer) return ArenaHandle(std::move(peer), *shard);
+      return Status{
+          Code::kFailedPrecondition, Error::kNone,
+          "this session is a peer of the arena, and has heaps in it; detach first, or open another "
+          "session for another mode"};
+    }
+    if (s.ok() || s.reason == Error::kUnknownArena)
+      state_->deleted(peer->arena.id, peer->arena.name);
+    if (!s.ok()) return s;
   }
+  if (Status s = state_->settle_detach(arena); !s.ok()) return s;
 
   if (mode == AttachMode::kPeer && !can_barrier_everywhere()) return no_barrier_status();
+  const SessionState::Attaching attaching(*state_);
   v1::AttachArenaRequest request;
   *request.mutable_session() = state_->key;
   request.set_arena(std::string(arena));
@@ -78,8 +90,13 @@ Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode,
       !s.ok())
     return s;
   const ArenaInfo info = from_wire(response.arena());
-  if (mode == AttachMode::kRemote)
-    return ArenaHandle(std::make_shared<Attachment>(state_, info, mode, Mapping()), *shard);
+  const auto add = [&](Mapping mapping) {
+    auto attachment =
+        std::make_shared<Attachment>(state_, info, mode, response.epoch(), std::move(mapping));
+    state_->add(attachment);
+    return ArenaHandle(std::move(attachment), *shard);
+  };
+  if (mode == AttachMode::kRemote) return add(Mapping());
 
   auto handed =
       hand_over(client.topology().handoff_path, response.handoff_token(), client.call_timeout_ms());
@@ -87,14 +104,16 @@ Answer<ArenaHandle> Session::attach(std::string_view arena, AttachMode mode,
   if (!handed->data || (mode == AttachMode::kPeer) != static_cast<bool>(handed->control))
     return Status{Code::kInternal, Error::kInternal,
                   "the handoff carried the wrong descriptors; report this as a bug of arenad"};
-  if (mode == AttachMode::kPeer) return attach_peer(state_, info, *shard, *handed);
+  if (mode == AttachMode::kPeer)
+    return attach_peer(state_, info, response.epoch(), *shard, *handed);
   auto mapped = Mapping::map(handed->data.get(), handed->data_bytes, mode == AttachMode::kWriter);
   if (!mapped) return mapped.error();
-  return ArenaHandle(std::make_shared<Attachment>(state_, info, mode, std::move(*mapped)), *shard);
+  return add(std::move(*mapped));
 }
 
 Answer<ArenaHandle> Session::attach_peer(const std::shared_ptr<SessionState>& state,
-                                         const ArenaInfo& info, ShardId shard, HandedOver& handed) {
+                                         const ArenaInfo& info, std::uint64_t epoch, ShardId shard,
+                                         HandedOver& handed) {
   const SessionId id = state->id();
   auto view = arenad::PeerArena::attach(handed.data.release(), handed.control.release(), id);
   if (!view) {
@@ -102,7 +121,7 @@ Answer<ArenaHandle> Session::attach_peer(const std::shared_ptr<SessionState>& st
     return Status{static_cast<Code>(error_code(failure.error)), failure.error, failure.message};
   }
   auto leases = std::make_unique<DaemonLeases>(state->client, state->key, state->gate, info.id,
-                                               shard, (*view)->unit_count());
+                                               shard, (*view)->unit_count(), epoch);
   DaemonLeases& kept = *leases;
   auto wake = [weak = std::weak_ptr<Pinned>(state->weak_from_this())] {
     if (const auto session = weak.lock()) static_cast<SessionState&>(*session).wake_lease_thread();

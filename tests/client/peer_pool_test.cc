@@ -324,5 +324,73 @@ TEST_F(PeerPoolTest, OwnersAndOthersTakeTurns) {
   EXPECT_EQ(counts.returned, counts.leased);
 }
 
+// What a detach does while the daemon decides.
+TEST_F(PeerPoolTest, PausedPoolMakesItsThreadsWait) {
+  make(64 << 20);
+  const auto p = pool(7);
+  std::atomic<std::uint64_t> operations{0};
+  Workers workers;
+  for (int i = 0; i < 3; ++i) {
+    workers.start([&] {
+      while (workers.go_on()) {
+        EXPECT_EQ(give_fast(*p, take_fast(*p, 256)), Error::kNone);
+        ++operations;
+      }
+    });
+  }
+  for (int round = 0; round < 50; ++round) {
+    const std::uint64_t before = operations;
+    ASSERT_TRUE(workers.wait_until([&] { return operations > before + 100; }));
+    p->pause();
+    const VerifyReport first = leases();
+    EXPECT_TRUE(first.exact());
+    for (int look = 0; look < 20; ++look) {
+      const VerifyReport now = leases();
+      ASSERT_EQ(now.held, first.held);
+      ASSERT_EQ(now.free, first.free);
+      ASSERT_EQ(now.returning, first.returning);
+    }
+    p->resume();
+  }
+  workers.stop();
+  workers.join();
+  EXPECT_EQ(leases().held, 0u);
+}
+
+TEST_F(PeerPoolTest, ThreadsThatWaitForAPauseHearOfTheClose) {
+  make(64 << 20);
+  const auto p = pool(7);
+  (void)take(*p, 64);
+  p->pause();
+  const Status gone{Code::kNotFound, Error::kUnknownArena, "the arena was deleted"};
+  Workers workers;
+  // One has a heap already, one needs its first.
+  workers.start([&] {
+    AllocatedBlock block;
+    EXPECT_EQ(p->allocate(64, {}, false, block).reason, Error::kUnknownArena);
+  });
+  p->close(gone);
+  p->resume();  // the detach has come back
+  workers.join();
+  EXPECT_EQ(p->inside([](PeerHeap&) {}).reason, Error::kUnknownArena);
+  p->reopen();
+  EXPECT_EQ(p->inside([](PeerHeap&) {}).reason, Error::kUnknownArena) << "closed for good";
+}
+
+TEST_F(PeerPoolTest, SuspendedPoolRefusesAndOpensAgainWithItsBlocks) {
+  make(64 << 20);
+  const auto p = pool(7);
+  AllocatedBlock first, second;
+  ASSERT_TRUE(p->allocate(64, {}, true, first).ok());
+  ASSERT_TRUE(p->allocate(64, {}, true, second).ok());
+  EXPECT_EQ(p->suspend(away_status()), 2) << "Blocks that are alive";
+  EXPECT_EQ(p->inside([](PeerHeap&) {}).code, Code::kUnavailable);
+  p->reopen();
+  EXPECT_EQ(give(*p, first.ref), Error::kNone);
+  ASSERT_TRUE(p->inside([](PeerHeap& heap) { heap.lost_block(); }).ok());
+  EXPECT_EQ(p->close(closed_status()), -1) << "less than when it was suspended";
+  EXPECT_EQ(p->close(closed_status()), 0);
+}
+
 }  // namespace
 }  // namespace arenad::client

@@ -8,9 +8,11 @@
 // Threads: any thread, at the same time. Calls block until the answer, or until the call timeout
 //   (ConnectOptions::call_timeout_ms). A peer's calls are loads and stores. A peer waits for the
 //   daemon when a thread allocates for the first time, and when no leased slab is left.
-// Errors of every call: UNKNOWN_SESSION (closed, or ended by the daemon), NOT_ATTACHED, READ_ONLY,
-//   UNKNOWN_ARENA, UNAVAILABLE (the daemon does not answer), FORKED (this process is a child of the
-//   process that attached). Errors of one call are named beside it.
+// Errors of every call: UNKNOWN_SESSION (closed, or ended by the daemon), NOT_ATTACHED (detached),
+//   READ_ONLY, UNKNOWN_ARENA (deleted), UNAVAILABLE (the daemon does not answer), FORKED (this
+//   process is a child of the process that attached). Errors of one call are named beside it.
+// After a detach, and when the arena was deleted, every call answers so. Handles and Blocks stay
+//   readable. The mapping and its descriptors go with the last of them.
 // Crash: the session holds an allocation whose answer never arrived. The daemon gives the block
 //   back with the session.
 #pragma once
@@ -136,6 +138,24 @@ class ARENAD_API ArenaHandle {
   // The ref of the block whose payload starts at `address`. Peers only; another mode keeps the ref.
   // Errors: FOREIGN_REF (no block starts there), MODE_UNAVAILABLE (not a peer).
   Answer<Ref> ref_at(const void* address) const;
+
+  // --- detach
+  // Ends the session's attachment to the arena, for all handles. The daemon takes back the leases
+  // and heaps of a peer. Then the arena can be deleted without force, and the session can attach to
+  // it again. Answers when that is done, with what was given back.
+  // Blocks: while the session holds or shares blocks of the arena the answer is BLOCKS_HELD, and
+  // the session stays attached. Free them, let others take them over, or set
+  // DetachOptions::give_up_blocks. A Block object of a given-up block frees nothing any more, and
+  // its memory may be another holder's.
+  // Threads: other threads may work in the arena meanwhile. Those of a peer wait for the answer in
+  // their next call. Their calls then go on, or answer NOT_ATTACHED. In the other modes the daemon
+  // refuses them.
+  // Errors: BLOCKS_HELD; NOT_ATTACHED (detached already), UNKNOWN_ARENA (the arena was deleted: the
+  // session is not attached to it any more); UNAVAILABLE (the daemon did not answer). In the last
+  // case nobody knows yet. Until the daemon is back, calls of a peer answer UNAVAILABLE. Then they
+  // go on, or answer NOT_ATTACHED. Call detach again, or attach.
+  // Crash: a SIGKILL at any point ends the session, which takes back what is left.
+  Answer<GivenBack> detach(const DetachOptions& options = {}) const;
 
   // --- facts
   const ArenaInfo& info() const;  // as it was when the session attached

@@ -59,6 +59,12 @@ class ARENAD_API PeerFacts {
   std::int64_t live_blocks() const {
     return static_cast<std::int64_t>(blocks_made_ - blocks_lost_);
   }
+  // The same, and counts from 0 again.
+  std::int64_t take_live_blocks() {
+    const std::int64_t live = live_blocks();
+    blocks_made_ = blocks_lost_ = 0;
+    return live;
+  }
   const Geometry& geometry() const { return geometry_; }
 
  private:

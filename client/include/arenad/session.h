@@ -61,7 +61,8 @@ class ARENAD_API Session {
   // A second attachment to the same arena replaces the first one's mode, and with it the rights of
   // the first handle. For another shard use ArenaHandle::on_shard instead. A peer attachment has
   // heaps, so it is never replaced: a second one as peer gives the first one again, and another
-  // mode answers FAILED_PRECONDITION.
+  // mode answers FAILED_PRECONDITION. ArenaHandle::detach ends an attachment. So does the arena's
+  // deletion: the next attachment is to the new arena of that name.
   // Errors: UNKNOWN_ARENA, MODE_UNAVAILABLE (also: a peer needs membarrier(2), which the kernel
   // refuses in this process), NOT_PERMITTED (the arena's owner, group and mode do not allow it),
   // DRAINING, UNAVAILABLE (the handoff socket cannot be reached), RESOURCE_EXHAUSTED (the kernel
@@ -85,7 +86,8 @@ class ARENAD_API Session {
 
  private:
   static Answer<ArenaHandle> attach_peer(const std::shared_ptr<SessionState>& state,
-                                         const ArenaInfo& info, ShardId shard, HandedOver& handed);
+                                         const ArenaInfo& info, std::uint64_t epoch, ShardId shard,
+                                         HandedOver& handed);
 
   std::shared_ptr<SessionState> state_;
 };

@@ -85,6 +85,12 @@ struct AllocateOptions {
   std::uint32_t wait_ms = 0;  // how long to wait when the arena is full; 0: fail at once
 };
 
+struct DetachOptions {
+  // Give back the blocks that the session holds or shares in the arena. Else a session with blocks
+  // stays attached, and detach answers BLOCKS_HELD.
+  bool give_up_blocks = false;
+};
+
 // A block that the caller is to free. A Block is the same with an owner.
 struct AllocatedBlock {
   Ref ref;
@@ -129,7 +135,7 @@ struct BlockInfo {
   ClassId size_class;  // kSpanClass for a span
 };
 
-// What a session held when it was closed.
+// What a session held when it was closed, or when it detached.
 struct GivenBack {
   std::uint64_t blocks = 0;
   std::uint64_t bytes = 0;  // sum of strides
