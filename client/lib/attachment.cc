@@ -33,6 +33,30 @@ Status Attachment::usable() const {
   return ended_.load(std::memory_order_acquire) ? ended_why_ : Status{};
 }
 
+// The call is counted before it is admitted, and the attachment ends before calls are awaited. So a
+// call is either waited for, or not admitted.
+Attachment::Call::Call(const Attachment& of)
+    : of_(of), admitted_([&of] {
+        {
+          const std::lock_guard lock(of.mutex_);
+          ++of.calls_;
+        }
+        return of.usable();
+      }()) {}
+
+Attachment::Call::~Call() {
+  {
+    const std::lock_guard lock(of_.mutex_);
+    if (--of_.calls_ != 0) return;
+    of_.calls_ended_.notify_all();
+  }
+}
+
+void Attachment::await_calls() const {
+  std::unique_lock lock(mutex_);
+  calls_ended_.wait(lock, [this] { return calls_ == 0; });
+}
+
 std::span<std::byte> Attachment::data() const {
   if (pool) return {pool->arena().data(), pool->arena().capacity_bytes()};
   return mapping.bytes();

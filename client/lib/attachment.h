@@ -13,6 +13,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -60,6 +61,25 @@ class Attachment final : public Pinned {
   Status check(const AllocatedBlock& block) const;
   Status check(std::span<const AllocatedBlock> blocks) const;
 
+  // A call to the daemon that is under way, from its construction on. A detach waits for the ends
+  // of such calls. Otherwise a call from before it could work in the session's next attachment, and
+  // nobody would free what the call has got there.
+  class Call {
+   public:
+    explicit Call(const Attachment& of);
+    ~Call();
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    // usable() of the attachment. Nothing may be called when it is not OK.
+    const Status& admitted() const { return admitted_; }
+
+   private:
+    const Attachment& of_;
+    const Status admitted_;
+  };
+  // The attachment has ended: waits until no call is under way.
+  void await_calls() const;
+
   // --- Blocks
   void block_made();
   // A Block ends. `free`: its block is freed, unless the session is over. May destroy this object.
@@ -84,6 +104,8 @@ class Attachment final : public Pinned {
   std::unique_ptr<BlockCalls> blocks_;
   PeerBlocks* peer_blocks_ = nullptr;  // blocks_, of a peer
   mutable std::mutex mutex_;
+  mutable std::condition_variable calls_ended_;  // calls_ is 0
+  mutable std::uint32_t calls_ = 0;              // under mutex_: calls that are under way
   std::atomic<bool> ended_{false};  // released after ended_why_ was written, acquired by usable()
   Status ended_why_;                // written once
   std::int64_t counted_ = 0;        // under mutex_: Blocks that were counted one by one

@@ -17,7 +17,8 @@ template <class Request, class Response, class Complete, class Take>
 Status for_each_request(const Attachment& attachment, ShardId shard,
                         Method<Request, Response> method, std::span<const Ref> refs,
                         Complete complete, Take take) {
-  if (Status s = attachment.usable(); !s.ok()) return s;
+  const Attachment::Call call(attachment);
+  if (!call.admitted().ok()) return call.admitted();
   ClientState& client = *attachment.session->client;
   for (std::size_t first = 0; first < refs.size(); first += kMaxBlocksPerCall) {
     auto request = attachment.request<Request>();
@@ -51,7 +52,8 @@ constexpr auto complete_already = [](const auto&) {};
 
 Answer<std::vector<AllocatedBlock>> DaemonBlocks::allocate(
     ShardId shard, const v1::AllocateRequest& request) const {
-  if (Status s = attachment_.usable(); !s.ok()) return s;
+  const Attachment::Call call(attachment_);
+  if (!call.admitted().ok()) return call.admitted();
   ClientState& client = *attachment_.session->client;
   v1::AllocateResponse response;
   if (Status s = client.call(client.blocks(shard), &v1::Blocks::Stub::Allocate, request, response,

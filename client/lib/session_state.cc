@@ -167,8 +167,12 @@ Answer<GivenBack> SessionState::detach(const std::shared_ptr<Attachment>& attach
   }
   if (status.reason == Error::kUnknownArena) status = deleted_status(arena.name);
   if (status.reason == Error::kNotAttached) status = {};  // a call before this one has worked
-  if (status.ok() || status.reason == Error::kUnknownArena)
+  if (status.ok() || status.reason == Error::kUnknownArena) {
+    const auto ended = attachments(arena.id);
     end_attachments(arena.id, status.ok() ? detached_status(arena.name) : status);
+    // An attach waits for this detach (settle_detach), so no call of theirs reaches its attachment.
+    for (const auto& other : ended) other->await_calls();
+  }
   if (!status.ok()) return status;
   return given;
 }
@@ -182,6 +186,7 @@ Status SessionState::detach_peer(const Peer& p, bool give_up_blocks, GivenBack& 
   // A daemon that has restarted wants a resume first.
   if (status.reason == Error::kStaleEpoch) {
     status = resume(p);
+    pool.pause();  // the resume has opened a pool that was suspended
     if (status.ok()) status = p.leases->detach(give_up_blocks, given);
   }
   const bool unanswered = status.reason == Error::kNone && !status.ok();
@@ -221,7 +226,7 @@ Status SessionState::settle_detach(std::string_view arena) {
   const Detach detach = found->second;
   GivenBack given;
   const std::string name(arena);
-  const Status status = call_detach(name, detach, given);
+  Status status = call_detach(name, detach, given);
   if (status.reason == Error::kNone && !status.ok()) return status;
   if (status.ok() || status.reason == Error::kNotAttached)
     end_attachments(detach.arena, detached_status(name));
@@ -256,10 +261,29 @@ Status SessionState::back() {
 Status SessionState::resume(const Peer& p) {
   if (Status s = usable(); !s.ok()) return s;
   Status status = p.leases->resume();
+  if (p.leases->undecided()) status = decide(p, status);
   if (gives_up(status))
     end_attachments(p.attachment->arena.id, named(status, p.attachment->arena.name));
-  if (status.ok()) p.attachment->pool->reopen();  // after a detach without an answer
+  if (status.ok()) {
+    p.leases->decided();
+    p.attachment->pool->reopen();  // after a detach without an answer
+  }
   return status;
+}
+
+Status SessionState::decide(const Peer& p, Status resumed) {
+  if (resumed.reason == Error::kNotAttached) {
+    // Perhaps only as long as the daemon works on the detach. Another one waits for its end. It is
+    // of an epoch that never began, so it does nothing else.
+    GivenBack given;
+    Status after = p.leases->detach(false, given);
+    if (after.ok() || after.reason == Error::kNotAttached) return resumed;
+    if (after.reason == Error::kNone) return after;
+    resumed = p.leases->resume();
+  }
+  // A daemon that died in the middle has taken slabs over. So it had decided: nothing was held, or
+  // what was held was given up.
+  return p.leases->lost_leases() ? p.leases->leave() : resumed;
 }
 
 void SessionState::remove_peer(const Attachment& attachment) {

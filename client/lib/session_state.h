@@ -93,6 +93,9 @@ class SessionState final : public Pinned, private KeepAlive::Listener {
   void mend();
   // Resumes one arena. An arena that the daemon does not know any more is given up.
   Status resume(const Peer& p);
+  // What has become of a detach without an answer, when a resume was answered with `resumed`.
+  // NOT_ATTACHED: it has worked. OK: it has not, and never will.
+  Status decide(const Peer& p, Status resumed);
   void remove_peer(const Attachment& attachment);
   std::vector<Peer> peers() const;
   // All attachments to the arena that have not ended.

@@ -149,7 +149,8 @@ class ARENAD_API ArenaHandle {
   // its memory may be another holder's.
   // Threads: other threads may work in the arena meanwhile. Those of a peer wait for the answer in
   // their next call. Their calls then go on, or answer NOT_ATTACHED. In the other modes the daemon
-  // refuses them.
+  // refuses them, and detach waits for the calls that are under way. It does not wait for an
+  // Exchange or a CallPump: end those first.
   // Errors: BLOCKS_HELD; NOT_ATTACHED (detached already), UNKNOWN_ARENA (the arena was deleted: the
   // session is not attached to it any more); UNAVAILABLE (the daemon did not answer). In the last
   // case nobody knows yet. Until the daemon is back, calls of a peer answer UNAVAILABLE. Then they

@@ -17,7 +17,7 @@ Task<Answer<GivenBack>> Detaches::detach(SessionKey key, ArenaId arena, LeaseEpo
   if (!session.ok()) co_return session.error();
   const auto admitted = admit(**session, arena, epoch);
   if (!admitted.ok()) co_return admitted.error();
-  const std::shared_ptr<ArenaState> state = *admitted;
+  const std::shared_ptr<ArenaState>& state = *admitted;
   under_way_[{key.id, arena}];
 
   auto begun = begin(key.id, state, give_up);
