@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "arenad/status.h"
 #include "client/lib/daemon_gate.h"
 #include "tests/support/workers.h"
 
@@ -42,6 +43,47 @@ TEST(LeaseAccount, NoCallIsMadeBetweenAResumeAndItsAnswer) {
   EXPECT_EQ(account.drop({&kRun, 1}), std::nullopt);
   account.end_resume();
   EXPECT_EQ(*account.enter(DaemonGate::Clock::now()), 1u);
+}
+
+TEST(LeaseAccount, NoCallIsMadeWhileADetachIsDecided) {
+  using Detached = LeaseAccount::Detached;
+  DaemonGate gate;
+  LeaseAccount account(gate, kUnits, 7);
+  const auto waits = [&] {
+    return account.enter(DaemonGate::Clock::now()).error().code == Code::kUnavailable;
+  };
+  EXPECT_EQ(account.begin_detach(), 7u) << "of the epoch that the attachment began with";
+  EXPECT_TRUE(waits());
+  account.end_detach(Detached::kNo);
+  EXPECT_EQ(*account.enter(DaemonGate::Clock::now()), 7u);
+  // Without an answer a resume comes first.
+  (void)account.begin_detach();
+  account.end_detach(Detached::kUnknown);
+  EXPECT_TRUE(waits());
+  EXPECT_TRUE(account.wants_resume());
+  account.begin_resume();
+  account.end_resume();
+  EXPECT_EQ(*account.enter(DaemonGate::Clock::now()), 8u);
+  // After a success the session gives the arena up, and that is what calls hear.
+  (void)account.begin_detach();
+  account.end_detach(Detached::kYes);
+  EXPECT_TRUE(waits());
+  account.give_up({Code::kFailedPrecondition, Error::kNotAttached, "detached"});
+  EXPECT_EQ(account.enter(DaemonGate::Clock::now()).error().reason, Error::kNotAttached);
+  EXPECT_EQ(account.detaches(), 3u);
+}
+
+TEST(LeaseAccount, DropAllLeavesNothingToName) {
+  DaemonGate gate;
+  LeaseAccount account(gate, kUnits);
+  ASSERT_TRUE(account.answered(0, [&] {
+    account.add_run(kRun);
+    account.add_heap({300});
+  }));
+  account.drop_all();
+  const LeaseAccount::Part part = account.part(0, kUnits);
+  EXPECT_TRUE(part.runs.empty());
+  EXPECT_TRUE(part.heaps.empty());
 }
 
 // Each round a run is returned while a resume begins, reads the account and ends. When the resume

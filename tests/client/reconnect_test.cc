@@ -68,6 +68,7 @@ TEST(Reconnect, StreamThatIsNotConfirmedInTimeIsUnavailable) {
     Status back() override { return {}; }
     void lost() override {}
     void trim(ArenaId) override {}
+    void deleted(ArenaId, const std::string&) override {}
   } listener;
   DaemonProcess daemon;
   ClientState state(parse_target(daemon.socket_dir()), {.call_timeout_ms = 3000});
