@@ -191,7 +191,7 @@ Status SessionState::detach_peer(const Peer& p, bool give_up_blocks, GivenBack& 
   }
   const bool unanswered = status.reason == Error::kNone && !status.ok();
   if (unanswered) {
-    const Status attached = resume(p);
+    Status attached = resume(p);
     if (gives_up(attached)) return attached;
     if (!attached.ok()) {
       p.attachment->suspend_pool(away_status());
