@@ -23,6 +23,7 @@
 
 #include "echo.grpc.pb.h"
 #include "server/rpc/config/cpus.h"
+#include "server/rpc/connections/shard_connections.h"
 #include "server/rpc/loop/shard_loop.h"
 #include "server/rpc/loop/turn_end.h"
 #include "server/rpc/services/unary_call.h"
@@ -167,7 +168,8 @@ int serve_queues(const Options& options) {
       pthread_setaffinity_np(pthread_self(), sizeof set, &set);
       NoShard shard(ShardId{static_cast<std::uint16_t>(i)});
       TurnEnd turn_end;
-      ServeContext context{*queues[i], turn_end, shard};
+      const ShardConnections connections;  // gRPC has accepted them, so they are nobody's
+      ServeContext context{*queues[i], turn_end, shard, connections};
       EchoService echo(&service);
       echo.serve(context);
       void* tag = nullptr;
