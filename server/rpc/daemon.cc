@@ -144,9 +144,13 @@ class Daemon {
   }
 
   Answer<Nothing> listen(const std::string& address, ShardLoop& loop) {
-    auto listener = Listener::open(
-        io_, address.substr(kUnixScheme.size()),
-        [this, &loop](UniqueFd socket) { return connections_.add(std::move(socket), loop); });
+    Listener::Host host;
+    host.has_room = [this] { return connections_.has_room(); };
+    host.take = [this, &loop, address](UniqueFd socket) {
+      if (const auto taken = connections_.add(std::move(socket), loop); !taken.ok())
+        spdlog::warn("a connection to {} is closed: {}", address, taken.error().message);
+    };
+    auto listener = Listener::open(io_, address.substr(kUnixScheme.size()), std::move(host));
     if (!listener.ok()) return listener.error();
     listeners_.push_back(std::move(*listener));
     return Nothing{};

@@ -223,9 +223,8 @@ class Director {
     }
     for (std::uint32_t i = 0; i < kPeers; ++i)
       if (peers_[i] > 0 && ::waitpid(peers_[i], &status, WNOHANG) == peers_[i]) {
-        if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-          peers_[i] = 0;  // it closed its session
-        else if (note_death(status, kPeer0 + i))
+        const bool closed_its_session = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+        if (!closed_its_session && note_death(status, kPeer0 + i))
           bury(i);
         else
           peers_[i] = 0;

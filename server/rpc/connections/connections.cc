@@ -47,16 +47,34 @@ Connections::Connections(asio::io_context& io) : poll_set_(std::make_unique<Poll
 
 Connections::~Connections() = default;
 
+bool Connections::has_room() {
+  std::array<UniqueFd, kDescriptorsOfOne> room;
+  for (UniqueFd& fd : room) {
+    fd = UniqueFd(::fcntl(poll_set_->ready.native_handle(), F_DUPFD_CLOEXEC, 0));
+    if (!fd) return false;
+  }
+  return with_number_of_its_own(std::move(room[0])).ok();
+}
+
 // The kernel has given the lowest number that is free. When it rests, or the end of its connection
-// was not seen yet, the connection gets one above all of those.
+// was not seen yet, the connection gets another. Numbers are taken in turn, so that those that rest
+// are seldom met.
 Answer<UniqueFd> Connections::with_number_of_its_own(UniqueFd socket) {
-  if (!resting_.contains(socket.get()) && !open_.contains(socket.get())) return socket;
-  const int above = std::max(resting_.empty() ? 0 : *resting_.rbegin(),
-                             open_.empty() ? 0 : open_.rbegin()->first) +
-                    1;
-  UniqueFd other(::fcntl(socket.get(), F_DUPFD_CLOEXEC, above));
-  if (!other) return no_descriptor();
-  return other;
+  const auto taken = [this](int number) {
+    return resting_.contains(number) || open_.contains(number);
+  };
+  if (!taken(socket.get())) return socket;
+  for (int rounds = 0; rounds < 2;) {
+    UniqueFd other(::fcntl(socket.get(), F_DUPFD_CLOEXEC, next_number_));
+    if (!other) {  // the end of the range
+      next_number_ = 0;
+      ++rounds;
+      continue;
+    }
+    next_number_ = other.get() + 1;
+    if (!taken(other.get())) return other;
+  }
+  return no_descriptor();
 }
 
 bool Connections::watch(int fd, std::uint32_t events, std::uint64_t about) {
@@ -119,6 +137,8 @@ void Connections::look() {
 void Connections::hung_up(int number) {
   const auto found = open_.find(number);
   ShardLoop& loop = found->second.loop;
+  // By hand: as long as gRPC has the connection open, the set would not forget it.
+  ::epoll_ctl(poll_set_->ready.native_handle(), EPOLL_CTL_DEL, found->second.socket.get(), nullptr);
   open_.erase(found);
   resting_.insert(number);
   loop.disconnected(number, [&io = poll_set_->io, self = std::weak_ptr(poll_set_->self), number] {

@@ -34,6 +34,8 @@ class Connections {
   explicit Connections(boost::asio::io_context& io);
   ~Connections();
 
+  // Whether there are descriptors for one connection more, and a number that does not rest.
+  bool has_room();
   // Takes over a connection to the shard of `loop`. A connection whose process is gone already is
   // closed. Errors: kMachineFull, the daemon has no descriptor left; the connection is closed.
   Answer<Nothing> add(UniqueFd socket, ShardLoop& loop);
@@ -47,6 +49,9 @@ class Connections {
   // What an event of the poll set is about: a connection's number, and which of its descriptors.
   static constexpr std::uint64_t kProcessBit = std::uint64_t{1} << 32;
 
+  // gRPC's, the second one, the pidfd, and one more while the connection gets its number.
+  static constexpr int kDescriptorsOfOne = 4;
+
   Answer<UniqueFd> with_number_of_its_own(UniqueFd socket);
   bool watch(int fd, std::uint32_t events, std::uint64_t about);
   void wait();
@@ -57,6 +62,7 @@ class Connections {
   std::unique_ptr<PollSet> poll_set_;
   std::map<int, Connection> open_;  // by the number that gRPC's descriptor has
   std::set<int> resting_;
+  int next_number_ = 0;
 };
 
 }  // namespace arenad::server

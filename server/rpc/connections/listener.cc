@@ -28,11 +28,10 @@ constexpr int kMostInTurn = 64;
 }  // namespace
 
 struct Listener::Acceptor {
-  Acceptor(asio::io_context& io, OnAccept with)
-      : socket(io), pause(io), on_accept(std::move(with)) {}
+  Acceptor(asio::io_context& io, Host with) : socket(io), pause(io), host(std::move(with)) {}
   asio::local::stream_protocol::acceptor socket;
   asio::steady_timer pause;
-  OnAccept on_accept;
+  Host host;
   std::chrono::steady_clock::time_point said{};  // that it pauses
 };
 
@@ -42,7 +41,7 @@ Listener::Listener(std::string path, std::unique_ptr<Acceptor> acceptor)
 Listener::~Listener() { ::unlink(path_.c_str()); }
 
 Answer<std::unique_ptr<Listener>> Listener::open(asio::io_context& io, std::string path,
-                                                 OnAccept on_accept) {
+                                                 Host host) {
   const auto failed = [&path](const std::string& what) {
     return Failure{Error::kInvalidOption,
                    fmt::format("cannot listen on {}: {}: choose another socket_dir", path, what)};
@@ -51,7 +50,7 @@ Answer<std::unique_ptr<Listener>> Listener::open(asio::io_context& io, std::stri
   if (path.size() >= sizeof address.sun_path)
     return failed(
         fmt::format("a Unix socket's path has at most {} characters", sizeof address.sun_path - 1));
-  auto acceptor = std::make_unique<Acceptor>(io, std::move(on_accept));
+  auto acceptor = std::make_unique<Acceptor>(io, std::move(host));
   const asio::local::stream_protocol::endpoint endpoint(path);
   ::unlink(path.c_str());  // a dead daemon's
   boost::system::error_code error;
@@ -78,25 +77,27 @@ void Listener::wait() {
 
 void Listener::accept_all() {
   for (int i = 0; i < kMostInTurn; ++i) {
+    if (!acceptor_->host.has_room()) return pause();
     UniqueFd socket(::accept4(acceptor_->socket.native_handle(), nullptr, nullptr,
                               SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) {
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-        return pause({Error::kMachineFull, std::strerror(errno)});
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) return pause();
       break;  // there are no more, or the one that there was is gone
     }
-    if (const auto taken = acceptor_->on_accept(std::move(socket));
-        !taken.ok() && taken.error().error == Error::kMachineFull)
-      return pause(taken.error());
+    acceptor_->host.take(std::move(socket));
   }
   wait();
 }
 
-void Listener::pause(const Failure& why) {
+void Listener::pause() {
   const auto now = std::chrono::steady_clock::now();
   if (now - acceptor_->said > kSayAgainAfter) {
     acceptor_->said = now;
-    spdlog::error("connections to {} wait: {}", path_, why.message);
+    spdlog::error(
+        "connections to {} wait: the daemon has no file descriptor left: raise its limit "
+        "(LimitNOFILE "
+        "of its unit, ulimit -n), or end clients",
+        path_);
   }
   acceptor_->pause.expires_after(kPause);
   acceptor_->pause.async_wait([this](const boost::system::error_code& closed) {

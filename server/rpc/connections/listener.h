@@ -22,13 +22,18 @@ namespace arenad::server {
 
 class Listener {
  public:
-  // Takes a connection. Errors: kMachineFull, no descriptor is left; the listener then pauses.
-  using OnAccept = std::function<Answer<Nothing>(UniqueFd socket)>;
+  struct Host {
+    // Whether there are descriptors for one connection more. When not, the listener pauses, and
+    // connections wait in the socket's backlog.
+    std::function<bool()> has_room;
+    // Takes a connection.
+    std::function<void(UniqueFd socket)> take;
+  };
 
   // Binds to `path` with mode 0666, and listens. Nobody else may serve on that path: whoever calls
   // holds the lock of the directory (instance_lock.h). Errors: kInvalidOption.
   static Answer<std::unique_ptr<Listener>> open(boost::asio::io_context& io, std::string path,
-                                                OnAccept on_accept);
+                                                Host host);
   ~Listener();
 
  private:
@@ -36,7 +41,7 @@ class Listener {
   Listener(std::string path, std::unique_ptr<Acceptor> acceptor);
   void wait();
   void accept_all();
-  void pause(const Failure& why);
+  void pause();
 
   const std::string path_;
   std::unique_ptr<Acceptor> acceptor_;
