@@ -87,7 +87,7 @@ class BlockWord {
 
   constexpr std::uint64_t bits() const { return bits_; }
   constexpr BlockTag tag() const { return static_cast<BlockTag>(bits_ >> kTagShift); }
-  // Of two words of one arena; RefLayout::lives_of counts in its steps.
+  // In the word's own steps; RefLayout::number_of counts frees.
   constexpr std::uint32_t generation() const {
     return static_cast<std::uint32_t>(bits_ >> kGenerationShift) & kMaxGeneration;
   }

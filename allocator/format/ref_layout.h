@@ -34,7 +34,6 @@ class RefLayout {
     entry_mask_ = ~(step_.mask >> kWordAboveRef);
   }
 
-  ArenaId arena() const { return Ref{arena_bits_}.arena(); }
   // What a free adds to a word's generation.
   constexpr GenerationStep step() const { return step_; }
   // The number of generations, after which they begin again at 0.

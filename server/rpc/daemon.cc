@@ -147,7 +147,8 @@ class Daemon {
     Listener::Host host;
     host.has_room = [this] { return connections_.has_room(); };
     host.take = [this, &loop, address](UniqueFd socket) {
-      if (const auto taken = connections_.add(std::move(socket), loop); !taken.ok())
+      const auto taken = connections_.add(std::move(socket), loop);
+      if (!taken.ok() && taken.error().error == Error::kMachineFull)
         spdlog::warn("a connection to {} is closed: {}", address, taken.error().message);
     };
     auto listener = Listener::open(io_, address.substr(kUnixScheme.size()), std::move(host));

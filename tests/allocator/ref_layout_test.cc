@@ -47,7 +47,6 @@ TEST(RefLayout, GivesBackGenerationArenaAndSlot) {
           const BlockWord word(BlockWord::held(refs.free_word(number), Holder({65534}, 77)));
           const Ref ref = refs.ref_of(slot, word);
           ASSERT_EQ(ref.arena().value, arena);
-          ASSERT_EQ(refs.arena().value, arena);
           ASSERT_EQ(refs.slot_of(ref), slot);
           ASSERT_EQ(refs.slab_of(ref), slab);
           ASSERT_EQ(refs.number_of(word), number);

@@ -38,6 +38,16 @@ def test_used_up_descriptors_come_back_with_the_end_of_connections(start_daemon)
         session.close()
 
 
+def test_many_connections_one_after_another_are_all_served(start_daemon):
+    """More than there are numbers of descriptors, and faster than their numbers rest."""
+    daemon = start_daemon("--shards", "2", command=("prlimit", "--nofile=512:512"))
+    path = os.path.join(daemon.sockets, "shard-1.sock")
+    for _ in range(1500):
+        (connection,) = raw_connections(path, 1)
+        assert connection.recv(1), "the daemon speaks first: SETTINGS"
+        connection.close()
+
+
 def test_connections_that_come_and_go_leave_nothing(start_daemon):
     daemon = start_daemon("--shards", "2")
 

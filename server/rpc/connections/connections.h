@@ -37,7 +37,8 @@ class Connections {
   // Whether there are descriptors for one connection more, and a number that does not rest.
   bool has_room();
   // Takes over a connection to the shard of `loop`. A connection whose process is gone already is
-  // closed. Errors: kMachineFull, the daemon has no descriptor left; the connection is closed.
+  // closed. Errors: kNotPermitted, the process is gone; kMachineFull, no descriptor is left although
+  // has_room() was true. The connection is closed then.
   Answer<Nothing> add(UniqueFd socket, ShardLoop& loop);
 
  private:

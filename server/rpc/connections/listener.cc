@@ -77,7 +77,10 @@ void Listener::wait() {
 
 void Listener::accept_all() {
   for (int i = 0; i < kMostInTurn; ++i) {
-    if (!acceptor_->host.has_room()) return pause();
+    if (!acceptor_->host.has_room()) {
+      if (i == 0) return pause();
+      break;  // perhaps nobody waits
+    }
     UniqueFd socket(::accept4(acceptor_->socket.native_handle(), nullptr, nullptr,
                               SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) {
@@ -95,13 +98,12 @@ void Listener::pause() {
     acceptor_->said = now;
     spdlog::error(
         "connections to {} wait: the daemon has no file descriptor left: raise its limit "
-        "(LimitNOFILE "
-        "of its unit, ulimit -n), or end clients",
+        "(LimitNOFILE of its unit, ulimit -n), or end clients",
         path_);
   }
   acceptor_->pause.expires_after(kPause);
   acceptor_->pause.async_wait([this](const boost::system::error_code& closed) {
-    if (!closed) accept_all();
+    if (!closed) wait();
   });
 }
 

@@ -5,8 +5,8 @@
 // frees are published. server/README.md has the measurements behind this design.
 // Invariants: only this thread touches the shard, its services and its calls. The loop takes no
 // lock.
-// Threads: one thread calls start and stop. Any thread calls wake and announce_drain. All else is
-// private to the loop's thread.
+// Threads: one thread calls start and stop. Any thread calls wake, connect, disconnected and
+// announce_drain. All else is private to the loop's thread.
 // Crash: nothing is shared.
 #pragma once
 

@@ -7,9 +7,8 @@
 //   unanswered, or their answers take kMostUnansweredBytes, the handler reads no further: the
 //   client must take answers first. When the answers of all streams of its user take
 //   kMostUnansweredBytesOfUser, it reads only while it has no request unanswered, so each stream
-//   goes on. Answers wait for the end of the turn, and all but the last
-//   answer of a run are only buffered. So one system call answers all requests that arrived
-//   together.
+//   goes on. Answers wait for the end of the turn, and all but the last answer of a run are only
+//   buffered. So one system call answers all requests that arrived together.
 // Threads: the shard's own. Crash: nothing is shared.
 #pragma once
 
