@@ -37,7 +37,7 @@ class Connections {
   // Whether there are descriptors for one connection more, and a number that does not rest.
   bool has_room();
   // Takes over a connection to the shard of `loop`. A connection whose process is gone already is
-  // closed. Errors: kNotPermitted, the process is gone; kMachineFull, no descriptor is left although
+  // closed. Errors: kNotPermitted, the process is gone; kMachineFull, no descriptor is left, though
   // has_room() was true. The connection is closed then.
   Answer<Nothing> add(UniqueFd socket, ShardLoop& loop);
 
