@@ -1,5 +1,5 @@
-// Detaches, stopped in the middle: by a standstill, by the end of the session or of the arena, and by
-// the daemon's death. detach_test.cc has a whole engine.
+// Detaches, stopped in the middle: by a standstill, by the end of the session or of the arena, and
+// by the daemon's death. detach_test.cc has a whole engine.
 #include "server/core/control/detaches.h"
 
 #include <gtest/gtest.h>
