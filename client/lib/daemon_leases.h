@@ -29,6 +29,7 @@ class DaemonLeases final : public LeaseCalls {
   Answer<HeapId> open_heap() override;
   Status lease(HeapId heap, const RunShape& request, std::uint32_t count, std::uint32_t wait_ms,
                Patience patience, std::vector<SlabIndex>& runs) override;
+  bool reachable() const override { return gate_.standing() == SessionStanding::kConnected; }
   void give_back(std::span<const SlabIndex> runs) override;
 
   // Tells the daemon all leases and heaps that the session knows. Lease calls wait until a resume

@@ -26,6 +26,8 @@ class LeaseCalls {
   // Appends at least one run, or answers why not. Errors: those of Heaps.LeaseSlabs; UNAVAILABLE.
   virtual Status lease(HeapId heap, const RunShape& request, std::uint32_t count,
                        std::uint32_t wait_ms, Patience patience, std::vector<SlabIndex>& runs) = 0;
+  // False while the daemon is away: what is given back then is lost to the session.
+  virtual bool reachable() const = 0;
   // Returns runs of which no block is out. The runs belong to the daemon even when the call fails:
   // the daemon finds them when the session resumes or ends.
   virtual void give_back(std::span<const SlabIndex> runs) = 0;

@@ -67,7 +67,8 @@ void LeaseStock::give_back(SlabIndex run, std::uint32_t units) {
     const LeasedClass what = class_of_run_[run.value];
     if (!what.leased) return;
     const ClassId cls{what.class_number};
-    if (cls == kSpanClass || stock_of(cls).runs.size() >= most_ahead(units)) {
+    if (cls == kSpanClass ||
+        (stock_of(cls).runs.size() >= most_ahead(units) && calls_->reachable())) {
       add_surplus(run, units);
     } else {
       stock_of(cls).runs.push_back(run);
@@ -157,6 +158,7 @@ void LeaseStock::fill_ahead(HeapId heap) {
 }
 
 void LeaseStock::return_surplus() {
+  if (!calls_->reachable()) return;
   std::vector<SlabIndex> runs;
   {
     const std::lock_guard lock(mutex_);
@@ -169,6 +171,7 @@ void LeaseStock::return_surplus() {
 }
 
 void LeaseStock::tick() {
+  if (!calls_->reachable()) return;
   const std::lock_guard lock(mutex_);
   const bool returning = ++ticks_ % kTicksPerReturn == 0;
   for (ClassStock& c : classes_) {
@@ -185,6 +188,7 @@ void LeaseStock::tick() {
 }
 
 std::size_t LeaseStock::return_all() {
+  if (!calls_->reachable()) return 0;
   std::size_t count = 0;
   {
     const std::lock_guard lock(mutex_);

@@ -7,6 +7,7 @@
 //   they took.
 // * Of the runs that stayed in stock for half a second, half are returned. So a load that grows and
 //   shrinks makes no calls.
+// * While the daemon is away nothing is returned. The heaps have nothing else to live on.
 // Invariants:
 // * A run is in one of these places: in the stock, in a heap, or on its way to the daemon. One
 //   mutex guards all moves between them. So stock, targets and surplus are one class.
@@ -56,7 +57,7 @@ class LeaseStock {
   void return_surplus();
   // Every 100 ms or so: what was not needed becomes surplus.
   void tick();
-  // Returns the whole stock to the daemon. Answers how many runs that were.
+  // Returns the whole stock to the daemon, unless it is away. Answers how many runs that were.
   std::size_t return_all();
   bool empty() const;
 

@@ -23,6 +23,7 @@ namespace arenad::client {
 class LocalLeases final : public LeaseCalls {
  public:
   struct Counts {
+    std::atomic<bool> reachable{true};
     std::atomic<std::uint32_t> opens{0}, leases{0}, leased{0}, returns{0}, returned{0}, spans{0};
   };
 
@@ -48,6 +49,7 @@ class LocalLeases final : public LeaseCalls {
     if (!runs.empty()) return {};
     return {Code::kResourceExhausted, Error::kArenaFull, "the arena of this test is full"};
   }
+  bool reachable() const override { return counts_.reachable; }
   void give_back(std::span<const SlabIndex> runs) override {
     ++counts_.returns;
     for (const SlabIndex run : runs) {

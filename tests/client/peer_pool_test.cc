@@ -76,6 +76,31 @@ TEST_F(PeerPoolTest, TickReturnsWhatNobodyNeedsAndEndsWithNothing) {
   EXPECT_EQ(counts.returned, counts.leased);
 }
 
+TEST_F(PeerPoolTest, WhileTheDaemonIsAwayWhatIsFreedStaysForTheHeaps) {
+  make(64 << 20);
+  const auto p = pool(7);
+  const auto allocate = [&](std::vector<AllocatedBlock>& blocks) {
+    for (int i = 0; i < 256 * 200; ++i) blocks.push_back(take(*p, 256));
+  };
+  std::vector<AllocatedBlock> blocks, again;
+  allocate(blocks);  // more than a stock may have
+  counts.reachable = false;
+  for (const AllocatedBlock& b : blocks) EXPECT_EQ(give(*p, b.ref), Error::kNone);
+  for (int ticks = 0; ticks < 100; ++ticks) {
+    p->tick();
+    p->lease_ahead();
+  }
+  p->trim();
+  EXPECT_EQ(counts.returned, 0u);
+  const std::uint32_t leased = counts.leased;
+  allocate(again);
+  EXPECT_EQ(counts.leased, leased);
+  for (const AllocatedBlock& b : again) EXPECT_EQ(give(*p, b.ref), Error::kNone);
+  counts.reachable = true;
+  p->trim();
+  EXPECT_EQ(counts.returned, counts.leased);
+}
+
 TEST_F(PeerPoolTest, TickBringsHomeWhatOthersFreedOfASleepingThread) {
   make(64 << 20);
   const auto p = pool(7);
