@@ -55,10 +55,12 @@ void LeaseAccount::end_resume() {
 std::uint64_t LeaseAccount::begin_detach() {
   detaches_.fetch_add(1, std::memory_order_relaxed);
   gate_.update([this] { detaching_ = true; });
+  CRASH_POINT("detach.begun");
   return epoch_.load(std::memory_order_relaxed);
 }
 
 void LeaseAccount::end_detach(Detached outcome) {
+  CRASH_POINT("detach.answered");
   if (outcome == Detached::kUnknown) want_resume();
   gate_.update([&] {
     detaching_ = outcome == Detached::kYes;

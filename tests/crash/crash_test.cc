@@ -310,6 +310,7 @@ TEST(CrashPoints, EveryOneIsPassedAndSurvived) {
       EXPECT_GT(director.board().overtaken, 0u) << "calls of different methods came in order";
       EXPECT_GT(director.board().stale, 0u);
       EXPECT_GT(director.board().resumes, 0u);
+      EXPECT_GE(director.board().detaches, restart ? 2u : kPeers);
       EXPECT_GE(director.board().closes, restart ? 1u : kPeers);
     }
     ++rounds;

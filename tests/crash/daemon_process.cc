@@ -1,5 +1,5 @@
-// The daemon of a crash test: two shards with a heap each, leases, the ends of sessions, and what
-// it does after its own death.
+// The daemon of a crash test: two shards with a heap each, attachments, leases, the ends of
+// sessions, and what it does after its own death.
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -59,11 +59,11 @@ class Daemon {
  public:
   Daemon(const Stage& stage, bool again, const std::vector<std::uint16_t>& dead)
       : stage_(stage), restarted_(again), random_(static_cast<std::uint64_t>(::getpid())) {
+    for (Footprint& t : footprints_) t = Footprint(kUnits);
     if (again)
       open(dead);
     else
       create();
-    for (Footprint& t : footprints_) t = Footprint(arena().unit_count());
   }
 
   void serve() {
@@ -89,15 +89,6 @@ class Daemon {
     if (!made.ok()) ::_exit(3);
     (*made)->finish_creation();
     make_shards(std::move(*made));
-    for (std::uint32_t i = 0; i < kPeers; ++i) {
-      arena().mark_session({session_of(i)}, SessionEntry::kLive);
-      arena().ledger().set_attach_mode({session_of(i)}, 4);
-      if (arena().ledger().claim_heap({heap_of(i)}, {session_of(i)}).value != heap_of(i))
-        ::_exit(4);
-      arena().enlist_heap({heap_of(i)}, {session_of(i)});
-      state_->lease_epochs.begin({session_of(i)}, {});
-      attach({session_of(i)});
-    }
   }
 
   void open(const std::vector<std::uint16_t>& dead) {
@@ -116,47 +107,102 @@ class Daemon {
       heap(first.value).adopt(arena(), first, kNoSession, result);
     // A session whose end the dead daemon had begun is ended again: its leases may be adopted by
     // now, its words may not.
-    for (const std::uint16_t session : dead) end_session({session}, nullptr);
+    for (const std::uint16_t session : dead) end_session({session});
     for (std::uint32_t i = 0; i < kPeers; ++i)
-      if (arena().ledger().attach_mode({session_of(i)}) != 0) attach({session_of(i)});
+      if (is_attached(i)) admit({session_of(i)});
   }
 
   void make_shards(std::unique_ptr<Arena> made) {
     state_ = std::make_shared<ArenaState>(std::move(made));
     for (std::uint16_t i = 0; i < 2; ++i)
       shards_[i] = std::make_unique<Shard>(ShardId{i}, shared_, state_);
-  }
-  void attach(SessionId session) {
-    shared_.account.open(session, 0);
-    for (auto& shard : shards_) {
-      shard->tables.add_session(session, kSecret);
-      shard->tables.attach(session, kArena, server::AttachMode::kPeer);
+    for (std::uint32_t i = 0; i < kPeers; ++i) {
+      shared_.account.open({session_of(i)}, 0);
+      for (auto& shard : shards_) shard->tables.add_session({session_of(i)}, kSecret);
     }
+  }
+  bool is_attached(std::uint32_t peer) {
+    return arena().ledger().attach_mode({session_of(peer)}) != 0;
+  }
+  void admit(SessionId session) {
+    for (auto& shard : shards_) shard->tables.attach(session, kArena, server::AttachMode::kPeer);
   }
   Arena& arena() { return *state_->arena; }
   Shard& shard(std::uint32_t i) { return *shards_[i % 2]; }
   Heap& heap(std::uint32_t i) { return shard(i).heap(); }
 
-  // The steps of server/core/control/session_ends.h. `here`: where the daemon gave the session
-  // blocks. Null after a restart: nobody knows that.
-  void end_session(SessionId dead, const Footprint* here) {
-    Footprint footprint = arena().footprint_of(dead);
-    if (here != nullptr) footprint.merge(*here);
+  // The steps of SessionCalls::attach and of OpenHeap.
+  void attach(Message& m) {
+    const std::uint32_t i = peer_of(m.session);
+    const SessionId session{m.session};
+    std::atomic<std::uint32_t>& last = stage_.board->attachments[i];
+    const bool is_past = m.number < last || (m.number == last && !is_attached(i));
+    if (ended_[i] || is_past) return;
+    if (!is_attached(i)) {
+      state_->lease_epochs.begin_attachment(
+          session, restarted_ ? server::LeaseEpochs::first_after_restart() : LeaseEpoch{});
+    }
+    arena().ledger().set_attach_mode(session, 4);
+    arena().mark_session(session, SessionEntry::kLive);
+    admit(session);
+    if (arena().ledger().heap_owner({heap_of(i)}) != session &&
+        arena().ledger().claim_heap({heap_of(i)}, session).value != heap_of(i))
+      ::_exit(4);
+    arena().enlist_heap({heap_of(i)}, session);
+    last = m.number;
+    m.epoch = state_->lease_epochs.present(session).value;
+  }
+
+  // The steps of server/core/control/detaches.h from the third on. Before that nothing outlives the
+  // daemon.
+  void detach(Message& m) {
+    const SessionId session{m.session};
+    m.error = static_cast<std::uint32_t>(Error::kNotAttached);
+    if (ended_[peer_of(m.session)] || !is_attached(peer_of(m.session))) return;
+    m.error = stale_counted(state_->lease_epochs.is_present(session, LeaseEpoch{m.epoch})
+                                ? Error::kNone
+                                : Error::kStaleEpoch);
+    if (m.error != 0) return;
+    Footprint footprint(kUnits);
+    for (auto& shard : shards_) {
+      shard->heap().publish();
+      const Footprint left = shard->tables.detach(session, *state_);
+      if (!left.words().empty()) footprint.merge(left);
+    }
+    CRASH_POINT("detach.left");
+    take_back(session, footprint);
+    ++stage_.board->detaches;
+  }
+
+  // The steps of server/core/control/session_ends.h.
+  void end_session(SessionId dead) {
+    Footprint footprint(kUnits);
     for (auto& shard : shards_)
       for (const server::Attached& attached : shard->tables.remove_session(dead))
         if (!attached.footprint.words().empty()) footprint.merge(attached.footprint);
+    ended_[peer_of(dead.value)] = true;
     CRASH_POINT("end.forgotten");
+    take_back(dead, footprint);
+  }
+
+  // The steps of server/core/control/session_reap.h. `here`: where the shards gave the session
+  // blocks, which nobody knows after a restart.
+  void take_back(SessionId session, Footprint& here) {
+    Footprint& given = footprints_[peer_of(session.value)];
+    here.merge(given);
+    here.merge(arena().footprint_of(session));
     std::vector<SlabIndex> runs;
     arena().for_each_run([&](SlabIndex first, RunRecord run) {
-      if (run.owner() == RunOwner::leased_to(dead)) runs.push_back(first);
+      if (run.owner() == RunOwner::leased_to(session)) runs.push_back(first);
     });
     ReapResult result;
-    for (const SlabIndex first : runs) heap(first.value).adopt(arena(), first, dead, result);
+    for (const SlabIndex first : runs) heap(first.value).adopt(arena(), first, session, result);
     CRASH_POINT("end.adopted");
-    arena().reap(dead, here == nullptr ? nullptr : &footprint);
+    arena().reap(session, restarted_ ? nullptr : &here);
     CRASH_POINT("end.reaped");
     for (auto& shard : shards_) shard->heap().drain();
-    arena().forget_session(dead);
+    arena().forget_session(session);
+    given = Footprint(kUnits);
   }
 
   // Blocks of the daemon's own, so that peers free, take over and share what is a server heap's.
@@ -165,8 +211,7 @@ class Daemon {
       auto& mail = stage_.board->mail[(turn * 20 + static_cast<std::uint64_t>(i)) % kMailboxes];
       if (stage_.board->stop.load() != 0 || mail.load() != 0) continue;
       const std::uint32_t peer = static_cast<std::uint32_t>(i) % kPeers;
-      if (arena().ledger().attach_mode({session_of(peer)}) == 0)
-        continue;  // nobody acts for the dead
+      if (!is_attached(peer)) continue;  // nobody acts for it
       const auto block = heap(static_cast<std::uint32_t>(turn))
                              .allocate(i % 7 == 0 ? 200'000 : 256, {{session_of(peer)}, 1});
       std::uint64_t none = 0;
@@ -206,7 +251,7 @@ class Daemon {
       if ((p.revents & POLLIN) == 0 ||
           ::recv(p.fd, &m, sizeof m, MSG_DONTWAIT | MSG_PEEK) != sizeof m)
         continue;
-      std::uint32_t& left = oldest_left[m.session - session_of(0)];
+      std::uint32_t& left = oldest_left[peer_of(m.session)];
       if (next() % 2 == 0) {
         left = std::min(left, m.sequence);
         continue;
@@ -244,7 +289,7 @@ class Daemon {
     server::ResumeArgs known{.first_unit = m.slab, .end_unit = m.end};
     for (std::uint32_t unit = m.slab; unit < m.end; ++unit)
       if (m.runs.test(unit)) known.slabs.push_back({unit});
-    if (m.slab == 0) known.heaps.push_back({m.heap});
+    if (m.slab == 0 && m.heap != 0) known.heaps.push_back({m.heap});
     const auto answered =
         shard(m.session).returns.resume({key_of(m), kArena, LeaseEpoch{m.epoch}}, known);
     m.error = answered.ok() ? 0 : stale_counted(answered.error().error);
@@ -264,12 +309,10 @@ class Daemon {
         break;
       }
       case Message::kResume: resume(m); break;
+      case Message::kAttach: attach(m); break;
+      case Message::kDetach: detach(m); break;
       case Message::kClose:
-      case Message::kEndSession:
-        // The footprint that the session marked itself, and what was allocated for it here; after a
-        // restart nobody knows that.
-        end_session({m.session}, restarted_ ? nullptr : &footprints_[m.session - session_of(0)]);
-        break;
+      case Message::kEndSession: end_session({m.session}); break;
       case Message::kTrim:
         for (auto& s : shards_) s->heap().publish();
         for (auto& s : shards_) s->heap().trim();
@@ -307,7 +350,8 @@ class Daemon {
   const Stage& stage_;
   const bool restarted_;
   std::uint64_t random_;
-  Footprint footprints_[kPeers];
+  bool ended_[kPeers] = {};
+  Footprint footprints_[kPeers];  // where work() gave a peer's session blocks
   server::SharedState shared_{0};
   std::shared_ptr<ArenaState> state_;
   std::unique_ptr<Shard> shards_[2];

@@ -1,6 +1,6 @@
 // A peer of a crash test: allocates, frees its own and others' blocks, takes over, shares,
 // releases, hands on through the board, and looks at every block's stamp when it gets it and when
-// it gives it up.
+// it gives it up. Now and then it detaches, with blocks and leases, and attaches again.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -44,25 +44,48 @@ void hold_a_return() {
   passes(leases_done, kResumeEvery);
 }
 
-// The lease calls of a peer, as client/lib/daemon_leases.cc makes them over gRPC. The heap's thread
-// leases, a second thread returns, and a third one resumes.
+// The lease calls of a peer in one attachment, as client/lib/daemon_leases.cc makes them over gRPC.
+// The heap's thread leases, a second thread returns, and a third one resumes.
 class MessageLeases final : public SlabSource {
  public:
-  MessageLeases(const Wire (&wires)[kMethods], SessionId session, HeapId heap)
-      : wires_(wires), session_(session) {
-    (void)account_.answered(0, [&] { account_.add_heap(heap); });
+  MessageLeases(const Wire (&wires)[kMethods], SessionId session, HeapId heap, ArenaView& view,
+                std::uint64_t epoch)
+      : wires_(wires), session_(session), view_(view), account_(gate_, kUnits, epoch) {
+    (void)account_.answered(epoch, [&] { account_.add_heap(heap); });
+    returns_ = std::thread([this] { return_all(); });
+    resumes_ = std::thread([this] { resume_now_and_then(); });
   }
-  // Once `view` is set.
-  void start() {
-    std::thread([this] { return_all(); }).detach();
-    std::thread([this] { resume_now_and_then(); }).detach();
+  ~MessageLeases() override {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    more_surplus_.notify_one();
+    returns_.join();
+    resumes_.join();
+  }
+
+  // The session leaves the arena, with all that it has there. Its heap is gone by now.
+  void detach() {
+    const std::lock_guard alone(resume_mutex_);
+    for (bool left = false; !left;) {
+      using Detached = client::LeaseAccount::Detached;
+      Message m = message(Message::kDetach, account_.begin_detach());
+      const bool came = ask(wires_[kDetachArena].asker, m, kAnswerWithinMs, 1);
+      left = came && (m.error == 0 || static_cast<Error>(m.error) == Error::kNotAttached);
+      account_.end_detach(left ? Detached::kYes : came ? Detached::kNo : Detached::kUnknown);
+      if (left) break;
+      account_.drop_all();
+      left = resume() == Error::kNotAttached;
+    }
+    account_.give_up({client::Code::kFailedPrecondition, Error::kNotAttached, "has detached"});
   }
 
   Result<SlabIndex> take(HeapId heap, const RunShape& request, SuperslabIndex) override {
     if (!kept_.empty() && request.kind == SlabKind::kSlab && kept_.back().second == request.cls) {
       const SlabIndex first = kept_.back().first;
       kept_.pop_back();
-      view->prepare_run(first, heap, request);
+      view_.prepare_run(first, heap, request);
       return first;
     }
     const auto deadline = client::DaemonGate::Clock::now() + std::chrono::seconds(10);
@@ -85,7 +108,7 @@ class MessageLeases final : public SlabSource {
     return Error::kDraining;
   }
   void give_back(HeapId, SlabIndex first, std::uint32_t) override {
-    const SlabShape shape = view->shape_of(first);
+    const SlabShape shape = view_.shape_of(first);
     if (kept_.size() < 2 && shape.kind() == SlabKind::kSlab) {
       kept_.emplace_back(first, shape.cls());
       return;
@@ -94,7 +117,6 @@ class MessageLeases final : public SlabSource {
     surplus_.push_back(first);
     more_surplus_.notify_one();
   }
-  ArenaView* view = nullptr;
 
  private:
   Message message(Message::Kind kind, std::uint64_t epoch) const {
@@ -110,7 +132,8 @@ class MessageLeases final : public SlabSource {
       SlabIndex run;
       {
         std::unique_lock lock(mutex_);
-        more_surplus_.wait(lock, [&] { return !surplus_.empty(); });
+        more_surplus_.wait(lock, [&] { return over_ || !surplus_.empty(); });
+        if (over_) return;
         run = surplus_.front();
         surplus_.pop_front();
       }
@@ -128,10 +151,13 @@ class MessageLeases final : public SlabSource {
     for (;;) {
       // Paces the resumes. Nothing waits for it.
       std::this_thread::sleep_for(account_.wants_resume() ? kResumeEvery / 4 : kResumeEvery);
-      resume();
+      const std::lock_guard alone(resume_mutex_);
+      if (over_) return;
+      (void)resume();
     }
   }
-  void resume() {
+  // kInternal: no answer came. With resume_mutex_.
+  Error resume() {
     account_.begin_resume();
     for (std::uint32_t first = 0; first < kUnits; first += kUnitsPerPart) {
       const auto part = account_.part(first, first + kUnitsPerPart);
@@ -140,38 +166,52 @@ class MessageLeases final : public SlabSource {
       m.end = first + kUnitsPerPart;
       for (const SlabIndex run : part.runs) m.runs.set(run.value);
       if (!part.heaps.empty()) m.heap = part.heaps.front().value;
-      if (!ask(wires_[kResumeLeases].asker, m, kAnswerWithinMs, 1) || m.error != 0)
-        return account_.want_resume();
+      const bool came = ask(wires_[kResumeLeases].asker, m, kAnswerWithinMs, 1);
+      if (came && m.error == 0) continue;
+      account_.want_resume();
+      return came ? static_cast<Error>(m.error) : Error::kInternal;
     }
     account_.end_resume();
     ++resumes_done;
+    return Error::kNone;
   }
 
   const Wire (&wires_)[kMethods];
   const SessionId session_;
+  ArenaView& view_;
   client::DaemonGate gate_;
-  client::LeaseAccount account_{gate_, kUnits};
+  client::LeaseAccount account_;
   std::vector<std::pair<SlabIndex, ClassId>> kept_;  // of the heap's thread
+  std::mutex resume_mutex_;                          // who resumes or detaches
   std::mutex mutex_;
   std::condition_variable more_surplus_;
   std::deque<SlabIndex> surplus_;  // under mutex_
+  std::atomic<bool> over_{false};  // set under mutex_
+  std::thread returns_, resumes_;
 };
 
 class PeerLife {
  public:
   PeerLife(const Stage& stage, std::uint32_t peer, std::uint32_t seed)
-      : board_(*stage.board),
+      : files_(stage.files),
+        wires_(stage.peers[peer]),
+        board_(*stage.board),
         me_{session_of(peer)},
-        leases_(stage.peers[peer], me_, HeapId{heap_of(peer)}),
+        heap_id_{heap_of(peer)},
         random_(seed) {
-    auto view =
-        PeerArena::attach(::open(stage.files.data_path.c_str(), O_RDWR | O_CLOEXEC),
-                          ::open(stage.files.control_path.c_str(), O_RDWR | O_CLOEXEC), me_);
-    if (!view.ok()) ::_exit(3);
-    arena_ = std::move(*view);
-    leases_.view = arena_.get();
-    leases_.start();
-    heap_ = std::make_unique<Heap>(*arena_, HeapId{heap_of(peer)}, me_, leases_);
+    attach();
+  }
+
+  // Leaves the arena, gives up all that it has there, and comes back.
+  void come_back() {
+    heap_->publish();
+    heap_.reset();
+    mine_.clear();
+    shared_.clear();
+    leases_->detach();
+    leases_.reset();
+    arena_.reset();
+    attach();
   }
 
   void one() {
@@ -220,6 +260,20 @@ class PeerLife {
   void drain() { heap_->drain(); }
 
  private:
+  void attach() {
+    Message m;
+    m.kind = Message::kAttach;
+    m.session = me_.value;
+    m.number = ++attachments_;
+    if (!ask(wires_[kAttachArena].asker, m, kAnswerWithinMs, 100)) ::_exit(6);
+    CRASH_POINT("attach.answered");
+    auto view = PeerArena::attach(::open(files_.data_path.c_str(), O_RDWR | O_CLOEXEC),
+                                  ::open(files_.control_path.c_str(), O_RDWR | O_CLOEXEC), me_);
+    if (!view.ok()) ::_exit(3);
+    arena_ = std::move(*view);
+    leases_ = std::make_unique<MessageLeases>(wires_, me_, heap_id_, *arena_, m.epoch);
+    heap_ = std::make_unique<Heap>(*arena_, heap_id_, me_, *leases_);
+  }
   std::uint32_t next() {
     random_ = random_ * 6364136223846793005u + 1442695040888963407u;
     return static_cast<std::uint32_t>(random_ >> 33);
@@ -270,11 +324,15 @@ class PeerLife {
     return ((generation_of(Ref{a}) - generation_of(Ref{b})) & 0x3fffff) - 1 < 0x1fffff;
   }
 
+  const ArenaFiles& files_;
+  const Wire (&wires_)[kMethods];
   Board& board_;
   const SessionId me_;
-  MessageLeases leases_;
+  const HeapId heap_id_;
   std::uint64_t random_;
+  std::uint32_t attachments_ = 0;
   std::unique_ptr<PeerArena> arena_;
+  std::unique_ptr<MessageLeases> leases_;
   std::unique_ptr<Heap> heap_;
   std::vector<Ref> mine_, shared_;
 };
@@ -309,13 +367,15 @@ void run_peer(const Stage& stage, std::uint32_t peer, std::uint32_t seed, std::u
   // The last peer closes its session while the others work.
   const bool leaves_early = peer == kPeers - 1;
   const std::uint64_t most = leaves_early ? operations * 3 / 4 : operations;
+  const std::uint64_t stay = operations / 4 + peer * 50;  // not all at once
   while (stage.board->stop.load() == 0 && !(leaves_early && operations_done() >= most)) {
     if (operations_done() >= most) {
       ::usleep(200);  // done: lives on, and holds what it holds, until the director has judged
       continue;
     }
     life.one();
-    stage.board->operations[peer].fetch_add(1, std::memory_order_relaxed);
+    if (stage.board->operations[peer].fetch_add(1, std::memory_order_relaxed) % stay == stay - 1)
+      life.come_back();
   }
   life.publish();
   stage.board->published[peer] = 1;

@@ -3,9 +3,9 @@
 //
 // Purpose: what all processes of a run share (anonymous shared memory made before the forks), and
 //   the messages between a peer and the daemon. The daemon has the lease calls of a real shard
-//   (server/core/shard), ends sessions, and opens the arena again after its own death. The peers
-//   have the real account of leases (client/lib/lease_account.h). What gRPC puts in between is
-//   tested elsewhere.
+//   (server/core/shard), attaches and detaches peers, ends sessions, and opens the arena again
+//   after its own death. The peers have the real account of leases (client/lib/lease_account.h).
+//   What gRPC puts in between is tested elsewhere.
 // Order: each method of a peer has a socket pair of its own. The daemon serves the sockets in
 //   random order, and lets messages lie. So calls of one method arrive in order, and calls of
 //   different methods do not, as with gRPC.
@@ -47,7 +47,9 @@ struct Board {
   std::atomic<std::uint64_t> overtaken;      // calls that waited while a later call was served
   std::atomic<std::uint64_t> stale;          // calls of an epoch that was over
   std::atomic<std::uint64_t> resumes;        // that were answered in full
+  std::atomic<std::uint64_t> detaches;       // that the daemon has made
   std::atomic<std::uint64_t> closes;         // sessions that their peers closed
+  std::atomic<std::uint32_t> attachments[kPeers];  // the number of a peer's last attachment
   std::atomic<std::uint32_t>
       stop;  // 1: peers publish, and from then on only drain; 2: they end as they are
   std::atomic<std::uint32_t> published[kPeers];
@@ -66,6 +68,8 @@ struct Message {
     kLease,
     kReturn,
     kResume,
+    kAttach,
+    kDetach,
     kClose,
     kEndSession,
     kVerify,
@@ -76,18 +80,27 @@ struct Message {
   };
   std::uint32_t kind = 0;
   std::uint32_t sequence = 0;  // of the asker's process; the answer has it too
-  std::uint16_t heap = 0;
+  std::uint16_t heap = 0;      // 0: none. (The peers' begin at kFirstPeerHeapId.)
   std::uint16_t session = 0;
   std::uint64_t epoch = 0;
-  std::uint32_t slab = 0;  // kResume: the part's first unit
-  std::uint32_t end = 0;   // kResume: the part's end
+  std::uint32_t number = 0;  // kAttach: of the peer's attachments
+  std::uint32_t slab = 0;    // kResume: the part's first unit
+  std::uint32_t end = 0;     // kResume: the part's end
   std::uint32_t error = 0;
   RunShape run;
   std::bitset<kUnits> runs;  // kResume: what the peer knows, by first unit
 };
 
 // The calls of a peer that may overtake each other.
-enum Method : std::uint32_t { kLeaseSlabs, kReturnSlabs, kResumeLeases, kCloseSession, kMethods };
+enum Method : std::uint32_t {
+  kLeaseSlabs,
+  kReturnSlabs,
+  kResumeLeases,
+  kAttachArena,
+  kDetachArena,
+  kCloseSession,
+  kMethods
+};
 
 // Socket pairs made once a run: [0] the asker's end, [1] the daemon's, which a new daemon inherits.
 struct Wire {
@@ -112,6 +125,7 @@ struct Arming {
 inline constexpr std::uint16_t session_of(std::uint32_t peer) {
   return static_cast<std::uint16_t>(10 + peer);
 }
+inline constexpr std::uint32_t peer_of(std::uint16_t session) { return session - session_of(0); }
 inline constexpr std::uint16_t heap_of(std::uint32_t peer) {
   return static_cast<std::uint16_t>(kFirstPeerHeapId + peer);
 }
