@@ -4,6 +4,7 @@
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <algorithm>
 #include <random>
 
 namespace arenad::client {
@@ -11,17 +12,21 @@ namespace {
 
 // slab_info of many arenas is larger than gRPC's default of 4 MiB.
 constexpr int kMaxAnswerBytes = 64 * 1024 * 1024;
+constexpr std::uint32_t kLongestCallMs = 1'000'000'000;  // gRPC's options are ints
 
-std::shared_ptr<::grpc::Channel> make_channel(const std::string& address) {
+std::shared_ptr<::grpc::Channel> make_channel(const std::string& address,
+                                              const ConnectOptions& options) {
   ::grpc::ChannelArguments arguments;
   // Without this option gRPC shares one connection among all channels of the process to one
   // address, whichever Client they belong to.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // The daemon is on this host, so look again soon. gRPC's defaults of a second and more suit a
-  // network. (gRPC's "minimum" is how long one attempt may take.)
+  // network. gRPC's "minimum" is how long one attempt may take. Calls that wait for an attempt fail
+  // with it, so it goes on longer than a call.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
+                   static_cast<int>(std::min(options.call_timeout_ms, kLongestCallMs) + 2000));
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 250);
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   return ::grpc::CreateCustomChannel(address, ::grpc::InsecureChannelCredentials(), arguments);
@@ -53,7 +58,7 @@ ClientState::ClientState(Target target, const ConnectOptions& options)
     : target_(std::move(target)), options_(options), next_shard_(std::random_device{}()) {}
 
 Status ClientState::connect() {
-  const std::shared_ptr<::grpc::Channel> control = make_channel(target_.grpc_target);
+  const std::shared_ptr<::grpc::Channel> control = make_channel(target_.grpc_target, options_);
   arenas_ = v1::Arenas::NewStub(control);
   sessions_ = v1::Sessions::NewStub(control);
   admin_ = v1::Admin::NewStub(control);
@@ -75,12 +80,12 @@ Status ClientState::connect() {
   }
   topology_ = from_wire(wire, target_);
   if (target_.directory.empty()) {
-    const auto channel = make_channel(target_.grpc_target);
+    const auto channel = make_channel(target_.grpc_target, options_);
     shards_.push_back(
         {target_.grpc_target, channel, v1::Blocks::NewStub(channel), v1::Heaps::NewStub(channel)});
   } else {
     for (const Shard& shard : topology_.shards) {
-      const auto channel = make_channel(shard.address);  // connects when first used
+      const auto channel = make_channel(shard.address, options_);  // connects when first used
       shards_.push_back(
           {shard.address, channel, v1::Blocks::NewStub(channel), v1::Heaps::NewStub(channel)});
     }
@@ -111,7 +116,7 @@ Answer<ShardId> ClientState::choose_shard(ShardId wanted) {
 }
 
 std::shared_ptr<::grpc::Channel> ClientState::new_channel(ShardId shard) const {
-  return make_channel(shards_[slot(shard)].address);
+  return make_channel(shards_[slot(shard)].address, options_);
 }
 
 }  // namespace arenad::client

@@ -85,6 +85,15 @@ TEST(Reconnect, StreamThatIsNotConfirmedInTimeIsUnavailable) {
   EXPECT_NE(status.message.find("3000 ms"), std::string::npos) << status.text();
 }
 
+// A connection that is not accepted in two seconds ended all calls that waited for it.
+TEST(Reconnect, CallWaitsForABusyDaemonAsLongAsItMay) {
+  DaemonProcess daemon;
+  daemon.signal(SIGSTOP);
+  const Status refused = Client::connect(daemon.socket_dir(), {.call_timeout_ms = 3000}).error();
+  daemon.signal(SIGCONT);
+  EXPECT_NE(refused.message.find("Deadline Exceeded"), std::string::npos) << refused.text();
+}
+
 // A daemon that keeps its arenas in a directory of the test's.
 class Remembered : public testing::Test {
  protected:
