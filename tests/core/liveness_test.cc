@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -70,6 +72,25 @@ TEST_F(LivenessTest, SessionLivesAsLongAsOneOfItsProcesses) {
   lost_.clear();
   second.kill();
   EXPECT_TRUE(loses(kSession, Liveness::Loss::kProcessDied));
+}
+
+// What a client has sent meanwhile waits behind the grace's end.
+TEST_F(LivenessTest, GraceThatEndedWhileTheDaemonStoodStillBeginsAnew) {
+  liveness_.start_grace(kSession, 10);
+  std::this_thread::sleep_for(std::chrono::seconds(1));  // the standstill
+  poll();
+  EXPECT_TRUE(lost_.empty());
+  EXPECT_TRUE(loses(kSession, Liveness::Loss::kGraceOver));
+}
+
+TEST_F(LivenessTest, GraceThatEndsShortlyAfterAStandstillBeginsAnew) {
+  liveness_.start_grace(kSession, 800);
+  std::this_thread::sleep_for(std::chrono::milliseconds(750));
+  poll();  // the heart's beat is late
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  poll();
+  EXPECT_TRUE(lost_.empty());
+  EXPECT_TRUE(loses(kSession, Liveness::Loss::kGraceOver));
 }
 
 TEST_F(LivenessTest, ForgottenSessionIsNotLost) {

@@ -11,7 +11,11 @@
 namespace arenad::server {
 namespace asio = boost::asio;
 namespace {
+using Clock = std::chrono::steady_clock;
+
 constexpr auto kAskEvery = std::chrono::milliseconds(250);
+// While somebody has a grace. A beat that is late by as much says that the daemon stood still.
+constexpr auto kBeat = std::chrono::milliseconds(250);
 // Of one session. They mostly are one process that cannot be told from another, and each takes a
 // descriptor of the daemon's.
 constexpr std::size_t kMostProcesses = 16;
@@ -20,7 +24,9 @@ constexpr std::size_t kMostProcesses = 16;
 struct Liveness::Impl {
   struct Watch {
     explicit Watch(asio::io_context& io) : grace(io), question(io) {}
+    bool has_grace() const { return grace.expiry() != Clock::time_point::max(); }
     asio::steady_timer grace;
+    Clock::time_point grace_since{};
     asio::steady_timer question;
     // Ends the waits, whose handlers keep the descriptors.
     void close_processes() {
@@ -43,31 +49,54 @@ struct Liveness::Impl {
     return watch;
   }
 
+  void beat() {
+    if (beating) return;
+    beating = true;
+    heart.expires_after(kBeat);
+    heart.async_wait([this](const boost::system::error_code& stopped) {
+      if (stopped) return;
+      notice_standstill();
+      beating = false;
+      for (const auto& [session, watch] : watches)
+        if (watch->has_grace()) return beat();
+    });
+  }
+  void notice_standstill() {
+    const auto now = Clock::now();
+    if (beating && now - heart.expiry() > kBeat) stood_still_until = now;
+  }
+
   asio::io_context& io;
   OnLoss on_loss;
   std::map<SessionId, std::shared_ptr<Watch>> watches;
+  asio::steady_timer heart;
+  bool beating = false;
+  Clock::time_point stood_still_until{};
 };
 
 Liveness::Liveness(asio::io_context& io, OnLoss on_loss)
-    : impl_(new Impl{io, std::move(on_loss), {}}) {}
+    : impl_(new Impl{io, std::move(on_loss), {}, asio::steady_timer(io)}) {}
 Liveness::~Liveness() { forget_all(); }
 
 void Liveness::start_grace(SessionId session, std::uint64_t grace_ms) {
   const auto watch = impl_->of(session);
+  watch->grace_since = Clock::now();
   watch->grace.expires_after(std::chrono::milliseconds(grace_ms));
-  watch->grace.async_wait(
-      [impl = impl_.get(), session, watch](const boost::system::error_code& stopped) {
-        // stop_grace may have come when this handler was ready already. It moves the expiry away.
-        if (stopped || !impl->current(session, watch)) return;
-        if (watch->grace.expiry() > std::chrono::steady_clock::now()) return;
-        impl->on_loss(session, Loss::kGraceOver);
-      });
+  impl_->beat();
+  watch->grace.async_wait([this, impl = impl_.get(), session, watch,
+                           grace_ms](const boost::system::error_code& stopped) {
+    // stop_grace may have come when this handler was ready already. It moves the expiry away.
+    if (stopped || !impl->current(session, watch)) return;
+    if (watch->grace.expiry() > Clock::now()) return;
+    impl->notice_standstill();
+    if (impl->stood_still_until > watch->grace_since) return start_grace(session, grace_ms);
+    impl->on_loss(session, Loss::kGraceOver);
+  });
 }
 
 void Liveness::stop_grace(SessionId session) {
   const auto found = impl_->watches.find(session);
-  if (found != impl_->watches.end())
-    found->second->grace.expires_at(asio::steady_timer::time_point::max());
+  if (found != impl_->watches.end()) found->second->grace.expires_at(Clock::time_point::max());
 }
 
 void Liveness::watch(SessionId session, UniqueFd pidfd) {
@@ -100,8 +129,7 @@ void Liveness::watch_by(SessionId session, std::function<bool()> gone) {
   watch->question.async_wait([this, session, watch, gone = std::move(gone)](
                                  const boost::system::error_code& stopped) mutable {
     // As with the grace, watch() may have come when this handler was ready already.
-    if (stopped || !impl_->current(session, watch) ||
-        watch->question.expiry() > std::chrono::steady_clock::now())
+    if (stopped || !impl_->current(session, watch) || watch->question.expiry() > Clock::now())
       return;
     if (gone()) return impl_->on_loss(session, Loss::kProcessDied);
     watch_by(session, std::move(gone));
@@ -119,6 +147,8 @@ void Liveness::forget(SessionId session) {
 
 void Liveness::forget_all() {
   while (!impl_->watches.empty()) forget(impl_->watches.begin()->first);
+  impl_->heart.cancel();
+  impl_->beating = false;
 }
 
 }  // namespace arenad::server

@@ -5,6 +5,8 @@
 // that is asked four times a second.
 // Invariants: a session is lost when its process has ended (its pidfd turns readable), and with it
 //   every other process that was watched for the session. A socket that hung up proves nothing.
+//   A grace counts time in which the daemon ran: after a standstill (SIGSTOP, a busy machine) it
+//   begins anew, because the client's stream may wait in the daemon's socket.
 //   After forget() no callback comes for the session, nor for a later session with the same id
 //   because of this one.
 // Threads: the control thread, on its io_context. Crash: private memory of the daemon.
