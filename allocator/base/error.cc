@@ -46,7 +46,7 @@ constexpr Row kRows[] = {
      "attach as writer, remote or peer to allocate and free, as peer to lease slabs"},
     {"BAD_TOKEN", 16,
      "get a new token from OpenSession or AttachArena: tokens work once and expire"},
-    {"NOT_PERMITTED", 7, "the arena's owner, group and mode do not allow this; ask its owner"},
+    {"NOT_PERMITTED", 7, "ask its owner, or an administrator"},
     {"ARENA_BUSY", 9,
      "detach the sessions (DetachArena, ArenaHandle::detach in C++), close them, or delete with "
      "force"},

@@ -60,8 +60,8 @@ int main(int argc, char** argv) {
   }
   invocation.json = output == "json";
 
-  const auto connected =
-      client::Client::connect(invocation.socket, {.call_timeout_ms = invocation.timeout_ms});
+  const auto connected = client::Client::connect(
+      invocation.socket, {.call_timeout_ms = invocation.timeout_ms, .administrate = true});
   if (!connected) return refuse(connected.error(), invocation.json);
   const auto done = invocation.action(*connected);
   if (!done) return refuse(done.error(), invocation.json);

@@ -3,6 +3,7 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <random>
@@ -59,9 +60,11 @@ ClientState::ClientState(Target target, const ConnectOptions& options)
 
 Status ClientState::connect() {
   const std::shared_ptr<::grpc::Channel> control = make_channel(target_.grpc_target, options_);
-  arenas_ = v1::Arenas::NewStub(control);
-  sessions_ = v1::Sessions::NewStub(control);
-  admin_ = v1::Admin::NewStub(control);
+  const std::shared_ptr<::grpc::Channel> admin = admin_channel(control);
+  const auto& arenas = options_.administrate ? admin : control;
+  arenas_ = v1::Arenas::NewStub(arenas);
+  sessions_ = v1::Sessions::NewStub(arenas);
+  admin_ = v1::Admin::NewStub(admin);
   health_ = ::grpc::health::v1::Health::NewStub(control);
 
   ::grpc::ClientContext context;
@@ -70,7 +73,7 @@ Status ClientState::connect() {
                                                                  : options_.call_timeout_ms));
   v1::Topology wire;
   count_call();
-  Status status = from_grpc(admin_->GetTopology(&context, {}, &wire));
+  Status status = from_grpc(v1::Admin::NewStub(control)->GetTopology(&context, {}, &wire));
   if (!status.ok()) {
     if (status.code != Code::kUnavailable && status.code != Code::kDeadlineExceeded) return status;
     return {
@@ -94,6 +97,13 @@ Status ClientState::connect() {
     return {Code::kInternal, Error::kInternal,
             "the daemon names no shards; report this as a bug of arenad"};
   return options_.shard == kAnyShard ? Status{} : choose_shard(options_.shard).error();
+}
+
+std::shared_ptr<::grpc::Channel> ClientState::admin_channel(
+    const std::shared_ptr<::grpc::Channel>& control) const {
+  const std::string path = target_.directory + "/admin.sock";
+  if (target_.directory.empty() || ::access(path.c_str(), R_OK | W_OK) != 0) return control;
+  return make_channel("unix:" + path, options_);
 }
 
 Answer<ShardId> ClientState::choose_shard(ShardId wanted) {

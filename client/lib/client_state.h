@@ -93,6 +93,9 @@ class ClientState : public Pinned {
     std::unique_ptr<v1::Blocks::Stub> blocks;
     std::unique_ptr<v1::Heaps::Stub> heaps;
   };
+  // To admin.sock, where this process may open it. Else the channel that all may use.
+  std::shared_ptr<::grpc::Channel> admin_channel(
+      const std::shared_ptr<::grpc::Channel>& control) const;
   static std::size_t slot(ShardId shard) { return shard == kAnyShard ? 0 : shard.value; }
 
   Target target_;

@@ -35,6 +35,9 @@ constexpr std::uint64_t kCallGraceMs = 250;
 
 constexpr std::string_view kUnixScheme = "unix:";
 
+// Who may enter the directory may call. What they may do then is decided call by call.
+constexpr Listener::Access kEverybody{0666, std::nullopt};
+
 std::string unix_address(const std::string& directory, const std::string& name) {
   return std::string(kUnixScheme) + directory + "/" + name;
 }
@@ -96,6 +99,7 @@ class Daemon {
     options.state_directory = config_.state_dir;
     options.data_directory = config_.data_dir;
     options.limits = config_.limits;
+    options.root_is_admin = config_.root_is_admin;
     options.tunables = config_.tunables;
     options.log = [](LogLevel level, const std::string& line) {
       spdlog::log(spdlog_level(level), "{}", line);
@@ -134,24 +138,32 @@ class Daemon {
       engine_->set_waker(shard_id(i), loops_[i].get());
     }
     for (std::uint32_t i = 0; i < engine_->shard_count(); ++i)
-      if (auto listening = listen(topology_.shards[i].address, *loops_[i]); !listening.ok())
+      if (auto listening = listen(topology_.shards[i].address, *loops_[i], kEverybody);
+          !listening.ok())
         return listening;
     // Last, for the same reason.
-    if (auto listening = listen(topology_.common_address, *loops_[0]); !listening.ok())
+    if (auto listening = listen(topology_.common_address, *loops_[0], kEverybody); !listening.ok())
+      return listening;
+    const Listener::Access administrators{config_.admin_gid ? 0660u : 0600u, config_.admin_gid};
+    if (auto listening = listen(unix_address(config_.socket_dir, "admin.sock"), *loops_[0],
+                                administrators, true);
+        !listening.ok())
       return listening;
     if (!loops_[0]->listen().empty()) spdlog::info("serving on {}", loops_[0]->listen());
     return Nothing{};
   }
 
-  Answer<Nothing> listen(const std::string& address, ShardLoop& loop) {
+  Answer<Nothing> listen(const std::string& address, ShardLoop& loop, Listener::Access access,
+                         bool is_admin = false) {
     Listener::Host host;
     host.has_room = [this] { return connections_.has_room(); };
-    host.take = [this, &loop, address](UniqueFd socket) {
-      const auto taken = connections_.add(std::move(socket), loop);
+    host.take = [this, &loop, address, is_admin](UniqueFd socket) {
+      const auto taken = connections_.add(std::move(socket), loop, is_admin);
       if (!taken.ok() && taken.error().error == Error::kMachineFull)
         spdlog::warn("a connection to {} is closed: {}", address, taken.error().message);
     };
-    auto listener = Listener::open(io_, address.substr(kUnixScheme.size()), std::move(host));
+    auto listener =
+        Listener::open(io_, address.substr(kUnixScheme.size()), access, std::move(host));
     if (!listener.ok()) return listener.error();
     listeners_.push_back(std::move(*listener));
     return Nothing{};
@@ -163,9 +175,9 @@ class Daemon {
       CreateArenaArgs args;
       args.name = arena.name;
       args.capacity_bytes = arena.capacity_bytes;
-      engine_->control().create_arena(std::move(args), [&promise](Answer<ArenaFacts> made) {
-        promise.set_value(std::move(made));
-      });
+      engine_->control().create_arena(
+          daemon_itself(), std::move(args),
+          [&promise](Answer<ArenaFacts> made) { promise.set_value(std::move(made)); });
       const Answer<ArenaFacts> made = promise.get_future().get();
       if (!made.ok() && made.error().error == Error::kArenaExists && was_kept(arena)) continue;
       if (!made.ok()) return made.error();
@@ -178,7 +190,8 @@ class Daemon {
   bool was_kept(const Config::ArenaAtStart& wanted) {
     std::promise<Answer<ArenaFacts>> promise;
     engine_->control().get_arena(
-        wanted.name, [&promise](Answer<ArenaFacts> arena) { promise.set_value(std::move(arena)); });
+        daemon_itself(), wanted.name,
+        [&promise](Answer<ArenaFacts> arena) { promise.set_value(std::move(arena)); });
     const Answer<ArenaFacts> arena = promise.get_future().get();
     if (!arena.ok()) return false;
     if (arena->capacity_bytes < wanted.capacity_bytes) {
@@ -242,7 +255,7 @@ class Daemon {
   asio::signal_set signals_{io_, SIGTERM, SIGINT};
   std::unique_ptr<Engine> engine_;
   TopologyFacts topology_;
-  Connections connections_{io_};
+  Connections connections_{io_, config_.root_is_admin};
   std::vector<std::unique_ptr<ShardLoop>> loops_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unique_ptr<HttpServer> http_;

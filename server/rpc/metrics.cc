@@ -117,7 +117,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
   }
 
   void ask_arenas(std::string page_token) {
-    control_.list_arenas(kArenasPerPage, std::move(page_token),
+    control_.list_arenas(daemon_itself(), kArenasPerPage, std::move(page_token),
                          [self = shared_from_this()](Answer<Page<ArenaFacts>> page) {
                            if (!page.ok()) return self->done_(page.error());
                            for (ArenaFacts& arena : page->items)
@@ -129,7 +129,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
 
  private:
   void ask_stats() {
-    control_.get_stats("", [self = shared_from_this()](Answer<DaemonStats> stats) {
+    control_.get_stats(daemon_itself(), "", [self = shared_from_this()](Answer<DaemonStats> stats) {
       if (!stats.ok()) return self->done_(stats.error());
       self->facts_.stats = std::move(*stats);
       self->ask_tunables();

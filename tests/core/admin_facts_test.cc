@@ -41,16 +41,19 @@ TEST_F(AdminFactsTest, StatsAreSumsOverShardsAndArenasWhoeverCounts) {
   ASSERT_TRUE(bench_.allocate(0, key, plain, 64, 2).ok());
   ASSERT_TRUE(bench_.allocate(1, key, counted, 64, 3).ok());
   bench_.on_control([&] { bench_.core().arenas.find(counted)->state->counts_from_words = true; });
-  const auto all = bench_.answer<DaemonStats>([this] { return facts_.stats(""); });
+  const auto all = bench_.answer<DaemonStats>([this] { return facts_.stats(daemon_itself(), ""); });
   ASSERT_TRUE(all.ok());
   EXPECT_EQ(all->arenas, 2u);
   EXPECT_EQ(all->held_blocks, 5u);
   EXPECT_EQ(all->capacity_bytes, 8u << 20);
   EXPECT_EQ(all->shards.size(), 2u);
-  const auto one = bench_.answer<DaemonStats>([this] { return facts_.stats("counted"); });
+  const auto one =
+      bench_.answer<DaemonStats>([this] { return facts_.stats(daemon_itself(), "counted"); });
   ASSERT_TRUE(one.ok());
   EXPECT_EQ(one->held_blocks, 3u);
-  EXPECT_EQ(bench_.answer<DaemonStats>([this] { return facts_.stats("none"); }).error().error,
+  EXPECT_EQ(bench_.answer<DaemonStats>([this] { return facts_.stats(daemon_itself(), "none"); })
+                .error()
+                .error,
             Error::kUnknownArena);
 }
 
@@ -62,7 +65,8 @@ TEST_F(AdminFactsTest, HoldersAreTheBiggestFirstAndTheirTotalCountsAll) {
   bench_.attach(big, arena);
   ASSERT_TRUE(bench_.allocate(0, small, arena, 64, 2).ok());
   ASSERT_TRUE(bench_.allocate(0, big, arena, 4096, 3).ok());
-  const auto holders = bench_.answer<Holders>([this] { return facts_.holders("", 1); });
+  const auto holders =
+      bench_.answer<Holders>([this] { return facts_.holders(daemon_itself(), "", 1); });
   ASSERT_TRUE(holders.ok());
   ASSERT_EQ(holders->rows.size(), 1u);
   EXPECT_EQ(holders->rows[0].session, big.id);
@@ -75,7 +79,7 @@ TEST_F(AdminFactsTest, TunablesAreChangedAllOrNone) {
   using Values = std::vector<std::pair<std::string, std::string>>;
   const auto set = [this](const Values& values) {
     return bench_.answer<std::vector<TunableFacts>>(
-        [this, values] { return facts_.set_tunables(values); });
+        [this, values] { return facts_.set_tunables(daemon_itself(), values); });
   };
   EXPECT_TRUE(set({{"spin_us", "7"}}).ok());
   EXPECT_EQ(bench_.shared().tunables.spin_us, 7u);

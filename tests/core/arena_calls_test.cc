@@ -19,10 +19,11 @@ class ArenaCallsTest : public testing::Test {
     CreateArenaArgs args;
     args.name = name;
     args.capacity_bytes = 4 << 20;
-    return bench_.answer<ArenaFacts>([this, args] { return calls_.create(args); });
+    return bench_.answer<ArenaFacts>([this, args] { return calls_.create(daemon_itself(), args); });
   }
   Answer<Nothing> remove(const std::string& name, bool force) {
-    return bench_.answer<Nothing>([this, name, force] { return calls_.remove(name, force); });
+    return bench_.answer<Nothing>(
+        [this, name, force] { return calls_.remove(daemon_itself(), name, force); });
   }
 
   ControlBench bench_;
@@ -40,7 +41,8 @@ TEST_F(ArenaCallsTest, NewArenaIsKnownToEveryShardWhenItIsAnswered) {
   bench_.attach(key, made->id);
   EXPECT_TRUE(bench_.allocate(0, key, made->id, 64).ok());
   EXPECT_TRUE(bench_.allocate(1, key, made->id, 64, 2).ok());
-  const auto facts = bench_.answer<ArenaFacts>([this] { return calls_.get("pool"); });
+  const auto facts =
+      bench_.answer<ArenaFacts>([this] { return calls_.get(daemon_itself(), "pool"); });
   ASSERT_TRUE(facts.ok());
   EXPECT_EQ(facts->held_blocks, 3u);
   EXPECT_EQ(facts->sessions, 1u);
@@ -49,13 +51,14 @@ TEST_F(ArenaCallsTest, NewArenaIsKnownToEveryShardWhenItIsAnswered) {
 TEST_F(ArenaCallsTest, PagesGoOnWhereTheLastOneEnded) {
   bench_.start();
   for (const char* name : {"a", "b", "c"}) ASSERT_TRUE(create(name).ok());
-  const auto first = bench_.answer<Page<ArenaFacts>>([this] { return calls_.list(2, ""); });
+  const auto first =
+      bench_.answer<Page<ArenaFacts>>([this] { return calls_.list(daemon_itself(), 2, ""); });
   ASSERT_TRUE(first.ok());
   ASSERT_EQ(first->items.size(), 2u);
   EXPECT_EQ(first->items[1].name, "b");
   const std::string token = first->next_page_token;
-  const auto second =
-      bench_.answer<Page<ArenaFacts>>([this, token] { return calls_.list(2, token); });
+  const auto second = bench_.answer<Page<ArenaFacts>>(
+      [this, token] { return calls_.list(daemon_itself(), 2, token); });
   ASSERT_TRUE(second.ok());
   ASSERT_EQ(second->items.size(), 1u);
   EXPECT_EQ(second->items[0].name, "c");

@@ -109,7 +109,7 @@ TEST(Arenas, ListedByNameAPageAtATime) {
   int pages = 0;
   do {
     const auto page = wait_for<Page<ArenaFacts>>(
-        [&](auto done) { daemon.control().list_arenas(2, token, done); });
+        [&](auto done) { daemon.control().list_arenas(daemon_itself(), 2, token, done); });
     for (const ArenaFacts& arena : page->items) names += arena.name;
     token = page->next_page_token;
     ++pages;

@@ -153,8 +153,9 @@ TEST(Audit, SeveralAtOnceAreAllAnswered) {
   for (int i = 0; i < 5; ++i) {
     auto promise = std::make_shared<std::promise<Answer<AuditResult>>>();
     answers.push_back(promise->get_future());
-    daemon.control().audit(
-        "", [promise](Answer<AuditResult> answer) { promise->set_value(std::move(answer)); });
+    daemon.control().audit(daemon_itself(), "", [promise](Answer<AuditResult> answer) {
+      promise->set_value(std::move(answer));
+    });
   }
   for (auto& answer : answers) EXPECT_TRUE(answer.get()->exact);
 }
@@ -166,10 +167,12 @@ TEST(Audit, IsExactOrRefusedWhenAnArenaIsDeletedUnderIt) {
     const SessionKey key = daemon.open_attached("brief");
     ASSERT_TRUE(daemon.allocate(i % 3, key, arena->id, 64, 100).ok());
     std::promise<Answer<AuditResult>> of_all, of_one;
-    daemon.control().audit(
-        "", [&](Answer<AuditResult> answer) { of_all.set_value(std::move(answer)); });
-    daemon.control().audit(
-        "brief", [&](Answer<AuditResult> answer) { of_one.set_value(std::move(answer)); });
+    daemon.control().audit(daemon_itself(), "", [&](Answer<AuditResult> answer) {
+      of_all.set_value(std::move(answer));
+    });
+    daemon.control().audit(daemon_itself(), "brief", [&](Answer<AuditResult> answer) {
+      of_one.set_value(std::move(answer));
+    });
     ASSERT_TRUE(daemon.remove("brief", true).ok());
     const auto all = of_all.get_future().get(), one = of_one.get_future().get();
     ASSERT_TRUE(all.ok()) << all.error().message;

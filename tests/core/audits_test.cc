@@ -18,7 +18,8 @@ TEST(Audits, ReportIsExactAndTheGateIsOpenAfterwards) {
   const SessionKey key = bench.add_session("s");
   bench.attach(key, arena);
   ASSERT_TRUE(bench.allocate(0, key, arena, 64, 5).ok());
-  const auto result = bench.answer<AuditResult>([&] { return audits.audit("pool"); });
+  const auto result =
+      bench.answer<AuditResult>([&] { return audits.audit(daemon_itself(), "pool"); });
   ASSERT_TRUE(result.ok()) << result.error().message;
   EXPECT_TRUE(result->exact);
   ASSERT_EQ(result->arenas.size(), 1u);
@@ -42,7 +43,7 @@ TEST(Audits, DamagedArenaIsQuarantinedWithTheFinding) {
         bench.core().arenas.find(arena)->state->arena->word(slot_of(blocks->blocks[0].ref));
     word.store(BlockWord::free_of(word.load()));
   });
-  const auto result = bench.answer<AuditResult>([&] { return audits.audit(""); });
+  const auto result = bench.answer<AuditResult>([&] { return audits.audit(daemon_itself(), ""); });
   ASSERT_TRUE(result.ok());
   EXPECT_FALSE(result->exact);
   bench.on_control(
@@ -60,7 +61,9 @@ TEST(Audits, UnknownArenaIsAnError) {
   StandstillGate gate;
   Audits audits(bench.core(), gate);
   bench.start();
-  EXPECT_EQ(bench.answer<AuditResult>([&] { return audits.audit("none"); }).error().error,
+  EXPECT_EQ(bench.answer<AuditResult>([&] { return audits.audit(daemon_itself(), "none"); })
+                .error()
+                .error,
             Error::kUnknownArena);
   bench.stop();
 }

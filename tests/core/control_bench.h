@@ -121,7 +121,8 @@ class ControlBench {
   }
   // A session that every shard knows.
   SessionKey add_session(const std::string& name, std::uint64_t limit_bytes = 0) {
-    const SessionKey key = on_control([&] { return (*core_->sessions.open(name, now_ns()))->key; });
+    const SessionKey key =
+        on_control([&] { return (*core_->sessions.open(daemon_itself(), name, now_ns()))->key; });
     shared_.account.open(key.id, limit_bytes);
     for (const auto& loop : loops_) {
       loop->run([&](ShardApi& shard) {

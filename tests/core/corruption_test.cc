@@ -109,10 +109,11 @@ class Corruption : public ::testing::Test {
   // What the daemon reads of the damaged arena, all of it.
   void look_everywhere() {
     EXPECT_TRUE(daemon.stats().ok());
-    EXPECT_TRUE(
-        wait_for<Holders>([&](auto done) { daemon.control().list_holders("", 1000, done); }).ok());
+    EXPECT_TRUE(wait_for<Holders>([&](auto done) {
+                  daemon.control().list_holders(daemon_itself(), "", 1000, done);
+                }).ok());
     EXPECT_TRUE(wait_for<std::vector<SlabInfoRow>>([&](auto done) {
-                  daemon.control().slab_info("", done);
+                  daemon.control().slab_info(daemon_itself(), "", done);
                 }).ok());
     (void)daemon.sessions();
     EXPECT_TRUE(daemon.audit("a").ok());

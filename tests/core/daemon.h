@@ -90,15 +90,17 @@ class Daemon {
     return create(args);
   }
   Answer<ArenaFacts> create(CreateArenaArgs args) {
-    return wait_for<ArenaFacts>([&](auto done) { control().create_arena(args, done); });
+    return wait_for<ArenaFacts>(
+        [&](auto done) { control().create_arena(daemon_itself(), args, done); });
   }
   Answer<ArenaFacts> arena(const std::string& name) {
-    return wait_for<ArenaFacts>([&](auto done) { control().get_arena(name, done); });
+    return wait_for<ArenaFacts>(
+        [&](auto done) { control().get_arena(daemon_itself(), name, done); });
   }
   // No arena has it. Ids begin at a random place.
   ArenaId absent_id() {
-    const auto all =
-        wait_for<Page<ArenaFacts>>([&](auto done) { control().list_arenas(0, "", done); });
+    const auto all = wait_for<Page<ArenaFacts>>(
+        [&](auto done) { control().list_arenas(daemon_itself(), 0, "", done); });
     const auto has_id = [&](ArenaId id) {
       return std::ranges::any_of(all->items,
                                  [&](const ArenaFacts& arena) { return arena.id == id; });
@@ -108,11 +110,12 @@ class Daemon {
     return id;
   }
   Answer<Nothing> remove(const std::string& name, bool force = false) {
-    return wait_for<Nothing>([&](auto done) { control().delete_arena(name, force, done); });
+    return wait_for<Nothing>(
+        [&](auto done) { control().delete_arena(daemon_itself(), name, force, done); });
   }
   Answer<OpenedSession> open(const std::string& name = "test", std::uint64_t limit_bytes = 0) {
     return wait_for<OpenedSession>(
-        [&](auto done) { control().open_session(name, limit_bytes, done); });
+        [&](auto done) { control().open_session(daemon_itself(), name, limit_bytes, done); });
   }
   // Opens a session that lives until it is closed: a KeepAlive stream stands behind it.
   SessionKey open_kept(const std::string& name = "test", std::uint64_t limit_bytes = 0) {
@@ -123,8 +126,9 @@ class Daemon {
   }
   Answer<Nothing> keep(
       SessionKey key, std::uint64_t stream, OnSessionEvent on_event = [](const SessionEvent&) {}) {
-    return wait_for<Nothing>(
-        [&](auto done) { control().keepalive_opened(key, stream, on_event, done); });
+    return wait_for<Nothing>([&](auto done) {
+      control().keepalive_opened(daemon_itself(), key, stream, on_event, done);
+    });
   }
   Answer<AttachedArena> attach(SessionKey key, const std::string& arena,
                                AttachMode mode = AttachMode::kRemote) {
@@ -147,14 +151,15 @@ class Daemon {
     return wait_for<GivenBack>([&](auto done) { control().close_session(key, done); });
   }
   Answer<AuditResult> audit(const std::string& arena = "") {
-    return wait_for<AuditResult>([&](auto done) { control().audit(arena, done); });
+    return wait_for<AuditResult>([&](auto done) { control().audit(daemon_itself(), arena, done); });
   }
   Answer<DaemonStats> stats(const std::string& arena = "") {
-    return wait_for<DaemonStats>([&](auto done) { control().get_stats(arena, done); });
+    return wait_for<DaemonStats>(
+        [&](auto done) { control().get_stats(daemon_itself(), arena, done); });
   }
   std::vector<SessionFacts> sessions() {
-    auto page =
-        wait_for<Page<SessionFacts>>([&](auto done) { control().list_sessions(0, "", done); });
+    auto page = wait_for<Page<SessionFacts>>(
+        [&](auto done) { control().list_sessions(daemon_itself(), 0, "", done); });
     EXPECT_TRUE(page.ok());
     return page->items;
   }

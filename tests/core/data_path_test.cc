@@ -286,8 +286,8 @@ TEST_F(DataPath, HoldersAreListedBySessionAndTagLargestFirst) {
   args.session = bob;
   args.count = 20;
   const auto bobs = daemon.allocate_later(0, args).get();
-  const auto holders =
-      wait_for<Holders>([&](auto done) { daemon.control().list_holders("a", 2, done); });
+  const auto holders = wait_for<Holders>(
+      [&](auto done) { daemon.control().list_holders(daemon_itself(), "a", 2, done); });
   ASSERT_TRUE(holders.ok());
   EXPECT_EQ(holders->total_blocks, 75u);
   EXPECT_EQ(holders->total_bytes, 75u * 1024);
@@ -300,8 +300,8 @@ TEST_F(DataPath, HoldersAreListedBySessionAndTagLargestFirst) {
 
 TEST_F(DataPath, SlabInfoAddsUpToWhatIsHeld) {
   const auto got = daemon.allocate(1, key, arena, 512, 300);
-  const auto rows =
-      wait_for<std::vector<SlabInfoRow>>([&](auto done) { daemon.control().slab_info("a", done); });
+  const auto rows = wait_for<std::vector<SlabInfoRow>>(
+      [&](auto done) { daemon.control().slab_info(daemon_itself(), "a", done); });
   ASSERT_TRUE(rows.ok());
   bool found = false;
   for (const SlabInfoRow& row : *rows) {

@@ -69,7 +69,7 @@ TEST(EngineStart, SocketFileOfADeadDaemonIsReplaced) {
 Answer<std::vector<TunableFacts>> set(Daemon& daemon,
                                       std::vector<std::pair<std::string, std::string>> values) {
   return wait_for<std::vector<TunableFacts>>(
-      [&](auto done) { daemon.control().set_tunables(values, done); });
+      [&](auto done) { daemon.control().set_tunables(daemon_itself(), values, done); });
 }
 std::string value_of(const std::vector<TunableFacts>& facts, const std::string& name) {
   for (const TunableFacts& f : facts)
@@ -189,7 +189,7 @@ TEST(EngineStop, AnswersWaitersAndRefusesLaterCalls) {
   daemon.engine().stop();
   EXPECT_EQ(answer_of(std::move(waiting)).error().error, Error::kDraining);
   std::atomic<int> refused{0};
-  daemon.control().open_session("late", 0, [&](Answer<OpenedSession> answer) {
+  daemon.control().open_session(daemon_itself(), "late", 0, [&](Answer<OpenedSession> answer) {
     refused += answer.error().error == Error::kDraining;
   });
   daemon.engine().stop();  // idempotent

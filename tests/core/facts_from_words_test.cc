@@ -39,8 +39,8 @@ TEST_F(FactsFromWords, ChangesMadeInMemoryShowEverywhere) {
   const auto facts = daemon.arena("a");
   EXPECT_EQ(facts->held_blocks, 50u + 15);
   EXPECT_EQ(facts->held_bytes, 50u * 512 + 15 * 1024);
-  const auto page =
-      wait_for<Page<ArenaFacts>>([&](auto done) { daemon.control().list_arenas(0, "", done); });
+  const auto page = wait_for<Page<ArenaFacts>>(
+      [&](auto done) { daemon.control().list_arenas(daemon_itself(), 0, "", done); });
   EXPECT_EQ(page->items[0].held_blocks, 65u);
   EXPECT_EQ(page->items[1].held_blocks, 0u);
   EXPECT_EQ(attachment("remote").held_blocks, 11u);
@@ -56,8 +56,8 @@ TEST_F(FactsFromWords, ChangesMadeInMemoryShowEverywhere) {
     EXPECT_EQ(stats->leased_bytes, 4u * 65536);
   }
   EXPECT_EQ(daemon.stats("other")->held_blocks, 0u);
-  const auto holders =
-      wait_for<Holders>([&](auto done) { daemon.control().list_holders("a", 0, done); });
+  const auto holders = wait_for<Holders>(
+      [&](auto done) { daemon.control().list_holders(daemon_itself(), "a", 0, done); });
   ASSERT_EQ(holders->rows.size(), 3u);  // the peer with two labels
   EXPECT_EQ(holders->rows[0].blocks, 50u);
   EXPECT_EQ(holders->rows[0].tag, 7u);
@@ -92,8 +92,8 @@ TEST_F(FactsFromWords, ArenaThatGetsItsFirstPeerIsCountedAlike) {
 TEST_F(FactsFromWords, SlabInfoHasARowForWhatPeersHave) {
   peer->lease(512, 4);
   peer->allocate(512, 50);
-  const auto rows =
-      wait_for<std::vector<SlabInfoRow>>([&](auto done) { daemon.control().slab_info("a", done); });
+  const auto rows = wait_for<std::vector<SlabInfoRow>>(
+      [&](auto done) { daemon.control().slab_info(daemon_itself(), "a", done); });
   ASSERT_EQ(rows->size(), 1u);
   const SlabInfoRow& row = (*rows)[0];
   EXPECT_TRUE(row.peers);

@@ -210,7 +210,7 @@ TEST_F(HandoffTest, BoundSessionOutlivesItsKeepaliveStream) {
 
 TEST_F(HandoffTest, ProcessThatDiesBeforeItsHandoffIsLeftToTheGrace) {
   const auto set = wait_for<std::vector<TunableFacts>>([&](auto done) {
-    daemon.control().set_tunables({{"keepalive_grace_ms", "50"}}, done);
+    daemon.control().set_tunables(daemon_itself(), {{"keepalive_grace_ms", "50"}}, done);
   });
   ASSERT_TRUE(set.ok());
   const auto opened = daemon.open("early");

@@ -58,8 +58,8 @@ TEST_F(Memory, CachedBlocksOfOtherShardsAreTrimmedBeforeAnAllocationFails) {
                 16u);  // shard 0's come back remotely
     }
   }
-  const auto rows =
-      wait_for<std::vector<SlabInfoRow>>([&](auto done) { daemon.control().slab_info("a", done); });
+  const auto rows = wait_for<std::vector<SlabInfoRow>>(
+      [&](auto done) { daemon.control().slab_info(daemon_itself(), "a", done); });
   std::uint64_t slabs_bytes = 0;
   for (const SlabInfoRow& row : *rows) slabs_bytes += row.usage.slab_bytes;
   ASSERT_GT(slabs_bytes, 0u);

@@ -67,7 +67,7 @@ class PeerTrim : public ::testing::Test {
   }
   void set_patience_ms(const std::string& ms) {
     ASSERT_TRUE(wait_for<std::vector<TunableFacts>>([&](auto done) {
-                  daemon.control().set_tunables({{"trim_patience_ms", ms}}, done);
+                  daemon.control().set_tunables(daemon_itself(), {{"trim_patience_ms", ms}}, done);
                 }).ok());
   }
   AllocateArgs args(std::uint64_t size_bytes, std::uint32_t wait_ms = 0) const {

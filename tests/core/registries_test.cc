@@ -41,28 +41,28 @@ TEST(SessionRegistry, EveryIdIsGivenOutOnceBeforeAnyComesBack) {
   limits.max_sessions = 65534;
   SessionRegistry sessions(limits);
   for (int i = 1; i <= 65534; ++i) {
-    const auto opened = sessions.open("s", 0);
+    const auto opened = sessions.open(daemon_itself(), "s", 0);
     ASSERT_TRUE(opened.ok());
     ASSERT_EQ((*opened)->key.id.value, i);  // never 0 (nobody) nor 65535 (the reaper)
     sessions.release((*opened)->key.id);
   }
-  EXPECT_EQ((*sessions.open("s", 0))->key.id, SessionId{1});
+  EXPECT_EQ((*sessions.open(daemon_itself(), "s", 0))->key.id, SessionId{1});
 }
 
 TEST(SessionRegistry, ReapingSessionAnswersToNoKeyAndItsIdIsTaken) {
   Limits limits;
   limits.max_sessions = 1;
   SessionRegistry sessions(limits);
-  SessionRecord* record = *sessions.open("s", 0);
+  SessionRecord* record = *sessions.open(daemon_itself(), "s", 0);
   const SessionKey key = record->key;
   EXPECT_TRUE(sessions.find(key).ok());
   EXPECT_EQ(sessions.find(SessionKey{key.id, key.secret + 1}).error().error,
             Error::kUnknownSession);
   record->reaping = true;
   EXPECT_EQ(sessions.find(key).error().error, Error::kUnknownSession);
-  EXPECT_EQ(sessions.open("t", 0).error().error, Error::kQuotaDaemon);
+  EXPECT_EQ(sessions.open(daemon_itself(), "t", 0).error().error, Error::kQuotaDaemon);
   sessions.release(key.id);
-  EXPECT_TRUE(sessions.open("t", 0).ok());
+  EXPECT_TRUE(sessions.open(daemon_itself(), "t", 0).ok());
 }
 
 TEST(TokenTable, TokenWorksOnceAndOnlyWithinItsTime) {
@@ -118,26 +118,38 @@ TEST(TokenTable, EndOfASessionOrArenaTakesItsTokensAlong) {
   EXPECT_FALSE(tokens.redeem(d, 0));
 }
 
-CallerProcess peer(std::uint32_t uid, std::uint32_t gid, std::vector<std::uint32_t> groups = {}) {
-  CallerProcess p;
-  p.uid = uid;
-  p.gid = gid;
-  p.groups = std::move(groups);
-  return p;
+Principal user(std::uint32_t uid, std::uint32_t gid, std::vector<std::uint32_t> groups = {}) {
+  return {uid, gid, std::move(groups), 0, false};
 }
 
-TEST(MayAccess, DecidesAsForAFile) {
+TEST(Principal, RightsAreDecidedAsForAFile) {
   const ArenaAccess access{1000, 100, 0640};
-  EXPECT_TRUE(may_access(access, peer(1000, 5), 4));
-  EXPECT_TRUE(may_access(access, peer(1000, 5), 2));
-  EXPECT_TRUE(may_access(access, peer(2, 100), 4));
-  EXPECT_FALSE(may_access(access, peer(2, 100), 2));
-  EXPECT_TRUE(may_access(access, peer(2, 3, {7, 100}), 4));  // a supplementary group
-  EXPECT_FALSE(may_access(access, peer(2, 3, {7}), 4));
-  EXPECT_TRUE(may_access(access, peer(0, 0), 2));
+  EXPECT_TRUE(user(1000, 5).may_read(access));
+  EXPECT_TRUE(user(1000, 5).may_write(access));
+  EXPECT_TRUE(user(2, 100).may_read(access));
+  EXPECT_FALSE(user(2, 100).may_write(access));
+  EXPECT_TRUE(user(2, 3, {7, 100}).may_read(access));  // a supplementary group
+  EXPECT_FALSE(user(2, 3, {7}).may_read(access));
   // The first class that fits decides, even when a later one would allow.
-  EXPECT_FALSE(may_access({1000, 100, 0066}, peer(1000, 100), 4));
-  EXPECT_FALSE(may_access({1000, 100, 0606}, peer(2, 100), 4));
+  EXPECT_FALSE(user(1000, 100).may_read({1000, 100, 0066}));
+  EXPECT_FALSE(user(2, 100).may_read({1000, 100, 0606}));
+}
+
+TEST(Principal, OnlyAnAdministratorIsAboveTheMode) {
+  const ArenaAccess access{1000, 100, 0};
+  EXPECT_FALSE(user(0, 0).may_read(access));  // root where root_is_admin is off
+  EXPECT_FALSE(user(0, 0).owns(access));
+  EXPECT_TRUE(user(1000, 5).owns(access));
+  EXPECT_TRUE(daemon_itself()->may_write(access));
+  EXPECT_TRUE(daemon_itself()->owns(access));
+}
+
+TEST(Principal, TcpClientHasWhatEverybodyHas) {
+  EXPECT_TRUE(nobody()->may_write({1000, 100, 0666}));
+  EXPECT_FALSE(nobody()->may_read({1000, 100, 0660}));
+  // No number makes it a user.
+  EXPECT_FALSE(nobody()->may_read({Principal::kNoUser, Principal::kNoUser, 0660}));
+  EXPECT_FALSE(nobody()->owns({Principal::kNoUser, Principal::kNoUser, 0666}));
 }
 
 TEST(ProcessIdentity, SameOnlyWhenKnown) {

@@ -26,7 +26,8 @@ class SessionCallsTest : public testing::Test {
   ~SessionCallsTest() override { bench_.stop(); }
 
   Answer<OpenedSession> open(const std::string& name) {
-    return bench_.answer<OpenedSession>([this, name] { return calls_.open(name, 0); });
+    return bench_.answer<OpenedSession>(
+        [this, name] { return calls_.open(daemon_itself(), name, 0); });
   }
   Answer<AttachedArena> attach(SessionKey key, const std::string& arena, AttachMode mode) {
     return bench_.answer<AttachedArena>(
@@ -34,7 +35,7 @@ class SessionCallsTest : public testing::Test {
   }
   Answer<Page<SessionFacts>> list(std::uint32_t size, const std::string& token) {
     return bench_.answer<Page<SessionFacts>>(
-        [this, size, token] { return list_.list(size, token); });
+        [this, size, token] { return list_.list(daemon_itself(), size, token); });
   }
   bool lives(SessionKey key) {
     return bench_.on_control([&] { return bench_.core().sessions.find(key.id) != nullptr; });
@@ -78,8 +79,8 @@ TEST_F(SessionCallsTest, LostStreamEndsASessionThatNoProcessIsBoundTo) {
   ASSERT_TRUE(opened.ok());
   const SessionKey key = opened->key;
   bench_.on_control([&] {
-    EXPECT_TRUE(calls_.keepalive_opened(key, 1, [](const SessionEvent&) {}).ok());
-    EXPECT_TRUE(calls_.keepalive_opened(key, 2, [](const SessionEvent&) {}).ok());
+    EXPECT_TRUE(calls_.keepalive_opened(daemon_itself(), key, 1, [](const SessionEvent&) {}).ok());
+    EXPECT_TRUE(calls_.keepalive_opened(daemon_itself(), key, 2, [](const SessionEvent&) {}).ok());
     calls_.keepalive_lost(key, 1);
     EXPECT_TRUE(bench_.core().sessions.find(key).ok());  // it has another stream
     calls_.keepalive_lost(key, 2);
@@ -98,7 +99,8 @@ class BoundSessionTest : public SessionCallsTest {
     key_ = open("s")->key;
     ASSERT_TRUE(attach(key_, "pool", AttachMode::kWriter).ok());
     bench_.on_control([&] {
-      EXPECT_TRUE(calls_.keepalive_opened(key_, 1, [](const SessionEvent&) {}).ok());
+      EXPECT_TRUE(
+          calls_.keepalive_opened(daemon_itself(), key_, 1, [](const SessionEvent&) {}).ok());
       bench_.core().sessions.find(key_.id)->bound = true;
       if (has_memory) {
         mapped_ = described();
@@ -146,7 +148,7 @@ TEST_F(BoundSessionTest, ItsClientMayTakeTheGraceToComeBack) {
 TEST_F(BoundSessionTest, AStreamAgainEndsTheGrace) {
   lose_stream(10);
   bench_.on_control([&] {
-    EXPECT_TRUE(calls_.keepalive_opened(key_, 2, [](const SessionEvent&) {}).ok());
+    EXPECT_TRUE(calls_.keepalive_opened(daemon_itself(), key_, 2, [](const SessionEvent&) {}).ok());
     mapped_ = UniqueFd();
   });
   // Another session's grace, which began later, is over.

@@ -23,6 +23,8 @@ KeptSession session(std::uint16_t id, const std::string& name) {
   s.name = name;
   s.limit_bytes = 1 << 20;
   s.opened_ns = 42;
+  s.owner_uid = 500;
+  s.owner_gid = 600;
   return s;
 }
 
@@ -64,6 +66,8 @@ TEST_F(SessionStoreTest, KeepsWhatWasPut) {
   EXPECT_EQ(bound.name, "s16");
   EXPECT_EQ(bound.limit_bytes, 1u << 20);
   EXPECT_EQ(bound.opened_ns, 42u);
+  EXPECT_EQ(bound.owner_uid, 500u);
+  EXPECT_EQ(bound.owner_gid, 600u);
   EXPECT_TRUE(bound.bound);
   EXPECT_EQ(bound.process.pid, 77);
   EXPECT_EQ(bound.process.start_time, 88u);
@@ -140,7 +144,7 @@ TEST_F(SessionStoreTest, DamagedFilesAreRefusedAndOtherVersionsToldApart) {
   poke(8, 9);
   const auto other = SessionStore::open(path);
   EXPECT_EQ(other.error().error, Error::kModeUnavailable);
-  EXPECT_NE(other.error().message.find("has version 9, this arenad knows 1"), std::string::npos)
+  EXPECT_NE(other.error().message.find("has version 9, this arenad knows 2"), std::string::npos)
       << other.error().message;
   std::filesystem::resize_file(path, 5000);
   EXPECT_EQ(SessionStore::open(path).error().error, Error::kInvalidOption);

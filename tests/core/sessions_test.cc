@@ -170,16 +170,16 @@ TEST(Sessions, ListedByIdAPageAtATime) {
   std::string token, names;
   do {
     const auto page = wait_for<Page<SessionFacts>>(
-        [&](auto done) { daemon.control().list_sessions(2, token, done); });
+        [&](auto done) { daemon.control().list_sessions(daemon_itself(), 2, token, done); });
     for (const SessionFacts& session : page->items) names += session.name;
     token = page->next_page_token;
   } while (!token.empty());
   EXPECT_EQ(names, "s0s1s2s3s4");
-  EXPECT_EQ(
-      wait_for<Page<SessionFacts>>([&](auto done) { daemon.control().list_sessions(2, "x", done); })
-          .error()
-          .error,
-      Error::kInvalidOption);
+  EXPECT_EQ(wait_for<Page<SessionFacts>>(
+                [&](auto done) { daemon.control().list_sessions(daemon_itself(), 2, "x", done); })
+                .error()
+                .error,
+            Error::kInvalidOption);
 }
 
 }  // namespace

@@ -106,8 +106,8 @@ TEST_F(Sharing, EachSharerIsChargedAndEachBlockIsHeldOnce) {
   EXPECT_EQ(daemon.release(1, small, arena, {refs[0]})->done, 1u);
   EXPECT_EQ(daemon.share(1, small, arena, {refs[5]})->done, 1u);
   EXPECT_EQ(daemon.arena("a")->held_blocks, 6u);
-  const auto holders =
-      wait_for<Holders>([&](auto done) { daemon.control().list_holders("a", 0, done); });
+  const auto holders = wait_for<Holders>(
+      [&](auto done) { daemon.control().list_holders(daemon_itself(), "a", 0, done); });
   ASSERT_EQ(holders->rows.size(), 2u);
   EXPECT_EQ(holders->rows[0].session_name, "alice");
   EXPECT_EQ(holders->rows[0].blocks, 6u);

@@ -32,6 +32,9 @@ struct ConnectOptions {
   std::uint32_t wait_ready_ms = 0;
   // Of every call. AllocateOptions::wait_ms is added to it.
   std::uint32_t call_timeout_ms = 10'000;
+  // Manage arenas and sessions as an administrator: over admin.sock, where this process may open
+  // it. (Admin's calls always go over admin.sock where they can.)
+  bool administrate = false;
 };
 
 class ARENAD_API Client {

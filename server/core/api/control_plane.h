@@ -15,6 +15,7 @@
 #include "allocator/arena/arena.h"
 #include "server/core/api/common.h"
 #include "server/core/api/facts.h"
+#include "server/core/api/principal.h"
 
 namespace arenad::server {
 
@@ -65,17 +66,19 @@ struct GivenBack {
 
 // The control plane. Calls from any thread; `done` runs exactly once, on the control (edge) thread:
 // post() it back to where it belongs. Names and refs are validated inside.
+// Rights: a call without a session says who makes it. A call of a session has the rights of the
+// principal that opened the session. Errors of both: kNotPermitted.
 class ControlApi {
  public:
   virtual ~ControlApi() = default;
-  virtual void create_arena(CreateArenaArgs args, Done<ArenaFacts> done) = 0;
-  virtual void get_arena(std::string name, Done<ArenaFacts> done) = 0;
-  virtual void list_arenas(std::uint32_t page_size, std::string page_token,
+  virtual void create_arena(Caller caller, CreateArenaArgs args, Done<ArenaFacts> done) = 0;
+  virtual void get_arena(Caller caller, std::string name, Done<ArenaFacts> done) = 0;
+  virtual void list_arenas(Caller caller, std::uint32_t page_size, std::string page_token,
                            Done<Page<ArenaFacts>> done) = 0;
-  virtual void delete_arena(std::string name, bool force, Done<Nothing> done) = 0;
+  virtual void delete_arena(Caller caller, std::string name, bool force, Done<Nothing> done) = 0;
 
   // limit_bytes: most that the session may hold or lease; 0 or more than the daemon's limit: that.
-  virtual void open_session(std::string name, std::uint64_t limit_bytes,
+  virtual void open_session(Caller caller, std::string name, std::uint64_t limit_bytes,
                             Done<OpenedSession> done) = 0;
   virtual void attach_arena(SessionKey key, std::string arena, AttachMode mode,
                             Done<AttachedArena> done) = 0;
@@ -83,22 +86,23 @@ class ControlApi {
   virtual void detach_arena(SessionKey key, ArenaId arena_id, LeaseEpoch epoch, bool give_up_blocks,
                             Done<GivenBack> done) = 0;
   virtual void close_session(SessionKey key, Done<GivenBack> done) = 0;
-  virtual void list_sessions(std::uint32_t page_size, std::string page_token,
+  virtual void list_sessions(Caller caller, std::uint32_t page_size, std::string page_token,
                              Done<Page<SessionFacts>> done) = 0;
   // A KeepAlive stream came (done: whether the session lives) and went. `on_event` is called on the
   // control thread; the stream's owner must unregister with keepalive_lost.
-  virtual void keepalive_opened(SessionKey key, std::uint64_t stream_id, OnSessionEvent on_event,
-                                Done<Nothing> done) = 0;
+  virtual void keepalive_opened(Caller caller, SessionKey key, std::uint64_t stream_id,
+                                OnSessionEvent on_event, Done<Nothing> done) = 0;
   virtual void keepalive_lost(SessionKey key, std::uint64_t stream_id) = 0;
   // A peer has returned what it can: its answer to SessionEvent::kTrim.
   virtual void keepalive_trimmed(SessionKey key, std::uint64_t round, ArenaId arena_id) = 0;
 
-  virtual void get_stats(std::string arena, Done<DaemonStats> done) = 0;
-  virtual void slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) = 0;
-  virtual void list_holders(std::string arena, std::uint32_t limit, Done<Holders> done) = 0;
-  virtual void audit(std::string arena, Done<AuditResult> done) = 0;
+  virtual void get_stats(Caller caller, std::string arena, Done<DaemonStats> done) = 0;
+  virtual void slab_info(Caller caller, std::string arena, Done<std::vector<SlabInfoRow>> done) = 0;
+  virtual void list_holders(Caller caller, std::string arena, std::uint32_t limit,
+                            Done<Holders> done) = 0;
+  virtual void audit(Caller caller, std::string arena, Done<AuditResult> done) = 0;
   virtual void get_tunables(Done<std::vector<TunableFacts>> done) = 0;
-  virtual void set_tunables(std::vector<std::pair<std::string, std::string>> values,
+  virtual void set_tunables(Caller caller, std::vector<std::pair<std::string, std::string>> values,
                             Done<std::vector<TunableFacts>> done) = 0;
   virtual bool draining() const = 0;  // any thread
 };

@@ -1,5 +1,7 @@
 #include "server/core/control/admin_facts.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <tuple>
@@ -20,8 +22,8 @@ AdminFacts::AdminFacts(ControlCore& core, const SessionEnds& ends)
 
 std::uint64_t AdminFacts::uptime_ms() const { return (now_ns() - started_ns_) / kNsPerMs; }
 
-Task<Answer<DaemonStats>> AdminFacts::stats(std::string arena) {
-  const auto scope = core_.scope_of(arena);
+Task<Answer<DaemonStats>> AdminFacts::stats(Caller caller, std::string arena) {
+  const auto scope = core_.scope_of(*caller, arena);
   if (!scope.ok()) co_return scope.error();
   const ArenaId id = *scope;
   struct Facts {
@@ -67,8 +69,8 @@ void AdminFacts::add_arenas(DaemonStats& stats, ArenaId scope, HeldShare held,
   stats.held_bytes = not_negative(held.bytes);
 }
 
-Task<Answer<std::vector<SlabInfoRow>>> AdminFacts::slab_info(std::string arena) {
-  const auto scope = core_.scope_of(arena);
+Task<Answer<std::vector<SlabInfoRow>>> AdminFacts::slab_info(Caller caller, std::string arena) {
+  const auto scope = core_.scope_of(*caller, arena);
   if (!scope.ok()) co_return scope.error();
   const ArenaId id = *scope;
   auto asked = core_.shards.broadcast([id](Shard& shard) { return shard.usage(id); });
@@ -79,9 +81,10 @@ Task<Answer<std::vector<SlabInfoRow>>> AdminFacts::slab_info(std::string arena) 
   std::vector<SlabInfoRow> rows;
   for (std::size_t i = 0; i < by_shard.size(); ++i)
     for (const auto& [of, usage] : by_shard[i])
-      add_slab_row(rows, of, false, core_.shards[i].index(), usage);
+      add_slab_row(*caller, rows, of, false, core_.shards[i].index(), usage);
   for (const auto& [of, count] : census)
-    for (const ClassUsage& usage : count->leased) add_slab_row(rows, of, true, ShardId{}, usage);
+    for (const ClassUsage& usage : count->leased)
+      add_slab_row(*caller, rows, of, true, ShardId{}, usage);
   std::stable_sort(rows.begin(), rows.end(), [](const SlabInfoRow& a, const SlabInfoRow& b) {
     return std::tie(a.arena, a.usage.cls, a.peers, a.shard) <
            std::tie(b.arena, b.usage.cls, b.peers, b.shard);
@@ -89,10 +92,10 @@ Task<Answer<std::vector<SlabInfoRow>>> AdminFacts::slab_info(std::string arena) 
   co_return rows;
 }
 
-void AdminFacts::add_slab_row(std::vector<SlabInfoRow>& rows, ArenaId arena, bool peers,
-                              ShardId shard, const ClassUsage& usage) {
+void AdminFacts::add_slab_row(const Principal& caller, std::vector<SlabInfoRow>& rows,
+                              ArenaId arena, bool peers, ShardId shard, const ClassUsage& usage) {
   const ArenaRecord* const record = core_.arenas.find(arena);
-  if (record == nullptr) return;  // deleted in the meantime
+  if (record == nullptr || !caller.may_read(record->access)) return;  // or deleted meanwhile
   SlabInfoRow row;
   row.arena = record->name();
   row.peers = peers;
@@ -111,23 +114,31 @@ void AdminFacts::add_slab_row(std::vector<SlabInfoRow>& rows, ArenaId arena, boo
   rows.push_back(std::move(row));
 }
 
-Task<Answer<Holders>> AdminFacts::holders(std::string arena, std::uint32_t limit) {
-  const auto scope = core_.scope_of(arena);
+Task<Answer<Holders>> AdminFacts::holders(Caller caller, std::string arena, std::uint32_t limit) {
+  const auto scope = core_.scope_of(*caller, arena);
   if (!scope.ok()) co_return scope.error();
   auto counted = core_.count_words(core_.arenas_in(*scope));
   const CensusResult census = co_await counted;
-  co_return holders_of(census, limit == 0 ? kDefaultHolders : limit);
+  co_return holders_of(*caller, census, limit == 0 ? kDefaultHolders : limit);
 }
 
-Holders AdminFacts::holders_of(const CensusResult& census, std::size_t most) const {
+Holders AdminFacts::holders_of(const Principal& caller, const CensusResult& census,
+                               std::size_t most) const {
   std::map<Holder, HeldShare> all;
   Holders holders;
   for (const auto& [id, count] : census) {
     for (const auto& [holder, share] : count->by_holder) all[holder] += share;
+    if (!caller.is_admin) continue;
     holders.total_blocks += not_negative(count->held.blocks);
     holders.total_bytes += not_negative(count->held.bytes);
   }
   for (const auto& [holder, share] : all) {
+    const SessionRecord* const session = core_.sessions.find(holder.session());
+    if (!caller.is_admin) {
+      if (session == nullptr || !session->belongs_to(caller)) continue;
+      holders.total_blocks += not_negative(share.blocks);
+      holders.total_bytes += not_negative(share.bytes);
+    }
     HolderRow row;
     row.session = holder.session();
     row.session_name = core_.sessions.name_of(row.session);
@@ -143,8 +154,12 @@ Holders AdminFacts::holders_of(const CensusResult& census, std::size_t most) con
 }
 
 Task<Answer<std::vector<TunableFacts>>> AdminFacts::set_tunables(
-    std::vector<std::pair<std::string, std::string>> values) {
+    Caller caller, std::vector<std::pair<std::string, std::string>> values) {
+  if (Failure failure = core_.must_be_admin(*caller, "SetTunables"); failure.error != Error::kNone)
+    co_return failure;
   if (const auto set = tunables_.set(values); !set.ok()) co_return set.error();
+  for (const auto& [name, value] : values)
+    core_.log(LogLevel::kInfo, fmt::format("{} is set to {} by {}", name, value, caller->text()));
   core_.maintenance.kick();
   auto told = core_.shards.broadcast([](Shard& shard) { shard.retime(); });
   co_await told;

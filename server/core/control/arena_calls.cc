@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "allocator/base/format.h"
 #include "server/core/api/text.h"
 #include "server/core/control/arena_facts.h"
 #include "server/core/control/drain.h"
@@ -14,13 +15,41 @@
 
 namespace arenad::server {
 
-Task<Answer<ArenaFacts>> ArenaCalls::create(CreateArenaArgs args) {
+Failure ArenaCalls::take_ownership(const Principal& caller, CreateArenaArgs& args) {
+  const std::string name = args.name.substr(0, 80);
+  if (!caller.is_user())
+    return refuse(Error::kNotPermitted,
+                  fmt::format("{} creates no arena ('{}')", caller.text(), name));
+  ArenaAccess& access = args.access;
+  const bool names_owner = args.has_access && access.uid != 0;
+  const bool names_group = args.has_access && access.gid != 0;
+  if (!names_owner) access.uid = caller.uid;
+  if (!names_group) access.gid = caller.gid;
+  args.has_access = true;
+  if (caller.is_admin) return {};
+  if (names_owner && access.uid != caller.uid)
+    return refuse(Error::kNotPermitted, fmt::format("{} may not give arena '{}' to uid {}",
+                                                    caller.text(), name, access.uid));
+  if (names_group && !caller.in_group(access.gid))
+    return refuse(Error::kNotPermitted, fmt::format("{} is not in group {} of arena '{}'",
+                                                    caller.text(), access.gid, name));
+  return {};
+}
+
+Task<Answer<ArenaFacts>> ArenaCalls::create(Caller caller, CreateArenaArgs args) {
   if (drain_.draining()) {
     co_return refuse(Error::kDraining,
                      fmt::format("arena '{}' is not created", args.name.substr(0, 80)));
   }
+  if (Failure failure = take_ownership(*caller, args); failure.error != Error::kNone)
+    co_return core_.refused(*caller, failure);
   const auto made = core_.arenas.create(args);
   if (!made.ok()) co_return made.error();
+  core_.log(
+      LogLevel::kInfo,
+      fmt::format("arena '{}' is created by {}: {}, owner {}, group {}, mode 0{:03o}", args.name,
+                  caller->text(), bytes_text((*made)->state->arena->capacity_bytes()),
+                  (*made)->access.uid, (*made)->access.gid, (*made)->access.mode));
   core_.arenas_changed();
   const std::shared_ptr<ArenaState> state = (*made)->state;
   auto added = core_.shards.broadcast([state](Shard& shard) { shard.add_arena(state); });
@@ -31,9 +60,11 @@ Task<Answer<ArenaFacts>> ArenaCalls::create(CreateArenaArgs args) {
   co_return arena_facts(*record, HeldShare(), CensusResult());
 }
 
-Task<Answer<ArenaFacts>> ArenaCalls::get(std::string name) {
+Task<Answer<ArenaFacts>> ArenaCalls::get(Caller caller, std::string name) {
   const ArenaRecord* record = core_.arenas.find(name);
   if (record == nullptr) co_return unknown_arena(name);
+  if (!caller->may_read(record->access))
+    co_return core_.refused(*caller, not_permitted(*caller, *record, "describe"));
   const ArenaId id = record->id();
   auto asked = core_.shards.broadcast([id](Shard& shard) { return shard.held(id); });
   const std::vector<HeldShare> shares = co_await asked;
@@ -44,7 +75,8 @@ Task<Answer<ArenaFacts>> ArenaCalls::get(std::string name) {
   co_return arena_facts(*record, sum_of(shares), census);
 }
 
-Task<Answer<Page<ArenaFacts>>> ArenaCalls::list(std::uint32_t page_size, std::string page_token) {
+Task<Answer<Page<ArenaFacts>>> ArenaCalls::list(Caller caller, std::uint32_t page_size,
+                                                std::string page_token) {
   const std::uint32_t most = page_size == 0 ? kMaxPage : std::min(page_size, kMaxPage);
   // The token is the last name of the page before. So arenas may come and go in between.
   const auto& all = core_.arenas.all();
@@ -52,6 +84,7 @@ Task<Answer<Page<ArenaFacts>>> ArenaCalls::list(std::uint32_t page_size, std::st
   std::vector<ArenaId> ids;
   auto next = page_token.empty() ? all.begin() : all.upper_bound(page_token);
   for (; next != all.end() && names.size() < most; ++next) {
+    if (!caller->may_read(next->second.access)) continue;
     names.push_back(next->first);
     ids.push_back(next->second.id());
   }
@@ -76,9 +109,11 @@ Task<Answer<Page<ArenaFacts>>> ArenaCalls::list(std::uint32_t page_size, std::st
   co_return page;
 }
 
-Task<Answer<Nothing>> ArenaCalls::remove(std::string name, bool force) {
+Task<Answer<Nothing>> ArenaCalls::remove(Caller caller, std::string name, bool force) {
   const ArenaRecord* const record = core_.arenas.find(name);
   if (record == nullptr) co_return unknown_arena(name);
+  if (!caller->owns(record->access))
+    co_return core_.refused(*caller, not_permitted(*caller, *record, "delete"));
   if (!record->sessions.empty() && !force) co_return busy(*record);
   const ArenaId id = record->id();
   const std::set<SessionId> attached = record->sessions;
@@ -87,7 +122,7 @@ Task<Answer<Nothing>> ArenaCalls::remove(std::string name, bool force) {
   core_.tokens.drop_arena(id);
   std::shared_ptr<ArenaState> state = core_.arenas.remove(name).state;
   core_.arenas_changed();
-  core_.log(LogLevel::kInfo, fmt::format("arena '{}' is deleted", name));
+  core_.log(LogLevel::kInfo, fmt::format("arena '{}' is deleted by {}", name, caller->text()));
   tell_deleted(id, name, attached);
 
   auto removed = core_.shards.broadcast([id](Shard& shard) { shard.remove_arena(id); });

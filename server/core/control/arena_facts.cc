@@ -10,6 +10,13 @@ Failure unknown_arena(const std::string& name) {
   return refuse(Error::kUnknownArena, fmt::format("arena '{}' does not exist", name.substr(0, 80)));
 }
 
+Failure not_permitted(const Principal& caller, const ArenaRecord& record, std::string_view what) {
+  return refuse(Error::kNotPermitted,
+                fmt::format("{} may not {} arena '{}' (owner {}, group {}, mode 0{:03o})",
+                            caller.text(), what, record.name(), record.access.uid,
+                            record.access.gid, record.access.mode & 0777));
+}
+
 HeldShare held_in(const ArenaRecord& record, const HeldShare& counted_by_shards,
                   const CensusResult& census) {
   if (const auto counted = census.find(record.id()); counted != census.end())

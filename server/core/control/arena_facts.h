@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "server/core/control/arena_registry.h"
@@ -19,6 +20,9 @@ inline constexpr std::uint32_t kMaxPage = 1000;
 
 // "arena 'x' does not exist: ..."
 Failure unknown_arena(const std::string& name);
+
+// "uid 7 (pid 8) may not delete arena 'x' (owner 1000, group 1000, mode 0660): ..."
+Failure not_permitted(const Principal& caller, const ArenaRecord& record, std::string_view what);
 
 // `held` is the sum of what the shards counted. Where the census has the arena, the census wins.
 ArenaFacts arena_facts(const ArenaRecord& record, const HeldShare& held,

@@ -1,7 +1,5 @@
 #include "server/core/control/arena_registry.h"
 
-#include <unistd.h>
-
 #include "allocator/base/format.h"
 #include "server/core/api/random.h"
 #include "server/core/api/text.h"
@@ -22,10 +20,7 @@ Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
   options.holder_only = args.holder_only;
   options.map_data = args.canary;  // payload is the clients' business, canaries are not
   options.max_heaps = kHeapIds;
-  ArenaAccess access;
-  if (args.has_access) access = args.access;
-  if (access.uid == 0) access.uid = ::geteuid();
-  if (access.gid == 0) access.gid = ::getegid();
+  ArenaAccess access = args.access;
   if (access.mode == 0) access.mode = 0666;
   auto arena = state_.create(options, access);
   if (!arena.ok()) {
@@ -49,7 +44,7 @@ Failure ArenaRegistry::check(const CreateArenaArgs& args) {
                   fmt::format("capacity of {} bytes for arena '{}', the daemon's limit is {} bytes",
                               args.capacity_bytes, name, limits_.max_arena_bytes));
   }
-  if (args.has_access && args.access.mode > 0777) {
+  if (args.access.mode > 0777) {
     return {Error::kInvalidOption,
             fmt::format("access mode {} for arena '{}': give permission bits as of a file, 1 to "
                         "511 (0777), or 0 for 0666",

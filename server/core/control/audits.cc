@@ -14,7 +14,9 @@ constexpr std::uint64_t kArriveWithinMs = 5000;
 
 }  // namespace
 
-Task<Answer<AuditResult>> Audits::audit(std::string arena) {
+Task<Answer<AuditResult>> Audits::audit(Caller caller, std::string arena) {
+  if (Failure failure = core_.must_be_admin(*caller, "Audit"); failure.error != Error::kNone)
+    co_return failure;
   const auto scope = core_.scope_of(arena);
   if (!scope.ok()) co_return scope.error();
   const ArenaId id = *scope;

@@ -24,7 +24,7 @@ class Audits {
   Audits(ControlCore& core, StandstillGate& gate) : core_(core), gate_(gate) {}
 
   // An empty name: all arenas. Errors: kUnknownArena, kInternal when a shard does not stand still.
-  Task<Answer<AuditResult>> audit(std::string arena);
+  Task<Answer<AuditResult>> audit(Caller caller, std::string arena);
 
  private:
   std::shared_ptr<Standstill> prepare(ArenaId scope);

@@ -62,37 +62,42 @@ void Control::end_lost_session(SessionId session, Liveness::Loss loss) {
 
 // --- arenas
 
-void Control::create_arena(CreateArenaArgs args, Done<ArenaFacts> done) {
-  core_.thread.call(std::move(done), [this, args = std::move(args)]() mutable {
-    return arena_calls_.create(std::move(args));
-  });
-}
-
-void Control::get_arena(std::string name, Done<ArenaFacts> done) {
-  core_.thread.call(std::move(done), [this, name = std::move(name)]() mutable {
-    return arena_calls_.get(std::move(name));
-  });
-}
-
-void Control::list_arenas(std::uint32_t page_size, std::string page_token,
-                          Done<Page<ArenaFacts>> done) {
+void Control::create_arena(Caller caller, CreateArenaArgs args, Done<ArenaFacts> done) {
   core_.thread.call(std::move(done),
-                    [this, page_size, page_token = std::move(page_token)]() mutable {
-                      return arena_calls_.list(page_size, std::move(page_token));
+                    [this, caller = std::move(caller), args = std::move(args)]() mutable {
+                      return arena_calls_.create(std::move(caller), std::move(args));
                     });
 }
 
-void Control::delete_arena(std::string name, bool force, Done<Nothing> done) {
-  core_.thread.call(std::move(done), [this, name = std::move(name), force]() mutable {
-    return arena_calls_.remove(std::move(name), force);
+void Control::get_arena(Caller caller, std::string name, Done<ArenaFacts> done) {
+  core_.thread.call(std::move(done),
+                    [this, caller = std::move(caller), name = std::move(name)]() mutable {
+                      return arena_calls_.get(std::move(caller), std::move(name));
+                    });
+}
+
+void Control::list_arenas(Caller caller, std::uint32_t page_size, std::string page_token,
+                          Done<Page<ArenaFacts>> done) {
+  core_.thread.call(std::move(done), [this, caller = std::move(caller), page_size,
+                                      page_token = std::move(page_token)]() mutable {
+    return arena_calls_.list(std::move(caller), page_size, std::move(page_token));
   });
+}
+
+void Control::delete_arena(Caller caller, std::string name, bool force, Done<Nothing> done) {
+  core_.thread.call(std::move(done),
+                    [this, caller = std::move(caller), name = std::move(name), force]() mutable {
+                      return arena_calls_.remove(std::move(caller), std::move(name), force);
+                    });
 }
 
 // --- sessions
 
-void Control::open_session(std::string name, std::uint64_t limit_bytes, Done<OpenedSession> done) {
-  core_.thread.call(std::move(done), [this, name = std::move(name), limit_bytes]() mutable {
-    return session_calls_.open(std::move(name), limit_bytes);
+void Control::open_session(Caller caller, std::string name, std::uint64_t limit_bytes,
+                           Done<OpenedSession> done) {
+  core_.thread.call(std::move(done), [this, caller = std::move(caller), name = std::move(name),
+                                      limit_bytes]() mutable {
+    return session_calls_.open(std::move(caller), std::move(name), limit_bytes);
   });
 }
 
@@ -114,23 +119,24 @@ void Control::close_session(SessionKey key, Done<GivenBack> done) {
   core_.thread.call(std::move(done), [this, key] { return session_calls_.close(key); });
 }
 
-void Control::list_sessions(std::uint32_t page_size, std::string page_token,
+void Control::list_sessions(Caller caller, std::uint32_t page_size, std::string page_token,
                             Done<Page<SessionFacts>> done) {
-  core_.thread.call(std::move(done),
-                    [this, page_size, page_token = std::move(page_token)]() mutable {
-                      return session_list_.list(page_size, std::move(page_token));
-                    });
+  core_.thread.call(std::move(done), [this, caller = std::move(caller), page_size,
+                                      page_token = std::move(page_token)]() mutable {
+    return session_list_.list(std::move(caller), page_size, std::move(page_token));
+  });
 }
 
-void Control::keepalive_opened(SessionKey key, std::uint64_t stream_id, OnSessionEvent on_event,
-                               Done<Nothing> done) {
+void Control::keepalive_opened(Caller caller, SessionKey key, std::uint64_t stream_id,
+                               OnSessionEvent on_event, Done<Nothing> done) {
   // The stream hears of a drain after it has heard that it is open.
   Done<Nothing> then = [this, on_event, done = std::move(done)](const Answer<Nothing>& opened) {
     done(opened);
     if (opened.ok() && draining()) on_event({SessionEvent::Kind::kDraining});
   };
-  core_.thread.call(std::move(then), [this, key, stream_id, on_event = std::move(on_event)] {
-    return session_calls_.keepalive_opened(key, stream_id, on_event);
+  core_.thread.call(std::move(then), [this, caller = std::move(caller), key, stream_id,
+                                      on_event = std::move(on_event)] {
+    return session_calls_.keepalive_opened(caller, key, stream_id, on_event);
   });
 }
 
@@ -148,28 +154,33 @@ void Control::keepalive_trimmed(SessionKey key, std::uint64_t round, ArenaId are
 
 // --- administration
 
-void Control::get_stats(std::string arena, Done<DaemonStats> done) {
-  core_.thread.call(std::move(done), [this, arena = std::move(arena)]() mutable {
-    return facts_.stats(std::move(arena));
-  });
+void Control::get_stats(Caller caller, std::string arena, Done<DaemonStats> done) {
+  core_.thread.call(std::move(done),
+                    [this, caller = std::move(caller), arena = std::move(arena)]() mutable {
+                      return facts_.stats(std::move(caller), std::move(arena));
+                    });
 }
 
-void Control::slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) {
-  core_.thread.call(std::move(done), [this, arena = std::move(arena)]() mutable {
-    return facts_.slab_info(std::move(arena));
-  });
+void Control::slab_info(Caller caller, std::string arena, Done<std::vector<SlabInfoRow>> done) {
+  core_.thread.call(std::move(done),
+                    [this, caller = std::move(caller), arena = std::move(arena)]() mutable {
+                      return facts_.slab_info(std::move(caller), std::move(arena));
+                    });
 }
 
-void Control::list_holders(std::string arena, std::uint32_t limit, Done<Holders> done) {
-  core_.thread.call(std::move(done), [this, arena = std::move(arena), limit]() mutable {
-    return facts_.holders(std::move(arena), limit);
-  });
+void Control::list_holders(Caller caller, std::string arena, std::uint32_t limit,
+                           Done<Holders> done) {
+  core_.thread.call(std::move(done),
+                    [this, caller = std::move(caller), arena = std::move(arena), limit]() mutable {
+                      return facts_.holders(std::move(caller), std::move(arena), limit);
+                    });
 }
 
-void Control::audit(std::string arena, Done<AuditResult> done) {
-  core_.thread.call(std::move(done), [this, arena = std::move(arena)]() mutable {
-    return audits_.audit(std::move(arena));
-  });
+void Control::audit(Caller caller, std::string arena, Done<AuditResult> done) {
+  core_.thread.call(std::move(done),
+                    [this, caller = std::move(caller), arena = std::move(arena)]() mutable {
+                      return audits_.audit(std::move(caller), std::move(arena));
+                    });
 }
 
 void Control::get_tunables(Done<std::vector<TunableFacts>> done) {
@@ -177,11 +188,12 @@ void Control::get_tunables(Done<std::vector<TunableFacts>> done) {
                     [this] { return Answer<std::vector<TunableFacts>>(facts_.tunables()); });
 }
 
-void Control::set_tunables(std::vector<std::pair<std::string, std::string>> values,
+void Control::set_tunables(Caller caller, std::vector<std::pair<std::string, std::string>> values,
                            Done<std::vector<TunableFacts>> done) {
-  core_.thread.call(std::move(done), [this, values = std::move(values)]() mutable {
-    return facts_.set_tunables(std::move(values));
-  });
+  core_.thread.call(std::move(done),
+                    [this, caller = std::move(caller), values = std::move(values)]() mutable {
+                      return facts_.set_tunables(std::move(caller), std::move(values));
+                    });
 }
 
 // --- ControlLink

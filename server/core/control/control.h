@@ -54,29 +54,31 @@ class Control final : public ControlApi, public ControlLink {
   std::uint64_t uptime_ms() const { return facts_.uptime_ms(); }
 
   // --- ControlApi
-  void create_arena(CreateArenaArgs args, Done<ArenaFacts> done) override;
-  void get_arena(std::string name, Done<ArenaFacts> done) override;
-  void list_arenas(std::uint32_t page_size, std::string page_token,
+  void create_arena(Caller caller, CreateArenaArgs args, Done<ArenaFacts> done) override;
+  void get_arena(Caller caller, std::string name, Done<ArenaFacts> done) override;
+  void list_arenas(Caller caller, std::uint32_t page_size, std::string page_token,
                    Done<Page<ArenaFacts>> done) override;
-  void delete_arena(std::string name, bool force, Done<Nothing> done) override;
-  void open_session(std::string name, std::uint64_t limit_bytes, Done<OpenedSession> done) override;
+  void delete_arena(Caller caller, std::string name, bool force, Done<Nothing> done) override;
+  void open_session(Caller caller, std::string name, std::uint64_t limit_bytes,
+                    Done<OpenedSession> done) override;
   void attach_arena(SessionKey key, std::string arena, AttachMode mode,
                     Done<AttachedArena> done) override;
   void detach_arena(SessionKey key, ArenaId arena_id, LeaseEpoch epoch, bool give_up_blocks,
                     Done<GivenBack> done) override;
   void close_session(SessionKey key, Done<GivenBack> done) override;
-  void list_sessions(std::uint32_t page_size, std::string page_token,
+  void list_sessions(Caller caller, std::uint32_t page_size, std::string page_token,
                      Done<Page<SessionFacts>> done) override;
-  void keepalive_opened(SessionKey key, std::uint64_t stream_id, OnSessionEvent on_event,
-                        Done<Nothing> done) override;
+  void keepalive_opened(Caller caller, SessionKey key, std::uint64_t stream_id,
+                        OnSessionEvent on_event, Done<Nothing> done) override;
   void keepalive_lost(SessionKey key, std::uint64_t stream_id) override;
   void keepalive_trimmed(SessionKey key, std::uint64_t round, ArenaId arena_id) override;
-  void get_stats(std::string arena, Done<DaemonStats> done) override;
-  void slab_info(std::string arena, Done<std::vector<SlabInfoRow>> done) override;
-  void list_holders(std::string arena, std::uint32_t limit, Done<Holders> done) override;
-  void audit(std::string arena, Done<AuditResult> done) override;
+  void get_stats(Caller caller, std::string arena, Done<DaemonStats> done) override;
+  void slab_info(Caller caller, std::string arena, Done<std::vector<SlabInfoRow>> done) override;
+  void list_holders(Caller caller, std::string arena, std::uint32_t limit,
+                    Done<Holders> done) override;
+  void audit(Caller caller, std::string arena, Done<AuditResult> done) override;
   void get_tunables(Done<std::vector<TunableFacts>> done) override;
-  void set_tunables(std::vector<std::pair<std::string, std::string>> values,
+  void set_tunables(Caller caller, std::vector<std::pair<std::string, std::string>> values,
                     Done<std::vector<TunableFacts>> done) override;
   bool draining() const override { return drain_.draining(); }
 

@@ -1,5 +1,7 @@
 #include "server/core/control/control_core.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -27,6 +29,30 @@ Answer<ArenaId> ControlCore::scope_of(const std::string& arena) {
   const ArenaRecord* const record = arenas.find(arena);
   if (record == nullptr) return unknown_arena(arena);
   return record->id();
+}
+
+Answer<ArenaId> ControlCore::scope_of(const Principal& caller, const std::string& arena) {
+  const auto scope = scope_of(arena);
+  if (!scope.ok() || *scope == kAllArenas) return scope;
+  const ArenaRecord& record = *arenas.find(*scope);
+  if (!caller.may_read(record.access))
+    return refused(caller, not_permitted(caller, record, "look into"));
+  return scope;
+}
+
+Failure ControlCore::refused(const Principal& caller, Failure why) {
+  if (refusals.allow())
+    log(LogLevel::kInfo, fmt::format("refused, {}: {}", caller.text(), why.message));
+  return why;
+}
+
+Failure ControlCore::must_be_admin(const Principal& caller, std::string_view what) {
+  if (caller.is_admin) return {};
+  return refused(
+      caller, {Error::kNotPermitted,
+               fmt::format("{} is for administrators, and {} is none: call over admin.sock in the "
+                           "socket directory, which root and the daemon's user may open",
+                           what, caller.text())});
 }
 
 std::vector<std::shared_ptr<ArenaState>> ControlCore::arenas_in(ArenaId scope) {

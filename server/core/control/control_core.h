@@ -12,8 +12,10 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "allocator/base/log.h"
 #include "server/core/api/limits.h"
 #include "server/core/api/log.h"
 #include "server/core/control/arena_registry.h"
@@ -37,6 +39,12 @@ struct ControlCore {
   void arenas_changed();
   // Id of the named arena, kAllArenas for an empty name. Errors: kUnknownArena.
   Answer<ArenaId> scope_of(const std::string& arena);
+  // The same for a caller who must be allowed to read the named arena. Errors: also kNotPermitted.
+  Answer<ArenaId> scope_of(const Principal& caller, const std::string& arena);
+  // Writes a refusal to the log, some a second at most, and answers it.
+  Failure refused(const Principal& caller, Failure why);
+  // kNotPermitted for who is no administrator; `what` they asked for.
+  Failure must_be_admin(const Principal& caller, std::string_view what);
   // The arenas in the scope, or those with one of these ids.
   std::vector<std::shared_ptr<ArenaState>> arenas_in(ArenaId scope);
   std::vector<std::shared_ptr<ArenaState>> arenas_of(const std::vector<ArenaId>& ids);
@@ -56,6 +64,7 @@ struct ControlCore {
   TokenTable tokens;
   Maintenance maintenance;
   Census census;
+  RateLimit refusals{20};
   ControlThread thread;  // after all that its sequences hold on to
   ShardGroup shards;
 };

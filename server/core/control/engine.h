@@ -35,6 +35,7 @@ struct EngineOptions {
   std::string state_directory;  // of arenas that outlive the daemon; empty: arenas are memfds
   std::string data_directory;   // of the arenas' payload, when that lies elsewhere (hugetlbfs)
   Limits limits;
+  bool root_is_admin = true;  // root in the daemon's user namespace is an administrator
   std::vector<std::pair<std::string, std::string>> tunables;  // by the names of GetTunables
   // Gets what an operator should know, one line at a time, on the control or the maintenance
   // thread. May be empty.

@@ -35,6 +35,7 @@ HandoffGrant HandoffDesk::redeem(std::string_view token, Answer<CallerProcess> c
     grant.failure = caller.error();
     return grant;
   }
+  caller->is_admin = core_.shared.root_is_admin && caller->uid == 0;
   grant.failure = check(*session, *caller);
   if (grant.failure.error == Error::kNone && use->arena != kNoArena)
     grant.failure = open_arena(*use, *caller, grant);
@@ -55,7 +56,8 @@ Failure HandoffDesk::open_arena(const TokenUse& use, const CallerProcess& caller
   const ArenaRecord* const record = core_.arenas.find(use.arena);
   if (record == nullptr) return refuse(Error::kUnknownArena, "the arena of this token was deleted");
   const ArenaAccess& access = record->access;
-  if (!may_access(access, caller, use.mode == AttachMode::kReader ? 4 : 2)) {
+  const bool reader = use.mode == AttachMode::kReader;
+  if (!(reader ? caller.may_read(access) : caller.may_write(access))) {
     return refuse(
         Error::kNotPermitted,
         fmt::format("process {} of uid {} and gid {} may not attach to arena '{}' (owner {}, group "

@@ -17,9 +17,10 @@
 
 namespace arenad::server {
 
-Task<Answer<OpenedSession>> SessionCalls::open(std::string name, std::uint64_t limit_bytes) {
+Task<Answer<OpenedSession>> SessionCalls::open(Caller caller, std::string name,
+                                               std::uint64_t limit_bytes) {
   if (drain_.draining()) co_return refuse(Error::kDraining, "no session is opened");
-  const auto opened = core_.sessions.open(name, now_ns());
+  const auto opened = core_.sessions.open(std::move(caller), name, now_ns());
   if (!opened.ok()) co_return opened.error();
   const SessionKey key = (*opened)->key;
   KeptSession kept;
@@ -27,6 +28,8 @@ Task<Answer<OpenedSession>> SessionCalls::open(std::string name, std::uint64_t l
   kept.name = (*opened)->name;
   kept.limit_bytes = limit_bytes;
   kept.opened_ns = (*opened)->opened_ns;
+  kept.owner_uid = (*opened)->owner->uid;
+  kept.owner_gid = (*opened)->owner->gid;
   if (const auto written = core_.store.put(kept); !written.ok()) {
     core_.sessions.release(key.id);
     co_return written.error();
@@ -67,6 +70,12 @@ Task<Answer<AttachedArena>> SessionCalls::attach(SessionKey key, std::string are
   const std::shared_ptr<ArenaState> state = found->state;
   const ArenaId id = found->id();
   SessionRecord& attaching = **session;  // a session that was found again is the same record
+  const Principal& owner = *attaching.owner;
+  const ArenaAccess& access = found->access;
+  if (!(mode == AttachMode::kReader ? owner.may_read(access) : owner.may_write(access))) {
+    co_return core_.refused(
+        owner, not_permitted(owner, *found, fmt::format("attach as {} to", mode_name(mode))));
+  }
   if (found->sessions.insert(key.id).second)
     state->lease_epochs.begin_attachment(
         key.id, attaching.restored ? LeaseEpochs::first_after_restart() : LeaseEpoch{});
@@ -105,10 +114,17 @@ Task<Answer<GivenBack>> SessionCalls::close(SessionKey key) {
   co_return given;
 }
 
-Answer<Nothing> SessionCalls::keepalive_opened(SessionKey key, std::uint64_t stream,
-                                               OnSessionEvent on_event) {
+Answer<Nothing> SessionCalls::keepalive_opened(const Caller& caller, SessionKey key,
+                                               std::uint64_t stream, OnSessionEvent on_event) {
   const auto session = core_.sessions.find(key);
   if (!session.ok()) return session.error();
+  if (!(*session)->belongs_to(*caller)) {
+    return core_.refused(*caller, refuse(Error::kNotPermitted,
+                                         fmt::format("session {} belongs to {}, not to {}", key.id,
+                                                     (*session)->owner->text(), caller->text())));
+  }
+  // What a former daemon wrote down has no supplementary groups.
+  if ((*session)->restored && caller->uid == (*session)->owner->uid) (*session)->owner = caller;
   (*session)->keepalives[stream] = std::move(on_event);
   (*session)->slow_to_trim = false;  // a request may have been lost with the stream before
   liveness_.stop_grace(key.id);

@@ -33,14 +33,16 @@ class SessionCalls {
         detaches_(detaches),
         trim_rounds_(trim_rounds) {}
 
-  // Errors: kDraining, kInvalidName, kQuotaDaemon, kMachineFull.
-  Task<Answer<OpenedSession>> open(std::string name, std::uint64_t limit_bytes);
-  // Errors: kUnknownSession, kDraining, kModeUnavailable, kUnknownArena.
+  // The session is the caller's, and has the caller's rights. Errors: kDraining, kInvalidName,
+  // kQuotaDaemon, kMachineFull.
+  Task<Answer<OpenedSession>> open(Caller caller, std::string name, std::uint64_t limit_bytes);
+  // Errors: kUnknownSession, kDraining, kModeUnavailable, kUnknownArena, kNotPermitted.
   Task<Answer<AttachedArena>> attach(SessionKey key, std::string arena, AttachMode mode);
   // Errors: kUnknownSession.
   Task<Answer<GivenBack>> close(SessionKey key);
-  // Errors: kUnknownSession.
-  Answer<Nothing> keepalive_opened(SessionKey key, std::uint64_t stream, OnSessionEvent on_event);
+  // Errors: kUnknownSession, kNotPermitted (the session is another user's).
+  Answer<Nothing> keepalive_opened(const Caller& caller, SessionKey key, std::uint64_t stream,
+                                   OnSessionEvent on_event);
   void keepalive_lost(SessionKey key, std::uint64_t stream);
   // The session had neither a stream nor a new process for its grace.
   void grace_over(SessionId session);

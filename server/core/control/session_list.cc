@@ -10,7 +10,7 @@
 
 namespace arenad::server {
 
-Task<Answer<Page<SessionFacts>>> SessionList::list(std::uint32_t page_size,
+Task<Answer<Page<SessionFacts>>> SessionList::list(Caller caller, std::uint32_t page_size,
                                                    std::string page_token) {
   // The token is the last id of the page before. So sessions may come and go in between.
   const std::uint32_t most = page_size == 0 ? kMaxPage : std::min(page_size, kMaxPage);
@@ -28,7 +28,8 @@ Task<Answer<Page<SessionFacts>>> SessionList::list(std::uint32_t page_size,
   std::vector<ArenaId> attached;
   const auto& all = core_.sessions.all();
   auto next = all.upper_bound(after);
-  for (; next != all.end() && ids.size() < most; ++next) ids.push_back(next->first);
+  for (; next != all.end() && ids.size() < most; ++next)
+    if (next->second.belongs_to(*caller)) ids.push_back(next->first);
   Page<SessionFacts> page;
   if (next != all.end()) page.next_page_token = std::to_string(ids.back().value);
 

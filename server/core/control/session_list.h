@@ -15,8 +15,10 @@ class SessionList {
  public:
   explicit SessionList(ControlCore& core) : core_(core) {}
 
-  // In order of id. `page_size` 0 means kMaxPage. Errors: kInvalidOption for a foreign token.
-  Task<Answer<Page<SessionFacts>>> list(std::uint32_t page_size, std::string page_token);
+  // The caller's own, or for an administrator all; in order of id. `page_size` 0 means kMaxPage.
+  // Errors: kInvalidOption for a foreign token.
+  Task<Answer<Page<SessionFacts>>> list(Caller caller, std::uint32_t page_size,
+                                        std::string page_token);
 
  private:
   SessionFacts facts_of(const SessionRecord& record) const;

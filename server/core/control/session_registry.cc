@@ -1,12 +1,15 @@
 #include "server/core/control/session_registry.h"
 
+#include <utility>
+
 #include "allocator/base/format.h"
 #include "server/core/api/random.h"
 #include "server/core/api/text.h"
 
 namespace arenad::server {
 
-Answer<SessionRecord*> SessionRegistry::open(const std::string& name, std::uint64_t now) {
+Answer<SessionRecord*> SessionRegistry::open(Caller owner, const std::string& name,
+                                             std::uint64_t now) {
   const std::string given = name.empty() ? "client" : name;
   if (!valid_name(given))
     return refuse(Error::kInvalidName, fmt::format("session name '{}'", given.substr(0, 80)));
@@ -20,10 +23,12 @@ Answer<SessionRecord*> SessionRegistry::open(const std::string& name, std::uint6
   record.key = {*id, random_u64()};
   record.name = given;
   record.opened_ns = now;
+  record.uid = owner->uid;
+  record.owner = std::move(owner);
   return &record;
 }
 
-SessionRecord& SessionRegistry::restore(const KeptSession& kept) {
+SessionRecord& SessionRegistry::restore(const KeptSession& kept, Caller owner) {
   ids_.reserve(kept.key.id);
   SessionRecord& record = sessions_[kept.key.id];
   record.key = kept.key;
@@ -34,6 +39,7 @@ SessionRecord& SessionRegistry::restore(const KeptSession& kept) {
   record.process = {kept.process.pidfs_inode, kept.process.pid};
   record.pid = kept.process.pid;
   record.uid = kept.uid;
+  record.owner = std::move(owner);
   return record;
 }
 

@@ -32,9 +32,13 @@ struct SessionRecord {
   ProcessIdentity process;
   std::int32_t pid = 0;
   std::uint32_t uid = 0;
+  Caller owner = nobody();                             // who opened it, and whose rights it has
   std::map<std::uint64_t, OnSessionEvent> keepalives;  // by stream id
   std::map<ArenaId, AttachMode> attached;              // by arena id
   bool slow_to_trim = false;  // owes an answer to a request to trim, and is not asked before
+
+  // TCP's sessions are those of one user that nobody is.
+  bool belongs_to(const Principal& who) const { return who.is_admin || who.uid == owner->uid; }
 };
 
 class SessionRegistry {
@@ -42,9 +46,9 @@ class SessionRegistry {
   explicit SessionRegistry(const Limits& limits) : limit_(limits.max_sessions), ids_(1, 65534) {}
 
   // Errors: kInvalidName, kQuotaDaemon.
-  Answer<SessionRecord*> open(const std::string& name, std::uint64_t now);
+  Answer<SessionRecord*> open(Caller owner, const std::string& name, std::uint64_t now);
   // A session that a former daemon has left. restore comes before the first open.
-  SessionRecord& restore(const KeptSession& kept);
+  SessionRecord& restore(const KeptSession& kept, Caller owner);
   // The living session that the key proves. Errors: kUnknownSession.
   Answer<SessionRecord*> find(SessionKey key);
   SessionRecord* find(SessionId id);  // reaping ones too

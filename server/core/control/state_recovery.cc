@@ -119,12 +119,21 @@ void StateRecovery::restore(const KeptSession& kept) {
     marks = memory_marks(core_.arenas, id, attached);
   if (marks.all_gone()) return;
   living_.insert(id);
-  SessionRecord& session = core_.sessions.restore(kept);
+  SessionRecord& session = core_.sessions.restore(kept, owner_of(kept));
   session.attached = attached;
   for (const auto& [arena, mode] : attached) core_.arenas.find(arena)->sessions.insert(id);
   core_.shared.account.open(id, kept.limit_bytes);
   if (core_.shared.account.has_limit(id)) charge(id, attached);
   watch(session, std::move(process), marks);
+}
+
+// Supplementary groups come back with the KeepAlive stream.
+Caller StateRecovery::owner_of(const KeptSession& kept) const {
+  Principal owner;
+  owner.uid = kept.owner_uid;
+  owner.gid = kept.owner_gid;
+  owner.is_admin = core_.shared.root_is_admin && owner.uid == 0;
+  return std::make_shared<const Principal>(std::move(owner));
 }
 
 StateRecovery::Attached StateRecovery::attachments_of(SessionId session) {

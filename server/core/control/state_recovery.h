@@ -56,6 +56,7 @@ class StateRecovery {
   SessionSet named_in_arenas();
   Answer<Nothing> invent_lost(KeptSession& kept, SessionId id);
   void restore(const KeptSession& kept);
+  Caller owner_of(const KeptSession& kept) const;
   Attached attachments_of(SessionId session);
   void charge(SessionId session, const Attached& attached);
   void watch(SessionRecord& session, FoundProcess process, const MemoryMarks& marks);

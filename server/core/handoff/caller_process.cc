@@ -6,7 +6,6 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -87,16 +86,6 @@ Answer<CallerProcess> peer_process(int socket) {
   return Failure{Error::kNotPermitted,
                  "this kernel cannot name a process of another PID namespace: run Linux 6.5 or "
                  "later, or share the PID namespace with the daemon"};
-}
-
-bool may_access(const ArenaAccess& access, const CallerProcess& peer, std::uint32_t want) {
-  if (peer.uid == 0) return true;
-  if (peer.uid == access.uid) return (access.mode >> 6 & want) == want;
-  if (peer.gid == access.gid ||
-      std::find(peer.groups.begin(), peer.groups.end(), access.gid) != peer.groups.end()) {
-    return (access.mode >> 3 & want) == want;
-  }
-  return (access.mode & want) == want;
 }
 
 }  // namespace arenad::server

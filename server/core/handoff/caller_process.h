@@ -10,10 +10,10 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "allocator/base/unique_fd.h"
 #include "server/core/api/api.h"
+#include "server/core/api/principal.h"
 
 namespace arenad::server {
 
@@ -34,13 +34,9 @@ struct ProcessIdentity {
   }
 };
 
-struct CallerProcess {
+struct CallerProcess : Principal {
   UniqueFd pidfd;
   ProcessIdentity identity;
-  std::int32_t pid = 0;  // in the daemon's PID namespace; 0 when not visible from there
-  std::uint32_t uid = 0;
-  std::uint32_t gid = 0;
-  std::vector<std::uint32_t> groups;  // supplementary
 };
 
 // The pidfd's inode on pidfs. It is different for each process since boot; 0 when the kernel is too
@@ -54,9 +50,5 @@ Answer<CallerProcess> peer_process(int socket);
 // The same, but without a pidfd where the kernel cannot give one. Errors: kNotPermitted when the
 // caller is gone; kMachineFull.
 Answer<CallerProcess> connected_process(int socket);
-
-// Decides as open(2) does for a file with this owner, group and mode. `want` is 4 (read) or 2
-// (write).
-bool may_access(const ArenaAccess& access, const CallerProcess& peer, std::uint32_t want);
 
 }  // namespace arenad::server

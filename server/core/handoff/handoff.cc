@@ -1,5 +1,6 @@
 #include "server/core/handoff/handoff.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -149,7 +150,8 @@ Answer<Nothing> Handoff::open() {
     return failed(error.message());
   }
   // Everybody may connect. The arena's owner, group and mode decide what the caller gets.
-  if (::chmod(path_.c_str(), 0666) != 0) return failed(std::strerror(errno));
+  if (::fchmodat(AT_FDCWD, path_.c_str(), 0666, AT_SYMLINK_NOFOLLOW) != 0)
+    return failed(std::strerror(errno));
   accept_next();
   return Nothing{};
 }

@@ -35,6 +35,7 @@ struct SharedState {
   ServerTunables tunables;
   Account account;
   ControlLink* control = nullptr;  // set before any shard runs
+  bool root_is_admin = true;       // constant once the engine has started
   explicit SharedState(std::uint64_t session_limit_bytes) : account(session_limit_bytes) {}
 };
 

@@ -16,7 +16,7 @@ namespace arenad::server {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x3154534453455241;  // "ARESDST1"
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::uint32_t kRecords = 65536;
 constexpr std::uint32_t kRecordsPerPage = 16;
 constexpr std::uint32_t kLive = 0x55, kEnding = 0x66;
@@ -43,13 +43,15 @@ struct SessionStore::Record {
   std::uint64_t secret;
   std::uint64_t limit_bytes;
   std::uint64_t opened_ns;
+  std::uint32_t owner_uid;
+  std::uint32_t owner_gid;
   char name[72];
   std::uint64_t sum;  // secret to name
   ProcessMark process;
   std::uint32_t uid;
   std::uint32_t gid;
   std::uint64_t process_sum;  // process to gid
-  char room[80];
+  char room[72];
 
   std::uint64_t sum_now() const { return sum_of(&secret, &sum); }
   std::uint64_t process_sum_now() const { return sum_of(&process, &process_sum); }
@@ -116,6 +118,8 @@ std::map<SessionId, KeptSession> SessionStore::all() const {
     kept.name.assign(r.name, ::strnlen(r.name, sizeof r.name));
     kept.limit_bytes = r.limit_bytes;
     kept.opened_ns = r.opened_ns;
+    kept.owner_uid = r.owner_uid;
+    kept.owner_gid = r.owner_gid;
     kept.ending = state == kEnding;
     kept.bound = r.bound.load(std::memory_order_acquire) != 0;
     kept.process = r.process;
@@ -138,6 +142,8 @@ Answer<Nothing> SessionStore::put(const KeptSession& session) {
   r.secret = session.key.secret;
   r.limit_bytes = session.limit_bytes;
   r.opened_ns = session.opened_ns;
+  r.owner_uid = session.owner_uid;
+  r.owner_gid = session.owner_gid;
   std::memset(r.name, 0, sizeof r.name);
   session.name.copy(r.name, sizeof r.name - 1);
   r.sum = r.sum_now();

@@ -16,6 +16,7 @@
 
 #include "allocator/format/memory_file.h"
 #include "server/core/api/api.h"
+#include "server/core/api/principal.h"
 #include "server/core/state/process_mark.h"
 
 namespace arenad::server {
@@ -25,6 +26,8 @@ struct KeptSession {
   std::string name;
   std::uint64_t limit_bytes = 0;  // as OpenSession asked for
   std::uint64_t opened_ns = 0;
+  std::uint32_t owner_uid = Principal::kNoUser;  // of who opened it
+  std::uint32_t owner_gid = Principal::kNoUser;
   std::uint32_t uid = 0;  // of the process it is bound to
   std::uint32_t gid = 0;
   bool ending = false;  // closed, or its process was seen dead: nobody acts for the session

@@ -36,7 +36,9 @@ struct Config {
   bool insecure_tcp = false;     // allows `listen` to be an address that other hosts reach
   std::optional<HostPort> http;  // none: no HTTP
   bool http_by_default = false;  // nobody asked for HTTP, so a busy port is only a warning
-  std::string log_level;         // trace, debug, info, warn, error
+  bool root_is_admin = true;     // root is an administrator over every socket
+  std::optional<std::uint32_t> admin_gid;  // group that may open admin.sock; none: only its owner
+  std::string log_level;                   // trace, debug, info, warn, error
   Limits limits;
   std::vector<ArenaAtStart> arenas;
   std::vector<std::pair<std::string, std::string>> tunables;  // only those that were set

@@ -1,11 +1,13 @@
 #include "server/rpc/config/config_check.h"
 
 #include <fmt/format.h>
+#include <grp.h>
 
 #include <algorithm>
 #include <array>
 
 #include "allocator/base/tunables.h"
+#include "server/core/api/principal.h"
 #include "server/core/api/text.h"
 #include "server/core/control/tunable_registry.h"
 #include "server/rpc/config/config_keys.h"
@@ -29,6 +31,7 @@ class Checker {
     config.log_level = text("log_level");
     if (std::find(kLogLevels.begin(), kLogLevels.end(), config.log_level) == kLogLevels.end())
       wrong("log_level");
+    read_administrators(config);
     read_limits(config);
     read_arenas(config);
     read_tunables(config);
@@ -98,6 +101,21 @@ class Checker {
     }
     config.http = address("http");
     config.http_by_default = !values_.contains("http");
+  }
+
+  void read_administrators(Config& config) {
+    config.root_is_admin = flag("root_is_admin");
+    const std::string group = text("admin_group");
+    if (group.empty()) return;
+    const auto number = parse_number(group);
+    // getgrnam's answer is in memory of its own. No other thread runs yet.
+    const struct group* const found = number ? nullptr : ::getgrnam(group.c_str());
+    if (number && *number < Principal::kNoUser)
+      config.admin_gid = static_cast<std::uint32_t>(*number);
+    else if (found != nullptr)
+      config.admin_gid = found->gr_gid;
+    else
+      fail("admin_group", "is no group of this system: make it with groupadd, or give its number");
   }
 
   void read_limits(Config& config) {

@@ -48,6 +48,11 @@ std::vector<ConfigKey> make_keys() {
        "allow 'listen' to be an address that other hosts reach, without TLS"},
       {"http", Kind::kText, "127.0.0.1:7480",
        "host:port on which to serve /healthz, /readyz and /metrics, or off"},
+      {"root_is_admin", Kind::kSwitch, "true",
+       "root of the daemon's user namespace is an administrator over every socket"},
+      {"admin_group", Kind::kText, "",
+       "group, by name or number, that may open admin.sock (mode 0660), where administration is "
+       "possible; empty: only the daemon's user and root may (mode 0600)"},
       {"log_level", Kind::kText, "info", "trace, debug, info, warn or error"},
       {"arena", Kind::kList, "",
        "arenas to create at start, each NAME:CAPACITY, for example pool:1GiB"},

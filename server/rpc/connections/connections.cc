@@ -37,7 +37,8 @@ struct Connections::PollSet {
   std::shared_ptr<Connections*> self;
 };
 
-Connections::Connections(asio::io_context& io) : poll_set_(std::make_unique<PollSet>(io)) {
+Connections::Connections(asio::io_context& io, bool root_is_admin)
+    : root_is_admin_(root_is_admin), poll_set_(std::make_unique<PollSet>(io)) {
   poll_set_->self = std::make_shared<Connections*>(this);
   const int fd = ::epoll_create1(EPOLL_CLOEXEC);
   if (fd < 0) return;  // every add() says so
@@ -84,9 +85,10 @@ bool Connections::watch(int fd, std::uint32_t events, std::uint64_t about) {
   return ::epoll_ctl(poll_set_->ready.native_handle(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-Answer<Nothing> Connections::add(UniqueFd accepted, ShardLoop& loop) {
+Answer<Nothing> Connections::add(UniqueFd accepted, ShardLoop& loop, bool is_admin) {
   auto process = connected_process(accepted.get());
   if (!process.ok()) return process.error();
+  process->is_admin = is_admin || (root_is_admin_ && process->uid == 0);
   auto numbered = with_number_of_its_own(std::move(accepted));
   if (!numbered.ok()) return numbered.error();
   UniqueFd socket = std::move(*numbered);

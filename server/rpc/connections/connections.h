@@ -31,15 +31,17 @@ class ShardLoop;
 
 class Connections {
  public:
-  explicit Connections(boost::asio::io_context& io);
+  // `root_is_admin`: root in the daemon's user namespace is an administrator over every socket.
+  Connections(boost::asio::io_context& io, bool root_is_admin);
   ~Connections();
 
   // Whether there are descriptors for one connection more, and a number that does not rest.
   bool has_room();
-  // Takes over a connection to the shard of `loop`. A connection whose process is gone already is
+  // Takes over a connection to the shard of `loop`. Whoever is behind it is an administrator when
+  // `is_admin` is set, or as `root_is_admin` says. A connection whose process is gone already is
   // closed. Errors: kNotPermitted, the process is gone; kMachineFull, no descriptor is left, though
   // has_room() was true. The connection is closed then.
-  Answer<Nothing> add(UniqueFd socket, ShardLoop& loop);
+  Answer<Nothing> add(UniqueFd socket, ShardLoop& loop, bool is_admin);
 
  private:
   struct Connection {
@@ -60,6 +62,7 @@ class Connections {
   void hung_up(int number);
 
   struct PollSet;
+  const bool root_is_admin_;
   std::unique_ptr<PollSet> poll_set_;
   std::map<int, Connection> open_;  // by the number that gRPC's descriptor has
   std::set<int> resting_;

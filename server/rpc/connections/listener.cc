@@ -1,5 +1,6 @@
 #include "server/rpc/connections/listener.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
@@ -41,7 +42,7 @@ Listener::Listener(std::string path, std::unique_ptr<Acceptor> acceptor)
 Listener::~Listener() { ::unlink(path_.c_str()); }
 
 Answer<std::unique_ptr<Listener>> Listener::open(asio::io_context& io, std::string path,
-                                                 Host host) {
+                                                 Access access, Host host) {
   const auto failed = [&path](const std::string& what) {
     return Failure{Error::kInvalidOption,
                    fmt::format("cannot listen on {}: {}: choose another socket_dir", path, what)};
@@ -55,11 +56,14 @@ Answer<std::unique_ptr<Listener>> Listener::open(asio::io_context& io, std::stri
   ::unlink(path.c_str());  // a dead daemon's
   boost::system::error_code error;
   auto& socket = acceptor->socket;
-  if (socket.open(endpoint.protocol(), error) || socket.bind(endpoint, error))
-    return failed(error.message());
-  // Every user who may enter the directory may call. Sessions and the access of each arena decide
-  // what a user may do.
-  if (::chmod(path.c_str(), 0666) != 0) return failed(std::strerror(errno));
+  if (socket.open(endpoint.protocol(), error)) return failed(error.message());
+  // The file is made with the mode that the socket has, less the umask. So it is never open to more
+  // users than in the end.
+  if (::fchmod(socket.native_handle(), 0600) != 0) return failed(std::strerror(errno));
+  if (socket.bind(endpoint, error)) return failed(error.message());
+  if ((access.gid && ::lchown(path.c_str(), static_cast<uid_t>(-1), *access.gid) != 0) ||
+      ::fchmodat(AT_FDCWD, path.c_str(), access.mode, AT_SYMLINK_NOFOLLOW) != 0)
+    return failed(std::strerror(errno));
   if (socket.listen(asio::socket_base::max_listen_connections, error) ||
       socket.non_blocking(true, error))
     return failed(error.message());

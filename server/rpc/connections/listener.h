@@ -7,8 +7,10 @@
 // Threads: that of the io_context. Crash: the file stays; the next daemon replaces it.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "allocator/base/unique_fd.h"
@@ -30,10 +32,16 @@ class Listener {
     std::function<void(UniqueFd socket)> take;
   };
 
-  // Binds to `path` with mode 0666, and listens. Nobody else may serve on that path: whoever calls
-  // holds the lock of the directory (instance_lock.h). Errors: kInvalidOption.
+  // Who may connect: mode and, when it is not the daemon's, group of the socket file.
+  struct Access {
+    std::uint32_t mode = 0;
+    std::optional<std::uint32_t> gid;
+  };
+
+  // Binds to `path`, and listens. Nobody else may serve on that path: whoever calls holds the lock
+  // of the directory (instance_lock.h). Errors: kInvalidOption.
   static Answer<std::unique_ptr<Listener>> open(boost::asio::io_context& io, std::string path,
-                                                Host host);
+                                                Access access, Host host);
   ~Listener();
 
  private:

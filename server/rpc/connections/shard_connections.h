@@ -43,6 +43,11 @@ class ShardConnections {
     const auto found = processes_.find(number);
     return found == processes_.end() ? nullptr : found->second;
   }
+  // Who made the connection: nobody() for TCP, and when it has ended.
+  Caller caller(std::string_view peer) const {
+    if (Process process = of(peer)) return process;
+    return nobody();
+  }
   // The shard has found no event in its queue.
   void queue_is_empty(std::uint64_t now_ns) {
     std::erase_if(resting_, [now_ns](Resting& resting) {

@@ -66,7 +66,8 @@ class AdminService final : public RpcService {
         service_.RequestGetStats(ctx, request, writer, queue, queue, tag);
       },
       [this](auto& call) {
-        control_.get_stats(call.request().arena(), answer_on_shard<DaemonStats>(call));
+        control_.get_stats(call.caller(), call.request().arena(),
+                           answer_on_shard<DaemonStats>(call));
       }};
 
   UnaryMethod<v1::GetSlabInfoRequest, v1::GetSlabInfoResponse> slab_info_{
@@ -74,7 +75,8 @@ class AdminService final : public RpcService {
         service_.RequestGetSlabInfo(ctx, request, writer, queue, queue, tag);
       },
       [this](auto& call) {
-        control_.slab_info(call.request().arena(), answer_on_shard<std::vector<SlabInfoRow>>(call));
+        control_.slab_info(call.caller(), call.request().arena(),
+                           answer_on_shard<std::vector<SlabInfoRow>>(call));
       }};
 
   UnaryMethod<v1::ListHoldersRequest, v1::ListHoldersResponse> holders_{
@@ -82,7 +84,7 @@ class AdminService final : public RpcService {
         service_.RequestListHolders(ctx, request, writer, queue, queue, tag);
       },
       [this](auto& call) {
-        control_.list_holders(call.request().arena(), call.request().limit(),
+        control_.list_holders(call.caller(), call.request().arena(), call.request().limit(),
                               answer_on_shard<Holders>(call));
       }};
 
@@ -91,7 +93,7 @@ class AdminService final : public RpcService {
         service_.RequestAudit(ctx, request, writer, queue, queue, tag);
       },
       [this](auto& call) {
-        control_.audit(call.request().arena(), answer_on_shard<AuditResult>(call));
+        control_.audit(call.caller(), call.request().arena(), answer_on_shard<AuditResult>(call));
       }};
 
   UnaryMethod<v1::GetTunablesRequest, v1::Tunables> get_tunables_{
@@ -108,7 +110,7 @@ class AdminService final : public RpcService {
       },
       [this](auto& call) {
         const auto& values = call.request().values();
-        control_.set_tunables({values.begin(), values.end()},
+        control_.set_tunables(call.caller(), {values.begin(), values.end()},
                               answer_on_shard<std::vector<TunableFacts>>(call));
       }};
 };

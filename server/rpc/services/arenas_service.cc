@@ -56,9 +56,9 @@ class ArenasService final : public RpcService {
         args.has_access = request.has_access();
         if (request.has_access()) {
           const v1::ArenaAccess& access = request.access();
-          args.access = {access.uid(), access.gid(), access.mode() == 0 ? 0666 : access.mode()};
+          args.access = {access.uid(), access.gid(), access.mode()};
         }
-        control_.create_arena(std::move(args),
+        control_.create_arena(call.caller(), std::move(args),
                               on_shard<ArenaFacts>(call.shard(), [&call](Answer<ArenaFacts> arena) {
                                 if (!arena.ok()) return call.finish(arena.error());
                                 fill(call.response(), *arena);
@@ -71,7 +71,7 @@ class ArenasService final : public RpcService {
         service_.RequestGetArena(ctx, request, writer, queue, queue, tag);
       },
       [this](auto& call) {
-        control_.get_arena(call.request().name(),
+        control_.get_arena(call.caller(), call.request().name(),
                            on_shard<ArenaFacts>(call.shard(), [&call](Answer<ArenaFacts> arena) {
                              if (!arena.ok()) return call.finish(arena.error());
                              fill(call.response(), *arena);
@@ -85,7 +85,7 @@ class ArenasService final : public RpcService {
       },
       [this](auto& call) {
         control_.list_arenas(
-            call.request().page_size(), call.request().page_token(),
+            call.caller(), call.request().page_size(), call.request().page_token(),
             on_shard<Page<ArenaFacts>>(call.shard(), [&call](Answer<Page<ArenaFacts>> page) {
               if (!page.ok()) return call.finish(page.error());
               for (const ArenaFacts& arena : page->items)
@@ -100,7 +100,7 @@ class ArenasService final : public RpcService {
         service_.RequestDeleteArena(ctx, request, writer, queue, queue, tag);
       },
       [this](auto& call) {
-        control_.delete_arena(call.request().name(), call.request().force(),
+        control_.delete_arena(call.caller(), call.request().name(), call.request().force(),
                               on_shard<Nothing>(call.shard(), [&call](Answer<Nothing> deleted) {
                                 if (!deleted.ok()) return call.finish(deleted.error());
                                 call.finish();

@@ -84,7 +84,7 @@ class SessionsService final : public RpcService {
       [this](auto& call) {
         const std::string& name = call.request().name();
         control_.open_session(
-            name.empty() ? "client" : name, call.request().limit_bytes(),
+            call.caller(), name.empty() ? "client" : name, call.request().limit_bytes(),
             on_shard<OpenedSession>(call.shard(), [&call](Answer<OpenedSession> opened) {
               if (!opened.ok()) return call.finish(opened.error());
               auto& response = call.response();
@@ -158,7 +158,7 @@ class SessionsService final : public RpcService {
       },
       [this](auto& call) {
         control_.list_sessions(
-            call.request().page_size(), call.request().page_token(),
+            call.caller(), call.request().page_size(), call.request().page_token(),
             on_shard<Page<SessionFacts>>(call.shard(), [&call](Answer<Page<SessionFacts>> page) {
               if (!page.ok()) return call.finish(page.error());
               for (const SessionFacts& session : page->items)
