@@ -16,7 +16,8 @@
 namespace arenad::server {
 
 Failure ArenaCalls::take_ownership(const Principal& caller, CreateArenaArgs& args) {
-  const std::string name = args.name.substr(0, 80);
+  // The refusal goes to the log, too.
+  const std::string name = valid_name(args.name) ? args.name : "(no valid name)";
   if (!caller.is_user())
     return refuse(Error::kNotPermitted,
                   fmt::format("{} creates no arena ('{}')", caller.text(), name));

@@ -32,7 +32,7 @@ Answer<ArenaId> ControlCore::scope_of(const std::string& arena) {
 }
 
 Answer<ArenaId> ControlCore::scope_of(const Principal& caller, const std::string& arena) {
-  const auto scope = scope_of(arena);
+  auto scope = scope_of(arena);
   if (!scope.ok() || *scope == kAllArenas) return scope;
   const ArenaRecord& record = *arenas.find(*scope);
   if (!caller.may_read(record.access))

@@ -14,8 +14,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kAskEvery = std::chrono::milliseconds(250);
-// While somebody has a grace. A beat that is late by as much says that the daemon stood still.
-constexpr auto kBeat = std::chrono::milliseconds(250);
+constexpr auto kBeat = std::chrono::milliseconds(250);  // while somebody has a grace
+// A beat that is late by as much says that the daemon stood still. What a long grace loses by a
+// short standstill does not matter, and a busy machine has many of those.
+constexpr auto kShortStandstill = kBeat;
+constexpr auto kLongStandstill = std::chrono::milliseconds(1000);
+constexpr std::uint64_t kLongGraceMs = 4000;
 // Of one session. They mostly are one process that cannot be told from another, and each takes a
 // descriptor of the daemon's.
 constexpr std::size_t kMostProcesses = 16;
@@ -62,8 +66,11 @@ struct Liveness::Impl {
     });
   }
   void notice_standstill() {
+    if (!beating) return;
     const auto now = Clock::now();
-    if (beating && now - heart.expiry() > kBeat) stood_still_until = now;
+    const auto late = now - heart.expiry();
+    if (late > kShortStandstill) short_standstill_end = now;
+    if (late > kLongStandstill) long_standstill_end = now;
   }
 
   asio::io_context& io;
@@ -71,7 +78,7 @@ struct Liveness::Impl {
   std::map<SessionId, std::shared_ptr<Watch>> watches;
   asio::steady_timer heart;
   bool beating = false;
-  Clock::time_point stood_still_until{};
+  Clock::time_point short_standstill_end{}, long_standstill_end{};
 };
 
 Liveness::Liveness(asio::io_context& io, OnLoss on_loss)
@@ -89,7 +96,9 @@ void Liveness::start_grace(SessionId session, std::uint64_t grace_ms) {
     if (stopped || !impl->current(session, watch)) return;
     if (watch->grace.expiry() > Clock::now()) return;
     impl->notice_standstill();
-    if (impl->stood_still_until > watch->grace_since) return start_grace(session, grace_ms);
+    const auto stood_still_until =
+        grace_ms < kLongGraceMs ? impl->short_standstill_end : impl->long_standstill_end;
+    if (stood_still_until > watch->grace_since) return start_grace(session, grace_ms);
     impl->on_loss(session, Loss::kGraceOver);
   });
 }
