@@ -10,8 +10,10 @@
 #include <future>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include "allocator/base/format.h"
+#include "allocator/base/tunables.h"
 #include "arenad/version.h"
 #include "server/core/api/clock.h"
 #include "server/core/api/text.h"
@@ -55,7 +57,7 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
 
 class Daemon {
  public:
-  explicit Daemon(const Config& config) : config_(config) {}
+  Daemon(const Config& config, LoadConfig load) : config_(config), load_(std::move(load)) {}
 
   // Errors: what keeps the daemon from serving.
   Answer<Nothing> start() {
@@ -71,6 +73,7 @@ class Daemon {
   // Returns when a signal has stopped the daemon.
   void serve() {
     wait_for_signal();
+    wait_for_request();
     serving_ = true;
     tell_readiness();
     sd_notify(0, "READY=1");
@@ -249,10 +252,24 @@ class Daemon {
     });
   }
 
+  // Signals that do not end the daemon.
+  void wait_for_request() {
+    requests_.async_wait([this](const boost::system::error_code& error, int signal) {
+      if (error) return;
+      if (signal == SIGHUP)
+        reload(config_, load_, engine_->control());
+      else
+        spdlog::info("signal {} has no meaning for arenad: nothing is done", signal);
+      wait_for_request();
+    });
+  }
+
   const Config& config_;
+  const LoadConfig load_;
   FileLock lock_;
   asio::io_context io_{1};
   asio::signal_set signals_{io_, SIGTERM, SIGINT};
+  asio::signal_set requests_{io_, SIGHUP, SIGUSR1, SIGUSR2};
   std::unique_ptr<Engine> engine_;
   TopologyFacts topology_;
   Connections connections_{io_, config_.root_is_admin};
@@ -265,9 +282,10 @@ class Daemon {
 
 }  // namespace
 
-int run_daemon(const Config& config) {
+int run_daemon(const Config& config, LoadConfig load) {
   ::signal(SIGPIPE, SIG_IGN);
-  Daemon daemon(config);
+  tunables().guards_private = config.guards_private;
+  Daemon daemon(config, std::move(load));
   int code = 0;
   if (const auto started = daemon.start(); started.ok()) {
     daemon.serve();

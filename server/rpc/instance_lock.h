@@ -11,7 +11,9 @@
 
 namespace arenad::server {
 
-// Makes the directory with mode 0755 when it does not exist, and takes the lock.
+// Makes the directory with mode 0755 when it does not exist, and takes the lock. A directory in
+// which other users may write is refused: they could put sockets of their own in place of the
+// daemon's.
 // Errors: kInvalidOption.
 Answer<FileLock> lock_socket_directory(const std::string& directory);
 

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "server/rpc/config/config.h"
 #include "server/rpc/daemon.h"
@@ -35,5 +36,9 @@ int main(int argc, char** argv) {
   spdlog::set_default_logger(logger);
   spdlog::set_level(spdlog::level::from_str(invocation.config.log_level));
   spdlog::flush_on(spdlog::level::info);
-  return run_daemon(invocation.config);
+  return run_daemon(invocation.config, [argc, argv]() -> arenad::Result<Config, arenad::Failure> {
+    auto again = load_config(argc, argv, environ);
+    if (!again.ok()) return again.error();
+    return std::move(again->config);
+  });
 }

@@ -82,9 +82,9 @@ TEST(EngineTunables, AreListedWithDefaultsAndTexts) {
   const auto facts =
       wait_for<std::vector<TunableFacts>>([&](auto done) { daemon.control().get_tunables(done); });
   ASSERT_TRUE(facts.ok());
-  for (const char* name : {"p0_enable", "p0_no_drain", "p0_log", "guards_private", "idle_drain_ms",
-                           "spin_us", "keepalive_grace_ms", "drain_deadline_ms",
-                           "commit_ahead_superslabs", "keep_empty_superslabs"}) {
+  for (const char* name :
+       {"p0_enable", "p0_no_drain", "p0_log", "idle_drain_ms", "spin_us", "keepalive_grace_ms",
+        "drain_deadline_ms", "commit_ahead_superslabs", "keep_empty_superslabs"}) {
     EXPECT_NE(value_of(*facts, name), "absent") << name;
   }
   for (const TunableFacts& f : *facts) EXPECT_FALSE(f.description.empty()) << f.name;

@@ -46,6 +46,12 @@ class SessionStoreTest : public testing::Test {
   const std::string path = shm.path() + "/sessions.table";
 };
 
+TEST_F(SessionStoreTest, NameThatNoSessionCanHaveIsDamage) {
+  SessionStore store = open();
+  ASSERT_TRUE(store.put(session(1, "a\nb")).ok());
+  EXPECT_TRUE(store.all().at({1}).damaged);
+}
+
 TEST_F(SessionStoreTest, KeepsWhatWasPut) {
   {
     SessionStore ledger = open();

@@ -3,11 +3,13 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "arenad/version.h"
@@ -273,6 +275,57 @@ TEST(Daemon, SecondSignalEndsTheDrainAtOnce) {
   ASSERT_TRUE(session.next_event(&event));
   daemon.signal(SIGINT);
   EXPECT_EQ(daemon.wait(), 0);
+}
+
+TEST(Daemon, HangUpReadsTheConfigurationAgain) {
+  TemporaryDirectory directory;
+  const std::string file = directory.path() + "/arenad.toml";
+  const auto write = [&](const std::string& text) { std::ofstream(file) << text; };
+  write("idle_drain_ms = 50\n");
+  DaemonProcess daemon({"--config", file, "--shards", "1"});
+  const auto says = [&](const std::string& text) {
+    return eventually([&] { return daemon.log().find(text) != std::string::npos; });
+  };
+  v1::Admin::Stub admin(channel_to(daemon));
+  const auto idle_drain_ms = [&]() -> std::string {
+    ::grpc::ClientContext context;
+    v1::Tunables tunables;
+    EXPECT_TRUE(admin.GetTunables(&context, {}, &tunables).ok());
+    for (const auto& tunable : tunables.tunables())
+      if (tunable.name() == "idle_drain_ms") return tunable.value();
+    return "";
+  };
+  EXPECT_EQ(idle_drain_ms(), "50");
+
+  write("idle_drain_ms = 70\nmax_sessions = 7\nroot_is_admin = false\n");
+  daemon.signal(SIGHUP);
+  EXPECT_TRUE(says("SIGHUP: log level and tunables"));
+  EXPECT_EQ(idle_drain_ms(), "70");
+  EXPECT_TRUE(says("count from the next start: max_sessions, root_is_admin\n"));
+
+  write("idle_drain_ms = 70000000\n");
+  daemon.signal(SIGHUP);
+  EXPECT_TRUE(says("SIGHUP: nothing is changed, the configuration is wrong"));
+  EXPECT_EQ(idle_drain_ms(), "70");
+  EXPECT_EQ(daemon.stop(), 0);
+}
+
+TEST(Daemon, SignalsWithoutAMeaningAreLoggedAndNoMore) {
+  DaemonProcess daemon({"--shards", "1"});
+  for (const int signal : {SIGUSR1, SIGUSR2}) {
+    daemon.signal(signal);
+    const std::string line = "signal " + std::to_string(signal) + " has no meaning";
+    EXPECT_TRUE(eventually([&] { return daemon.log().find(line) != std::string::npos; }));
+  }
+  EXPECT_EQ(daemon.stop(), 0);
+}
+
+TEST(Daemon, SocketDirectoryThatOthersMayWriteIsRefused) {
+  TemporaryDirectory directory;
+  ASSERT_EQ(::chmod(directory.path().c_str(), 0777), 0);
+  const Ended ended = run_arenad({"--socket-dir", directory.path(), "--http", "off"});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_NE(ended.output.find("has mode 0777"), std::string::npos) << ended.output;
 }
 
 TEST(Daemon, TellsTheServiceManagerWhenItIsReadyAndWhenItStops) {

@@ -21,8 +21,7 @@ namespace arenad::server {
 #define ARENAD_ALLOCATOR_SWITCHES(ROW)                                                           \
   ROW(p0_enable, 1, "refill magazines in batches; HAKMEM_TINY_P0_DISABLE wins over this switch") \
   ROW(p0_no_drain, 0, "a refill does not drain remotely freed blocks; for A/B runs")             \
-  ROW(p0_log, 0, "write a log line for each refill; the rate is limited")                        \
-  ROW(guards_private, 0, "check the heaps' private state and abort when a check fails")
+  ROW(p0_log, 0, "write a log line for each refill; the rate is limited")
 
 // (name of the field, unit, default, min, max, help)
 #define ARENAD_SERVER_TUNABLES(ROW)                                                            \

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -30,12 +31,22 @@ Failure used_already(int lock_file, const std::string& what, const std::string& 
 
 Answer<FileLock> FileLock::take(const std::string& path, const std::string& what,
                                 const std::string& flag) {
-  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
-  if (!fd) {
+  // Not to be opened by others, who could hold the lock and keep the daemon from starting.
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  struct stat st;
+  if (!fd || ::fstat(fd.get(), &st) != 0) {
     return Failure{Error::kInvalidOption,
                    fmt::format("cannot open {}: {}: the daemon must be able to write in its {}",
                                path, std::strerror(errno), what)};
   }
+  if (!S_ISREG(st.st_mode) || st.st_uid != ::geteuid() || st.st_nlink != 1) {
+    return Failure{
+        Error::kInvalidOption,
+        fmt::format("{} is no plain file of user {}, as whom arenad runs: look who made it, and "
+                    "remove it",
+                    path, ::geteuid())};
+  }
+  ::fchmod(fd.get(), 0600);  // a former version made it with 0644
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return used_already(fd.get(), what, flag);
   const std::string pid = std::to_string(::getpid()) + "\n";
   // The number is for the message above only. When it cannot be written (hugetlbfs takes none), the
@@ -55,7 +66,7 @@ Answer<FileLock> FileLock::take_directory(const std::string& directory, const st
                                std::strerror(errno), flag)};
   }
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     return used_already(file.get(), what, flag);
   }
   auto lock = take(path, what, flag);

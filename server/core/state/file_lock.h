@@ -2,8 +2,9 @@
 //
 // Purpose: one arenad a socket directory, and one a state directory. The file names the process
 // that holds it, for the message to the second process.
-// Invariants: a file that was removed locks nobody out. So where two processes would damage what
-// they share, the directory itself is locked, and the file is there for its text.
+// Invariants: the file is the daemon's own, with mode 0600. So no other user can hold it. A file
+// that was removed locks nobody out. So where two processes would damage what they share, the
+// directory itself is locked, and the file is there for its text.
 // Threads: one thread.
 // Crash: the kernel ends the lock with the process. The file stays and does no harm.
 #pragma once

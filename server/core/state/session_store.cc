@@ -126,7 +126,7 @@ std::map<SessionId, KeptSession> SessionStore::all() const {
     kept.uid = r.uid;
     kept.gid = r.gid;
     kept.damaged = (state != kLive && state != kEnding) || r.sum != r.sum_now() ||
-                   (kept.bound && r.process_sum != r.process_sum_now());
+                   !valid_name(kept.name) || (kept.bound && r.process_sum != r.process_sum_now());
   }
   return sessions;
 }

@@ -48,6 +48,7 @@ Result<Invocation, Failure> load_config(int argc, const char* const* argv,
   if (!config.ok()) return config.error();
   invocation.config = std::move(*config);
   invocation.config.as_toml = to_toml(merged);
+  invocation.config.values = toml_values(merged);
   if (line.print_config)
     invocation.action = Invocation::Action::kPrint;
   else if (line.check_config)

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -38,12 +39,14 @@ struct Config {
   bool http_by_default = false;  // nobody asked for HTTP, so a busy port is only a warning
   bool root_is_admin = true;     // root is an administrator over every socket
   std::optional<std::uint32_t> admin_gid;  // group that may open admin.sock; none: only its owner
+  bool guards_private = false;             // the daemon checks its heaps, and aborts
   std::string log_level;                   // trace, debug, info, warn, error
   Limits limits;
   std::vector<ArenaAtStart> arenas;
   std::vector<std::pair<std::string, std::string>> tunables;  // only those that were set
 
-  std::string as_toml;  // the text of --print-config
+  std::string as_toml;                        // the text of --print-config
+  std::map<std::string, std::string> values;  // of all keys, as as_toml writes them
 };
 
 // What the command line asks for.

@@ -31,6 +31,7 @@ class Checker {
     config.log_level = text("log_level");
     if (std::find(kLogLevels.begin(), kLogLevels.end(), config.log_level) == kLogLevels.end())
       wrong("log_level");
+    config.guards_private = flag("guards_private");
     read_administrators(config);
     read_limits(config);
     read_arenas(config);

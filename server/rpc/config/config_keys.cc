@@ -53,6 +53,8 @@ std::vector<ConfigKey> make_keys() {
       {"admin_group", Kind::kText, "",
        "group, by name or number, that may open admin.sock (mode 0660), where administration is "
        "possible; empty: only the daemon's user and root may (mode 0600)"},
+      {"guards_private", Kind::kSwitch, "false",
+       "check the heaps' private state, for triage: the daemon aborts when a check fails"},
       {"log_level", Kind::kText, "info", "trace, debug, info, warn or error"},
       {"arena", Kind::kList, "",
        "arenas to create at start, each NAME:CAPACITY, for example pool:1GiB"},

@@ -47,6 +47,15 @@ std::string toml_value(const ConfigKey& key, const ConfigValue* value) {
 
 }  // namespace
 
+std::map<std::string, std::string> toml_values(const ConfigSource& values) {
+  std::map<std::string, std::string> texts;
+  for (const ConfigKey& key : config_keys()) {
+    const auto found = values.find(key.name);
+    texts[key.name] = toml_value(key, found == values.end() ? nullptr : &found->second);
+  }
+  return texts;
+}
+
 std::string to_toml(const ConfigSource& values) {
   std::string out =
       "# The configuration of arenad. Behind each value: its source and its meaning.\n";
