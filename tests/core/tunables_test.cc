@@ -28,7 +28,8 @@ TEST(TunableTable, EveryFieldHasARow) {
   std::size_t switches = 0, numbers = 0;
   for (const TunableRow& row : kTunableTable) ++(row.is_switch() ? switches : numbers);
   EXPECT_EQ(sizeof(ServerTunables), numbers * sizeof(std::uint64_t));
-  EXPECT_EQ(sizeof(Tunables), switches + 1);  // p0_disable is fixed at start
+  // p0_disable and guards_private are fixed at the start.
+  EXPECT_EQ(sizeof(Tunables), switches + 2);
 }
 
 TEST(TunableTable, RegistryGivesEveryRowWithItsDefault) {
