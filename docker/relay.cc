@@ -137,6 +137,9 @@ Attached attach(const Job& job, const char* session_name, const std::string& are
   a.client = must(Client::connect(job.directory, {.wait_ready_ms = kPatienceMs}), "connect");
   ArenaOptions options;
   options.capacity_bytes = capacity_bytes;
+  // The consumer is another user of another group, so the arena is open to everybody.
+  options.set_access = true;
+  options.access.mode = 0666;
   auto created = a.client.create_arena(arena, options);
   if (!created && created.error().reason != arenad::Error::kArenaExists)
     fail("create arena: " + created.error().text());

@@ -63,6 +63,12 @@ constexpr Row kRows[] = {
     {"STALE_EPOCH", 10, "resume the session's leases in this arena, then lease in the new epoch"},
     {"INVALID_TAG", 3, "use a tag of 0 to 16777215"},
     {"BLOCKS_HELD", 9, "free them, have others take them over, or give them up (give_up_blocks)"},
+    {"EVICTED", 16,
+     "open another session, and ask the administrator who ended this one: arenad's log has the "
+     "uid"},
+    {"QUOTA_USER", 8,
+     "close sessions, delete arenas or end waiting calls of this user, or raise the daemon's "
+     "limit"},
 };
 
 const Row& row(Error e) {

@@ -48,11 +48,13 @@ enum class Error : std::uint8_t {
   kStaleEpoch = 30,
   kInvalidTag = 31,
   kBlocksHeld = 32,
+  kEvicted = 33,
+  kQuotaUser = 34,
   // Inside a peer's process only, never on the wire and never a user's: the heap needs a slab that
   // must be leased from the daemon first. Its name and code are those of kInternal.
   kLeaseNeeded = 255,
 };
-inline constexpr Error kLastError = Error::kBlocksHeld;  // the last one on the wire
+inline constexpr Error kLastError = Error::kQuotaUser;  // the last one on the wire
 
 // The reason's name without prefix, e.g. "DOUBLE_FREE"; what ErrorInfo.reason carries.
 ARENAD_API const char* error_name(Error e);

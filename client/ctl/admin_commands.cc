@@ -17,7 +17,8 @@ template <class Call, class Show>
 CLI::App* add(CLI::App& app, const char* name, const char* help, Invocation& invocation, Call call,
               Show show_answer) {
   auto* command = app.add_subcommand(name, help);
-  command->callback([&invocation, call, show_answer] {
+  command->callback([command, &invocation, call, show_answer] {
+    if (!command->get_subcommands().empty()) return;  // the subcommand is what is asked for
     invocation.action = [&invocation, call, show_answer](const Client& client) -> Answer<int> {
       const auto answer = call(client);
       if (!answer) return answer.error();
@@ -94,9 +95,18 @@ void add_admin_commands(CLI::App& app, Invocation& invocation) {
   holders->add_option("--limit", *limit, "Rows to show, 1..1000000; default 100")
       ->check(CLI::Range(1, 1'000'000));
 
-  add(
+  auto* sessions = add(
       app, "sessions", "Show all sessions: what they are attached to, hold and lease", invocation,
       [](const Client& c) { return Admin(c).sessions(); }, show_sessions);
+  auto evicted = std::make_shared<std::uint16_t>(0);
+  add(
+      *sessions, "evict",
+      "End a session although its process lives, and take back all that it held. Its calls answer "
+      "EVICTED from then on. For administrators",
+      invocation, [evicted](const Client& c) { return Admin(c).evict(SessionId{*evicted}); },
+      show_given_back)
+      ->add_option("id", *evicted, "Id of the session, as `arenactl sessions` shows it")
+      ->required();
 
   auto audited = new_text();
   add(

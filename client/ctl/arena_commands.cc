@@ -33,7 +33,7 @@ void add_create(CLI::App& arena, Invocation& invocation) {
     client::ArenaOptions options;
   };
   auto args = std::make_shared<Args>();
-  args->options.access = {::geteuid(), ::getegid(), 0660};
+  args->options.access = {0, 0, 0660};  // 0: the caller's
   auto* create = arena.add_subcommand("create", "Create an arena and show it");
   create->add_option("name", args->name, "1 to 64 characters of A-Z a-z 0-9 . _ -")->required();
   create
@@ -50,19 +50,17 @@ void add_create(CLI::App& arena, Invocation& invocation) {
       "Put 24 guard bytes around each block; they are checked when the block is freed");
   auto* uid =
       create->add_option("--uid", args->options.access.uid,
-                         "Owner, a number; default: your user, when --gid or --mode is given");
+                         "Owner, a number; default: your user; another owner needs admin.sock");
   auto* gid =
-      create->add_option("--gid", args->options.access.gid,
-                         "Group, a number; default: your group, when --uid or --mode is given");
+      create->add_option("--gid", args->options.access.gid, "Group, a number; default: your group");
   auto* mode = create->add_option_function<std::string>(
       "--mode",
       [args](const std::string& text) {
         if (const std::string wrong = parse_mode(text, args->options.access.mode); !wrong.empty())
           throw CLI::ValidationError("--mode", wrong);
       },
-      "Who may attach, in octal as for a file: r allows reader, w allows writer and peer; default: "
-      "0660, when --uid or --gid is given. Without all three options the arena belongs to the "
-      "daemon's user and group and has mode 0666");
+      "Who may attach, in octal as for a file: r allows reader; w allows writer, peer and remote; "
+      "default: 0660, the owner and the group");
   create->callback([args, uid, gid, mode, &invocation] {
     args->options.set_access = uid->count() + gid->count() + mode->count() > 0;
     invocation.action = [args, &invocation](const Client& client) -> Answer<int> {

@@ -142,6 +142,14 @@ int show_holders(const client::Holders& holders, bool as_json) {
   return kExitOk;
 }
 
+int show_given_back(const client::GivenBack& given, bool as_json) {
+  if (as_json)
+    return print_json({{"blocks_given_back", given.blocks}, {"bytes_given_back", given.bytes}}),
+           kExitOk;
+  std::cout << given.blocks << " blocks of " << bytes_text(given.bytes) << " given back\n";
+  return kExitOk;
+}
+
 int show_sessions(const std::vector<client::SessionInfo>& sessions, bool as_json) {
   if (as_json) return print_json(list("sessions", sessions)), kExitOk;
   Table table({">ID", "NAME", ">PID", ">UID", "ALIVE_BY", "STATE", ">AGE", "ARENA", "MODE",

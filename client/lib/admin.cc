@@ -102,6 +102,17 @@ Answer<std::vector<SessionInfo>> Admin::sessions() const {
   return all;
 }
 
+Answer<GivenBack> Admin::evict(SessionId session) const {
+  if (!client_.state_) return not_attached();
+  ClientState& state = *client_.state_;
+  v1::EvictSessionRequest request;
+  request.set_session_id(session.value);
+  v1::EvictSessionResponse given;
+  if (Status s = state.call(state.admin(), &v1::Admin::Stub::EvictSession, request, given); !s.ok())
+    return s;
+  return GivenBack{given.blocks_given_back(), given.bytes_given_back()};
+}
+
 Answer<Stats> Admin::stats(std::string_view arena) const {
   if (!client_.state_) return not_attached();
   ClientState& state = *client_.state_;

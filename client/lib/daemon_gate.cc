@@ -1,6 +1,7 @@
 #include "client/lib/daemon_gate.h"
 
 #include <algorithm>
+#include <string>
 
 namespace arenad::client {
 namespace {
@@ -14,6 +15,11 @@ Status lost_status() {
       Code::kUnauthenticated, Error::kUnknownSession,
       "the daemon that runs now does not know this session: open a new one (a daemon knows the "
       "sessions of the daemon before it only from a state directory, and only while they live)"};
+}
+
+Status evicted_status() {
+  return {Code::kUnauthenticated, Error::kEvicted,
+          std::string("an administrator has ended this session: ") + error_advice(Error::kEvicted)};
 }
 
 Status closed_status() {
@@ -31,7 +37,7 @@ void DaemonGate::set(SessionStanding standing) {
   {
     const std::lock_guard lock(mutex_);
     if (standing_ == SessionStanding::kClosed ||
-        (standing_ == SessionStanding::kLost && !is_over(standing)))
+        (is_over(standing_) && standing != SessionStanding::kClosed))
       return;
     standing_.store(standing, std::memory_order_relaxed);
   }
@@ -40,6 +46,7 @@ void DaemonGate::set(SessionStanding standing) {
 
 Status DaemonGate::answer(bool in_time) const {
   if (standing_ == SessionStanding::kLost) return lost_status();
+  if (standing_ == SessionStanding::kEvicted) return evicted_status();
   if (standing_ == SessionStanding::kClosed) return closed_status();
   return in_time ? Status{} : away_status();
 }

@@ -2,7 +2,7 @@
 //
 // Purpose: a lease call waits here while the daemon is away, and while its arena resumes. The
 //   threads that find out wake it.
-// Invariants: kLost and kClosed stay for good.
+// Invariants: kLost, kEvicted and kClosed stay for good.
 // Threads: any. Crash: private memory.
 #pragma once
 
@@ -21,11 +21,11 @@ class DaemonGate {
   using Clock = std::chrono::steady_clock;
 
   SessionStanding standing() const { return standing_.load(std::memory_order_relaxed); }
-  // kLost and kClosed stay for good. Wakes the threads that wait in enter().
+  // kLost, kEvicted and kClosed stay for good. Wakes the threads that wait in enter().
   void set(SessionStanding standing);
 
   // Waits until the session is connected and ready() is true. ready() runs under the gate's lock.
-  // Errors: UNKNOWN_SESSION (lost or closed), UNAVAILABLE at the deadline.
+  // Errors: UNKNOWN_SESSION (lost or closed), EVICTED, UNAVAILABLE at the deadline.
   template <class Ready>
   Status enter(Clock::time_point deadline, Ready ready) {
     std::unique_lock lock(mutex_);
@@ -49,7 +49,8 @@ class DaemonGate {
 
  private:
   static bool is_over(SessionStanding s) {
-    return s == SessionStanding::kLost || s == SessionStanding::kClosed;
+    return s == SessionStanding::kLost || s == SessionStanding::kEvicted ||
+           s == SessionStanding::kClosed;
   }
   // Of enter(), under mutex_.
   Status answer(bool in_time) const;
@@ -60,8 +61,9 @@ class DaemonGate {
   std::condition_variable changed_;
 };
 
-// The answer of every call of a session that is lost, or closed; and of a call that waited in vain.
+// The answer of every call of a session that is lost, evicted or closed; and of a call that waited in vain.
 Status lost_status();
+Status evicted_status();
 Status closed_status();
 Status away_status();
 

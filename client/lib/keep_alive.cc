@@ -65,11 +65,16 @@ void KeepAlive::run(ClientState& client, const v1::SessionKey& key, Listener& li
       first_ = false;
     }
     if (status.ok()) {
-      listen(client, event, listener);
-      listener.broken();
+      const bool evicted = listen(client, event, listener);
+      if (!evicted) listener.broken();
+      if (evicted) listener.evicted();
+      if (evicted) cancel();  // the daemon waits for the end of the stream
       stream_->Finish();
+      if (evicted) return;
     } else if (status.reason == Error::kUnknownSession) {
       return listener.lost();
+    } else if (status.reason == Error::kEvicted) {
+      return listener.evicted();
     }
     if (!pause()) return;
   }
@@ -90,9 +95,10 @@ bool KeepAlive::open(ClientState& client, const v1::SessionKey& key, v1::KeepAli
   return stream_->Write(request) && stream_->Read(&event);
 }
 
-void KeepAlive::listen(ClientState& client, v1::KeepAliveEvent& event, Listener& listener) {
+bool KeepAlive::listen(ClientState& client, v1::KeepAliveEvent& event, Listener& listener) {
   do {
     draining_.store(event.draining(), std::memory_order_relaxed);
+    if (event.evicted()) return true;
     for (const v1::DeletedArena& gone : event.deleted())
       listener.deleted(ArenaId{static_cast<std::uint16_t>(gone.arena_id())}, gone.name());
     if (event.trims().empty()) continue;
@@ -104,8 +110,9 @@ void KeepAlive::listen(ClientState& client, v1::KeepAliveEvent& event, Listener&
       answer.set_arena_id(trim.arena_id());
     }
     client.count_call();
-    if (!stream_->Write(done)) return;
+    if (!stream_->Write(done)) return false;
   } while (stream_->Read(&event));
+  return false;
 }
 
 bool KeepAlive::pause() {

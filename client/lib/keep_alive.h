@@ -32,10 +32,13 @@ class KeepAlive {
     // The stream broke: the daemon is away.
     virtual void broken() = 0;
     // The daemon has confirmed the stream again. After an error the stream is opened again later,
-    // unless the error is UNKNOWN_SESSION.
+    // unless the error is UNKNOWN_SESSION or EVICTED.
     virtual Status back() = 0;
     // The daemon does not know the session. The thread ends.
     virtual void lost() = 0;
+    // An administrator ends the session. When the call returns, no thread of the session works in
+    // an arena. The thread ends.
+    virtual void evicted() = 0;
     // The arena runs short of memory: give back what is not needed.
     virtual void trim(ArenaId arena) = 0;
     // The arena was deleted while the session was attached to it.
@@ -61,7 +64,8 @@ class KeepAlive {
   void run(ClientState& client, const v1::SessionKey& key, Listener& listener,
            std::promise<Status> confirmed);
   bool open(ClientState& client, const v1::SessionKey& key, v1::KeepAliveEvent& event);
-  void listen(ClientState& client, v1::KeepAliveEvent& event, Listener& listener);
+  // True when the session was evicted.
+  bool listen(ClientState& client, v1::KeepAliveEvent& event, Listener& listener);
   bool pause();  // between two attempts; false when stop() was called
   void cancel();
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -19,6 +20,15 @@ constexpr std::uint64_t kTickPatienceUs = 1'000;
 constexpr std::uint32_t kQuietTicks = 3;
 // Operations of a batch before other threads get a chance to enter the heap.
 constexpr std::size_t kInsideAtOnce = 1024;
+
+// How long a thread that got no heap works in those of others before it asks again.
+constexpr std::int64_t kAskAgainNs = 1'000'000'000;
+
+std::int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
 
 PoolId next_pool_id() {
   static constinit std::atomic<std::uint32_t> last{0};  // relaxed: the ids only have to differ
@@ -40,6 +50,27 @@ PeerPool::PeerPool(std::unique_ptr<arenad::PeerArena> arena, SessionId session,
                                           std::move(calls), std::move(wake_lease_thread))) {}
 
 PeerPool::~PeerPool() = default;
+
+Answer<PeerPool::Seat> PeerPool::seat() {
+  const auto mine = heap_of_thread();
+  if (mine) return Seat{*mine, true};
+  if (forked()) return forked_status();
+  // Threads spread over the heaps.
+  static constinit std::atomic<std::size_t> threads{0};
+  thread_local const std::size_t number = threads.fetch_add(1, std::memory_order_relaxed);
+  const auto all = all_heaps();
+  if (all.empty()) return mine.error();
+  return Seat{all[number % all.size()], false};
+}
+
+template <class Work>
+bool PeerPool::work_in(const Seat& seat, Work work) {
+  if (!seat.own) return seat.heap->with_owner_out(UINT64_MAX, [&](Heap&) { work(); });
+  if (!seat.heap->enter()) return false;
+  work();
+  seat.heap->leave();
+  return true;
+}
 
 Answer<PeerHeap*> PeerPool::heap_of_thread() {
   if (PeerHeap* const heap = peer_cache.find(id_)) return heap;
@@ -68,8 +99,15 @@ Answer<PeerHeap*> PeerPool::idle_or_new_heap() {
       return heap;
     }
   }
+  if (now_ns() < ask_again_ns_.load(std::memory_order_relaxed))
+    return Status{Code::kResourceExhausted, Error::kQuotaUser, "the daemon gave no heap just now"};
   const auto id = stock_->open_heap();
-  if (!id) return id.error();
+  if (!id) {
+    const Error reason = id.error().reason;
+    if (reason == Error::kQuotaUser || reason == Error::kQuotaDaemon)
+      ask_again_ns_.store(now_ns() + kAskAgainNs, std::memory_order_relaxed);
+    return id.error();
+  }
   auto fresh = std::make_unique<PeerHeap>(*arena_, *id, session_, id_, stock_);
   PeerHeap* const heap = fresh.get();
   std::unique_lock lock(mutex_);
@@ -95,7 +133,9 @@ void PeerPool::thread_ended(PeerHeap& heap) {
 
 Status PeerPool::why_closed() const {
   const std::lock_guard lock(mutex_);
-  return why_closed_;
+  if (refuses()) return why_closed_;
+  return {Code::kUnavailable, Error::kNone,
+          "no heap of this process let the thread in; end some threads, or try again"};
 }
 
 Status PeerPool::refusal(Error error, std::uint64_t size_bytes, std::uint32_t align_bytes) const {
@@ -107,21 +147,24 @@ Status PeerPool::refusal(Error error, std::uint64_t size_bytes, std::uint32_t al
 
 Status PeerPool::allocate(std::uint64_t size_bytes, const AllocateOptions& options,
                           bool for_a_block, AllocatedBlock& out) {
-  const auto mine = heap_of_thread();
+  const auto mine = seat();
   if (!mine) return mine.error();
-  PeerHeap& heap = **mine;
+  PeerHeap& heap = *mine->heap;
   const arenad::Holder holder(session_, options.tag);
   for (Status refused;;) {
-    if (!heap.enter()) return why_closed();
-    // The daemon refused a lease. Before the allocation fails, the heap looks at all its returned
-    // words, pending or not, and gives up the free blocks of other classes.
-    if (!refused.ok()) heap.heap().trim();
-    const auto got = options.align_bytes == 0
-                         ? heap.heap().allocate(size_bytes, holder)
-                         : heap.heap().allocate_aligned(size_bytes, options.align_bytes, holder);
-    const RunShape missing = heap.missing();
-    if (got.ok() && for_a_block) heap.made_block();
-    heap.leave();
+    Result<Allocation> got = Error::kInternal;
+    RunShape missing;
+    const auto try_once = [&] {
+      // The daemon refused a lease. Before the allocation fails, the heap looks at all its returned
+      // words, pending or not, and gives up the free blocks of other classes.
+      if (!refused.ok()) heap.heap().trim();
+      got = options.align_bytes == 0
+                ? heap.heap().allocate(size_bytes, holder)
+                : heap.heap().allocate_aligned(size_bytes, options.align_bytes, holder);
+      missing = heap.missing();
+      if (got.ok() && for_a_block) heap.made_block();
+    };
+    if (!work_in(*mine, try_once)) return why_closed();
     if (got.ok()) {
       std::uint64_t usable = heap.usable_bytes(size_bytes);
       if (options.align_bytes != 0) usable = arena_->describe({got->ref.value}).usable_bytes;
@@ -131,11 +174,12 @@ Status PeerPool::allocate(std::uint64_t size_bytes, const AllocateOptions& optio
     if (got.error() != Error::kLeaseNeeded)
       return refusal(got.error(), size_bytes, options.align_bytes);
     if (!refused.ok()) return refused;
-    refused = supply(heap, missing, options.wait_ms);
+    refused = supply(*mine, missing, options.wait_ms);
   }
 }
 
-Status PeerPool::supply(PeerHeap& heap, const RunShape& missing, std::uint32_t wait_ms) {
+Status PeerPool::supply(const Seat& seat, const RunShape& missing, std::uint32_t wait_ms) {
+  PeerHeap& heap = *seat.heap;
   auto run = stock_->fetch(heap.id(), missing, wait_ms);
   if (!run && run.error().reason == Error::kQuotaSession) {
     // Leases that the session does not use count against its quota, too. (When the arena is full,
@@ -144,13 +188,13 @@ Status PeerPool::supply(PeerHeap& heap, const RunShape& missing, std::uint32_t w
     run = stock_->fetch(heap.id(), missing, wait_ms);
   }
   if (!run) return run.error();
-  if (!heap.enter()) return why_closed();
-  // A run may be set aside still, when the last allocation found a block elsewhere. It must make
-  // room: the stock does not offer a span again that it takes back.
-  heap.drop_reserve();
-  (void)heap.reserve(missing, *run);
-  heap.leave();
-  return {};
+  const auto set_aside = [&] {
+    // A run may be set aside still, when the last allocation found a block elsewhere. It must make
+    // room: the stock does not offer a span again that it takes back.
+    heap.drop_reserve();
+    (void)heap.reserve(missing, *run);
+  };
+  return work_in(seat, set_aside) ? Status{} : why_closed();
 }
 
 Error PeerPool::free(PeerHeap& heap, Ref ref) const {
@@ -163,29 +207,22 @@ Error PeerPool::free_if_held(PeerHeap& heap, Ref ref) const {
 
 Status PeerPool::for_each_inside(std::size_t count,
                                  const std::function<void(PeerHeap&, std::size_t)>& work) {
-  const auto mine = heap_of_thread();
+  const auto mine = seat();
   if (!mine) return mine.error();
-  PeerHeap& heap = **mine;
   for (std::size_t i = 0; i < count;) {
-    if (!heap.enter()) return why_closed();
-    for (const std::size_t end = std::min(count, i + kInsideAtOnce); i < end; ++i) work(heap, i);
-    heap.leave();
+    const auto some = [&] {
+      for (const std::size_t end = std::min(count, i + kInsideAtOnce); i < end; ++i)
+        work(*mine->heap, i);
+    };
+    if (!work_in(*mine, some)) return why_closed();
   }
   return {};
 }
 
 Status PeerPool::inside(const std::function<void(PeerHeap&)>& work) {
-  const auto mine = heap_of_thread();
-  if (mine) {
-    if (!(*mine)->enter()) return why_closed();
-    work(**mine);
-    (*mine)->leave();
-    return {};
-  }
-  if (forked()) return forked_status();
-  for (PeerHeap* const heap : all_heaps())
-    if (heap->with_owner_out(UINT64_MAX, [&](Heap&) { work(*heap); })) return {};
-  return mine.error();
+  const auto mine = seat();
+  if (!mine) return mine.error();
+  return work_in(*mine, [&] { work(*mine->heap); }) ? Status{} : why_closed();
 }
 
 std::vector<PeerHeap*> PeerPool::all_heaps() const {

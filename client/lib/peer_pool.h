@@ -3,6 +3,8 @@
 // Purpose: find or open the calling thread's heap. Lend the heap to another thread when its thread
 //   ends. Serve what the fast path does not: allocations that need a lease, aligned allocations,
 //   batches. Let the lease thread work in the heaps of sleeping threads.
+//   A process has only so many heaps in an arena. A thread that cannot get one works in the heaps of
+//   others, as the lease thread does.
 // Invariants: a heap belongs to one thread, or it is idle. Heaps live as long as the pool. No
 //   thread calls the daemon while it is inside a heap: an operation that needs a lease leaves the
 //   heap, fetches a run, sets the run aside for the heap, and starts again.
@@ -16,6 +18,7 @@
 // Threads: any, at the same time. Crash: see allocator/heap/heap.h; the daemon adopts the heaps.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -50,8 +53,7 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
   // Calls work(heap, index) for 0 .. count-1 inside the thread's heap.
   Status for_each_inside(std::size_t count,
                          const std::function<void(PeerHeap&, std::size_t)>& work);
-  // Calls work(heap) once inside the thread's heap. When this thread cannot get a heap, in the heap
-  // of another thread: a free must not fail for want of a heap.
+  // Calls work(heap) once inside the thread's heap.
   Status inside(const std::function<void(PeerHeap&)>& work);
   // Frees by the arena's rule of who may free. Inside `heap`.
   Error free(PeerHeap& heap, Ref ref) const;
@@ -93,9 +95,19 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
   Status await_open(std::unique_lock<std::mutex>& lock);
   bool refuses() const { return state_ == State::kSuspended || state_ == State::kClosed; }
   std::int64_t shut(State state, const Status& why);
+  // The heap in which the calling thread works, and whether that is its own. When the thread cannot
+  // get one, it is the heap of another thread.
+  struct Seat {
+    PeerHeap* heap = nullptr;
+    bool own = false;
+  };
+  Answer<Seat> seat();
+  // Runs work() inside the heap. False when the pool is closed.
+  template <class Work>
+  bool work_in(const Seat& seat, Work work);
   Answer<PeerHeap*> heap_of_thread();
   Answer<PeerHeap*> idle_or_new_heap();
-  Status supply(PeerHeap& heap, const RunShape& missing, std::uint32_t wait_ms);
+  Status supply(const Seat& seat, const RunShape& missing, std::uint32_t wait_ms);
   Status why_closed() const;
   Status refusal(Error error, std::uint64_t size_bytes, std::uint32_t align_bytes) const;
   std::vector<PeerHeap*> all_heaps() const;
@@ -105,6 +117,9 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
   const SessionId session_;
   const std::unique_ptr<arenad::PeerArena> arena_;
   const std::shared_ptr<LeaseStock> stock_;
+  // No heap is asked for before that time: the daemon gives no more. Monotonic nanoseconds. relaxed:
+  // orders nothing, and pairs with itself.
+  std::atomic<std::int64_t> ask_again_ns_{0};
 
   std::mutex shutting_;  // held by the thread that changes state_, until the heaps have followed
   mutable std::mutex mutex_;

@@ -17,7 +17,8 @@ bool gives_up(const Status& status) {
     case Error::kNone:
     case Error::kDraining:
     case Error::kStaleEpoch:
-    case Error::kUnknownSession: return false;
+    case Error::kUnknownSession:
+    case Error::kEvicted: return false;
     default: return true;
   }
 }
@@ -54,6 +55,7 @@ Status SessionState::usable() const {
   if (forked()) return forked_status();
   switch (gate.standing()) {
     case SessionStanding::kLost: return lost_status();
+    case SessionStanding::kEvicted: return evicted_status();
     case SessionStanding::kClosed: return closed_status();
     default: return {};
   }
@@ -235,7 +237,7 @@ Status SessionState::settle_detach(std::string_view arena) {
 
 void SessionState::close_peers(SessionStanding standing) {
   gate.set(standing);
-  const Status why = standing == SessionStanding::kLost ? lost_status() : closed_status();
+  const Status why = usable();
   for (const Peer& p : peers()) p.attachment->close_pool(why);
 }
 
@@ -253,7 +255,8 @@ void SessionState::broken() { gate.set(SessionStanding::kReconnecting); }
 // arena again.
 Status SessionState::back() {
   for (const Peer& p : peers())
-    if (Status s = resume(p); s.reason == Error::kUnknownSession) return s;
+    if (Status s = resume(p); s.reason == Error::kUnknownSession || s.reason == Error::kEvicted)
+      return s;
   gate.set(SessionStanding::kConnected);
   return {};
 }
@@ -293,6 +296,8 @@ void SessionState::remove_peer(const Attachment& attachment) {
 }
 
 void SessionState::lost() { close_peers(SessionStanding::kLost); }
+
+void SessionState::evicted() { close_peers(SessionStanding::kEvicted); }
 
 void SessionState::trim(ArenaId arena) {
   for (const Peer& p : peers())

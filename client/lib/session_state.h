@@ -46,7 +46,7 @@ class SessionState final : public Pinned, private KeepAlive::Listener {
   bool serving() const {
     return gate.standing() == SessionStanding::kConnected && keep_alive_.serving();
   }
-  // Errors: FORKED, or UNKNOWN_SESSION when the session is lost or closed.
+  // Errors: FORKED; UNKNOWN_SESSION when the session is lost or closed; EVICTED.
   Status usable() const;
 
   // The peer attachment to that arena, or null.
@@ -89,6 +89,7 @@ class SessionState final : public Pinned, private KeepAlive::Listener {
   void broken() override;
   Status back() override;
   void lost() override;
+  void evicted() override;
   void trim(ArenaId arena) override;  // `deleted` is above
   void mend();
   // Resumes one arena. An arena that the daemon does not know any more is given up.

@@ -54,6 +54,7 @@ const char* standing_name(SessionStanding standing) {
     case SessionStanding::kReconnecting: return "reconnecting";
     case SessionStanding::kLost: return "lost";
     case SessionStanding::kClosed: return "closed";
+    case SessionStanding::kEvicted: return "evicted";
   }
   return "unknown";
 }

@@ -1,6 +1,7 @@
 #include "server/rpc/daemon.h"
 
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
 #include <boost/asio/io_context.hpp>
@@ -178,6 +179,9 @@ class Daemon {
       CreateArenaArgs args;
       args.name = arena.name;
       args.capacity_bytes = arena.capacity_bytes;
+      args.access.mode = arena.mode;
+      args.access.gid = arena.gid.value_or(::getegid());
+      args.has_access = true;
       engine_->control().create_arena(
           daemon_itself(), std::move(args),
           [&promise](Answer<ArenaFacts> made) { promise.set_value(std::move(made)); });
@@ -272,7 +276,7 @@ class Daemon {
   asio::signal_set requests_{io_, SIGHUP, SIGUSR1, SIGUSR2};
   std::unique_ptr<Engine> engine_;
   TopologyFacts topology_;
-  Connections connections_{io_, config_.root_is_admin};
+  Connections connections_{io_, config_.root_is_admin, config_.limits.max_user_connections};
   std::vector<std::unique_ptr<ShardLoop>> loops_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unique_ptr<HttpServer> http_;
@@ -280,10 +284,19 @@ class Daemon {
   bool state_lost_ = false;
 };
 
+// The soft limit is low on most systems, for programs that call select(2).
+void allow_all_descriptors() {
+  rlimit descriptors{};
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return;
+  descriptors.rlim_cur = descriptors.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &descriptors);
+}
+
 }  // namespace
 
 int run_daemon(const Config& config, LoadConfig load) {
   ::signal(SIGPIPE, SIG_IGN);
+  allow_all_descriptors();
   tunables().guards_private = config.guards_private;
   Daemon daemon(config, std::move(load));
   int code = 0;

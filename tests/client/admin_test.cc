@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 
 #include "tests/client/client_fixture.h"
 
@@ -47,6 +48,40 @@ TEST_F(AdminTest, HoldersAreListedBySessionAndTagLargestFirst) {
   EXPECT_EQ(holders.rows[2].tag, 2u);
   EXPECT_EQ(holders.total_blocks, 160u);
   EXPECT_EQ(must(Admin(client).holders(arena_name, 1)).rows.size(), 1u);
+}
+
+// Each thread works in the arena at the moment of the eviction. None of them may go on afterwards:
+// the daemon gives the slabs to others, and the audit would see what a late thread does.
+TEST_F(AdminTest, EvictedSessionStopsInTheMiddleOfItsWork) {
+  for (const AttachMode mode : {AttachMode::kPeer, AttachMode::kWriter}) {
+    auto a = attach(mode);
+    auto neighbour = attach(AttachMode::kPeer);
+    const Block kept = must(neighbour.arena.allocate(64));
+    std::atomic<int> working{0};
+    std::atomic<int> evicted{0};
+    {
+      Workers workers;
+      for (int i = 0; i < 3; ++i) {
+        workers.start([&] {
+          ++working;
+          Answer<Block> block = a.arena.allocate(64);
+          for (; block && workers.go_on(); block = a.arena.allocate(64)) (void)block->free();
+          if (!block && block.error().reason == Error::kEvicted) ++evicted;
+        });
+      }
+      EXPECT_TRUE(eventually([&] { return working == 3; }));
+      EXPECT_TRUE(Admin(client).evict(a.session.id()).ok());
+      EXPECT_TRUE(workers.wait_until([&] { return evicted == 3; }));
+    }
+    EXPECT_TRUE(eventually([&] { return a.session.standing() == SessionStanding::kEvicted; }));
+    EXPECT_FALSE(a.session.alive());
+    EXPECT_EQ(a.session.attach(arena_name, mode).error().reason, Error::kEvicted);
+    EXPECT_EQ(a.session.close().error().reason, Error::kEvicted);
+    EXPECT_EQ(Admin(client).evict(SessionId{65000}).error().reason, Error::kUnknownSession);
+    EXPECT_TRUE(must(Admin(client).audit(arena_name)).exact);
+    auto again = attach(mode);  // the process may open another one
+    EXPECT_TRUE(must(again.arena.allocate(64)).free().ok());
+  }
 }
 
 TEST_F(AdminTest, AuditCountsWhatIsHeld) {

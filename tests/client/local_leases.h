@@ -24,6 +24,7 @@ class LocalLeases final : public LeaseCalls {
  public:
   struct Counts {
     std::atomic<bool> reachable{true};
+    std::atomic<std::uint32_t> heaps{1000};  // that the daemon gives at most
     std::atomic<std::uint32_t> opens{0}, leases{0}, leased{0}, returns{0}, returned{0}, spans{0};
   };
 
@@ -31,6 +32,8 @@ class LocalLeases final : public LeaseCalls {
       : owner_(owner), session_(session), counts_(counts) {}
 
   Answer<HeapId> open_heap() override {
+    if (counts_.opens == counts_.heaps)
+      return Status{Code::kResourceExhausted, Error::kQuotaUser, "no heap is left"};
     ++counts_.opens;
     const HeapId id = owner_.ledger().claim_heap({32}, session_);
     owner_.enlist_heap(id, session_);

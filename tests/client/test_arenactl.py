@@ -15,7 +15,7 @@ from daemon import BIN, ROOT, clean_environment
 def test_arena_is_created_shown_listed_and_deleted(ctl):
     created = ctl.json("arena", "create", "frames", "--capacity", "16MiB")
     assert created["name"] == "frames" and created["capacity_bytes"] == 16 << 20
-    assert created["access"]["mode"] == "0666"
+    assert created["access"]["mode"] == "0660"
     assert not created["holder_only"] and not created["canary"]
     assert ctl.json("arena", "get", "frames")["id"] == created["id"]
     assert [a["name"] for a in ctl.json("arena", "list")["arenas"]] == ["frames"]
@@ -140,6 +140,22 @@ def test_stats_slabinfo_holders_and_sessions_in_both_forms(ctl, arena):
     assert ctl.ok("holders", arena).splitlines()[-1] == "total: 0 blocks, 0 B"
     assert ctl.json("sessions") == {"sessions": []}
     assert ctl.ok("sessions").split()[:2] == ["ID", "NAME"]
+
+
+def test_sessions_evict(ctl, arena):
+    with subprocess.Popen([BIN / "client_peer", ctl.sockets, arena], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as peer:
+        session = peer.stdout.readline().split()[1]
+        print("many 4096 3", file=peer.stdin, flush=True)
+        assert peer.stdout.readline() == "ok\n"
+        assert ctl.json("sessions", "evict", session) == {
+            "blocks_given_back": 3, "bytes_given_back": 3 * 4096}
+        assert ctl.json("sessions") == {"sessions": []}
+        print("many 4096 3", file=peer.stdin, flush=True)
+        assert "EVICTED" in peer.stdout.readline()
+        refused = ctl("sessions", "evict", session)
+        assert refused.returncode != 0 and "does not exist" in refused.stderr
+        peer.stdin.close()
 
 
 def test_sessions_show_what_a_peer_holds_and_leases(ctl, arena):

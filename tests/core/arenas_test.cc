@@ -47,12 +47,37 @@ TEST(Arenas, RefsOfAFormerDaemonFreeNothing) {
   }
 }
 
-TEST(Arenas, AccessDefaultsToTheDaemonsUserAndEverybody) {
+TEST(Arenas, AccessDefaultsToTheDaemonsUserAndGroup) {
   Daemon daemon(1);
   const auto made = daemon.create("a", kMiB);
   EXPECT_EQ(made->access.uid, ::geteuid());
   EXPECT_EQ(made->access.gid, ::getegid());
-  EXPECT_EQ(made->access.mode, 0666u);
+  EXPECT_EQ(made->access.mode, 0660u);
+}
+
+TEST(Arenas, OneUserHasOnlySoManyAndAnAdministratorMore) {
+  EngineOptions options;
+  options.limits.max_user_arenas = 2;
+  Daemon daemon(1, options);
+  const auto create_as = [&](std::uint32_t uid, const std::string& name) {
+    auto principal = std::make_shared<Principal>();
+    principal->uid = principal->gid = uid;
+    CreateArenaArgs args;
+    args.name = name;
+    args.capacity_bytes = kMiB;
+    return wait_for<ArenaFacts>(
+        [&](auto done) { daemon.control().create_arena(principal, args, done); });
+  };
+  EXPECT_TRUE(create_as(1000, "a").ok());
+  EXPECT_TRUE(create_as(1000, "b").ok());
+  const auto refused = create_as(1000, "c");
+  EXPECT_EQ(refused.error().error, Error::kQuotaUser);
+  EXPECT_NE(refused.error().message.find("uid 1000 has 2 arenas"), std::string::npos)
+      << refused.error().message;
+  EXPECT_TRUE(create_as(1001, "c").ok());
+  for (const char* name : {"d", "e", "f"}) EXPECT_TRUE(daemon.create(name, kMiB).ok());
+  ASSERT_TRUE(daemon.remove("a").ok());
+  EXPECT_TRUE(create_as(1000, "a").ok());
 }
 
 TEST(Arenas, BadNamesCapacitiesAndModesAreRefused) {

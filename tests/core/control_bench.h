@@ -108,7 +108,7 @@ class ControlBench {
       CreateArenaArgs args;
       args.name = name;
       args.capacity_bytes = capacity_bytes;
-      const auto made = core_->arenas.create(args);
+      const auto made = core_->arenas.create(*daemon_itself(), args);
       EXPECT_TRUE(made.ok()) << made.error().message;
       return (*made)->state;
     });
@@ -126,7 +126,7 @@ class ControlBench {
     shared_.account.open(key.id, limit_bytes);
     for (const auto& loop : loops_) {
       loop->run([&](ShardApi& shard) {
-        dynamic_cast<Shard&>(shard).add_session(key.id, key.secret);
+        dynamic_cast<Shard&>(shard).add_session(key.id, key.secret, 0);
         return 0;
       });
     }

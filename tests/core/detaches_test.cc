@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "server/core/control/drain.h"
+#include "server/core/control/evictions.h"
 #include "server/core/control/liveness.h"
 #include "server/core/control/recounts.h"
 #include "server/core/control/session_calls.h"
@@ -57,7 +58,9 @@ struct Parts {
   SessionReap reap{bench->core(), gate, trim_rounds};
   Detaches detaches{bench->core(), reap, recounts};
   SessionEnds ends{bench->core(), liveness, reap, detaches, trim_rounds, drain};
-  SessionCalls calls{bench->core(), "/handoff", drain, liveness, ends, detaches, trim_rounds};
+  Evictions evictions{bench->core(), ends};
+  SessionCalls calls{bench->core(), "/handoff", drain,    liveness,
+                     ends,          evictions,  detaches, trim_rounds};
 };
 
 class DetachesTest : public testing::Test {
@@ -169,6 +172,8 @@ TEST(DetachesRestart, IsMadeAgainAfterTheDaemonsDeath) {
     KeptSession kept;
     kept.key = key;
     kept.name = "cam";
+    kept.owner_uid = daemon_itself()->uid;
+    kept.owner_gid = daemon_itself()->gid;
     EXPECT_TRUE(parts->bench->core().store.put(kept).ok());
   });
   ASSERT_TRUE(parts->attach_later(key, "pool").get().ok());

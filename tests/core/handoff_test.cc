@@ -20,7 +20,14 @@ class HandoffTest : public ::testing::Test {
     o.tunables = {{"keepalive_grace_ms", "600000"}};  // nothing here ends by its grace
     return o;
   }
-  void SetUp() override { arena = daemon.create("a", 16 * kMiB)->id; }
+  void SetUp() override {
+    CreateArenaArgs args;
+    args.name = "a";
+    args.capacity_bytes = 16 * kMiB;
+    args.has_access = true;
+    args.access.mode = 0664;
+    arena = daemon.create(args)->id;
+  }
   const std::string& path() { return daemon.engine().handoff_path(); }
   Daemon daemon;
   ArenaId arena;

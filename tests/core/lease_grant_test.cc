@@ -31,7 +31,7 @@ class LeaseParts : public ShardParts {
     return out.slabs;
   }
 
-  LeaseGrant granting{zero.tables, zero.account, zero.turn};
+  LeaseGrant granting{zero.tables, zero.account, zero.turn, shared};
   LeaseReturns leases{zero.tables, zero.account, zero.turn};
   HeapId heap;
 };

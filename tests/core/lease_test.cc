@@ -34,7 +34,14 @@ class LeaseTest : public ::testing::Test {
   }
   std::uint64_t leased_bytes() { return daemon.stats("a")->leased_bytes; }
 
-  Daemon daemon{2};
+  // One user may have all heap ids.
+  static EngineOptions options() {
+    EngineOptions options;
+    options.limits.max_user_heaps = kHeapIds - kFirstPeerHeap.value;
+    return options;
+  }
+
+  Daemon daemon{2, options()};
   ArenaId arena;
   HeapId heap;
   SessionKey key;
@@ -266,7 +273,12 @@ TEST_F(LeaseTest, AttachingAgainKeepsTheEpoch) {
 }
 
 TEST_F(LeaseTest, HeapIdsRunOutAndComeBackWithTheSessionsEnd) {
-  const SessionKey many = daemon.open_attached("a", "many", AttachMode::kPeer);
+  auto other = std::make_shared<Principal>(*daemon_itself());
+  other->uid = 1000;
+  const SessionKey many = wait_for<OpenedSession>([&](auto done) {
+                            daemon.control().open_session(other, "many", 0, done);
+                          })->key;
+  ASSERT_TRUE(daemon.attach(many, "a", AttachMode::kPeer).ok());
   for (std::uint32_t i = 0; i < 2048 - 256 - 1; ++i)
     ASSERT_TRUE(daemon.open_heap(i % 2, many, arena).ok()) << i;
   const auto none = daemon.open_heap(0, key, arena);
@@ -275,6 +287,35 @@ TEST_F(LeaseTest, HeapIdsRunOutAndComeBackWithTheSessionsEnd) {
   EXPECT_TRUE(has(none.error().message, "1792 heap ids"));
   ASSERT_TRUE(daemon.close(many).ok());
   EXPECT_TRUE(daemon.open_heap(0, key, arena).ok());
+}
+
+TEST(LeasesOfUsers, OneUserHasOnlySoManyHeapsInAnArena) {
+  EngineOptions options;
+  options.limits.max_user_heaps = 3;
+  Daemon daemon(2, options);
+  const ArenaId arena = daemon.create("a", 16 << 20)->id;
+  const SessionKey one = daemon.open_attached("a", "one", AttachMode::kPeer);
+  const SessionKey two = daemon.open_attached("a", "two", AttachMode::kPeer);
+  for (std::uint32_t i = 0; i < 3; ++i)
+    ASSERT_TRUE(daemon.open_heap(i % 2, i == 0 ? one : two, arena).ok());
+  const auto none = daemon.open_heap(0, one, arena);
+  EXPECT_EQ(none.error().error, Error::kQuotaUser);
+  EXPECT_NE(none.error().message.find("max_user_heaps"), std::string::npos);
+  auto other = std::make_shared<Principal>();
+  other->uid = 1000;
+  const auto opened = wait_for<OpenedSession>(
+      [&](auto done) { daemon.control().open_session(other, "other", 0, done); });
+  ASSERT_EQ(daemon.attach(opened->key, "a", AttachMode::kPeer).error().error, Error::kNotPermitted);
+  CreateArenaArgs args;
+  args.name = "open";
+  args.capacity_bytes = 16 << 20;
+  args.has_access = true;
+  args.access.mode = 0666;
+  const ArenaId open_to_all = daemon.create(args)->id;
+  for (const SessionKey key : {one, opened->key}) {
+    ASSERT_TRUE(daemon.attach(key, "open", AttachMode::kPeer).ok());
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(daemon.open_heap(0, key, open_to_all).ok());
+  }
 }
 
 TEST_F(LeaseTest, ArenaWithLeasesMayBeDeleted) {

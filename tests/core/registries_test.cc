@@ -65,6 +65,36 @@ TEST(SessionRegistry, ReapingSessionAnswersToNoKeyAndItsIdIsTaken) {
   EXPECT_TRUE(sessions.open(daemon_itself(), "t", 0).ok());
 }
 
+Caller user_named(std::uint32_t uid) {
+  auto principal = std::make_shared<Principal>();
+  principal->uid = uid;
+  return principal;
+}
+
+TEST(SessionRegistry, OneUserHasOnlySoManySessionsAndAnAdministratorMore) {
+  Limits limits;
+  limits.max_user_sessions = 2;
+  limits.max_sessions = 6;
+  SessionRegistry sessions(limits);
+  const SessionKey first = (*sessions.open(user_named(1000), "s", 0))->key;
+  ASSERT_TRUE(sessions.open(user_named(1000), "s", 0).ok());
+  const auto refused = sessions.open(user_named(1000), "s", 0);
+  EXPECT_EQ(refused.error().error, Error::kQuotaUser);
+  for (const char* part : {"uid 1000", "2 sessions", "max_user_sessions"})
+    EXPECT_NE(refused.error().message.find(part), std::string::npos) << refused.error().message;
+  EXPECT_TRUE(sessions.open(user_named(1001), "s", 0).ok());
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(sessions.open(daemon_itself(), "s", 0).ok());
+  // Who holds them is for administrators.
+  const auto full = sessions.open(daemon_itself(), "s", 0);
+  EXPECT_EQ(full.error().error, Error::kQuotaDaemon);
+  EXPECT_NE(full.error().message.find("2 of uid 1000"), std::string::npos) << full.error().message;
+  sessions.release(first.id);
+  EXPECT_TRUE(sessions.open(user_named(1000), "s", 0).ok());
+  const auto to_a_user = sessions.open(user_named(1001), "s", 0);
+  EXPECT_EQ(to_a_user.error().error, Error::kQuotaDaemon);
+  EXPECT_EQ(to_a_user.error().message.find("uid"), std::string::npos);
+}
+
 TEST(TokenTable, TokenWorksOnceAndOnlyWithinItsTime) {
   TokenTable tokens;
   const std::uint64_t start = 1000;

@@ -8,6 +8,7 @@
 
 #include "server/core/control/detaches.h"
 #include "server/core/control/drain.h"
+#include "server/core/control/evictions.h"
 #include "server/core/control/liveness.h"
 #include "server/core/control/recounts.h"
 #include "server/core/control/session_ends.h"
@@ -52,7 +53,9 @@ class SessionCallsTest : public testing::Test {
   SessionReap reap_{bench_.core(), gate_, trim_rounds_};
   Detaches detaches_{bench_.core(), reap_, recounts_};
   SessionEnds ends_{bench_.core(), liveness_, reap_, detaches_, trim_rounds_, drain_};
-  SessionCalls calls_{bench_.core(), "/handoff", drain_, liveness_, ends_, detaches_, trim_rounds_};
+  Evictions evictions_{bench_.core(), ends_};
+  SessionCalls calls_{bench_.core(), "/handoff", drain_,    liveness_,
+                      ends_,         evictions_, detaches_, trim_rounds_};
   SessionList list_{bench_.core()};
 };
 

@@ -48,8 +48,8 @@ inline std::shared_ptr<ArenaState> make_arena_state(ArenaId id) {
 struct OneShard {
   OneShard(ShardId id, SharedState& shared_state)
       : shard(id), shared(shared_state), tables(id), account(tables, shared.account) {}
-  void attach(SessionKey key, AttachMode mode) {
-    tables.add_session(key.id, key.secret);
+  void attach(SessionKey key, AttachMode mode, std::uint32_t uid = 0) {
+    tables.add_session(key.id, key.secret, uid);
     tables.attach(key.id, kArena, mode);
   }
   ArenaSlot& slot() { return *tables.arena(kArena); }
@@ -77,10 +77,10 @@ class ShardParts : public ::testing::Test {
     for (OneShard* one_of : {&zero, &one}) one_of->tables.add_arena(state);
     attach(alice, mode);
   }
-  void attach(SessionKey key, AttachMode mode) {
+  void attach(SessionKey key, AttachMode mode, std::uint32_t uid = 0) {
     state->lease_epochs.begin(key.id, {});
     shared.account.open(key.id, 0);
-    for (OneShard* one_of : {&zero, &one}) one_of->attach(key, mode);
+    for (OneShard* one_of : {&zero, &one}) one_of->attach(key, mode, uid);
   }
   std::uint64_t charged(SessionKey key) const { return shared.account.charged_bytes(key.id); }
 

@@ -27,7 +27,7 @@ TEST_F(Tables, EachMissingThingHasItsOwnError) {
   EXPECT_EQ(admit({{77}, 1}, arena, Need::kLook), Error::kUnknownSession);
   EXPECT_EQ(admit(alice, {10}, Need::kLook), Error::kUnknownArena);
   EXPECT_EQ(admit(alice, {65535}, Need::kLook), Error::kUnknownArena);
-  zero.tables.add_session(bob.id, bob.secret);
+  zero.tables.add_session(bob.id, bob.secret, 0);
   EXPECT_EQ(admit(bob, arena, Need::kLook), Error::kNotAttached);
 }
 

@@ -24,7 +24,7 @@ class ShardAlone : public ::testing::Test {
     state = std::make_shared<ArenaState>(std::move(*made));
     for (Shard* shard : {&zero, &one}) {
       shard->add_arena(state);
-      shard->add_session(key.id, key.secret);
+      shard->add_session(key.id, key.secret, 0);
       shard->attach(key.id, {9}, AttachMode::kRemote);
     }
   }

@@ -46,7 +46,10 @@ class Waits : public ShardParts {
  protected:
   // The answer, when there is one: the call's name, or the name of its error.
   const std::string* call(const std::string& name, std::uint32_t wait_ms = 0) {
-    waits.serve(kind, {alice, arena, wait_ms, name}, [this, name](Answer<std::string> answer) {
+    return call(alice, name, wait_ms);
+  }
+  const std::string* call(SessionKey session, const std::string& name, std::uint32_t wait_ms) {
+    waits.serve(kind, {session, arena, wait_ms, name}, [this, name](Answer<std::string> answer) {
       EXPECT_FALSE(answers.contains(name)) << name << " was answered twice";
       if (!answer.ok()) messages[name] = answer.error().message;
       answers[name] = answer.ok() ? *answer : error_name(answer.error().error);
@@ -120,6 +123,38 @@ TEST_F(Waits, WaitersAreServedInOrderAndALaterOneIsNotEvenTried) {
   waits.retry(arena);
   EXPECT_NE(answer_of("first"), nullptr);
   EXPECT_NE(answer_of("second"), nullptr);
+}
+
+TEST_F(Waits, NobodyWaitsBehindAnotherUsersCall) {
+  constexpr std::uint32_t kForEver = ~std::uint32_t{0};
+  attach(bob, AttachMode::kRemote, 1000);
+  full("greedy");
+  full("modest");
+  EXPECT_EQ(call("greedy", kForEver), nullptr);
+  EXPECT_NE(call(bob, "at once", 60'000), nullptr);
+  EXPECT_EQ(call(bob, "modest", 60'000), nullptr);
+  free("modest");
+  waits.retry(arena);
+  ASSERT_NE(answer_of("modest"), nullptr);
+  EXPECT_EQ(*answer_of("modest"), "modest");
+  EXPECT_EQ(answer_of("greedy"), nullptr);
+}
+
+TEST_F(Waits, UserHasOnlySoManyPlaces) {
+  shared.max_user_waiting_calls = 2;
+  attach(bob, AttachMode::kRemote, 1000);
+  for (const char* name : {"a", "b", "c", "d"}) full(name);
+  EXPECT_EQ(call("a", 60'000), nullptr);
+  EXPECT_EQ(call("b"), nullptr);
+  ASSERT_NE(call("c", 60'000), nullptr);
+  EXPECT_EQ(*answer_of("c"), "QUOTA_USER");
+  for (const char* part : {"2 calls", "uid 0", "max_user_waiting_calls"})
+    EXPECT_NE(messages["c"].find(part), std::string::npos) << messages["c"];
+  EXPECT_EQ(call(bob, "d", 60'000), nullptr) << "another user has places of their own";
+  waits.fail_session(alice.id, Error::kUnknownSession);
+  EXPECT_EQ(state->waiting, 1u);
+  full("e");
+  EXPECT_EQ(call("e", 60'000), nullptr) << "places come back";
 }
 
 TEST_F(Waits, ExpiredWaitFailsAtTheTickAfterItsDeadlineAndNotBefore) {
@@ -207,9 +242,9 @@ TEST_F(Waits, RecountedSessionInAFullArenaAsksForMemory) {
 TEST_F(Waits, EndOfTheSessionFailsItsCallsAndNoOthers) {
   full("a");
   call("a", 60'000);
-  waits.fail_session(bob.id);
+  waits.fail_session(bob.id, Error::kUnknownSession);
   EXPECT_EQ(answer_of("a"), nullptr);
-  waits.fail_session(alice.id);
+  waits.fail_session(alice.id, Error::kUnknownSession);
   EXPECT_EQ(*answer_of("a"), "UNKNOWN_SESSION");
   EXPECT_EQ(state->waiting, 0u);
 }

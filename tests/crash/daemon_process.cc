@@ -51,7 +51,7 @@ struct Shard {
   server::ShardTables tables;
   server::ShardAccount account;
   server::Turn turn;
-  server::LeaseGrant grant{tables, account, turn};
+  server::LeaseGrant grant{tables, account, turn, shared};
   server::LeaseReturns returns{tables, account, turn};
 };
 
@@ -118,7 +118,7 @@ class Daemon {
       shards_[i] = std::make_unique<Shard>(ShardId{i}, shared_, state_);
     for (std::uint32_t i = 0; i < kPeers; ++i) {
       shared_.account.open({session_of(i)}, 0);
-      for (auto& shard : shards_) shard->tables.add_session({session_of(i)}, kSecret);
+      for (auto& shard : shards_) shard->tables.add_session({session_of(i)}, kSecret, 0);
     }
   }
   bool is_attached(std::uint32_t peer) {

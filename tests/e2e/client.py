@@ -146,6 +146,9 @@ class Client:
     def set_tunables(self, **values):
         return self.admin.SetTunables(admin.SetTunablesRequest(values=values))
 
+    def evict(self, session_id):
+        return self.admin.EvictSession(admin.EvictSessionRequest(session_id=session_id))
+
     def topology(self):
         return self.admin.GetTopology(admin.GetTopologyRequest())
 

@@ -6,13 +6,14 @@ no right to read the tree.
 import json
 import os
 import queue
+import socket
 import subprocess
 import sys
 
 import grpc
 
 from client import Client, Session, refusal_of
-from contract import admin, arenas, sessions
+from contract import admin, arenas, blocks, sessions
 from contract import common as pb
 
 
@@ -58,10 +59,11 @@ class Calls:
         self.sockets = sockets
         self.client = Client(f"unix:{sockets}/arenad.sock")
         self.sessions = {}
+        self.silent = []
 
-    def over(self, socket):
+    def over(self, name):
         """From here on over that socket of the directory."""
-        self.client = Client(f"unix:{self.sockets}/{socket}")
+        self.client = Client(f"unix:{self.sockets}/{name}")
 
     def create(self, name, **access):
         made = self.client.create_arena(name, 16 << 20, access=arenas.ArenaAccess(**access))
@@ -88,8 +90,35 @@ class Calls:
     def attach(self, session, arena, mode):
         return self.sessions[session].attach(arena, mode).arena.id
 
-    def allocate(self, session, arena_id, size_bytes):
-        return self.sessions[session].allocate(arena_id, size_bytes).refs[0]
+    def allocate(self, session, arena_id, size_bytes, **more):
+        return self.sessions[session].allocate(arena_id, size_bytes, **more).refs[0]
+
+    def start_waiting(self, session, arena_id, size_bytes, wait_ms):
+        """A call that nobody waits for here."""
+        request = blocks.AllocateRequest(
+            session=self.sessions[session].key,
+            arena_id=arena_id,
+            size_bytes=size_bytes,
+            count=1,
+            wait_ms=wait_ms,
+        )
+        self.waiting = self.client.blocks.Allocate.future(request)
+
+    def connect(self, name, count):
+        """Silent connections to that socket of the directory."""
+        for _ in range(count):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.connect(f"{self.sockets}/{name}")
+            self.silent.append(connection)
+        return count
+
+    def disconnect(self):
+        for connection in self.silent:
+            connection.close()
+        self.silent.clear()
+
+    def evict(self, session_id):
+        self.client.evict(session_id)
 
     def keep_alive(self, id, secret):
         requests = queue.SimpleQueue()  # not at its end

@@ -149,6 +149,18 @@ TEST(Config, WhatIsPrintedCanBeReadBack) {
   EXPECT_EQ(tunable(second, "idle_drain_ms"), "7");
 }
 
+TEST(Config, AnArenaMayHaveAModeAndAGroup) {
+  const auto arena = [](const char* text) { return good({{"--arena", text}, {}}).arenas.at(0); };
+  EXPECT_EQ(arena("a:1MiB").mode, 0660u);
+  EXPECT_EQ(arena("a:1MiB").gid, std::nullopt);
+  EXPECT_EQ(arena("a:1MiB:0644").mode, 0644u);
+  EXPECT_EQ(arena("a:1MiB:0660:44").gid, 44u);
+  EXPECT_EQ(arena("a:1MiB:0660:root").gid, 0u);
+  for (const char* wrong : {"a:1MiB:", "a:1MiB:0", "a:1MiB:0888", "a:1MiB:1777",
+                            "a:1MiB:0660:", "a:1MiB:0660:no-such-group", "a:1MiB:0660:1:2"})
+    EXPECT_NE(refusal({{"--arena", wrong}, {}}).find("MODE"), std::string::npos) << wrong;
+}
+
 TEST(Config, EveryKeyIsDocumentedAndPrinted) {
   const std::string printed = "\n" + good({}).as_toml;
   const std::string help = run_arenad({"--help"}).output;

@@ -131,6 +131,10 @@ class ARENAD_API Admin {
 
   // All sessions, in order of id.
   Answer<std::vector<SessionInfo>> sessions() const;
+  // Ends a session of anybody although its process lives, and takes back all that it held. Its calls
+  // answer EVICTED from then on, and what its process has mapped is worthless. Waits up to a second
+  // for the client to stop. Errors: NOT_PERMITTED, UNKNOWN_SESSION (also when it is ending already).
+  Answer<GivenBack> evict(SessionId session) const;
   // Of all arenas: the sum.
   Answer<Stats> stats(std::string_view arena = {}) const;
   Answer<std::vector<SlabUsage>> slab_info(std::string_view arena = {}) const;

@@ -44,6 +44,7 @@ enum class SessionStanding : std::uint8_t {
   kReconnecting = 1,  // the KeepAlive stream broke; the library tries again by itself
   kLost = 2,          // the daemon does not know the session any more: calls answer UNKNOWN_SESSION
   kClosed = 3,
+  kEvicted = 4,  // an administrator has ended the session: calls answer EVICTED
 };
 ARENAD_API const char* standing_name(SessionStanding standing);  // "reconnecting"
 
@@ -51,7 +52,7 @@ ARENAD_API const char* standing_name(SessionStanding standing);  // "reconnectin
 struct Access {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  std::uint32_t mode = 0666;  // r: attach as reader; w: attach as writer or peer
+  std::uint32_t mode = 0660;  // r: attach as reader; w: attach as writer, peer or remote
 };
 
 struct ArenaOptions {
@@ -59,7 +60,7 @@ struct ArenaOptions {
   bool holder_only = false;          // only the holder may free a block
   // Writes 16 bytes in front of each block and 8 bytes behind it, and checks them at its free.
   bool canary = false;
-  bool set_access = false;  // false: the daemon's user and group, mode 0666
+  bool set_access = false;  // false: the caller's user and group, mode 0660
   Access access;
 };
 

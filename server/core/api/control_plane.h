@@ -51,11 +51,12 @@ struct AttachedArena {
 
 // What the daemon wants a session to know or to do, on its KeepAlive stream.
 struct SessionEvent {
-  enum class Kind : std::uint8_t { kDraining, kEnded, kTrim, kArenaDeleted };
+  enum class Kind : std::uint8_t { kDraining, kEnded, kTrim, kArenaDeleted, kEvicted };
   Kind kind = Kind::kDraining;
-  std::uint64_t round = 0;  // of kTrim: comes back in keepalive_trimmed
-  ArenaId arena_id{};       // of kTrim and kArenaDeleted
-  std::string arena{};      // name; of kArenaDeleted
+  std::uint64_t round = 0;             // of kTrim: comes back in keepalive_trimmed
+  ArenaId arena_id{};                  // of kTrim and kArenaDeleted
+  std::string arena{};                 // name; of kArenaDeleted
+  Error why = Error::kUnknownSession;  // of kEnded
 };
 using OnSessionEvent = std::function<void(const SessionEvent&)>;
 
@@ -104,6 +105,8 @@ class ControlApi {
   virtual void get_tunables(Done<std::vector<TunableFacts>> done) = 0;
   virtual void set_tunables(Caller caller, std::vector<std::pair<std::string, std::string>> values,
                             Done<std::vector<TunableFacts>> done) = 0;
+  // Ends a session of anybody, although its process lives. For administrators.
+  virtual void evict_session(Caller caller, SessionId session, Done<GivenBack> done) = 0;
   virtual bool draining() const = 0;  // any thread
 };
 

@@ -17,7 +17,7 @@ namespace arenad::server {
 struct ArenaAccess {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  std::uint32_t mode = 0666;
+  std::uint32_t mode = 0660;
 };
 
 struct ArenaFacts {

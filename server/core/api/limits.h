@@ -1,5 +1,8 @@
 // Limits: what one daemon serves at most.
 //
+// A limit with `user` in its name is one for each user. Those of heaps and of waiting calls hold for
+// administrators, too.
+//
 // Purpose: one table says everything about a limit: name, unit, default, bounds and help text. The
 // table makes the fields of Limits, and it drives configuration keys, --help and the check at
 // start. A new limit is one new row.
@@ -23,15 +26,24 @@ inline constexpr std::uint32_t kMaxShards = kFirstPeerHeap.value;
 inline constexpr std::uint64_t kNoBound = ~std::uint64_t{0};
 
 // (type, name of the field, unit, default, min, max, help)
-#define ARENAD_LIMITS(ROW)                                                        \
-  ROW(std::uint32_t, max_sessions, "", 4096, 1, 65534, "sessions at a time")      \
-  ROW(std::uint32_t, max_arenas, "", 256, 1, kMaxArenaId, "arenas at a time")     \
-  ROW(std::uint64_t, max_arena_bytes, "bytes", kMaxArenaBytes, 1, kMaxArenaBytes, \
-      "capacity of one arena")                                                    \
-  ROW(std::uint64_t, max_total_bytes, "bytes", 0, 0, kNoBound,                    \
-      "sum of the capacities of all arenas; 0: no limit")                         \
-  ROW(std::uint64_t, max_session_bytes, "bytes", 0, 0, kNoBound,                  \
-      "what one session may hold or lease; 0: no limit")
+#define ARENAD_LIMITS(ROW)                                                             \
+  ROW(std::uint32_t, max_sessions, "", 4096, 1, 65534, "sessions at a time")           \
+  ROW(std::uint32_t, max_arenas, "", 256, 1, kMaxArenaId, "arenas at a time")          \
+  ROW(std::uint64_t, max_arena_bytes, "bytes", kMaxArenaBytes, 1, kMaxArenaBytes,      \
+      "capacity of one arena")                                                         \
+  ROW(std::uint64_t, max_total_bytes, "bytes", 0, 0, kNoBound,                         \
+      "sum of the capacities of all arenas; 0: no limit")                              \
+  ROW(std::uint64_t, max_session_bytes, "bytes", 0, 0, kNoBound,                       \
+      "what one session may hold or lease; 0: no limit")                               \
+  ROW(std::uint32_t, max_user_connections, "", 1024, 1, 1'000'000,                     \
+      "connections of one user to the Unix sockets; never more than half of what the " \
+      "daemon has file descriptors for")                                               \
+  ROW(std::uint32_t, max_user_sessions, "", 1024, 1, 65534, "sessions of one user")    \
+  ROW(std::uint32_t, max_user_arenas, "", 64, 1, kMaxArenaId, "arenas of one user")    \
+  ROW(std::uint32_t, max_user_heaps, "", 896, 1, kHeapIds - kFirstPeerHeap.value,      \
+      "heaps of the peers of one user in each arena; more threads share heaps")        \
+  ROW(std::uint32_t, max_user_waiting_calls, "", 1024, 1, 1'000'000,                   \
+      "calls of one user that wait for memory, on each shard")
 
 struct Limits {
 #define ARENAD_FIELD(type, name, unit, default_value, min, max, help) type name = default_value;

@@ -44,8 +44,8 @@ Task<Answer<ArenaFacts>> ArenaCalls::create(Caller caller, CreateArenaArgs args)
   }
   if (Failure failure = take_ownership(*caller, args); failure.error != Error::kNone)
     co_return core_.refused(*caller, failure);
-  const auto made = core_.arenas.create(args);
-  if (!made.ok()) co_return made.error();
+  const auto made = core_.arenas.create(*caller, args);
+  if (!made.ok()) co_return core_.refused(*caller, made.error());
   core_.log(
       LogLevel::kInfo,
       fmt::format("arena '{}' is created by {}: {}, owner {}, group {}, mode 0{:03o}", args.name,

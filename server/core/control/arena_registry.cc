@@ -6,8 +6,8 @@
 
 namespace arenad::server {
 
-Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
-  if (Failure failure = check(args); failure.error != Error::kNone) return failure;
+Answer<ArenaRecord*> ArenaRegistry::create(const Principal& caller, const CreateArenaArgs& args) {
+  if (Failure failure = check(caller, args); failure.error != Error::kNone) return failure;
   const auto id = ids_.take();
   if (!id)
     return refuse(Error::kQuotaDaemon, fmt::format("all {} arena ids are in use", kMaxArenaId));
@@ -21,7 +21,7 @@ Answer<ArenaRecord*> ArenaRegistry::create(const CreateArenaArgs& args) {
   options.map_data = args.canary;  // payload is the clients' business, canaries are not
   options.max_heaps = kHeapIds;
   ArenaAccess access = args.access;
-  if (access.mode == 0) access.mode = 0666;
+  if (access.mode == 0) access.mode = ArenaAccess().mode;
   auto arena = state_.create(options, access);
   if (!arena.ok()) {
     ids_.put_back(*id);
@@ -35,7 +35,7 @@ std::uint16_t ArenaRegistry::random_arena_id() {
 }
 
 // Names come first, so that a message names the arena by a name that can be printed.
-Failure ArenaRegistry::check(const CreateArenaArgs& args) {
+Failure ArenaRegistry::check(const Principal& caller, const CreateArenaArgs& args) {
   const std::string& name = args.name;
   if (!valid_name(name))
     return refuse(Error::kInvalidName, fmt::format("arena name '{}'", name.substr(0, 80)));
@@ -47,7 +47,7 @@ Failure ArenaRegistry::check(const CreateArenaArgs& args) {
   if (args.access.mode > 0777) {
     return {Error::kInvalidOption,
             fmt::format("access mode {} for arena '{}': give permission bits as of a file, 1 to "
-                        "511 (0777), or 0 for 0666",
+                        "511 (0777), or 0 for 0660",
                         args.access.mode, name)};
   }
   if (find(name) != nullptr)
@@ -55,13 +55,25 @@ Failure ArenaRegistry::check(const CreateArenaArgs& args) {
   if (const std::string why = state_.refused(name); !why.empty()) {
     return {Error::kArenaExists, fmt::format("arena '{}' exists and is not served, {}", name, why)};
   }
+  if (Failure full = check_user(caller, args.access.uid); full.error != Error::kNone) return full;
   return check_quota(args.capacity_bytes);
+}
+
+Failure ArenaRegistry::check_user(const Principal& caller, std::uint32_t owner) const {
+  if (caller.is_admin) return {};
+  const auto of_owner = std::ranges::count_if(
+      by_name_, [owner](const auto& arena) { return arena.second.access.uid == owner; });
+  if (of_owner < limits_.max_user_arenas) return {};
+  return refuse(
+      Error::kQuotaUser,
+      fmt::format("uid {} has {} arenas, which is the limit max_user_arenas", owner, of_owner));
 }
 
 Failure ArenaRegistry::check_quota(std::uint64_t capacity_bytes) const {
   if (by_name_.size() >= limits_.max_arenas) {
-    return refuse(Error::kQuotaDaemon,
-                  fmt::format("the daemon has {} arenas, which is its limit", by_name_.size()));
+    return refuse(
+        Error::kQuotaDaemon,
+        fmt::format("the daemon has {} arenas, which is its limit max_arenas", by_name_.size()));
   }
   const std::uint64_t rounded =
       (capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;

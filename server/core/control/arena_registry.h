@@ -41,8 +41,8 @@ class ArenaRegistry {
       : limits_(limits), state_(state), ids_(1, kMaxArenaId, random_arena_id()) {}
 
   // Errors: kInvalidName, kInvalidCapacity, kInvalidOption, kArenaExists, kQuotaDaemon,
-  // kMachineFull.
-  Answer<ArenaRecord*> create(const CreateArenaArgs& args);
+  // kQuotaUser (the owner has too many), kMachineFull.
+  Answer<ArenaRecord*> create(const Principal& caller, const CreateArenaArgs& args);
   // An arena that a former daemon has left. No other arena has its name or id. restore comes before
   // the first create.
   void restore(std::unique_ptr<Arena> arena);
@@ -58,8 +58,9 @@ class ArenaRegistry {
  private:
   // Where ids begin: refs that are left from a former daemon's arenas are most likely foreign.
   static std::uint16_t random_arena_id();
-  Failure check(const CreateArenaArgs& args);
+  Failure check(const Principal& caller, const CreateArenaArgs& args);
   Failure check_quota(std::uint64_t capacity_bytes) const;
+  Failure check_user(const Principal& caller, std::uint32_t owner) const;
   ArenaRecord* add(std::unique_ptr<Arena> arena, const ArenaAccess& access);
 
   const Limits limits_;

@@ -17,8 +17,10 @@ Control::Control(ShardGroup::Shards& shards, SharedState& shared, const Limits& 
       reap_(core_, gate_, trim_rounds_),
       detaches_(core_, reap_, recounts_),
       ends_(core_, liveness_, reap_, detaches_, trim_rounds_, drain_),
+      evictions_(core_, ends_),
       arena_calls_(core_, drain_, recounts_, trim_rounds_),
-      session_calls_(core_, handoff_path, drain_, liveness_, ends_, detaches_, trim_rounds_),
+      session_calls_(core_, handoff_path, drain_, liveness_, ends_, evictions_, detaches_,
+                     trim_rounds_),
       session_list_(core_),
       audits_(core_, gate_),
       facts_(core_, ends_),
@@ -194,6 +196,12 @@ void Control::set_tunables(Caller caller, std::vector<std::pair<std::string, std
                     [this, caller = std::move(caller), values = std::move(values)]() mutable {
                       return facts_.set_tunables(std::move(caller), std::move(values));
                     });
+}
+
+void Control::evict_session(Caller caller, SessionId session, Done<GivenBack> done) {
+  core_.thread.call(std::move(done), [this, caller = std::move(caller), session]() mutable {
+    return evictions_.evict(std::move(caller), session);
+  });
 }
 
 // --- ControlLink

@@ -23,6 +23,7 @@
 #include "server/core/control/control_core.h"
 #include "server/core/control/detaches.h"
 #include "server/core/control/drain.h"
+#include "server/core/control/evictions.h"
 #include "server/core/control/handoff_desk.h"
 #include "server/core/control/liveness.h"
 #include "server/core/control/recounts.h"
@@ -80,6 +81,7 @@ class Control final : public ControlApi, public ControlLink {
   void get_tunables(Done<std::vector<TunableFacts>> done) override;
   void set_tunables(Caller caller, std::vector<std::pair<std::string, std::string>> values,
                     Done<std::vector<TunableFacts>> done) override;
+  void evict_session(Caller caller, SessionId session, Done<GivenBack> done) override;
   bool draining() const override { return drain_.draining(); }
 
   // --- ControlLink
@@ -101,6 +103,7 @@ class Control final : public ControlApi, public ControlLink {
   SessionReap reap_;
   Detaches detaches_;
   SessionEnds ends_;
+  Evictions evictions_;
   ArenaCalls arena_calls_;
   SessionCalls session_calls_;
   SessionList session_list_;

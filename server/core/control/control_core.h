@@ -64,8 +64,9 @@ struct ControlCore {
   TokenTable tokens;
   Maintenance maintenance;
   Census census;
-  RateLimit refusals{20};
-  ControlThread thread;  // after all that its sequences hold on to
+  RateLimit refusals{20};     // lines of the log a second
+  RateLimit attachments{20};  // the same, for attach and detach
+  ControlThread thread;       // after all that its sequences hold on to
   ShardGroup shards;
 };
 

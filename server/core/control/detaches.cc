@@ -39,9 +39,7 @@ Task<Answer<GivenBack>> Detaches::detach(SessionKey key, ArenaId arena, LeaseEpo
   co_await taken;
   auto gone = reap_.forget(work);
   co_await gone;
-  core_.log(LogLevel::kInfo, fmt::format("session {} '{}' is detached from arena '{}'{}",
-                                         key.id.value, core_.sessions.name_of(key.id),
-                                         state->arena->options().name, SessionReap::outcome(work)));
+  log_detach(work, *state);
   auto recounted = recounts_.recount(key.id);
   co_await recounted;
   end({key.id, arena});
@@ -86,6 +84,14 @@ Task<HeldShare> Detaches::begin(SessionId session, std::shared_ptr<ArenaState> s
     co_await told;
   }
   co_return held;
+}
+
+void Detaches::log_detach(const SessionReap::Work& work, const ArenaState& state) {
+  const SessionRecord* const session = core_.sessions.find(work.session);
+  if (session == nullptr || !core_.attachments.allow()) return;
+  core_.log(LogLevel::kInfo, fmt::format("session {} '{}' of {} is detached from arena '{}'{}",
+                                         work.session, session->name, session->owner->text(),
+                                         state.arena->options().name, SessionReap::outcome(work)));
 }
 
 void Detaches::end(Attachment attachment) {

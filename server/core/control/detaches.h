@@ -54,6 +54,7 @@ class Detaches {
                                             LeaseEpoch epoch);
   // Steps 1 and 2. Answers what the session holds; it stays when that is not nothing.
   Task<HeldShare> begin(SessionId session, std::shared_ptr<ArenaState> state, bool give_up);
+  void log_detach(const SessionReap::Work& work, const ArenaState& state);
   void end(Attachment attachment);
   Failure blocks_held(SessionId session, const ArenaState& state, const HeldShare& held) const;
 

@@ -38,6 +38,8 @@ Engine::Engine(EngineOptions options, StateDirectory state)
     : shared_(options.limits.max_session_bytes),
       handoff_path_(options.directory + "/handoff.sock") {
   shared_.root_is_admin = options.root_is_admin;
+  shared_.max_user_heaps = options.limits.max_user_heaps;
+  shared_.max_user_waiting_calls = options.limits.max_user_waiting_calls;
   for (std::uint32_t i = 0; i < options.shards; ++i) {
     const ShardId id{static_cast<std::uint16_t>(i)};
     shards_.push_back(std::make_unique<Shard>(id, options.shards, shared_));

@@ -10,6 +10,7 @@
 #include "server/core/control/arena_facts.h"
 #include "server/core/control/detaches.h"
 #include "server/core/control/drain.h"
+#include "server/core/control/evictions.h"
 #include "server/core/control/liveness.h"
 #include "server/core/control/memory_marks.h"
 #include "server/core/control/session_ends.h"
@@ -20,8 +21,8 @@ namespace arenad::server {
 Task<Answer<OpenedSession>> SessionCalls::open(Caller caller, std::string name,
                                                std::uint64_t limit_bytes) {
   if (drain_.draining()) co_return refuse(Error::kDraining, "no session is opened");
-  const auto opened = core_.sessions.open(std::move(caller), name, now_ns());
-  if (!opened.ok()) co_return opened.error();
+  const auto opened = core_.sessions.open(caller, name, now_ns());
+  if (!opened.ok()) co_return core_.refused(*caller, opened.error());
   const SessionKey key = (*opened)->key;
   KeptSession kept;
   kept.key = key;
@@ -35,7 +36,8 @@ Task<Answer<OpenedSession>> SessionCalls::open(Caller caller, std::string name,
     co_return written.error();
   }
   core_.shared.account.open(key.id, limit_bytes);
-  auto added = core_.shards.broadcast([key](Shard& s) { s.add_session(key.id, key.secret); });
+  auto added = core_.shards.broadcast(
+      [key, uid = caller->uid](Shard& s) { s.add_session(key.id, key.secret, uid); });
   co_await added;
 
   OpenedSession answer;
@@ -97,6 +99,11 @@ Task<Answer<AttachedArena>> SessionCalls::attach(SessionKey key, std::string are
   const ArenaRecord* const record = core_.arenas.find(id);
   if (record == nullptr || record->state != state || !record->sessions.contains(key.id))
     co_return unknown_arena(arena);
+  if (core_.attachments.allow()) {
+    core_.log(LogLevel::kInfo,
+              fmt::format("session {} '{}' of {} is attached to arena '{}' as {}", key.id,
+                          attaching.name, owner.text(), record->name(), mode_name(mode)));
+  }
   AttachedArena answer;
   answer.arena = arena_facts(*record, sum_of(shares), census);
   if (mode != AttachMode::kRemote)
@@ -135,6 +142,7 @@ void SessionCalls::keepalive_lost(SessionKey key, std::uint64_t stream) {
   const auto session = core_.sessions.find(key);
   if (!session.ok() || (*session)->keepalives.erase(stream) == 0) return;
   if (!(*session)->keepalives.empty()) return;
+  if (evictions_.under_way(key.id)) return evictions_.streams_ended(key.id);
   if (!(*session)->bound) return ends_.start(key.id, EndCause::kKeepaliveLost);
   trim_rounds_.peer_left(key.id);
   start_return_grace(key.id);

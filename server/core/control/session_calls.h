@@ -17,6 +17,7 @@ namespace arenad::server {
 
 class Detaches;
 class Drain;
+class Evictions;
 class Liveness;
 class SessionEnds;
 class TrimRounds;
@@ -24,12 +25,13 @@ class TrimRounds;
 class SessionCalls {
  public:
   SessionCalls(ControlCore& core, std::string handoff_path, const Drain& drain, Liveness& liveness,
-               SessionEnds& ends, Detaches& detaches, TrimRounds& trim_rounds)
+               SessionEnds& ends, Evictions& evictions, Detaches& detaches, TrimRounds& trim_rounds)
       : core_(core),
         handoff_path_(std::move(handoff_path)),
         drain_(drain),
         liveness_(liveness),
         ends_(ends),
+        evictions_(evictions),
         detaches_(detaches),
         trim_rounds_(trim_rounds) {}
 
@@ -58,6 +60,7 @@ class SessionCalls {
   const Drain& drain_;
   Liveness& liveness_;
   SessionEnds& ends_;
+  Evictions& evictions_;
   Detaches& detaches_;
   TrimRounds& trim_rounds_;
 };

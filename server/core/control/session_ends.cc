@@ -21,6 +21,7 @@ const char* words_for(EndCause cause) {
     case EndCause::kProcessLeft:
       return "ended: its process has no KeepAlive stream and no memory of an arena any more";
     case EndCause::kKeepaliveLost: return "ended with its KeepAlive stream";
+    case EndCause::kEvicted: return "has ended: it was evicted";
     case EndCause::kGraceOver: break;
   }
   return "ended: no KeepAlive stream and no handoff came within the grace";
@@ -43,12 +44,15 @@ Task<Answer<GivenBack>> SessionEnds::end(SessionId id, EndCause cause) {
   if (session == nullptr || session->reaping) co_return GivenBack();
   SessionReap::Work work;
   work.session = id;
-  const auto streams = stop_serving(*session);
+  const auto streams = stop_serving(*session, cause);
 
   // First every shard stops acting for the session. Else an allocation on its way would slip behind
   // the reaper.
-  auto forgotten = core_.shards.broadcast([id](Shard& shard) { return shard.remove_session(id); });
-  for (const auto& [stream, on_event] : streams) on_event({SessionEvent::Kind::kEnded});
+  const Error why = cause == EndCause::kEvicted ? Error::kEvicted : Error::kUnknownSession;
+  auto forgotten =
+      core_.shards.broadcast([id, why](Shard& shard) { return shard.remove_session(id, why); });
+  for (const auto& [stream, on_event] : streams)
+    on_event({.kind = SessionEvent::Kind::kEnded, .why = why});
   const std::vector<std::vector<std::pair<ArenaId, Footprint>>> by_shard = co_await forgotten;
   for (const auto& footprints : by_shard)
     for (const auto& [arena, footprint] : footprints) work.footprints[arena].merge(footprint);
@@ -68,9 +72,11 @@ Task<Answer<GivenBack>> SessionEnds::end(SessionId id, EndCause cause) {
 }
 
 // Answers the streams of the session, which are to be told.
-std::map<std::uint64_t, OnSessionEvent> SessionEnds::stop_serving(SessionRecord& session) {
+std::map<std::uint64_t, OnSessionEvent> SessionEnds::stop_serving(SessionRecord& session,
+                                                                  EndCause cause) {
   const SessionId id = session.key.id;
   session.reaping = true;
+  if (cause == EndCause::kEvicted) core_.sessions.remember_evicted(session.key);
   core_.store.mark_ending(id);
   liveness_.forget(id);
   core_.tokens.drop_session(id);

@@ -30,7 +30,8 @@ enum class EndCause : std::uint8_t {
   kProcessDied,
   kProcessLeft,  // the process lives, and has neither a stream nor memory of the session
   kKeepaliveLost,
-  kGraceOver
+  kGraceOver,
+  kEvicted  // by an administrator (evictions.h)
 };
 
 class SessionEnds {
@@ -55,7 +56,7 @@ class SessionEnds {
 
  private:
   Task<> end_alone(SessionId session, EndCause cause);
-  std::map<std::uint64_t, OnSessionEvent> stop_serving(SessionRecord& session);
+  std::map<std::uint64_t, OnSessionEvent> stop_serving(SessionRecord& session, EndCause cause);
   void log_end(const SessionReap::Work& work, EndCause cause);
   void release(SessionId session, EndCause cause);
 

@@ -43,26 +43,35 @@ struct SessionRecord {
 
 class SessionRegistry {
  public:
-  explicit SessionRegistry(const Limits& limits) : limit_(limits.max_sessions), ids_(1, 65534) {}
+  explicit SessionRegistry(const Limits& limits) : limits_(limits), ids_(1, 65534) {}
 
-  // Errors: kInvalidName, kQuotaDaemon.
+  // Errors: kInvalidName, kQuotaDaemon, kQuotaUser.
   Answer<SessionRecord*> open(Caller owner, const std::string& name, std::uint64_t now);
   // A session that a former daemon has left. restore comes before the first open.
   SessionRecord& restore(const KeptSession& kept, Caller owner);
-  // The living session that the key proves. Errors: kUnknownSession.
+  // The living session that the key proves. Errors: kUnknownSession, kEvicted.
   Answer<SessionRecord*> find(SessionKey key);
   SessionRecord* find(SessionId id);  // reaping ones too
   // The session is gone; its id rests.
   void release(SessionId id);
+
+  // Until the id is another session's, the key's calls answer kEvicted.
+  void remember_evicted(SessionKey key) { evicted_[key.id] = key.secret; }
 
   // Its name, or "(ended)".
   std::string name_of(SessionId id) const;
   std::map<SessionId, SessionRecord>& all() { return sessions_; }
 
  private:
-  const std::uint32_t limit_;
+  // " (most: 900 of uid 1000, ...)" for administrators, nothing for others.
+  std::string biggest_users(const Principal& caller) const;
+  Failure check_quota(const Principal& owner) const;
+
+  const Limits limits_;
   IdPool<SessionId> ids_;
-  std::map<SessionId, SessionRecord> sessions_;  // in order of id, as ListSessions gives them
+  std::map<SessionId, std::uint64_t> evicted_;      // secrets
+  std::map<std::uint32_t, std::uint32_t> of_user_;  // sessions, by uid of their owner
+  std::map<SessionId, SessionRecord> sessions_;     // in order of id, as ListSessions gives them
 };
 
 }  // namespace arenad::server

@@ -5,12 +5,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstring>
+#include <map>
+#include <vector>
 
 #include "allocator/base/format.h"
 #include "proto/handoff/frames.h"
@@ -24,7 +27,14 @@ namespace {
 
 constexpr auto kRequestWithin = std::chrono::seconds(2);
 constexpr auto kAcceptPause = std::chrono::milliseconds(50);  // when there are no descriptors left
-constexpr int kMaxConnections = 128;
+constexpr std::size_t kMaxConnections = 128;
+
+std::uint32_t user_of(int socket) {
+  ucred cred{};
+  socklen_t bytes = sizeof cred;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) != 0) return Principal::kNoUser;
+  return cred.uid;
+}
 
 // Sends header, text and descriptors in one message, so that the descriptors travel with the first
 // byte. The buffer of a fresh socket takes the whole message. A client that has gone gets nothing.
@@ -62,33 +72,50 @@ void send_reply(int socket, const HandoffGrant& grant) {
 
 }  // namespace
 
+// The connections that have not been answered, oldest first.
+class Handoff::Waiting {
+ public:
+  void add(Connection& connection) { all_.push_back(&connection); }
+  void remove(Connection& connection) { std::erase(all_, &connection); }
+  void make_room();
+
+ private:
+  std::vector<Connection*> all_;  // at most kMaxConnections
+};
+
 struct Handoff::Acceptor {
   explicit Acceptor(asio::io_context& with) : io(with), socket(with), pause(with) {}
   asio::io_context& io;
   asio::local::stream_protocol::acceptor socket;
   asio::steady_timer pause;
-  std::shared_ptr<int> connections =
-      std::make_shared<int>(0);  // outlives the acceptor in the connections' hands
+  // Outlives the acceptor in the connections' hands.
+  std::shared_ptr<Waiting> waiting = std::make_shared<Waiting>();
 };
 
 class Handoff::Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(UnixSocket socket, HandoffHost& host, std::shared_ptr<int> connections)
+  Connection(UnixSocket socket, HandoffHost& host, std::shared_ptr<Waiting> waiting)
       : socket_(std::move(socket)),
         timer_(socket_.get_executor()),
         host_(host),
-        connections_(std::move(connections)) {
-    ++*connections_;
+        waiting_(std::move(waiting)),
+        uid_(user_of(socket_.native_handle())) {
+    waiting_->add(*this);
   }
-  ~Connection() { --*connections_; }
+  ~Connection() { waiting_->remove(*this); }
+
+  std::uint32_t uid() const { return uid_; }
+  // What is under way ends with an error.
+  void close() {
+    boost::system::error_code ignored;
+    socket_.close(ignored);
+  }
 
   void run() {
     const auto self = shared_from_this();
     timer_.expires_after(kRequestWithin);
     timer_.async_wait([self](const boost::system::error_code& error) {
-      if (error) return;
-      boost::system::error_code ignored;
-      self->socket_.close(ignored);
+      if (!error) self->close();
     });
     asio::async_read(socket_, asio::buffer(&request_, sizeof request_),
                      [self](const boost::system::error_code& error, std::size_t) {
@@ -113,16 +140,26 @@ class Handoff::Connection : public std::enable_shared_from_this<Connection> {
           peer_process(socket_.native_handle()));
     }
     send_reply(socket_.native_handle(), grant);
-    boost::system::error_code ignored;
-    socket_.close(ignored);
+    close();
   }
 
   UnixSocket socket_;
   asio::steady_timer timer_;
   HandoffHost& host_;
-  std::shared_ptr<int> connections_;
+  const std::shared_ptr<Waiting> waiting_;
+  const std::uint32_t uid_;
   handoff::Request request_;
 };
+
+void Handoff::Waiting::make_room() {
+  if (all_.size() < kMaxConnections) return;
+  std::map<std::uint32_t, std::size_t> of_user;
+  for (const Connection* connection : all_) ++of_user[connection->uid()];
+  const auto most = std::ranges::max_element(of_user, {}, &decltype(of_user)::value_type::second);
+  const auto oldest = std::ranges::find(all_, most->first, &Connection::uid);
+  (*oldest)->close();
+  all_.erase(oldest);
+}
 
 Handoff::Handoff(asio::io_context& io, std::string path, HandoffHost& host)
     : path_(std::move(path)), host_(host), acceptor_(std::make_unique<Acceptor>(io)) {}
@@ -146,7 +183,7 @@ Answer<Nothing> Handoff::open() {
   ::unlink(path_.c_str());  // a dead daemon's
   auto& socket = acceptor_->socket;
   if (socket.open(endpoint.protocol(), error) || socket.bind(endpoint, error) ||
-      socket.listen(kMaxConnections, error)) {
+      socket.listen(static_cast<int>(kMaxConnections), error)) {
     return failed(error.message());
   }
   // Everybody may connect. The arena's owner, group and mode decide what the caller gets.
@@ -174,9 +211,8 @@ void Handoff::accept_next() {
       });
       return;
     }
-    if (*acceptor_->connections < kMaxConnections) {
-      std::make_shared<Connection>(std::move(socket), host_, acceptor_->connections)->run();
-    }
+    acceptor_->waiting->make_room();
+    std::make_shared<Connection>(std::move(socket), host_, acceptor_->waiting)->run();
     accept_next();
   });
 }

@@ -26,6 +26,13 @@ Answer<HeapId> LeaseGrant::open_heap(const LeaseCaller& caller) {
   if (const auto admitted = tables_.admit_lease(caller, access); !admitted.ok())
     return admitted.error();
   Arena& arena = access.slot->arena;
+  const std::uint32_t uid = access.session->uid;
+  if (heaps_of(arena, uid) >= shared_.max_user_heaps) {
+    return refuse(
+        Error::kQuotaUser,
+        fmt::format("uid {} has {} heaps in arena '{}', which is the limit max_user_heaps", uid,
+                    shared_.max_user_heaps, access.slot->name()));
+  }
   const HeapId heap = arena.ledger().claim_heap(kFirstPeerHeap, caller.session.id);
   if (heap == kNoHeap) {
     return refuse(Error::kQuotaDaemon,
@@ -34,6 +41,17 @@ Answer<HeapId> LeaseGrant::open_heap(const LeaseCaller& caller) {
   }
   arena.enlist_heap(heap, caller.session.id);
   return heap;
+}
+
+std::uint32_t LeaseGrant::heaps_of(Arena& arena, std::uint32_t uid) {
+  std::uint32_t heaps = 0;
+  for (HeapId id = kFirstPeerHeap; id.value < arena.options().max_heaps; ++id.value) {
+    const SessionId owner = arena.ledger().heap_owner(id);
+    if (owner == kNoSession) continue;
+    const SessionSlot* const session = tables_.session(owner);
+    if (session != nullptr && session->uid == uid) ++heaps;
+  }
+  return heaps;
 }
 
 Failure LeaseGrant::check(const LeaseArgs& args, const ArenaSlot& slot) const {

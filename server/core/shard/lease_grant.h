@@ -14,6 +14,7 @@
 #include "server/core/api/data_plane.h"
 #include "server/core/shard/shard_account.h"
 #include "server/core/shard/shard_tables.h"
+#include "server/core/shard/shared_state.h"
 #include "server/core/shard/turn.h"
 
 namespace arenad::server {
@@ -24,8 +25,8 @@ class LeaseGrant {
   using Out = LeasedSlabs;
   static constexpr Need kNeed = Need::kPeer;
 
-  LeaseGrant(ShardTables& tables, ShardAccount& account, Turn& turn)
-      : tables_(tables), account_(account), turn_(turn) {}
+  LeaseGrant(ShardTables& tables, ShardAccount& account, Turn& turn, const SharedState& shared)
+      : tables_(tables), account_(account), turn_(turn), shared_(shared) {}
 
   // See ShardApi for the contract.
   Answer<HeapId> open_heap(const LeaseCaller& caller);
@@ -40,9 +41,13 @@ class LeaseGrant {
   static std::string asked_for(const Args& args);
 
  private:
+  // Heaps that the sessions of the user have in the arena.
+  std::uint32_t heaps_of(Arena& arena, std::uint32_t uid);
+
   ShardTables& tables_;
   ShardAccount& account_;
   Turn& turn_;
+  const SharedState& shared_;
 };
 
 }  // namespace arenad::server

@@ -18,6 +18,7 @@ struct ArenaSlot;
 
 struct ParkedCall {
   SessionKey session;
+  std::uint32_t uid = 0;  // of the session
   std::uint32_t wait_ms = 0;
   bool for_peer = false;                        // only a peer may make the call
   std::function<Error(const Access&)> attempt;  // kNone: `answer` has something to say

@@ -40,13 +40,13 @@ void Shard::remove_arena(ArenaId arena_id) {
   waits_.fail_all(*slot, Error::kUnknownArena);
 }
 
-std::vector<std::pair<ArenaId, Footprint>> Shard::remove_session(SessionId id) {
+std::vector<std::pair<ArenaId, Footprint>> Shard::remove_session(SessionId id, Error why) {
   if (tables_.session(id) == nullptr) return {};
   std::vector<std::pair<ArenaId, Footprint>> footprints;
-  for (Attached& attached : tables_.remove_session(id))
+  for (Attached& attached : tables_.remove_session(id, why))
     footprints.emplace_back(attached.arena, std::move(attached.footprint));
   publish();
-  waits_.fail_session(id);
+  waits_.fail_session(id, why);
   return footprints;
 }
 

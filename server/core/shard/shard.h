@@ -103,10 +103,13 @@ class Shard final : public ShardApi {
   // --- visits of the control thread: each on this thread, by a posted message ---
   void add_arena(std::shared_ptr<ArenaState> state);
   void remove_arena(ArenaId arena_id);
-  void add_session(SessionId id, std::uint64_t secret) { tables_.add_session(id, secret); }
+  void add_session(SessionId id, std::uint64_t secret, std::uint32_t uid) {
+    tables_.add_session(id, secret, uid);
+  }
   // From here on nothing acts for the session on this shard, and its frees so far are published.
-  // Answers where this shard gave the session blocks, by arena.
-  std::vector<std::pair<ArenaId, Footprint>> remove_session(SessionId id);
+  // Answers where this shard gave the session blocks, by arena. `why` is what later calls with the
+  // session's key answer: kUnknownSession or kEvicted.
+  std::vector<std::pair<ArenaId, Footprint>> remove_session(SessionId id, Error why);
   void attach(SessionId session, ArenaId arena_id, AttachMode mode) {
     tables_.attach(session, arena_id, mode);
   }
@@ -163,7 +166,7 @@ class Shard final : public ShardApi {
   ShardAccount account_{tables_, shared_.account};
   WaitQueue waits_{index_, tables_, shared_, alarm_};
   AllocateCall allocate_call_{tables_, account_, turn_};
-  LeaseGrant lease_grant_{tables_, account_, turn_};
+  LeaseGrant lease_grant_{tables_, account_, turn_, shared_};
   BlockCalls blocks_{tables_, account_, turn_};
   LeaseReturns lease_returns_{tables_, account_, turn_};
   Adoptions adoptions_{tables_, inbox_};

@@ -19,6 +19,7 @@ Failure ShardTables::refusal(Error e, SessionKey key, ArenaId arena_id) {
     case Error::kUnknownSession:
       return refuse(
           e, fmt::format("session {} does not exist, has ended, or its secret is another", key.id));
+    case Error::kEvicted: return refuse(e, fmt::format("session {} was evicted", key.id));
     case Error::kUnknownArena: return refuse(e, fmt::format("{} does not exist", name));
     case Error::kNotAttached: {
       SessionSlot* const holder = session(key.id);
@@ -67,15 +68,24 @@ std::unique_ptr<ArenaSlot> ShardTables::remove_arena(ArenaId id) {
   return std::move(by_id_[id.value]);
 }
 
-void ShardTables::add_session(SessionId id, std::uint64_t secret) {
+void ShardTables::add_session(SessionId id, std::uint64_t secret, std::uint32_t uid) {
   if (id.value >= sessions_.size()) sessions_.resize(std::size_t{id.value} + 1);
-  sessions_[id.value] = {true, secret, {}, 0};
+  sessions_[id.value] = {true, false, secret, uid, {}, 0};
 }
 
-std::vector<Attached> ShardTables::remove_session(SessionId id) {
+std::vector<Attached> ShardTables::remove_session(SessionId id, Error why) {
   SessionSlot* const slot = session(id);
   if (slot == nullptr) return {};
-  return std::exchange(*slot, {}).attached;
+  SessionSlot left = std::exchange(*slot, {});
+  slot->evicted = why == Error::kEvicted;
+  if (slot->evicted) slot->secret = left.secret;
+  return std::move(left.attached);
+}
+
+Error ShardTables::no_session(SessionKey key) const {
+  if (key.id.value >= sessions_.size()) return Error::kUnknownSession;
+  const SessionSlot& slot = sessions_[key.id.value];
+  return slot.evicted && slot.secret == key.secret ? Error::kEvicted : Error::kUnknownSession;
 }
 
 void ShardTables::attach(SessionId session_id, ArenaId arena_id, AttachMode mode) {

@@ -36,7 +36,9 @@ struct Attached {
 
 struct SessionSlot {
   bool live = false;
-  std::uint64_t secret = 0;
+  bool evicted = false;            // the session with the secret below was the last one here
+  std::uint64_t secret = 0;        // stays when an evicted session has ended
+  std::uint32_t uid = 0;           // of who opened it
   std::vector<Attached> attached;  // few: searched in order
   std::uint64_t recounted_ns = 0;  // when the session was last recounted for this shard
 
@@ -104,11 +106,12 @@ class ShardTables {
  public:
   explicit ShardTables(ShardId shard) : shard_(shard) {}
 
-  // Fills in what the call may work on. Errors: kUnknownSession, kUnknownArena, kNotAttached,
-  // kReadOnly.
+  // Fills in what the call may work on. Errors: kUnknownSession, kEvicted, kUnknownArena,
+  // kNotAttached, kReadOnly.
   Error admit(SessionKey key, ArenaId arena_id, Need need, Access& out) {
     out.session = session(key.id);
-    if (out.session == nullptr || out.session->secret != key.secret) return Error::kUnknownSession;
+    if (out.session == nullptr || out.session->secret != key.secret) [[unlikely]]
+      return no_session(key);
     out.slot = arena(arena_id);
     if (out.slot == nullptr) return Error::kUnknownArena;
     out.attached = out.session->find(arena_id);
@@ -149,9 +152,10 @@ class ShardTables {
   void add_arena(std::shared_ptr<ArenaState> state);
   // Takes the arena and all attachments to it out. Null when the arena is not there.
   std::unique_ptr<ArenaSlot> remove_arena(ArenaId id);
-  void add_session(SessionId id, std::uint64_t secret);
-  // Nobody's key is the session's from here on. Answers its attachments.
-  std::vector<Attached> remove_session(SessionId id);
+  void add_session(SessionId id, std::uint64_t secret, std::uint32_t uid);
+  // Nobody's key is the session's from here on. Answers its attachments. `why`: what the key's calls
+  // answer, kUnknownSession or kEvicted, until the id is another session's.
+  std::vector<Attached> remove_session(SessionId id, Error why = Error::kUnknownSession);
   // Null when the session or this life of the arena has ended meanwhile, or is not attached.
   Attached* attachment(SessionId session_id, const ArenaState& state);
   // Takes the attachment out, and answers where this shard gave the session blocks.
@@ -162,6 +166,9 @@ class ShardTables {
   void attach_again(SessionId session_id, ArenaId arena_id, AttachMode mode);
 
  private:
+  // Why no session has this key.
+  Error no_session(SessionKey key) const;
+
   const ShardId shard_;
   std::vector<SessionSlot> sessions_;  // by id
   std::array<std::unique_ptr<ArenaSlot>, kMaxArenaId + 1> by_id_;

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "allocator/format/ids.h"
+#include "server/core/api/limits.h"
 #include "server/core/api/tunables.h"
 #include "server/core/shard/account.h"
 #include "server/core/shard/arena_state.h"
@@ -35,7 +36,10 @@ struct SharedState {
   ServerTunables tunables;
   Account account;
   ControlLink* control = nullptr;  // set before any shard runs
-  bool root_is_admin = true;       // constant once the engine has started
+  // Constant once the engine has started.
+  bool root_is_admin = true;
+  std::uint32_t max_user_heaps = Limits().max_user_heaps;
+  std::uint32_t max_user_waiting_calls = Limits().max_user_waiting_calls;
   explicit SharedState(std::uint64_t session_limit_bytes) : account(session_limit_bytes) {}
 };
 

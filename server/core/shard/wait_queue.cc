@@ -1,6 +1,7 @@
 #include "server/core/shard/wait_queue.h"
 
 #include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,11 +33,32 @@ void WaitQueue::park_slow(ArenaSlot& slot, ParkedCall call, Error why) {
     alarm_.ring_by(std::min(call.deadline_ns, now + kWaitLookNs));
   }
   const SessionId session = call.session.id;
+  ++parked_of_[call.uid];
   slot.parked.push_back(std::move(call));
   slot.state->waiting.fetch_add(1, std::memory_order_relaxed);
   if (why == Error::kQuotaSession)
     return shared_.control->need_recount(session, slot.id, shard_, next_ticket_);
   shared_.control->need_memory(slot.id, shard_, next_ticket_);
+}
+
+void WaitQueue::unpark(ArenaSlot& slot, const ParkedCall& call) {
+  const auto of_user = parked_of_.find(call.uid);
+  if (--of_user->second == 0) parked_of_.erase(of_user);
+  slot.state->waiting.fetch_sub(1, std::memory_order_relaxed);
+}
+
+bool WaitQueue::waits(const ArenaSlot& slot, std::uint32_t uid) {
+  return std::ranges::any_of(slot.parked,
+                             [uid](const ParkedCall& call) { return call.uid == uid; });
+}
+
+Failure WaitQueue::no_place(std::uint32_t uid) const {
+  const auto of_user = parked_of_.find(uid);
+  if (of_user == parked_of_.end() || of_user->second < shared_.max_user_waiting_calls) return {};
+  return refuse(Error::kQuotaUser,
+                fmt::format("{} calls of uid {} wait for memory on this shard, which is the limit "
+                            "max_user_waiting_calls",
+                            of_user->second, uid));
 }
 
 bool WaitQueue::worth_recounting(const SessionSlot& session) const {
@@ -81,21 +103,20 @@ void WaitQueue::memory_came_back(ArenaSlot& slot) {
 void WaitQueue::serve_parked(ArenaSlot& slot, std::uint64_t ticket, std::uint64_t now) {
   std::vector<std::pair<ParkedCall, Failure>> finished;
   std::deque<ParkedCall> kept;
-  bool somebody_waits = false;
+  std::set<std::uint32_t> waiting_users;
   for (ParkedCall& call : slot.parked) {
     Failure failure;
-    const Fate fate = try_again(slot, call, somebody_waits, ticket, now, failure);
+    const Fate fate = try_again(slot, call, waiting_users.contains(call.uid), ticket, now, failure);
     if (fate != Fate::kKept) {
+      unpark(slot, call);
       finished.emplace_back(std::move(call), std::move(failure));
       continue;
     }
     // A call that waits for a recount holds up nobody: memory is not what it lacks.
-    if (call.deadline_ns != 0 && call.last != Error::kQuotaSession) somebody_waits = true;
+    if (call.deadline_ns != 0 && call.last != Error::kQuotaSession) waiting_users.insert(call.uid);
     kept.push_back(std::move(call));
   }
   slot.parked = std::move(kept);
-  slot.state->waiting.fetch_sub(static_cast<std::uint32_t>(finished.size()),
-                                std::memory_order_relaxed);
   // Last, because a callback may allocate again.
   for (auto& [call, failure] : finished)
     failure.error == Error::kNone ? call.answer() : call.fail(std::move(failure));
@@ -105,7 +126,8 @@ WaitQueue::Fate WaitQueue::try_again(ArenaSlot& slot, ParkedCall& call, bool beh
                                      std::uint64_t ticket, std::uint64_t now, Failure& failure) {
   const bool waits = call.deadline_ns != 0;
   Access access;
-  // Callers that wait are served in order: none of them is tried after one that got nothing.
+  // Callers of one user that wait are served in order: none of them is tried after one that got
+  // nothing.
   Error e = call.last;
   if (!waits || !behind_a_waiter || e == Error::kQuotaSession) {
     e = tables_.admit(call.session, slot.id, call.for_peer ? Need::kPeer : Need::kChange, access);
@@ -155,21 +177,20 @@ void WaitQueue::fail_if(ArenaSlot& slot, const std::function<bool(const ParkedCa
   std::deque<ParkedCall> kept;
   for (ParkedCall& call : slot.parked) {
     if (which(call)) {
+      unpark(slot, call);
       failed.push_back(std::move(call));
     } else {
       kept.push_back(std::move(call));
     }
   }
   slot.parked = std::move(kept);
-  slot.state->waiting.fetch_sub(static_cast<std::uint32_t>(failed.size()),
-                                std::memory_order_relaxed);
   for (ParkedCall& call : failed) call.fail(tables_.refusal(why, call.session, slot.id));
 }
 
-void WaitQueue::fail_session(SessionId session) {
+void WaitQueue::fail_session(SessionId session, Error why) {
   // By index: a callback may allocate. Arenas come and go only by messages, never in a callback.
   for (std::size_t i = 0; i < tables_.arenas().size(); ++i) {
-    fail_session_in(*tables_.arenas()[i], session, Error::kUnknownSession);
+    fail_session_in(*tables_.arenas()[i], session, why);
   }
 }
 

@@ -5,13 +5,16 @@
 //   recount. After it the call is tried again. Then the call fails with the particulars, or waits
 //   on when its caller said so.
 // Invariants: each call is answered exactly once. Callers that wait are served first come, first
-//   served in each arena of the shard; a caller that does not wait may try in between.
+//   served among those of one user in each arena of the shard. Nobody waits behind another user's
+//   call, which may wait for more than there will ever be. A caller that does not wait may try in
+//   between.
 //   ArenaState::waiting counts the parked calls of all shards.
 // Threads: the shard's own. Crash: private; nothing is held for a parked call.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -42,7 +45,7 @@ class WaitQueue {
   void memory_came_back(ArenaSlot& slot);
 
   // Fails calls because their session, their arena or the daemon ends.
-  void fail_session(SessionId session);
+  void fail_session(SessionId session, Error why);
   void fail_session_in(ArenaSlot& slot, SessionId session, Error why);
   void fail_all(ArenaSlot& slot, Error why);
   void fail_all(Error why);
@@ -55,7 +58,12 @@ class WaitQueue {
   // How a parked call came out of an attempt.
   enum class Fate : std::uint8_t { kAnswered, kFailed, kKept };
 
+  // Whether a call of the user waits in the arena.
+  static bool waits(const ArenaSlot& slot, std::uint32_t uid);
+  // kQuotaUser when so many calls of the user are parked that there is no place for another one.
+  Failure no_place(std::uint32_t uid) const;
   void park_slow(ArenaSlot& slot, ParkedCall call, Error why);
+  void unpark(ArenaSlot& slot, const ParkedCall& call);
   bool worth_recounting(const SessionSlot& session) const;
   void serve_parked(ArenaSlot& slot, std::uint64_t ticket, std::uint64_t now);
   Fate try_again(ArenaSlot& slot, ParkedCall& call, bool behind_a_waiter, std::uint64_t ticket,
@@ -67,6 +75,7 @@ class WaitQueue {
   ShardTables& tables_;
   SharedState& shared_;
   Alarm& alarm_;
+  std::map<std::uint32_t, std::uint32_t> parked_of_;  // calls that are parked, by user
   std::uint64_t next_ticket_ = 0;
   std::uint64_t next_round_ns_ = 0;  // when waiters ask for a trim round of their own accord
 };
@@ -82,8 +91,8 @@ void WaitQueue::serve(Kind& kind, const typename Kind::Args& args, Done<typename
   ArenaSlot& slot = *access.slot;
   if (Failure f = kind.check(args, slot); f.error != Error::kNone) return done(std::move(f));
   Out out;
-  // A caller that may wait queues behind those who wait already.
-  const bool queue = args.wait_ms != 0 && !slot.parked.empty();
+  // A caller that may wait queues behind those of its user who wait already.
+  const bool queue = args.wait_ms != 0 && waits(slot, access.session->uid);
   const Error e = queue ? Error::kArenaFull : kind.attempt(access, args, out);
   if (e == Error::kNone) [[likely]]
     return done(std::move(out));
@@ -91,8 +100,11 @@ void WaitQueue::serve(Kind& kind, const typename Kind::Args& args, Done<typename
       !(e == Error::kQuotaSession && worth_recounting(*access.session))) {
     return done(kind.refusal(e, args, slot));
   }
+  if (Failure full = no_place(access.session->uid); full.error != Error::kNone)
+    return done(std::move(full));
   ParkedCall call;
   call.session = args.session;
+  call.uid = access.session->uid;
   call.wait_ms = args.wait_ms;
   call.for_peer = Kind::kNeed == Need::kPeer;
   auto result = std::make_shared<Out>();

@@ -28,6 +28,8 @@ struct Config {
   struct ArenaAtStart {
     std::string name;
     std::uint64_t capacity_bytes = 0;
+    std::uint32_t mode = 0660;
+    std::optional<std::uint32_t> gid;  // none: the daemon's group
   };
   std::string socket_dir;
   std::string state_dir;         // empty: none

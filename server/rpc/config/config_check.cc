@@ -1,13 +1,13 @@
 #include "server/rpc/config/config_check.h"
 
 #include <fmt/format.h>
-#include <grp.h>
 
 #include <algorithm>
 #include <array>
+#include <boost/algorithm/string.hpp>
+#include <vector>
 
 #include "allocator/base/tunables.h"
-#include "server/core/api/principal.h"
 #include "server/core/api/text.h"
 #include "server/core/control/tunable_registry.h"
 #include "server/rpc/config/config_keys.h"
@@ -108,14 +108,8 @@ class Checker {
     config.root_is_admin = flag("root_is_admin");
     const std::string group = text("admin_group");
     if (group.empty()) return;
-    const auto number = parse_number(group);
-    // getgrnam's answer is in memory of its own. No other thread runs yet.
-    const struct group* const found = number ? nullptr : ::getgrnam(group.c_str());
-    if (number && *number < Principal::kNoUser)
-      config.admin_gid = static_cast<std::uint32_t>(*number);
-    else if (found != nullptr)
-      config.admin_gid = found->gr_gid;
-    else
+    config.admin_gid = parse_group(group);
+    if (!config.admin_gid)
       fail("admin_group", "is no group of this system: make it with groupadd, or give its number");
   }
 
@@ -127,20 +121,35 @@ class Checker {
     const auto found = values_.find("arena");
     if (found == values_.end()) return;
     for (const std::string& item : found->second.texts) {
-      const std::size_t colon = item.find(':');
-      const std::string name = item.substr(0, colon);
-      // An item without a capacity is as wrong as a capacity of 0 bytes.
-      const std::uint64_t capacity_bytes =
-          colon == std::string::npos ? 0 : parse_size(item.substr(colon + 1)).value_or(0);
-      if (valid_name(name) && capacity_bytes != 0) {
-        config.arenas.push_back({name, capacity_bytes});
-        continue;
-      }
-      report(
-          fmt::format("{}: '{}' is not NAME:CAPACITY, for example pool:1GiB; a name has 1 to 64 "
-                      "characters of A-Z a-z 0-9 . _ -",
-                      found->second.origin, item));
+      if (auto arena = arena_of(item))
+        config.arenas.push_back(std::move(*arena));
+      else
+        report(fmt::format(
+            "{}: '{}' is not NAME:CAPACITY[:MODE[:GROUP]], for example pool:1GiB or "
+            "pool:1GiB:0660:video; a name has 1 to 64 characters of A-Z a-z 0-9 . _ -, a mode is "
+            "octal, a group exists on this system",
+            found->second.origin, item));
     }
+  }
+
+  static std::optional<Config::ArenaAtStart> arena_of(const std::string& item) {
+    std::vector<std::string> parts;
+    boost::split(parts, item, boost::is_any_of(":"));
+    if (parts.size() < 2 || parts.size() > 4) return std::nullopt;
+    Config::ArenaAtStart arena;
+    arena.name = parts[0];
+    arena.capacity_bytes = parse_size(parts[1]).value_or(0);
+    if (!valid_name(arena.name) || arena.capacity_bytes == 0) return std::nullopt;
+    if (parts.size() > 2) {
+      const auto mode = parse_mode(parts[2]);
+      if (!mode) return std::nullopt;
+      arena.mode = *mode;
+    }
+    if (parts.size() > 3) {
+      arena.gid = parse_group(parts[3]);
+      if (!arena.gid) return std::nullopt;
+    }
+    return arena;
   }
 
   void read_tunables(Config& config) {

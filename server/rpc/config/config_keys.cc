@@ -57,7 +57,10 @@ std::vector<ConfigKey> make_keys() {
        "check the heaps' private state, for triage: the daemon aborts when a check fails"},
       {"log_level", Kind::kText, "info", "trace, debug, info, warn or error"},
       {"arena", Kind::kList, "",
-       "arenas to create at start, each NAME:CAPACITY, for example pool:1GiB"},
+       "arenas to create at start, each NAME:CAPACITY[:MODE[:GROUP]], for example pool:1GiB or "
+       "pool:1GiB:0660:video; they belong to arenad's user, and to arenad's group if none is "
+       "given; "
+       "mode 0660 if none is given"},
   };
   for (const LimitRow& row : kLimitTable) keys.push_back(limit_key(row));
   for (const TunableRow& row : kTunableTable)

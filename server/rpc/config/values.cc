@@ -1,10 +1,13 @@
 #include "server/rpc/config/values.h"
 
 #include <arpa/inet.h>
+#include <grp.h>
 
 #include <charconv>
 #include <iterator>
 #include <limits>
+
+#include "server/core/api/principal.h"
 
 namespace arenad::server {
 namespace {
@@ -43,6 +46,25 @@ std::string size_text(std::uint64_t bytes) {
   std::size_t unit = 0;
   for (; bytes != 0 && bytes % 1024 == 0 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1024;
   return std::to_string(bytes) + kUnits[unit];
+}
+
+std::optional<std::uint32_t> parse_mode(std::string_view text) {
+  std::uint32_t mode = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
+  if (error != std::errc{} || end != text.data() + text.size() || mode == 0 || mode > 0777)
+    return std::nullopt;
+  return mode;
+}
+
+std::optional<std::uint32_t> parse_group(const std::string& text) {
+  if (const auto number = parse_number(text)) {
+    if (*number >= Principal::kNoUser) return std::nullopt;
+    return static_cast<std::uint32_t>(*number);
+  }
+  // getgrnam's answer is in memory of its own.
+  const struct group* const found = ::getgrnam(text.c_str());
+  if (found == nullptr) return std::nullopt;
+  return found->gr_gid;
 }
 
 std::optional<bool> parse_switch(std::string_view text) {

@@ -18,6 +18,12 @@ std::optional<std::uint64_t> parse_size(std::string_view text);
 // The shortest text that parse_size reads back: "4TiB", "1000".
 std::string size_text(std::uint64_t bytes);
 
+// Permission bits in octal, as of a file: "0660". 0 gives nobody anything and is no mode.
+std::optional<std::uint32_t> parse_mode(std::string_view text);
+
+// A group of this system, by name or by number. Threads: before others run (getgrnam).
+std::optional<std::uint32_t> parse_group(const std::string& text);
+
 // true, 1, on; false, 0, off.
 std::optional<bool> parse_switch(std::string_view text);
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 #include "server/core/api/text.h"
@@ -26,6 +28,14 @@ Failure no_descriptor() {
           "ulimit -n), or end clients"};
 }
 
+// As many as the daemon has descriptors for.
+std::uint32_t most_connections() {
+  rlimit descriptors{};
+  ::getrlimit(RLIMIT_NOFILE, &descriptors);
+  return static_cast<std::uint32_t>(
+      std::min<rlim_t>(descriptors.rlim_cur / Connections::kDescriptorsOfOne, UINT32_MAX));
+}
+
 }  // namespace
 
 // An epoll set of its own. Asio would wake for each request on each connection.
@@ -37,8 +47,10 @@ struct Connections::PollSet {
   std::shared_ptr<Connections*> self;
 };
 
-Connections::Connections(asio::io_context& io, bool root_is_admin)
-    : root_is_admin_(root_is_admin), poll_set_(std::make_unique<PollSet>(io)) {
+Connections::Connections(asio::io_context& io, bool root_is_admin, std::uint32_t max_of_user)
+    : root_is_admin_(root_is_admin),
+      max_of_user_(std::min(max_of_user, most_connections() / 2)),
+      poll_set_(std::make_unique<PollSet>(io)) {
   poll_set_->self = std::make_shared<Connections*>(this);
   const int fd = ::epoll_create1(EPOLL_CLOEXEC);
   if (fd < 0) return;  // every add() says so
@@ -89,20 +101,32 @@ Answer<Nothing> Connections::add(UniqueFd accepted, ShardLoop& loop, bool is_adm
   auto process = connected_process(accepted.get());
   if (!process.ok()) return process.error();
   process->is_admin = is_admin || (root_is_admin_ && process->uid == 0);
+  if (Failure full = check_user(*process); full.error != Error::kNone) return full;
   auto numbered = with_number_of_its_own(std::move(accepted));
   if (!numbered.ok()) return numbered.error();
   UniqueFd socket = std::move(*numbered);
   const int number = socket.get();
   Connection connection{loop, UniqueFd(::fcntl(number, F_DUPFD_CLOEXEC, 0)),
+                        process->is_admin ? std::nullopt : std::optional(process->uid),
                         std::move(process->pidfd)};
   const auto about = static_cast<std::uint64_t>(number);
   // EPOLLHUP comes without being asked for.
   if (!connection.socket || !watch(connection.socket.get(), 0, about) ||
       (connection.pidfd && !watch(connection.pidfd.get(), EPOLLIN, about | kProcessBit)))
     return no_descriptor();
+  if (connection.uid) ++of_user_[*connection.uid];
   open_.emplace(number, std::move(connection));
   loop.connect(std::move(socket), std::make_shared<const CallerProcess>(std::move(*process)));
   return Nothing{};
+}
+
+Failure Connections::check_user(const CallerProcess& process) const {
+  const auto of_user = of_user_.find(process.uid);
+  if (process.is_admin || of_user == of_user_.end() || of_user->second < max_of_user_) return {};
+  return refuse(Error::kQuotaUser,
+                fmt::format("{} has {} connections, which is the limit (max_user_connections, and "
+                            "half of what the daemon has file descriptors for)",
+                            process.text(), of_user->second));
 }
 
 void Connections::wait() {
@@ -141,6 +165,10 @@ void Connections::hung_up(int number) {
   ShardLoop& loop = found->second.loop;
   // By hand: as long as gRPC has the connection open, the set would not forget it.
   ::epoll_ctl(poll_set_->ready.native_handle(), EPOLL_CTL_DEL, found->second.socket.get(), nullptr);
+  if (const auto uid = found->second.uid) {
+    const auto of_user = of_user_.find(*uid);
+    if (--of_user->second == 0) of_user_.erase(of_user);
+  }
   open_.erase(found);
   resting_.insert(number);
   loop.disconnected(number, [&io = poll_set_->io, self = std::weak_ptr(poll_set_->self), number] {

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "allocator/base/unique_fd.h"
@@ -31,31 +32,35 @@ class ShardLoop;
 
 class Connections {
  public:
+  // gRPC's, the second one, the pidfd, and one more while the connection gets its number.
+  static constexpr int kDescriptorsOfOne = 4;
+
   // `root_is_admin`: root in the daemon's user namespace is an administrator over every socket.
-  Connections(boost::asio::io_context& io, bool root_is_admin);
+  // `max_of_user`: connections of one user who is no administrator.
+  Connections(boost::asio::io_context& io, bool root_is_admin, std::uint32_t max_of_user);
   ~Connections();
 
   // Whether there are descriptors for one connection more, and a number that does not rest.
   bool has_room();
   // Takes over a connection to the shard of `loop`. Whoever is behind it is an administrator when
   // `is_admin` is set, or as `root_is_admin` says. A connection whose process is gone already is
-  // closed. Errors: kNotPermitted, the process is gone; kMachineFull, no descriptor is left, though
-  // has_room() was true. The connection is closed then.
+  // closed. Errors: kNotPermitted, the process is gone; kQuotaUser, its user has too many
+  // connections; kMachineFull, no descriptor is left, though has_room() was true. The connection is
+  // closed then.
   Answer<Nothing> add(UniqueFd socket, ShardLoop& loop, bool is_admin);
 
  private:
   struct Connection {
     ShardLoop& loop;
-    UniqueFd socket;  // a second descriptor of the connection; gRPC has the first
-    UniqueFd pidfd;   // none when the kernel could not give it
+    UniqueFd socket;                   // a second descriptor of the connection; gRPC has the first
+    std::optional<std::uint32_t> uid;  // whose limit it counts for; an administrator has none
+    UniqueFd pidfd;                    // none when the kernel could not give it
   };
   // What an event of the poll set is about: a connection's number, and which of its descriptors.
   static constexpr std::uint64_t kProcessBit = std::uint64_t{1} << 32;
 
-  // gRPC's, the second one, the pidfd, and one more while the connection gets its number.
-  static constexpr int kDescriptorsOfOne = 4;
-
   Answer<UniqueFd> with_number_of_its_own(UniqueFd socket);
+  Failure check_user(const CallerProcess& process) const;
   bool watch(int fd, std::uint32_t events, std::uint64_t about);
   void wait();
   void look();
@@ -63,8 +68,10 @@ class Connections {
 
   struct PollSet;
   const bool root_is_admin_;
+  const std::uint32_t max_of_user_;
   std::unique_ptr<PollSet> poll_set_;
-  std::map<int, Connection> open_;  // by the number that gRPC's descriptor has
+  std::map<int, Connection> open_;                  // by the number that gRPC's descriptor has
+  std::map<std::uint32_t, std::uint32_t> of_user_;  // connections, by uid
   std::set<int> resting_;
   int next_number_ = 0;
 };

@@ -23,6 +23,7 @@ class AdminService final : public RpcService {
     audit_.serve(context, 1);
     get_tunables_.serve(context, 1);
     set_tunables_.serve(context, 1);
+    evict_.serve(context, 1);
   }
 
  private:
@@ -112,6 +113,24 @@ class AdminService final : public RpcService {
         const auto& values = call.request().values();
         control_.set_tunables(call.caller(), {values.begin(), values.end()},
                               answer_on_shard<std::vector<TunableFacts>>(call));
+      }};
+
+  UnaryMethod<v1::EvictSessionRequest, v1::EvictSessionResponse> evict_{
+      [this](auto* ctx, auto* request, auto* writer, auto* queue, void* tag) {
+        service_.RequestEvictSession(ctx, request, writer, queue, queue, tag);
+      },
+      [this](auto& call) {
+        // A number that is no session id becomes kNoSession. The control thread refuses it.
+        const std::uint32_t id = call.request().session_id();
+        const SessionId session =
+            id <= UINT16_MAX ? SessionId{static_cast<std::uint16_t>(id)} : kNoSession;
+        control_.evict_session(call.caller(), session,
+                               on_shard<GivenBack>(call.shard(), [&call](Answer<GivenBack> given) {
+                                 if (!given.ok()) return call.finish(given.error());
+                                 call.response().set_blocks_given_back(given->blocks);
+                                 call.response().set_bytes_given_back(given->bytes);
+                                 call.finish();
+                               }));
       }};
 };
 

@@ -72,9 +72,10 @@ void KeepAliveStream::opened(const Answer<Nothing>& answer) {
 void KeepAliveStream::event(const SessionEvent& event) {
   if (event.kind == SessionEvent::Kind::kEnded) {
     open_ = false;
-    return end({Error::kUnknownSession, "session " + std::to_string(session_.id.value) +
-                                            " has ended: " + error_advice(Error::kUnknownSession)});
+    return end({event.why, "session " + std::to_string(session_.id.value) +
+                               " has ended: " + error_advice(event.why)});
   }
+  evicted_ = evicted_ || event.kind == SessionEvent::Kind::kEvicted;
   draining_ = draining_ || event.kind == SessionEvent::Kind::kDraining;
   if (event.kind == SessionEvent::Kind::kTrim) trims_.push_back(event);
   if (event.kind == SessionEvent::Kind::kArenaDeleted) deleted_.push_back(event);
@@ -88,6 +89,7 @@ void KeepAliveStream::write() {
   writing_ = true;
   v1::KeepAliveEvent event;
   event.set_draining(draining_);
+  event.set_evicted(evicted_);
   for (const SessionEvent& trim : std::exchange(trims_, {})) {
     v1::TrimRequest& request = *event.add_trims();
     request.set_round(trim.round);

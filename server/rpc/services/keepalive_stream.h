@@ -60,7 +60,7 @@ class KeepAliveStream {
   bool reading_ = false, writing_ = false;
   bool ending_ = false;                    // no more events; Finish when nothing is under way
   bool finishing_ = false, over_ = false;  // Finish was called; Finish has completed
-  bool draining_ = false;
+  bool draining_ = false, evicted_ = false;
   bool tell_ = false;                          // an event waits to be written
   std::vector<SessionEvent> trims_, deleted_;  // not written yet
   Step<KeepAliveStream, &KeepAliveStream::on_asked> asked_{*this};

@@ -44,6 +44,8 @@ ARENAD_SAME(kForked, REASON_FORKED);
 ARENAD_SAME(kStaleEpoch, REASON_STALE_EPOCH);
 ARENAD_SAME(kInvalidTag, REASON_INVALID_TAG);
 ARENAD_SAME(kBlocksHeld, REASON_BLOCKS_HELD);
+ARENAD_SAME(kEvicted, REASON_EVICTED);
+ARENAD_SAME(kQuotaUser, REASON_QUOTA_USER);
 #undef ARENAD_SAME
 static_assert(static_cast<int>(kLastError) == v1::Reason_MAX,
               "Error and arenad.v1.Reason must have the same rows");
