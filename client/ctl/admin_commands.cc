@@ -108,6 +108,39 @@ void add_admin_commands(CLI::App& app, Invocation& invocation) {
       ->add_option("id", *evicted, "Id of the session, as `arenactl sessions` shows it")
       ->required();
 
+  struct Limit {
+    std::uint16_t session = 0;
+    std::uint64_t bytes = 0;
+  };
+  auto limited = std::make_shared<Limit>();
+  auto* limit_session = add(
+      *sessions, "limit",
+      "Change what a session may hold or lease. A session above its new limit keeps what it has, "
+      "and "
+      "gets nothing before it is below. For administrators",
+      invocation,
+      [limited](const Client& c) {
+        return Admin(c).limit_session(SessionId{limited->session}, limited->bytes);
+      },
+      show_session_limit);
+  limit_session
+      ->add_option("id", limited->session, "Id of the session, as `arenactl sessions` shows it")
+      ->required();
+  limit_session
+      ->add_option("bytes", limited->bytes,
+                   "For example 64MiB; 0, or more than the daemon's limit: the daemon's limit")
+      ->required()
+      ->transform(CLI::AsSizeValue(false));
+
+  auto trimmed = new_text();
+  add(
+      app, "trim",
+      "Give memory that nobody uses back to the system: of peers, shards and the arenas "
+      "themselves. "
+      "For administrators",
+      invocation, [trimmed](const Client& c) { return Admin(c).trim(*trimmed); }, show_trim)
+      ->add_option("arena", *trimmed, "Name of an arena; default: all");
+
   auto audited = new_text();
   add(
       app, "audit",

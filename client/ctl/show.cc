@@ -142,6 +142,26 @@ int show_holders(const client::Holders& holders, bool as_json) {
   return kExitOk;
 }
 
+int show_session_limit(const client::SessionLimit& limit, bool as_json) {
+  if (as_json)
+    return print_json({{"limit_bytes", limit.limit_bytes}, {"charged_bytes", limit.charged_bytes}}),
+           kExitOk;
+  if (limit.limit_bytes == 0) return std::cout << "no limit\n", kExitOk;
+  std::cout << "limit " << bytes_text(limit.limit_bytes) << ", of which "
+            << bytes_text(limit.charged_bytes) << " are held or leased\n";
+  return kExitOk;
+}
+
+int show_trim(const client::TrimResult& trimmed, bool as_json) {
+  if (as_json)
+    return print_json({{"committed_bytes_before", trimmed.committed_bytes_before},
+                       {"committed_bytes", trimmed.committed_bytes}}),
+           kExitOk;
+  std::cout << bytes_text(trimmed.committed_bytes) << " committed, "
+            << bytes_text(trimmed.committed_bytes_before) << " before\n";
+  return kExitOk;
+}
+
 int show_given_back(const client::GivenBack& given, bool as_json) {
   if (as_json)
     return print_json({{"blocks_given_back", given.blocks}, {"bytes_given_back", given.bytes}}),

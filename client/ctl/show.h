@@ -18,6 +18,8 @@ int show_deleted(const std::string& name, bool as_json);
 int show_slabinfo(const std::vector<client::SlabUsage>& rows, bool as_json);
 int show_holders(const client::Holders& holders, bool as_json);
 int show_sessions(const std::vector<client::SessionInfo>& sessions, bool as_json);
+int show_session_limit(const client::SessionLimit& limit, bool as_json);
+int show_trim(const client::TrimResult& trimmed, bool as_json);
 int show_given_back(const client::GivenBack& given, bool as_json);
 // kExitNotExact when the report is not exact.
 int show_audit(const client::AuditReport& report, bool as_json);

@@ -113,6 +113,30 @@ Answer<GivenBack> Admin::evict(SessionId session) const {
   return GivenBack{given.blocks_given_back(), given.bytes_given_back()};
 }
 
+Answer<SessionLimit> Admin::limit_session(SessionId session, std::uint64_t limit_bytes) const {
+  if (!client_.state_) return not_attached();
+  ClientState& state = *client_.state_;
+  v1::SetSessionLimitRequest request;
+  request.set_session_id(session.value);
+  request.set_limit_bytes(limit_bytes);
+  v1::SetSessionLimitResponse limit;
+  if (Status s = state.call(state.admin(), &v1::Admin::Stub::SetSessionLimit, request, limit);
+      !s.ok())
+    return s;
+  return SessionLimit{limit.limit_bytes(), limit.charged_bytes()};
+}
+
+Answer<TrimResult> Admin::trim(std::string_view arena) const {
+  if (!client_.state_) return not_attached();
+  ClientState& state = *client_.state_;
+  v1::TrimArenasRequest request;
+  request.set_arena(std::string(arena));
+  v1::TrimArenasResponse trimmed;
+  if (Status s = state.call(state.admin(), &v1::Admin::Stub::Trim, request, trimmed); !s.ok())
+    return s;
+  return TrimResult{trimmed.committed_bytes_before(), trimmed.committed_bytes()};
+}
+
 Answer<Stats> Admin::stats(std::string_view arena) const {
   if (!client_.state_) return not_attached();
   ClientState& state = *client_.state_;

@@ -142,6 +142,27 @@ def test_stats_slabinfo_holders_and_sessions_in_both_forms(ctl, arena):
     assert ctl.ok("sessions").split()[:2] == ["ID", "NAME"]
 
 
+def test_trim(ctl, arena):
+    answer = ctl.json("trim", arena)
+    assert answer["committed_bytes"] <= answer["committed_bytes_before"]
+    assert "committed" in ctl.ok("trim")
+    assert ctl("trim", "nowhere").returncode == 1
+
+
+def test_sessions_limit(ctl, arena):
+    with subprocess.Popen([BIN / "client_peer", ctl.sockets, arena], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as peer:
+        session = peer.stdout.readline().split()[1]
+        answer = ctl.json("sessions", "limit", session, "64KiB")
+        assert answer["limit_bytes"] == 64 << 10
+        print("many 4096 1000", file=peer.stdin, flush=True)
+        assert "QUOTA_SESSION" in peer.stdout.readline()
+        assert ctl.ok("sessions", "limit", session, "0") == "no limit\n"
+        print("many 4096 1000", file=peer.stdin, flush=True)
+        assert peer.stdout.readline() == "ok\n"
+        peer.stdin.close()
+
+
 def test_sessions_evict(ctl, arena):
     with subprocess.Popen([BIN / "client_peer", ctl.sockets, arena], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, text=True) as peer:

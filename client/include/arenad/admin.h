@@ -119,6 +119,16 @@ struct AuditReport {
   std::uint64_t p0_counter_ok = 0;
 };
 
+struct TrimResult {
+  std::uint64_t committed_bytes_before = 0;
+  std::uint64_t committed_bytes = 0;
+};
+
+struct SessionLimit {
+  std::uint64_t limit_bytes = 0;    // in force; 0: none
+  std::uint64_t charged_bytes = 0;  // held or leased; 0 for a session without a limit
+};
+
 struct Tunable {
   std::string name, value, default_value, description;
 };
@@ -135,6 +145,13 @@ class ARENAD_API Admin {
   // answer EVICTED from then on, and what its process has mapped is worthless. Waits up to a second
   // for the client to stop. Errors: NOT_PERMITTED, UNKNOWN_SESSION (also when it is ending already).
   Answer<GivenBack> evict(SessionId session) const;
+  // Changes what a living session may hold or lease. 0, or more than the daemon's limit: the
+  // daemon's limit. A session above its new limit keeps what it has, and gets nothing before it is
+  // below. Errors: NOT_PERMITTED, UNKNOWN_SESSION.
+  Answer<SessionLimit> limit_session(SessionId session, std::uint64_t limit_bytes) const;
+  // Peers, shards and the arena give memory that nobody uses back to the system. Errors:
+  // NOT_PERMITTED.
+  Answer<TrimResult> trim(std::string_view arena = {}) const;
   // Of all arenas: the sum.
   Answer<Stats> stats(std::string_view arena = {}) const;
   Answer<std::vector<SlabUsage>> slab_info(std::string_view arena = {}) const;

@@ -107,6 +107,13 @@ class ControlApi {
                             Done<std::vector<TunableFacts>> done) = 0;
   // Ends a session of anybody, although its process lives. For administrators.
   virtual void evict_session(Caller caller, SessionId session, Done<GivenBack> done) = 0;
+  // Shards, peers and the arenas themselves give memory back to the system. An empty name means all
+  // arenas. For administrators.
+  virtual void trim(Caller caller, std::string arena, Done<TrimFacts> done) = 0;
+  // Changes the limit of a living session. 0, or more than the daemon's limit: the daemon's limit.
+  // For administrators.
+  virtual void limit_session(Caller caller, SessionId session, std::uint64_t limit_bytes,
+                             Done<SessionLimitFacts> done) = 0;
   virtual bool draining() const = 0;  // any thread
 };
 

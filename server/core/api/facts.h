@@ -66,6 +66,16 @@ struct ShardFacts {
   std::uint64_t idle_drains = 0;
 };
 
+struct TrimFacts {
+  std::uint64_t committed_bytes_before = 0;
+  std::uint64_t committed_bytes = 0;
+};
+
+struct SessionLimitFacts {
+  std::uint64_t limit_bytes = 0;    // in force; 0: none
+  std::uint64_t charged_bytes = 0;  // 0 for a session without a limit
+};
+
 struct DaemonStats {
   std::vector<ShardFacts> shards;
   std::uint64_t arenas = 0;

@@ -23,6 +23,7 @@ Control::Control(ShardGroup::Shards& shards, SharedState& shared, const Limits& 
                      trim_rounds_),
       session_list_(core_),
       audits_(core_, gate_),
+      upkeep_(core_, recounts_, trim_rounds_),
       facts_(core_, ends_),
       state_watch_(core_, std::move(on_state_lost)),
       desk_(core_, liveness_),
@@ -202,6 +203,21 @@ void Control::evict_session(Caller caller, SessionId session, Done<GivenBack> do
   core_.thread.call(std::move(done), [this, caller = std::move(caller), session]() mutable {
     return evictions_.evict(std::move(caller), session);
   });
+}
+
+void Control::trim(Caller caller, std::string arena, Done<TrimFacts> done) {
+  core_.thread.call(std::move(done),
+                    [this, caller = std::move(caller), arena = std::move(arena)]() mutable {
+                      return upkeep_.trim(std::move(caller), std::move(arena));
+                    });
+}
+
+void Control::limit_session(Caller caller, SessionId session, std::uint64_t limit_bytes,
+                            Done<SessionLimitFacts> done) {
+  core_.thread.call(std::move(done),
+                    [this, caller = std::move(caller), session, limit_bytes]() mutable {
+                      return upkeep_.limit_session(std::move(caller), session, limit_bytes);
+                    });
 }
 
 // --- ControlLink

@@ -34,6 +34,7 @@
 #include "server/core/control/standstill_gate.h"
 #include "server/core/control/state_watch.h"
 #include "server/core/control/trim_rounds.h"
+#include "server/core/control/upkeep.h"
 #include "server/core/handoff/handoff.h"
 
 namespace arenad::server {
@@ -82,6 +83,9 @@ class Control final : public ControlApi, public ControlLink {
   void set_tunables(Caller caller, std::vector<std::pair<std::string, std::string>> values,
                     Done<std::vector<TunableFacts>> done) override;
   void evict_session(Caller caller, SessionId session, Done<GivenBack> done) override;
+  void trim(Caller caller, std::string arena, Done<TrimFacts> done) override;
+  void limit_session(Caller caller, SessionId session, std::uint64_t limit_bytes,
+                     Done<SessionLimitFacts> done) override;
   bool draining() const override { return drain_.draining(); }
 
   // --- ControlLink
@@ -108,6 +112,7 @@ class Control final : public ControlApi, public ControlLink {
   SessionCalls session_calls_;
   SessionList session_list_;
   Audits audits_;
+  Upkeep upkeep_;
   AdminFacts facts_;
   StateWatch state_watch_;
   HandoffDesk desk_;

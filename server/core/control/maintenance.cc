@@ -58,6 +58,50 @@ void Maintenance::bury(std::shared_ptr<ArenaState> arena) {
   kick();
 }
 
+void Maintenance::trim(std::vector<std::shared_ptr<ArenaState>> arenas,
+                       std::function<void()> done) {
+  {
+    const std::lock_guard lock(mutex_);
+    trims_.push_back({std::move(arenas), std::move(done)});
+  }
+  kick();
+}
+
+// A trim that a pause interrupts begins anew at the next look.
+void Maintenance::work_on_trims() {
+  std::vector<Trim> trims;
+  {
+    const std::lock_guard lock(mutex_);
+    trims.swap(trims_);
+  }
+  for (Trim& asked : trims) {
+    const bool done = std::ranges::all_of(
+        asked.arenas, [this](const auto& state) { return trim(*state->arena); });
+    if (done)
+      asked.done();
+    else
+      trim(std::move(asked.arenas), std::move(asked.done));
+  }
+}
+
+// False when somebody has paused.
+bool Maintenance::trim(Arena& arena) {
+  const auto ahead =
+      static_cast<std::uint32_t>(tunables_.commit_ahead_superslabs.load(std::memory_order_relaxed));
+  // A look gives back what the look before has found free, too.
+  for (int looks_in_vain = 0; looks_in_vain < 2;) {
+    std::uint32_t given_back = 0;
+    const bool looked = step([&] {
+      const std::uint32_t free = arena.units().wholly_free();
+      given_back =
+          arena.decommit_idle(std::max(ahead, free > kGiveBackAtOnce ? free - kGiveBackAtOnce : 0));
+    });
+    if (!looked) return false;
+    looks_in_vain = given_back == 0 ? looks_in_vain + 1 : 0;
+  }
+  return true;
+}
+
 void Maintenance::pause() {
   std::unique_lock lock(mutex_);
   ++paused_;
@@ -130,6 +174,7 @@ void Maintenance::work(bool give_back) {
     if (!done) return;
   }
   short_of_memory_ = short_now;
+  work_on_trims();
 }
 
 // Does one short piece of work, unless somebody has paused. pause() waits for the end of a piece.

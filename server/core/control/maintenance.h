@@ -4,8 +4,8 @@
 // spend that time.
 // Invariants: between pause() and resume() this thread touches no arena. While a kick is pending, a
 // second kick is one relaxed load.
-// Threads: kick by any thread, without a lock. set_arenas, bury, pause and resume by the control
-// thread.
+// Threads: kick by any thread, without a lock. set_arenas, bury, trim, pause and resume by the
+// control thread.
 // Crash: private memory. The heap that needs memory makes a commit that did not happen.
 #pragma once
 
@@ -36,6 +36,9 @@ class Maintenance {
   void set_arenas(std::vector<std::shared_ptr<ArenaState>> arenas);
   // Drops a deleted arena on this thread, because to unmap gigabytes takes a while.
   void bury(std::shared_ptr<ArenaState> arena);
+  // Gives all wholly free superslabs of the arenas back to the system, but those that are kept
+  // committed ahead. Then calls `done` on this thread.
+  void trim(std::vector<std::shared_ptr<ArenaState>> arenas, std::function<void()> done);
   // Slabs were taken: this thread looks soon.
   void kick() {
     if (kicked_.load(std::memory_order_relaxed)) return;
@@ -61,6 +64,8 @@ class Maintenance {
   void kick_slow();
   void run(std::stop_token stop);
   void work(bool give_back);
+  void work_on_trims();
+  bool trim(Arena& arena);
   bool step(const std::function<void()>& piece);
 
   const ServerTunables& tunables_;
@@ -72,6 +77,11 @@ class Maintenance {
   std::condition_variable changed_;
   std::vector<std::shared_ptr<ArenaState>> arenas_;
   std::vector<std::shared_ptr<ArenaState>> graves_;
+  struct Trim {
+    std::vector<std::shared_ptr<ArenaState>> arenas;
+    std::function<void()> done;
+  };
+  std::vector<Trim> trims_;  // under mutex_
   int paused_ = 0;
   bool working_ = false;
   HeapTrim heap_trim_;

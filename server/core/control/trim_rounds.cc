@@ -117,6 +117,30 @@ Task<> TrimRounds::one_round(std::shared_ptr<OfArena> of) {
   co_await settled;
 }
 
+Task<> TrimRounds::trim(ArenaId id) {
+  const std::shared_ptr<OfArena> of = find_or_make(id);
+  if (of == nullptr) co_return;
+  while (of->running && !of->removed) {
+    auto over = core_.thread.sleep(kRoundPause);
+    co_await over;
+  }
+  if (of->removed) co_return;
+  of->running = true;
+  if (const auto peers = peers_to_ask(id); !peers.empty()) {
+    auto answers = ask(of, peers);
+    co_await answers;
+  }
+  if (!of->removed) {
+    const Maintenance::Pause pause(core_.maintenance);
+    auto trimmed = trim_shards(id);
+    co_await trimmed;
+  }
+  of->running = false;
+  if (!of->again) co_return;
+  auto rounds = run(of);  // of those who began to wait meanwhile
+  co_await rounds;
+}
+
 Task<TrimRounds::Shares> TrimRounds::trim_shards(ArenaId arena) {
   auto published = core_.shards.broadcast([](Shard& shard) { shard.publish(); });
   co_await published;

@@ -36,6 +36,8 @@ class TrimRounds {
   void shard_needs_memory(ArenaId arena, ShardId shard, std::uint64_t ticket);
   // Somebody waits, and memory has come back: a round follows, 1 ms after the last at the earliest.
   void memory_returned(ArenaId arena);
+  // A round for an administrator, although nobody waits: shards and peers give back what they can.
+  Task<> trim(ArenaId arena);
   // A peer answers to the request of this number.
   void peer_trimmed(SessionId peer, std::uint64_t number, ArenaId arena);
   // The peer will not answer any more: its last stream is lost, or its session has ended.

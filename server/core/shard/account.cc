@@ -19,9 +19,18 @@ Account::Account(std::uint64_t daemon_limit_bytes)
     : daemon_limit_bytes_(daemon_limit_bytes), entries_(65536) {}
 
 void Account::open(SessionId session, std::uint64_t limit_bytes) {
-  const std::uint64_t limit = std::min(smaller_limit(limit_bytes, daemon_limit_bytes_), kMost);
   at(entry(session).charged).store(0, std::memory_order_relaxed);
-  at(entry(session).limit).store(static_cast<std::int64_t>(limit), std::memory_order_relaxed);
+  at(entry(session).limit).store(limit_for(limit_bytes), std::memory_order_relaxed);
+}
+
+void Account::set_limit(SessionId session, std::uint64_t limit_bytes) {
+  if (!has_limit(session)) return open(session, limit_bytes);
+  at(entry(session).limit).store(limit_for(limit_bytes), std::memory_order_relaxed);
+}
+
+std::int64_t Account::limit_for(std::uint64_t limit_bytes) const {
+  return static_cast<std::int64_t>(
+      std::min(smaller_limit(limit_bytes, daemon_limit_bytes_), kMost));
 }
 
 std::uint64_t Account::limit_bytes(SessionId session) const {

@@ -28,6 +28,10 @@ class Account {
   // smaller of `limit_bytes` and the daemon's limit. In both of them 0 means no limit.
   void open(SessionId session, std::uint64_t limit_bytes);
 
+  // Changes the limit of an account that is open. One that had none begins at 0, and must be
+  // recounted.
+  void set_limit(SessionId session, std::uint64_t limit_bytes);
+
   // 0: the session has no limit.
   std::uint64_t limit_bytes(SessionId session) const;
   bool has_limit(SessionId session) const { return limit_bytes(session) != 0; }
@@ -70,6 +74,8 @@ class Account {
   }
 
  private:
+  std::int64_t limit_for(std::uint64_t limit_bytes) const;
+
   struct Entry {
     std::int64_t charged;
     std::int64_t limit;      // 0: none

@@ -16,7 +16,7 @@ namespace arenad::server {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x3154534453455241;  // "ARESDST1"
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr std::uint32_t kRecords = 65536;
 constexpr std::uint32_t kRecordsPerPage = 16;
 constexpr std::uint32_t kLive = 0x55, kEnding = 0x66;
@@ -38,10 +38,10 @@ std::uint64_t sum_of(const void* from, const void* to) {
 }  // namespace
 
 struct SessionStore::Record {
-  std::atomic<std::uint32_t> state;  // 0 none, kLive, kEnding
-  std::atomic<std::uint32_t> bound;  // 1: the process below is its; stored after it
+  std::atomic<std::uint32_t> state;        // 0 none, kLive, kEnding
+  std::atomic<std::uint32_t> bound;        // 1: the process below is its; stored after it
+  std::atomic<std::uint64_t> limit_bytes;  // changes while the session lives, so no sum has it
   std::uint64_t secret;
-  std::uint64_t limit_bytes;
   std::uint64_t opened_ns;
   std::uint32_t owner_uid;
   std::uint32_t owner_gid;
@@ -116,7 +116,7 @@ std::map<SessionId, KeptSession> SessionStore::all() const {
     KeptSession& kept = sessions[session];
     kept.key = {session, r.secret};
     kept.name.assign(r.name, ::strnlen(r.name, sizeof r.name));
-    kept.limit_bytes = r.limit_bytes;
+    kept.limit_bytes = r.limit_bytes.load(std::memory_order_relaxed);
     kept.opened_ns = r.opened_ns;
     kept.owner_uid = r.owner_uid;
     kept.owner_gid = r.owner_gid;
@@ -140,7 +140,7 @@ Answer<Nothing> SessionStore::put(const KeptSession& session) {
   r.state.store(0, std::memory_order_seq_cst);
   r.bound.store(0, std::memory_order_relaxed);
   r.secret = session.key.secret;
-  r.limit_bytes = session.limit_bytes;
+  r.limit_bytes.store(session.limit_bytes, std::memory_order_relaxed);
   r.opened_ns = session.opened_ns;
   r.owner_uid = session.owner_uid;
   r.owner_gid = session.owner_gid;
@@ -161,6 +161,10 @@ void SessionStore::bind(SessionId id, const ProcessMark& process, std::uint32_t 
   r.gid = gid;
   r.process_sum = r.process_sum_now();
   r.bound.store(1, std::memory_order_release);
+}
+
+void SessionStore::set_limit(SessionId id, std::uint64_t limit_bytes) {
+  if (is_open()) record(id).limit_bytes.store(limit_bytes, std::memory_order_relaxed);
 }
 
 void SessionStore::mark_ending(SessionId id) {

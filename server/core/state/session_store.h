@@ -24,7 +24,7 @@ namespace arenad::server {
 struct KeptSession {
   SessionKey key;
   std::string name;
-  std::uint64_t limit_bytes = 0;  // as OpenSession asked for
+  std::uint64_t limit_bytes = 0;  // as OpenSession or SetSessionLimit asked for
   std::uint64_t opened_ns = 0;
   std::uint32_t owner_uid = Principal::kNoUser;  // of who opened it
   std::uint32_t owner_gid = Principal::kNoUser;
@@ -51,6 +51,7 @@ class SessionStore {
   // Errors: kMachineFull.
   Answer<Nothing> put(const KeptSession& session);  // not bound yet
   void bind(SessionId id, const ProcessMark& process, std::uint32_t uid, std::uint32_t gid);
+  void set_limit(SessionId id, std::uint64_t limit_bytes);
   void mark_ending(SessionId id);
   void clear(SessionId id);
 

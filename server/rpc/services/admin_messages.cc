@@ -106,4 +106,14 @@ void fill(v1::Tunables& out, const std::vector<TunableFacts>& tunables) {
   }
 }
 
+void fill(v1::TrimArenasResponse& out, const TrimFacts& trimmed) {
+  out.set_committed_bytes_before(trimmed.committed_bytes_before);
+  out.set_committed_bytes(trimmed.committed_bytes);
+}
+
+void fill(v1::SetSessionLimitResponse& out, const SessionLimitFacts& limit) {
+  out.set_limit_bytes(limit.limit_bytes);
+  out.set_charged_bytes(limit.charged_bytes);
+}
+
 }  // namespace arenad::server

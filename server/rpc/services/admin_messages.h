@@ -15,5 +15,7 @@ void fill(v1::GetSlabInfoResponse& out, const std::vector<SlabInfoRow>& rows);
 void fill(v1::ListHoldersResponse& out, const Holders& holders);
 void fill(v1::AuditReport& out, const AuditResult& audit);
 void fill(v1::Tunables& out, const std::vector<TunableFacts>& tunables);
+void fill(v1::TrimArenasResponse& out, const TrimFacts& trimmed);
+void fill(v1::SetSessionLimitResponse& out, const SessionLimitFacts& limit);
 
 }  // namespace arenad::server

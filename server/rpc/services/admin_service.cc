@@ -24,6 +24,8 @@ class AdminService final : public RpcService {
     get_tunables_.serve(context, 1);
     set_tunables_.serve(context, 1);
     evict_.serve(context, 1);
+    trim_.serve(context, 1);
+    limit_.serve(context, 1);
   }
 
  private:
@@ -35,6 +37,11 @@ class AdminService final : public RpcService {
       fill(call.response(), *answered);
       call.finish();
     });
+  }
+
+  // A number that is no session id becomes kNoSession. The control thread refuses it.
+  static SessionId session_of(std::uint32_t id) {
+    return id <= UINT16_MAX ? SessionId{static_cast<std::uint16_t>(id)} : kNoSession;
   }
 
   ControlApi& control_;
@@ -120,17 +127,31 @@ class AdminService final : public RpcService {
         service_.RequestEvictSession(ctx, request, writer, queue, queue, tag);
       },
       [this](auto& call) {
-        // A number that is no session id becomes kNoSession. The control thread refuses it.
-        const std::uint32_t id = call.request().session_id();
-        const SessionId session =
-            id <= UINT16_MAX ? SessionId{static_cast<std::uint16_t>(id)} : kNoSession;
-        control_.evict_session(call.caller(), session,
+        control_.evict_session(call.caller(), session_of(call.request().session_id()),
                                on_shard<GivenBack>(call.shard(), [&call](Answer<GivenBack> given) {
                                  if (!given.ok()) return call.finish(given.error());
                                  call.response().set_blocks_given_back(given->blocks);
                                  call.response().set_bytes_given_back(given->bytes);
                                  call.finish();
                                }));
+      }};
+
+  UnaryMethod<v1::TrimArenasRequest, v1::TrimArenasResponse> trim_{
+      [this](auto* ctx, auto* request, auto* writer, auto* queue, void* tag) {
+        service_.RequestTrim(ctx, request, writer, queue, queue, tag);
+      },
+      [this](auto& call) {
+        control_.trim(call.caller(), call.request().arena(), answer_on_shard<TrimFacts>(call));
+      }};
+
+  UnaryMethod<v1::SetSessionLimitRequest, v1::SetSessionLimitResponse> limit_{
+      [this](auto* ctx, auto* request, auto* writer, auto* queue, void* tag) {
+        service_.RequestSetSessionLimit(ctx, request, writer, queue, queue, tag);
+      },
+      [this](auto& call) {
+        control_.limit_session(call.caller(), session_of(call.request().session_id()),
+                               call.request().limit_bytes(),
+                               answer_on_shard<SessionLimitFacts>(call));
       }};
 };
 

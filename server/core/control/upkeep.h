@@ -1,0 +1,38 @@
+// Upkeep: what an administrator does about memory that is in use: Trim and SetSessionLimit.
+//
+// Invariants: a session above its new limit keeps what it has, and gets nothing before it is below.
+// Threads: the control thread.
+// Crash: private memory of the daemon. A session's new limit is in the table of sessions, where
+// there is one, before the call is answered.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "server/core/control/control_core.h"
+
+namespace arenad::server {
+
+class Recounts;
+class TrimRounds;
+
+class Upkeep {
+ public:
+  Upkeep(ControlCore& core, Recounts& recounts, TrimRounds& trim_rounds)
+      : core_(core), recounts_(recounts), trim_rounds_(trim_rounds) {}
+
+  // Answers the sums of all arenas in the scope. Errors: kNotPermitted, kUnknownArena.
+  Task<Answer<TrimFacts>> trim(Caller caller, std::string arena);
+  // Errors: kNotPermitted, kUnknownSession.
+  Task<Answer<SessionLimitFacts>> limit_session(Caller caller, SessionId session,
+                                                std::uint64_t limit_bytes);
+
+ private:
+  Later<Nothing> give_back(std::vector<std::shared_ptr<ArenaState>> arenas);
+
+  ControlCore& core_;
+  Recounts& recounts_;
+  TrimRounds& trim_rounds_;
+};
+
+}  // namespace arenad::server
