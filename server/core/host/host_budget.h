@@ -7,8 +7,8 @@
 //   sixteenth, at most 256 MiB. Memory that was granted and has not arrived counts as used. Small
 //   requests may rest on what was read up to 10 ms before, together up to a quarter of the room
 //   that was there.
-// Threads: any, at once; take_limit by one thread, before others come. The mutex is held while files
-//   are read, some 50 us, at most once in 10 ms unless memory is short.
+// Threads: any, at once; take_limit by one thread, before others come. The mutex is held while
+//   files are read, some 50 us, at most once in 10 ms unless memory is short.
 // Crash: private memory of the daemon. The next daemon counts what it finds.
 #pragma once
 
