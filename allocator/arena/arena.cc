@@ -78,7 +78,7 @@ void fill(LedgerHeader& h, const ArenaConfig& c) {
   h.magic = kLedgerMagic;
 }
 
-ArenaConfig config_of(const LedgerHeader& h, bool map_data) {
+ArenaConfig config_of(const LedgerHeader& h, bool map_data, MemoryBudget* budget) {
   ArenaConfig c;
   c.id = {static_cast<std::uint16_t>(h.arena_id)};
   c.name.assign(h.name, strnlen(h.name, kMaxNameBytes));
@@ -87,8 +87,39 @@ ArenaConfig config_of(const LedgerHeader& h, bool map_data) {
   c.holder_only = h.holder_only != 0;
   c.max_heaps = h.max_heaps;
   c.map_data = map_data;
+  c.budget = budget;
   return c;
 }
+
+// What an arena takes before anything is allocated in it: the unit map, the committer's pages, and
+// the ledger where it is a file. Asked for as long as this object lives.
+class OverheadRequest {
+ public:
+  OverheadRequest(const ArenaConfig& c, bool in_files)
+      : budget_(c.budget),
+        bytes_(c.capacity_bytes / kSuperslabBytes * kPrivateBytesOfSuperslab +
+               (in_files ? Ledger::file_bytes(c.capacity_bytes, c.max_heaps) : 0)) {
+    if (budget_ != nullptr) refusal_ = budget_->request(MemoryBudget::Use::kControl, bytes_, -1);
+  }
+  ~OverheadRequest() {
+    if (budget_ != nullptr && granted()) budget_->arrived(bytes_);
+  }
+  OverheadRequest(const OverheadRequest&) = delete;
+  OverheadRequest& operator=(const OverheadRequest&) = delete;
+
+  bool granted() const { return refusal_.error == Error::kNone; }
+  Failure refusal() const {
+    return {refusal_.error,
+            fmt::format("{} to manage an arena of that capacity: {}; {}", bytes_text(bytes_),
+                        refusal_.message, error_advice(refusal_.error))};
+  }
+
+ private:
+  static constexpr std::uint64_t kPrivateBytesOfSuperslab = 32;
+  MemoryBudget* const budget_;
+  const std::uint64_t bytes_;
+  Failure refusal_;
+};
 
 }  // namespace
 
@@ -96,7 +127,7 @@ Arena::Arena(const ArenaConfig& config, MemoryFile data, MemoryFile control_memo
     : ArenaView(config, std::move(data), std::move(control_memory)),
       ledger_(std::move(ledger)),
       committer_(data_file(), control_file(), control(), unit_count(),
-                 first_word_of(config, refs())),
+                 first_word_of(config, refs()), config.budget),
       enlisted_(std::make_unique<std::atomic<std::uint64_t>[]>((config.max_heaps + 63) / 64)) {
   units_.init(
       config.capacity_bytes,
@@ -110,6 +141,8 @@ Arena::Made Arena::create(const ArenaConfig& wanted, const ArenaFiles* files) {
   if (Failure wrong = check(wanted); wrong.error != Error::kNone) return wrong;
   ArenaConfig c = wanted;
   c.capacity_bytes = rounded_up(c.capacity_bytes);
+  const OverheadRequest overhead(c, files != nullptr);
+  if (!overhead.granted()) return overhead.refusal();
   // The ledger first: from here on a restart finds an arena that is only half made, and removes it.
   auto ledger = files != nullptr
                     ? Ledger::create_file(files->ledger_path, c.capacity_bytes, c.max_heaps)
@@ -142,8 +175,9 @@ void Arena::finish_creation() {
   h.life.store(LedgerHeader::kLive, std::memory_order_release);
 }
 
-Arena::Made Arena::open(const ArenaFiles& files, Ledger ledger, bool map_data) {
-  const ArenaConfig c = config_of(ledger.header(), map_data);
+Arena::Made Arena::open(const ArenaFiles& files, Ledger ledger, bool map_data,
+                        MemoryBudget* budget) {
+  const ArenaConfig c = config_of(ledger.header(), map_data, budget);
   const bool known_layout = c.layout == Layout::plain() || c.layout == Layout::canaried() ||
                             c.layout == Layout::headered();
   if (c.id.value == 0 || c.id.value > kMaxArenaId || !known_layout)

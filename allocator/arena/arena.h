@@ -37,9 +37,11 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   static Made create(const ArenaConfig& wanted, const ArenaFiles* files = nullptr);
   void finish_creation();
   // Opens what a dead daemon has left. The caller has opened the ledger and believes its header.
-  // Afterwards runs and heaps are as the ledger says. Nothing is adopted or reaped yet. Errors:
-  // kInvalidOption with what is damaged, kMachineFull.
-  static Made open(const ArenaFiles& files, Ledger ledger, bool map_data);
+  // Afterwards runs and heaps are as the ledger says. Nothing is adopted or reaped yet. An arena
+  // that lacks data, and for which there is no memory, is quarantined. Errors: kInvalidOption with
+  // what is damaged, kMachineFull.
+  static Made open(const ArenaFiles& files, Ledger ledger, bool map_data,
+                   MemoryBudget* budget = nullptr);
 
   // --- runs
 
@@ -90,6 +92,8 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   // --- memory
 
   std::uint64_t committed_bytes() const { return units_.committed_bytes(); }
+  // After kMachineFull: which limit was hit, or what the kernel said.
+  std::string memory_refusal() const { return committer_.refusal(); }
   // Commits superslabs until `spare` committed ones are wholly free, or all are committed. Call it
   // off the heaps' threads. Returns how many it committed. Errors: kMachineFull.
   Result<std::uint32_t> commit_ahead(std::uint32_t spare) { return units_.commit_ahead(spare); }

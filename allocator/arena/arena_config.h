@@ -12,6 +12,8 @@
 
 namespace arenad {
 
+class MemoryBudget;
+
 inline constexpr std::uint64_t kMaxArenaBytes = std::uint64_t{1} << 42;  // 4 TiB
 
 struct ARENAD_API ArenaConfig {
@@ -23,9 +25,10 @@ struct ARENAD_API ArenaConfig {
   // 0: a random one, also each time that the arena is opened. So a ref that is left from another
   // arena of the same id is most likely stale here.
   std::uint32_t first_generation = 0;
-  bool holder_only = false;       // a free must name the holder
-  bool map_data = true;           // map the data file here; embedders and canaries need it
-  std::uint32_t max_heaps = 256;  // heap ids are 0..max_heaps-1; at most 4096
+  bool holder_only = false;        // a free must name the holder
+  bool map_data = true;            // map the data file here; embedders and canaries need it
+  std::uint32_t max_heaps = 256;   // heap ids are 0..max_heaps-1; at most 4096
+  MemoryBudget* budget = nullptr;  // asked before memory is committed; outlives the arena
 };
 
 // The three files of an arena that is to outlive its daemon. Data may lie on hugetlbfs. The other

@@ -49,32 +49,49 @@ Failure ArenaRecovery::read_ledger() {
 }
 
 Failure ArenaRecovery::restore_superslabs() {
+  std::uint32_t with_runs = 0;
   for (std::uint32_t s = 0; s < arena_.superslab_count(); ++s) {
-    if (taken_[s] == 0) {
-      // Free as a whole. The daemon may have died while it committed the superslab, so give the
-      // memory back in any case.
-      if (arena_.control().superslab({s}).committed.load(std::memory_order_relaxed) != 0) {
-        CRASH_POINT("open.decommit");
-        arena_.control().superslab({s}).committed.store(0, std::memory_order_relaxed);
-      }
-      committer_.give_back_superslab({s});
+    if (taken_[s] != 0) {
+      ++with_runs;
       continue;
     }
-    // Has memory already, unless the run was granted in the daemon's last instant. To commit again
-    // costs little.
-    if (const Error e = committer_.commit_superslabs({s}, 1); e != Error::kNone)
-      return {e, fmt::format("memory of {}; {}", files_.data_path, error_advice(e))};
+    // Free as a whole. The daemon may have died while it committed the superslab, so give the
+    // memory back in any case.
+    if (arena_.control().superslab({s}).committed.load(std::memory_order_relaxed) != 0) {
+      CRASH_POINT("open.decommit");
+      arena_.control().superslab({s}).committed.store(0, std::memory_order_relaxed);
+    }
+    committer_.give_back_superslab({s});
+  }
+  // Superslabs with runs have memory already, unless a client has punched holes. To commit again
+  // costs little.
+  bool has_data = committer_.adopt_superslabs(with_runs) == Error::kNone;
+  for (std::uint32_t s = 0; s < arena_.superslab_count(); ++s) {
+    if (taken_[s] == 0) continue;
+    Error e = has_data ? committer_.back_superslab({s}) : committer_.restore_superslab({s});
+    if (e != Error::kNone && has_data) {
+      has_data = false;
+      e = committer_.restore_superslab({s});
+    }
+    if (e != Error::kNone) return no_memory(files_.control_path);
     arena_.units().restore({s}, ~taken_[s]);
   }
+  if (!has_data)
+    arena_.quarantine(fmt::format(
+        "its data file has holes, and there is no memory to fill them: {}", committer_.refusal()));
   return {};
+}
+
+Failure ArenaRecovery::no_memory(const std::string& path) const {
+  return {Error::kMachineFull, fmt::format("memory of {}: {}; {}", path, committer_.refusal(),
+                                           error_advice(Error::kMachineFull))};
 }
 
 Failure ArenaRecovery::commit_words() {
   Failure full;
   arena_.for_each_run([&](SlabIndex first, RunRecord) {
-    if (const Error e = committer_.commit_run(first, arena_.run_at(first).capacity);
-        e != Error::kNone)
-      full = {e, fmt::format("memory of {}; {}", files_.control_path, error_advice(e))};
+    if (committer_.commit_run(first, arena_.run_at(first).capacity) != Error::kNone)
+      full = no_memory(files_.control_path);
   });
   return full;
 }

@@ -1,8 +1,8 @@
 // ArenaRecovery: makes an arena that a dead daemon left fit for use again.
 //
 // Purpose: the ledger says which runs exist. All other units are free. A superslab without a run
-// gives its memory back to the system. Nothing is adopted here: whoever adopts a run looks at the
-// words of the run.
+// gives its memory back to the system. An arena whose data has holes that cannot be filled is
+// quarantined. Nothing is adopted here: whoever adopts a run looks at the words of the run.
 // Invariants: runs that are leased to living peers stay as they are. The daemon that died may have
 // freed blocks of them without setting a bit, so every block on its way to a peer is announced
 // again.
@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "allocator/arena/arena.h"
@@ -30,6 +31,7 @@ class ArenaRecovery {
   Failure read_ledger();
   Failure check_run(SlabIndex first, RunRecord run) const;
   Failure restore_superslabs();
+  Failure no_memory(const std::string& path) const;
   // A run that was granted in the daemon's last instant may lack the pages of its words.
   Failure commit_words();
 

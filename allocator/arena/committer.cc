@@ -1,36 +1,143 @@
 #include "allocator/arena/committer.h"
 
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
 #include "allocator/base/crash_point.h"
+#include "allocator/base/format.h"
 #include "allocator/format/block_word.h"
 
 namespace arenad {
+namespace {
+
+bool on_hugetlbfs(const MemoryFile& file) {
+  struct statfs fs;
+  return ::fstatfs(file.fd(), &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC;
+}
+
+}  // namespace
 
 Committer::Committer(const MemoryFile& data, const MemoryFile& control, const ControlView& view,
-                     std::uint32_t unit_count, std::uint64_t first_word)
+                     std::uint32_t unit_count, std::uint64_t first_word, MemoryBudget* budget)
     : data_(data),
       control_(control),
       view_(view),
       first_word_(first_word),
+      budget_(budget),
+      data_budget_(on_hugetlbfs(data) ? nullptr : budget),
       word_pages_(std::make_unique<std::atomic<std::uint8_t>[]>(unit_count / kUnitsPerGroup)) {}
 
-Error Committer::commit_superslabs(SuperslabIndex first, std::uint32_t count) {
-  const std::uint64_t at = first.value * kSuperslabBytes, bytes = count * kSuperslabBytes;
-  if (const Error e = data_.commit(at, bytes); e != Error::kNone) return e;
+Committer::~Committer() {
+  if (data_budget_ != nullptr) data_budget_->give_back(counted_.load(std::memory_order_relaxed));
+}
+
+std::string Committer::refusal() const {
+  const std::lock_guard lock(refusal_mutex_);
+  return refusal_;
+}
+
+Error Committer::refused(std::string why) {
+  const std::lock_guard lock(refusal_mutex_);
+  refusal_ = std::move(why);
+  return Error::kMachineFull;
+}
+
+Error Committer::commit_data(std::uint64_t at, std::uint64_t bytes) {
+  if (data_budget_ != nullptr)
+    if (Failure full = data_budget_->request(MemoryBudget::Use::kPayload, bytes, data_.fd());
+        full.error != Error::kNone)
+      return refused(std::move(full.message));
+  const Error e = data_.commit(at, bytes);
+  const int system_errno = errno;
+  if (data_budget_ != nullptr) {
+    data_budget_->arrived(bytes);
+    if (e != Error::kNone) data_budget_->give_back(bytes);
+  }
+  if (e != Error::kNone)
+    return refused(fmt::format("the kernel gave no {} for data: {}", bytes_text(bytes),
+                               std::strerror(system_errno)));
+  counted_.fetch_add(bytes, std::memory_order_relaxed);
+  return Error::kNone;
+}
+
+Error Committer::commit_control(std::uint64_t at, std::uint64_t bytes) {
+  if (budget_ != nullptr)
+    if (Failure full = budget_->request(MemoryBudget::Use::kControl, bytes, control_.fd());
+        full.error != Error::kNone)
+      return refused(std::move(full.message));
+  const Error e = control_.commit(at, bytes);
+  const int system_errno = errno;
+  if (budget_ != nullptr) budget_->arrived(bytes);
+  if (e == Error::kNone) return e;
+  return refused(fmt::format("the kernel gave no {} for control memory: {}", bytes_text(bytes),
+                             std::strerror(system_errno)));
+}
+
+Error Committer::commit_headers(SuperslabIndex first, std::uint32_t count) {
   const std::uint64_t headers = view_.superslab_header_page(first);
   const std::uint64_t headers_end = view_.superslab_header_page({first.value + count - 1}) + kPage;
-  Error e = control_.commit(headers, headers_end - headers);
-  if (e == Error::kNone)
-    e = control_.commit(view_.slab_headers_at(first),
+  if (const Error e = commit_control(headers, headers_end - headers); e != Error::kNone) return e;
+  return commit_control(view_.slab_headers_at(first),
                         count * kUnitsPerSuperslab * sizeof(SlabHeader));
-  if (e != Error::kNone) {
-    data_.give_back(at, bytes);
-    return e;
-  }
+}
+
+void Committer::say_committed(SuperslabIndex first, std::uint32_t count) {
   for (std::uint32_t i = 0; i < count; ++i) {
     CRASH_POINT("arena.superslab_committed");
     // release: pairs with the acquire in PeerArena::committed.
     view_.superslab({first.value + i}).committed.store(1, std::memory_order_release);
   }
+}
+
+Error Committer::commit_superslabs(SuperslabIndex first, std::uint32_t count) {
+  const std::uint64_t at = first.value * kSuperslabBytes, bytes = count * kSuperslabBytes;
+  if (const Error e = commit_data(at, bytes); e != Error::kNone) return e;
+  if (const Error e = commit_headers(first, count); e != Error::kNone) {
+    data_.give_back(at, bytes);
+    no_longer_counts(bytes);
+    return e;
+  }
+  say_committed(first, count);
+  return Error::kNone;
+}
+
+void Committer::no_longer_counts(std::uint64_t bytes) {
+  if (data_budget_ == nullptr) return;
+  counted_.fetch_sub(bytes, std::memory_order_relaxed);
+  data_budget_->give_back(bytes);
+}
+
+Error Committer::adopt_superslabs(std::uint32_t count) {
+  if (data_budget_ == nullptr) return Error::kNone;
+  const std::uint64_t bytes = count * kSuperslabBytes;
+  data_budget_->adopt(bytes);
+  counted_.fetch_add(bytes, std::memory_order_relaxed);
+  struct stat st;
+  const std::uint64_t there =
+      ::fstat(data_.fd(), &st) == 0 ? static_cast<std::uint64_t>(st.st_blocks) * 512 : 0;
+  if (there >= bytes) return Error::kNone;
+  // A client has punched holes into its blocks.
+  Failure full = data_budget_->request(MemoryBudget::Use::kControl, bytes - there, data_.fd());
+  if (full.error != Error::kNone) return refused(std::move(full.message));
+  data_budget_->arrived(bytes - there);
+  return Error::kNone;
+}
+
+Error Committer::back_superslab(SuperslabIndex i) {
+  if (const Error e = data_.commit(i.value * kSuperslabBytes, kSuperslabBytes); e != Error::kNone)
+    return refused(fmt::format("the kernel gave no {} for data: {}", bytes_text(kSuperslabBytes),
+                               std::strerror(errno)));
+  return restore_superslab(i);
+}
+
+Error Committer::restore_superslab(SuperslabIndex i) {
+  if (const Error e = commit_headers(i, 1); e != Error::kNone) return e;
+  say_committed(i, 1);
   return Error::kNone;
 }
 
@@ -38,6 +145,7 @@ void Committer::decommit_superslab(SuperslabIndex i) {
   CRASH_POINT("arena.superslab_decommitted");
   view_.superslab(i).committed.store(0, std::memory_order_release);
   give_back_superslab(i);
+  no_longer_counts(kSuperslabBytes);
 }
 
 void Committer::give_back_superslab(SuperslabIndex i) {
@@ -50,7 +158,7 @@ Error Committer::commit_run(SlabIndex first, std::uint32_t capacity) {
   std::uint8_t have = word_pages_[group].load(std::memory_order_acquire);
   if (have < pages) {
     // The pages of a group follow each other in the file. Two heaps may commit the same pages.
-    if (const Error e = control_.commit(view_.word_page(group, have), (pages - have) * kPage);
+    if (const Error e = commit_control(view_.word_page(group, have), (pages - have) * kPage);
         e != Error::kNone)
       return e;
     CRASH_POINT("commit.words");
@@ -59,7 +167,7 @@ Error Committer::commit_run(SlabIndex first, std::uint32_t capacity) {
            !word_pages_[group].compare_exchange_weak(have, pages, std::memory_order_acq_rel)) {}
   }
   if (capacity > kInlineReturnedWords * 64)
-    return control_.commit(view_.overflow_page(first), kPage);
+    return commit_control(view_.overflow_page(first), kPage);
   return Error::kNone;
 }
 
@@ -74,17 +182,17 @@ void Committer::begin_words(std::uint32_t group, std::uint32_t first_page, std::
 }
 
 void Committer::commit_heap(HeapId id) {
-  (void)control_.commit(view_.heap_bytes_at(id) & ~(kPage - 1), kPage);
+  (void)commit_control(view_.heap_bytes_at(id) & ~(kPage - 1), kPage);
   const std::uint64_t from = view_.pending_at(id) & ~(kPage - 1);
   const std::uint64_t to = view_.pending_at(id) + view_.pending_stride();
-  (void)control_.commit(from, (to + kPage - 1 - from) & ~(kPage - 1));
+  (void)commit_control(from, (to + kPage - 1 - from) & ~(kPage - 1));
 }
 
 Error Committer::commit_session(SessionId session, bool live) {
-  if (const Error e = control_.commit(view_.session_at(session) & ~(kPage - 1), kPage);
+  if (const Error e = commit_control(view_.session_at(session) & ~(kPage - 1), kPage);
       e != Error::kNone)
     return e;
-  if (live) (void)control_.commit(view_.footprint_at(session), view_.footprint_stride());
+  if (live) (void)commit_control(view_.footprint_at(session), view_.footprint_stride());
   return Error::kNone;
 }
 

@@ -31,8 +31,8 @@ constexpr Row kRows[] = {
     {"ARENA_EXISTS", 6, "choose another name, or use the arena that is there"},
     {"ARENA_FULL", 8, "free blocks, ask for less, or wait with wait_ms"},
     {"MACHINE_FULL", 8,
-     "the kernel would not commit more: free memory on this host, or make room in the tmpfs or "
-     "hugetlbfs of the arena's directory"},
+     "no more memory can be committed: free memory on this host or in its cgroup, raise the limit "
+     "that was hit, or make room in the tmpfs or hugetlbfs of the arena's directory"},
     {"QUOTA_SESSION", 8, "free some of what this session holds, or raise its limit"},
     {"QUOTA_DAEMON", 8, "close sessions or delete arenas, or raise the daemon's limit"},
     {"DOUBLE_FREE", 9, "drop the ref: the block is free already, or on its way back"},

@@ -215,7 +215,7 @@ class Daemon {
     auto http = HttpServer::listen(
         io_,
         [this](Done<std::string> done) {
-          collect_metrics(engine_->control(), config_.limits, std::move(done));
+          collect_metrics(engine_->control(), engine_->limits(), std::move(done));
         },
         config_.http->host, config_.http->port);
     if (http.ok()) {

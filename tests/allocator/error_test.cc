@@ -24,7 +24,7 @@ TEST(ResultDeathTest, MemberOfAFailedValueEndsTheProgramWithTheFailuresMessage) 
 
 TEST(ResultDeathTest, BlockOfAFailedAllocationEndsTheProgramWithTheErrorsText) {
   const Result<Allocation> failed = Error::kMachineFull;
-  EXPECT_DEATH((void)failed.value(), "failed Result: MACHINE_FULL: the kernel would not");
+  EXPECT_DEATH((void)failed.value(), "failed Result: MACHINE_FULL: no more memory can be");
   EXPECT_DEATH((void)*failed, "MACHINE_FULL");
   EXPECT_DEATH((void)failed->ref, "MACHINE_FULL");
 }

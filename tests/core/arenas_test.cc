@@ -115,7 +115,7 @@ TEST(Arenas, NameIsTakenUntilTheArenaIsDeleted) {
 TEST(Arenas, LimitsOfTheDaemonAreNamed) {
   EngineOptions options;
   options.limits.max_arenas = 2;
-  options.limits.max_total_bytes = 10 * kMiB;
+  options.limits.max_total_capacity_bytes = 10 * kMiB;
   Daemon daemon(1, options);
   ASSERT_TRUE(daemon.create("a", 6 * kMiB).ok());
   const auto sum = daemon.create("b", 5 * kMiB);

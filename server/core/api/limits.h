@@ -32,7 +32,12 @@ inline constexpr std::uint64_t kNoBound = ~std::uint64_t{0};
   ROW(std::uint64_t, max_arena_bytes, "bytes", kMaxArenaBytes, 1, kMaxArenaBytes,      \
       "capacity of one arena")                                                         \
   ROW(std::uint64_t, max_total_bytes, "bytes", 0, 0, kNoBound,                         \
-      "sum of the capacities of all arenas; 0: no limit")                              \
+      "memory that all arenas may have committed together; 0: chosen at start, "       \
+      "80 % of what the machine, the daemon's cgroups and the file system of "         \
+      "state_dir can give; payload on hugetlbfs does not count")                       \
+  ROW(std::uint64_t, max_total_capacity_bytes, "bytes", 0, 0, kNoBound,                \
+      "sum of the capacities of all arenas; 0: no limit, because arenas take "         \
+      "memory only as they are used")                                                  \
   ROW(std::uint64_t, max_session_bytes, "bytes", 0, 0, kNoBound,                       \
       "what one session may hold or lease; 0: no limit")                               \
   ROW(std::uint32_t, max_user_connections, "", 1024, 1, 1'000'000,                     \

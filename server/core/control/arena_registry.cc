@@ -20,6 +20,7 @@ Answer<ArenaRecord*> ArenaRegistry::create(const Principal& caller, const Create
   options.holder_only = args.holder_only;
   options.map_data = args.canary;  // payload is the clients' business, canaries are not
   options.max_heaps = kHeapIds;
+  options.budget = budget_;
   ArenaAccess access = args.access;
   if (access.mode == 0) access.mode = ArenaAccess().mode;
   auto arena = state_.create(options, access);
@@ -77,12 +78,13 @@ Failure ArenaRegistry::check_quota(std::uint64_t capacity_bytes) const {
   }
   const std::uint64_t rounded =
       (capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;
-  const std::uint64_t most = limits_.max_total_bytes == 0 ? kNoBound : limits_.max_total_bytes;
+  const std::uint64_t most =
+      limits_.max_total_capacity_bytes == 0 ? kNoBound : limits_.max_total_capacity_bytes;
   // The limit may have been lowered since. Restored arenas may then be more than the limit.
   if (capacity_bytes_ <= most && rounded <= most - capacity_bytes_) return {};
   return refuse(Error::kQuotaDaemon,
                 fmt::format("the capacities of all arenas are {}, with {} more they would be over "
-                            "the limit of {}",
+                            "max_total_capacity_bytes, {}",
                             bytes_text(capacity_bytes_), bytes_text(rounded), bytes_text(most)));
 }
 

@@ -14,6 +14,7 @@
 #include <set>
 #include <string>
 
+#include "allocator/arena/memory_budget.h"
 #include "server/core/api/api.h"
 #include "server/core/api/limits.h"
 #include "server/core/control/id_pool.h"
@@ -36,9 +37,9 @@ struct ArenaRecord {
 
 class ArenaRegistry {
  public:
-  // `state` is where the files of arenas lie, if they have any.
-  ArenaRegistry(const Limits& limits, StateDirectory& state)
-      : limits_(limits), state_(state), ids_(1, kMaxArenaId, random_arena_id()) {}
+  // `state` is where the files of arenas lie, if they have any. `budget` outlives all arenas.
+  ArenaRegistry(const Limits& limits, StateDirectory& state, MemoryBudget* budget)
+      : limits_(limits), state_(state), budget_(budget), ids_(1, kMaxArenaId, random_arena_id()) {}
 
   // Errors: kInvalidName, kInvalidCapacity, kInvalidOption, kArenaExists, kQuotaDaemon,
   // kQuotaUser (the owner has too many), kMachineFull.
@@ -65,6 +66,7 @@ class ArenaRegistry {
 
   const Limits limits_;
   StateDirectory& state_;
+  MemoryBudget* const budget_;
   IdPool<ArenaId> ids_;
   std::map<std::string, ArenaRecord> by_name_;  // in order of name, as ListArenas gives them
   std::map<ArenaId, ArenaRecord*> by_id_;

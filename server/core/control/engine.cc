@@ -1,11 +1,13 @@
 #include "server/core/control/engine.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "allocator/base/format.h"
+#include "allocator/base/unique_fd.h"
 #include "server/core/api/random.h"
 #include "server/core/api/text.h"
 #include "server/core/control/control.h"
@@ -35,7 +37,8 @@ Failure check_options(const EngineOptions& options) {
 }  // namespace
 
 Engine::Engine(EngineOptions options, StateDirectory state)
-    : shared_(options.limits.max_session_bytes),
+    : shared_(options.limits.max_session_bytes, options.host_root),
+      limits_(options.limits),
       handoff_path_(options.directory + "/handoff.sock") {
   shared_.root_is_admin = options.root_is_admin;
   shared_.max_user_heaps = options.limits.max_user_heaps;
@@ -69,11 +72,24 @@ Answer<std::unique_ptr<Engine>> Engine::start(EngineOptions options) {
     return Failure{Error::kInvalidOption,
                    "a data directory needs a state directory: set state_dir, too, or neither"};
   }
-  std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(state)));
+  std::unique_ptr<Engine> engine(new Engine(options, std::move(state)));
   if (auto set = TunableRegistry(engine->shared_.tunables).set(tunables); !set.ok())
     return set.error();
+  // After the recovery, so that what was there before counts and is not refused.
   if (auto started = engine->control_->start(); !started.ok()) return started.error();
+  engine->take_memory_limit(options);
   return engine;
+}
+
+void Engine::take_memory_limit(const EngineOptions& options) {
+  const std::string& where =
+      options.data_directory.empty() ? options.state_directory : options.data_directory;
+  const UniqueFd directory(
+      where.empty() ? -1 : ::open(where.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const std::string said =
+      shared_.memory.take_limit(options.limits.max_total_bytes, directory.get());
+  limits_.max_total_bytes = shared_.memory.max_total_bytes();
+  options.log(LogLevel::kInfo, said);
 }
 
 ShardApi& Engine::shard(ShardId shard) { return *shards_[shard.value]; }

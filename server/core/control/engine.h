@@ -34,6 +34,7 @@ struct EngineOptions {
   std::string directory;        // of the sockets; made with mode 0755 when there is none
   std::string state_directory;  // of arenas that outlive the daemon; empty: arenas are memfds
   std::string data_directory;   // of the arenas' payload, when that lies elsewhere (hugetlbfs)
+  std::string host_root;        // in front of /proc and /sys/fs/cgroup; empty but in tests
   Limits limits;
   bool root_is_admin = true;  // root in the daemon's user namespace is an administrator
   std::vector<std::pair<std::string, std::string>> tunables;  // by the names of GetTunables
@@ -65,6 +66,8 @@ class Engine {
   const ServerTunables& tunables() const {
     return shared_.tunables;
   }  // atomics: spin_us is the loop's
+  // As they are in force: what 0 left to the engine has the value that it chose.
+  const Limits& limits() const { return limits_; }
   const std::string& handoff_path() const { return handoff_path_; }
   std::uint64_t uptime_ms() const;
 
@@ -79,7 +82,10 @@ class Engine {
  private:
   Engine(EngineOptions options, StateDirectory state);
 
+  void take_memory_limit(const EngineOptions& options);
+
   SharedState shared_;
+  Limits limits_;
   const std::string handoff_path_;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<Control> control_;

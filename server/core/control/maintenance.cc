@@ -158,9 +158,10 @@ void Maintenance::work(bool give_back) {
       short_now = true;
       if (!short_of_memory_) {
         log_(LogLevel::kWarning,
-             fmt::format("arena '{}': the kernel would not commit memory ahead; allocations will "
-                         "fail with {} when they need more",
-                         arena.options().name, error_name(committed.error())));
+             fmt::format("arena '{}': no memory can be committed ahead, and allocations that need "
+                         "more will fail with {}: {}",
+                         arena.options().name, error_name(committed.error()),
+                         arena.memory_refusal()));
       }
       break;
     }

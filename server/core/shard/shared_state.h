@@ -6,10 +6,12 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "allocator/format/ids.h"
 #include "server/core/api/limits.h"
 #include "server/core/api/tunables.h"
+#include "server/core/host/host_budget.h"
 #include "server/core/shard/account.h"
 #include "server/core/shard/arena_state.h"
 
@@ -33,6 +35,7 @@ class ControlLink {
 };
 
 struct SharedState {
+  HostBudget memory;  // first: every arena gives its memory back to it
   ServerTunables tunables;
   Account account;
   ControlLink* control = nullptr;  // set before any shard runs
@@ -40,7 +43,9 @@ struct SharedState {
   bool root_is_admin = true;
   std::uint32_t max_user_heaps = Limits().max_user_heaps;
   std::uint32_t max_user_waiting_calls = Limits().max_user_waiting_calls;
-  explicit SharedState(std::uint64_t session_limit_bytes) : account(session_limit_bytes) {}
+  // `host_root`: see HostMemory.
+  explicit SharedState(std::uint64_t session_limit_bytes, const std::string& host_root = "")
+      : memory(host_root), account(session_limit_bytes) {}
 };
 
 }  // namespace arenad::server

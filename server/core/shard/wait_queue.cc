@@ -166,9 +166,12 @@ Failure WaitQueue::full_failure(const ArenaSlot& slot, const ParkedCall& call) c
                               : fmt::format(", {} leased to peers", bytes_text(usage.leased_bytes)),
       usage.biggest_holders.empty() ? std::string()
                                     : fmt::format("; biggest holders: {}", usage.biggest_holders));
+  const std::string why =
+      call.last == Error::kMachineFull ? "; " + slot.arena.memory_refusal() : std::string();
   if (call.deadline_ns != 0)
-    return refuse(Error::kWaitExpired, fmt::format("waited {} ms for {}", call.wait_ms, facts));
-  return refuse(call.last, fmt::format("no room for {}", facts));
+    return refuse(Error::kWaitExpired,
+                  fmt::format("waited {} ms for {}{}", call.wait_ms, facts, why));
+  return refuse(call.last, fmt::format("no room for {}{}", facts, why));
 }
 
 void WaitQueue::fail_if(ArenaSlot& slot, const std::function<bool(const ParkedCall&)>& which,
