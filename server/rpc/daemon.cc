@@ -148,9 +148,8 @@ class Daemon {
     // Last, for the same reason.
     if (auto listening = listen(topology_.common_address, *loops_[0], kEverybody); !listening.ok())
       return listening;
-    const Listener::Access administrators{config_.admin_gid ? 0660u : 0600u, config_.admin_gid};
     if (auto listening = listen(unix_address(config_.socket_dir, "admin.sock"), *loops_[0],
-                                administrators, true);
+                                administrators(), true);
         !listening.ok())
       return listening;
     if (!loops_[0]->listen().empty()) spdlog::info("serving on {}", loops_[0]->listen());
@@ -168,9 +167,15 @@ class Daemon {
     };
     auto listener =
         Listener::open(io_, address.substr(kUnixScheme.size()), access, std::move(host));
-    if (!listener.ok()) return listener.error();
+    if (!listener.ok())
+      return Failure{listener.error().error,
+                     listener.error().message + ": choose another socket_dir"};
     listeners_.push_back(std::move(*listener));
     return Nothing{};
+  }
+
+  Listener::Access administrators() const {
+    return {config_.admin_gid ? 0660u : 0600u, config_.admin_gid};
   }
 
   Answer<Nothing> make_arenas() {
@@ -211,13 +216,22 @@ class Daemon {
   }
 
   Answer<Nothing> start_http() {
-    if (!config_.http) return Nothing{};
+    if (!config_.http && config_.http_path.empty()) return Nothing{};
+    HttpOptions options;
+    if (config_.http) {
+      options.host = config_.http->host;
+      options.port = config_.http->port;
+    }
+    options.path = config_.http_path;
+    options.access = config_.metrics_name_arenas ? administrators() : kEverybody;
+    options.hosts = config_.http_hosts;
     auto http = HttpServer::listen(
         io_,
         [this](Done<std::string> done) {
-          collect_metrics(engine_->control(), engine_->limits(), std::move(done));
+          collect_metrics(engine_->control(), engine_->limits(), config_.metrics_name_arenas,
+                          std::move(done));
         },
-        config_.http->host, config_.http->port);
+        options);
     if (http.ok()) {
       http_ = std::move(*http);
       spdlog::info("HTTP on {}", http_->address());

@@ -26,8 +26,7 @@ struct ArenaMetric {
   const char* help;
 };
 constexpr ArenaMetric kArenaMetrics[] = {
-    {"capacity_bytes", [](const ArenaFacts& a) { return a.capacity_bytes; },
-     "capacity of the arena"},
+    {"capacity_bytes", [](const ArenaFacts& a) { return a.capacity_bytes; }, "capacity of arenas"},
     {"committed_bytes", [](const ArenaFacts& a) { return a.committed_bytes; },
      "memory taken from the system now"},
     {"held_bytes", [](const ArenaFacts& a) { return a.held_bytes; },
@@ -36,7 +35,7 @@ constexpr ArenaMetric kArenaMetrics[] = {
     {"sessions", [](const ArenaFacts& a) { return std::uint64_t{a.sessions}; },
      "attached sessions"},
     {"quarantined", [](const ArenaFacts& a) { return std::uint64_t{a.quarantined}; },
-     "1 when the arena is quarantined"},
+     "1 for each arena that is quarantined"},
 };
 
 struct DaemonMetric {
@@ -111,9 +110,10 @@ void write_shards(Text& text, const std::vector<ShardFacts>& shards) {
 // Asks for one page of arenas after the other, then for the counters, then for the tunables.
 class Collection : public std::enable_shared_from_this<Collection> {
  public:
-  Collection(ControlApi& control, const Limits& limits, Done<std::string> done)
+  Collection(ControlApi& control, const Limits& limits, bool name_arenas, Done<std::string> done)
       : control_(control), done_(std::move(done)) {
     facts_.limits = limits;
+    facts_.name_arenas = name_arenas;
   }
 
   void ask_arenas(std::string page_token) {
@@ -156,8 +156,12 @@ std::string metrics_text(const MetricsFacts& facts) {
   for (const ArenaMetric& metric : kArenaMetrics) {
     const std::string name = std::string("arenad_arena_") + metric.name;
     text.family(name, "gauge", metric.help);
-    for (const ArenaFacts& arena : facts.arenas)
-      text.sample(name, label("arena", arena.name), metric.value(arena));
+    std::uint64_t sum = 0;
+    for (const ArenaFacts& arena : facts.arenas) {
+      sum += metric.value(arena);
+      if (facts.name_arenas) text.sample(name, label("arena", arena.name), metric.value(arena));
+    }
+    if (!facts.name_arenas) text.sample(name, "", sum);
   }
   for (const DaemonMetric& metric : kDaemonMetrics) {
     const std::string name = std::string("arenad_") + metric.name;
@@ -173,8 +177,9 @@ std::string metrics_text(const MetricsFacts& facts) {
   return text.take();
 }
 
-void collect_metrics(ControlApi& control, const Limits& limits, Done<std::string> done) {
-  std::make_shared<Collection>(control, limits, std::move(done))->ask_arenas("");
+void collect_metrics(ControlApi& control, const Limits& limits, bool name_arenas,
+                     Done<std::string> done) {
+  std::make_shared<Collection>(control, limits, name_arenas, std::move(done))->ask_arenas("");
 }
 
 }  // namespace arenad::server

@@ -22,9 +22,13 @@ struct MetricsFacts {
   std::vector<ArenaFacts> arenas;
   std::vector<TunableFacts> tunables;
   Limits limits;
+  bool name_arenas = false;
 };
 
+// With `name_arenas` each arena has samples of its own, with its name. Without, a sample is the sum
+// of all arenas.
 std::string metrics_text(const MetricsFacts& facts);
-void collect_metrics(ControlApi& control, const Limits& limits, Done<std::string> done);
+void collect_metrics(ControlApi& control, const Limits& limits, bool name_arenas,
+                     Done<std::string> done);
 
 }  // namespace arenad::server

@@ -1,10 +1,12 @@
 """Connections that the daemon accepts: more than it has descriptors for, and what they leave."""
 import contextlib
 import os
+import re
 import socket
+import urllib.request
 
 from client import Client, Session
-from daemon import wait_until
+from daemon import DEADLINE_S, wait_until
 
 
 def descriptors(daemon):
@@ -36,6 +38,34 @@ def test_used_up_descriptors_come_back_with_the_end_of_connections(start_daemon)
             with contextlib.closing(Client(f"unix:{daemon.sockets}/{name}")) as late:
                 assert "before" in late.live_sessions()
         session.close()
+
+
+def pauses(daemon):
+    """How often the main thread has slept. A thread that spins does not sleep."""
+    with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as status:
+        return int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", status.read())[1])
+
+
+def test_http_waits_for_descriptors_and_does_not_spin(start_daemon):
+    daemon = start_daemon(
+        "--shards", "1", "--http", "127.0.0.1:0", command=("prlimit", "--nofile=128:128")
+    )
+    address = re.search(r"HTTP on http://(127.0.0.1):(\d+)", daemon.log())
+    with contextlib.ExitStack() as sockets:
+        for connection in raw_connections(os.path.join(daemon.sockets, "arenad.sock"), 200):
+            sockets.enter_context(connection)
+        for _ in range(80):
+            silent = sockets.enter_context(socket.create_connection(address.groups()))
+        wait_until(
+            "the daemon says that it has none left",
+            lambda: f"{address[1]}:{address[2]} wait: " in daemon.log(),
+        )
+        before = pauses(daemon)
+        wait_until("it sleeps between its attempts", lambda: pauses(daemon) > before + 20)
+        assert silent
+    url = f"http://{address[1]}:{address[2]}/healthz"
+    with urllib.request.urlopen(url, timeout=DEADLINE_S) as healthy:
+        assert healthy.status == 200
 
 
 def test_many_connections_one_after_another_are_all_served(start_daemon):

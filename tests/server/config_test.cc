@@ -127,6 +127,18 @@ TEST(Config, TcpThatOthersReachNeedsToBeAskedForByName) {
     EXPECT_EQ(good({{"--listen", loopback}, {}}).listen, loopback);
 }
 
+TEST(Config, HttpThatOthersReachNeedsToBeAskedForByName) {
+  EXPECT_NE(refusal({{"--http", "0.0.0.0:7480"}, {}}).find("http_anywhere"), std::string::npos);
+  EXPECT_EQ(good({{"--http", "0.0.0.0:7480", "--http-anywhere"}, {}}).http->host, "0.0.0.0");
+  const Config over_unix = good({{"--http", "unix:/run/arenad/http.sock"}, {}});
+  EXPECT_EQ(over_unix.http_path, "/run/arenad/http.sock");
+  EXPECT_FALSE(over_unix.http);
+  EXPECT_NE(refusal({{"--http", "unix:relative"}, {}}).find("unix:/path"), std::string::npos);
+  EXPECT_EQ(good({{"--http", "off"}, {}}).http_path, "");
+  EXPECT_EQ(good({{"--http-host", "a", "--http-host", "b"}, {}}).http_hosts,
+            (std::vector<std::string>{"a", "b"}));
+}
+
 TEST(Config, PredecessorsVariablesWinOverTheFile) {
   const TemporaryDirectory directory;
   const std::string file = directory.file("arenad.toml", "p0_enable = true\np0_log = false\n");

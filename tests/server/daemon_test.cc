@@ -37,7 +37,8 @@ std::string http_get(const std::string& address, const std::string& path) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   std::string answer;
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) {
-    const std::string request = "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    const std::string request =
+        "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) ==
         static_cast<ssize_t>(request.size())) {
       char buffer[4096];
@@ -205,8 +206,16 @@ TEST(Daemon, ProbesAndMetricsAnswerOverHttp) {
             std::string::npos);
   EXPECT_NE(metrics.find("arenad_remote_frees_between_total{from=\"0\",to=\"1\"} 0\n"),
             std::string::npos);
-  EXPECT_NE(metrics.find("arenad_arena_held_blocks{arena=\"pool\"} 10\n"), std::string::npos);
+  EXPECT_NE(metrics.find("arenad_arena_held_blocks 10\n"), std::string::npos);
+  EXPECT_EQ(metrics.find("pool"), std::string::npos) << "everybody may read it, so it has no names";
   EXPECT_NE(metrics.find("arenad_sessions 1\n"), std::string::npos);
+}
+
+TEST(Daemon, MetricsNameArenasWhenAskedTo) {
+  DaemonProcess daemon({"--shards", "1", "--arena", "pool:16MiB", "--metrics-name-arenas"});
+  EXPECT_NE(http_get(daemon.http_address(), "/metrics")
+                .find("arenad_arena_capacity_bytes{arena=\"pool\"} 16777216\n"),
+            std::string::npos);
 }
 
 TEST(Daemon, BusyHttpPortIsAnErrorWhenItWasAskedFor) {

@@ -75,13 +75,29 @@ TEST(Metrics, EveryShardCounterOfTheContractHasASample) {
 }
 
 TEST(Metrics, EveryCountOfAnArenaHasASample) {
-  const std::string text = metrics_text(three_shards());
+  MetricsFacts facts = three_shards();
+  facts.name_arenas = true;
+  const std::string text = metrics_text(facts);
   std::set<std::string> names = fields<v1::Arena>();
   for (const char* fixed : {"id", "name", "holder_only", "canary", "access", "quarantine_reason"})
     ASSERT_EQ(names.erase(fixed), 1u);
   for (const std::string& name : names)
     EXPECT_TRUE(has(text, "arenad_arena_" + name + "{arena=\"pool\"} ")) << name;
   EXPECT_TRUE(has(text, "arenad_arena_held_bytes{arena=\"pool\"} 4096\n"));
+}
+
+TEST(Metrics, SamplesAreSumsOfAllArenasUnlessArenasMayBeNamed) {
+  MetricsFacts facts = three_shards();
+  ArenaFacts other;
+  other.name = "secret";
+  other.held_bytes = 1000;
+  other.quarantined = true;
+  facts.arenas.push_back(other);
+  const std::string text = metrics_text(facts);
+  EXPECT_TRUE(has(text, "\narenad_arena_held_bytes 5096\n"));
+  EXPECT_TRUE(has(text, "\narenad_arena_quarantined 1\n"));
+  EXPECT_FALSE(has(text, "secret"));
+  EXPECT_FALSE(has(text, "pool"));
 }
 
 TEST(Metrics, EveryCountOfTheDaemonHasASample) {

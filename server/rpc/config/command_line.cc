@@ -47,7 +47,7 @@ CommandLine from_flags(int argc, const char* const* argv) {
         app.add_option(key.flag(), lists[key.name], help)
             ->group(group)
             ->allow_extra_args(false)
-            ->type_name("NAME:CAPACITY[:MODE[:GROUP]]");
+            ->type_name(key.item);
         break;
       default:
         app.add_option(key.flag(), single[key.name], help)

@@ -32,14 +32,17 @@ struct Config {
     std::optional<std::uint32_t> gid;  // none: the daemon's group
   };
   std::string socket_dir;
-  std::string state_dir;         // empty: none
-  std::string data_dir;          // empty: the state directory
-  std::uint32_t shards = 0;      // 0: one for each cpu that this process may use
-  std::string listen;            // host:port; empty: only Unix sockets
-  bool insecure_tcp = false;     // allows `listen` to be an address that other hosts reach
-  std::optional<HostPort> http;  // none: no HTTP
-  bool http_by_default = false;  // nobody asked for HTTP, so a busy port is only a warning
-  bool root_is_admin = true;     // root is an administrator over every socket
+  std::string state_dir;                // empty: none
+  std::string data_dir;                 // empty: the state directory
+  std::uint32_t shards = 0;             // 0: one for each cpu that this process may use
+  std::string listen;                   // host:port; empty: only Unix sockets
+  bool insecure_tcp = false;            // allows `listen` to be an address that other hosts reach
+  std::optional<HostPort> http;         // none: no HTTP over TCP
+  std::string http_path;                // Unix socket of HTTP; empty: none
+  bool http_by_default = false;         // nobody asked for HTTP, so a busy port is only a warning
+  std::vector<std::string> http_hosts;  // names that a Host header may have
+  bool metrics_name_arenas = false;     // /metrics has samples of each arena
+  bool root_is_admin = true;            // root is an administrator over every socket
   std::optional<std::uint32_t> admin_gid;  // group that may open admin.sock; none: only its owner
   bool guards_private = false;             // the daemon checks its heaps, and aborts
   std::string log_level;                   // trace, debug, info, warn, error

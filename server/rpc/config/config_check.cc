@@ -100,8 +100,26 @@ class Checker {
              "is an address that other hosts reach, and there is no TLS: anybody on the network "
              "could use the arenas. Give a loopback address, or set insecure_tcp if you mean it");
     }
-    config.http = address("http");
+    read_http(config);
+  }
+
+  void read_http(Config& config) {
+    constexpr std::string_view kUnix = "unix:";
     config.http_by_default = !values_.contains("http");
+    config.metrics_name_arenas = flag("metrics_name_arenas");
+    if (const auto names = values_.find("http_host"); names != values_.end())
+      config.http_hosts = names->second.texts;
+    const bool anywhere = flag("http_anywhere");
+    if (const std::string value = text("http"); value.starts_with(kUnix)) {
+      config.http_path = value.substr(kUnix.size());
+      if (!config.http_path.starts_with('/')) wrong("http");
+      return;
+    }
+    config.http = address("http");
+    if (config.http && !is_loopback(config.http->host) && !anywhere)
+      fail("http",
+           "is an address that other hosts reach: anybody on the network could read /metrics. "
+           "Give a loopback address or unix:/path, or set http_anywhere if you mean it");
   }
 
   void read_administrators(Config& config) {

@@ -26,7 +26,8 @@ ConfigKey limit_key(const LimitRow& row) {
           text(row.default_value),
           help,
           row.min,
-          row.max};
+          row.max,
+          ""};
 }
 
 std::vector<ConfigKey> make_keys() {
@@ -47,7 +48,16 @@ std::vector<ConfigKey> make_keys() {
       {"insecure_tcp", Kind::kSwitch, "false",
        "allow 'listen' to be an address that other hosts reach, without TLS"},
       {"http", Kind::kText, "127.0.0.1:7480",
-       "host:port on which to serve /healthz, /readyz and /metrics, or off"},
+       "host:port or unix:/path on which to serve /healthz, /readyz and /metrics, or off"},
+      {"http_anywhere", Kind::kSwitch, "false",
+       "allow 'http' to be an address that other hosts reach: anybody there may read /metrics"},
+      {"http_host", Kind::kList, "",
+       "names that the Host header of an HTTP request may have, besides localhost, 127.0.0.1, "
+       "[::1] and the address to which the client has connected",
+       0, 0, "NAME"},
+      {"metrics_name_arenas", Kind::kSwitch, "false",
+       "/metrics has samples of each arena with its name, and not only sums; a Unix socket of "
+       "'http' then is for administrators, as admin.sock is"},
       {"root_is_admin", Kind::kSwitch, "true",
        "root of the daemon's user namespace is an administrator over every socket"},
       {"admin_group", Kind::kText, "",
@@ -59,8 +69,8 @@ std::vector<ConfigKey> make_keys() {
       {"arena", Kind::kList, "",
        "arenas to create at start, each NAME:CAPACITY[:MODE[:GROUP]], for example pool:1GiB or "
        "pool:1GiB:0660:video; they belong to arenad's user, and to arenad's group if none is "
-       "given; "
-       "mode 0660 if none is given"},
+       "given; mode 0660 if none is given",
+       0, 0, "NAME:CAPACITY[:MODE[:GROUP]]"},
   };
   for (const LimitRow& row : kLimitTable) keys.push_back(limit_key(row));
   for (const TunableRow& row : kTunableTable)

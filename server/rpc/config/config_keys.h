@@ -21,6 +21,7 @@ struct ConfigKey {
   std::string help;       // one line, with unit and bounds
   std::uint64_t min = 0;  // of kNumber and kSize
   std::uint64_t max = ~std::uint64_t{0};
+  std::string item;  // of kList: the form of one item
 
   std::string flag() const;      // "--idle-drain-ms"
   std::string variable() const;  // "ARENAD_IDLE_DRAIN_MS"
