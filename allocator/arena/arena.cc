@@ -213,13 +213,18 @@ Result<SlabIndex> Arena::take(HeapId heap, const RunShape& shape, SuperslabIndex
 
 void Arena::give_back(HeapId, SlabIndex first, std::uint32_t) { reclaim(first); }
 
+Result<SlabIndex> Arena::take_units(const RunShape& shape, SuperslabIndex hint) {
+  if (const auto claimed = claims_.take(shape)) return *claimed;
+  if (shape.whole_superslabs())
+    return units_.take_superslabs(shape.units / kUnitsPerSuperslab, memory_);
+  const auto order =
+      shape.kind == SlabKind::kSpan ? UnitMap::Order::kRotating : UnitMap::Order::kLowest;
+  return units_.take_run(shape.units, hint, order, memory_);
+}
+
 Result<SlabIndex> Arena::grant(HeapId heap, RunOwner owner, const RunShape& shape,
                                SuperslabIndex hint) {
-  const auto run = shape.whole_superslabs()
-                       ? units_.take_superslabs(shape.units / kUnitsPerSuperslab)
-                       : units_.take_run(shape.units, hint,
-                                         shape.kind == SlabKind::kSpan ? UnitMap::Order::kRotating
-                                                                       : UnitMap::Order::kLowest);
+  const auto run = take_units(shape, hint);
   if (!run) return run.error();
   if (const Error e = committer_.commit_run(*run, shape.capacity); e != Error::kNone) {
     release_units(*run, shape);

@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 
 #include "../base/export.h"
 #include "arena_view.h"
@@ -21,6 +22,7 @@
 #include "footprint.h"
 #include "ledger.h"
 #include "reap_result.h"
+#include "run_claims.h"
 #include "session_set.h"
 #include "slab_source.h"
 #include "unit_map.h"
@@ -46,7 +48,7 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   // --- runs
 
   // Claims a run of units for `owner` and begins its life in `heap`. Errors: kArenaFull,
-  // kMachineFull.
+  // kMachineFull; kCommitNeeded after commit_elsewhere.
   Result<SlabIndex> grant(HeapId heap, RunOwner owner, const RunShape& shape, SuperslabIndex hint);
   // Takes a run back. No block of the run is out.
   void reclaim(SlabIndex first);
@@ -91,6 +93,15 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
 
   // --- memory
 
+  // From here on a grant commits no data, because its thread must not wait for the kernel. It
+  // answers kCommitNeeded, and the owner has a claim made on another thread. Before heaps come.
+  void commit_elsewhere() { memory_ = UnitMap::Memory::kCommitted; }
+  // For a thread that may wait: claims runs and commits their data. The next grants of the same
+  // sizes get them, until drop_claims.
+  RunClaims::Outcome claim(std::span<const RunWish> wishes) { return claims_.claim(wishes); }
+  void drop_claims(std::uint64_t ticket) { claims_.drop(ticket); }
+  // Commits that are under way end soon, and later ones at once: the owner ends. Any thread.
+  void stop_commits() { committer_.stop(); }
   std::uint64_t committed_bytes() const { return units_.committed_bytes(); }
   // After kMachineFull: which limit was hit, or what the kernel said.
   std::string memory_refusal() const { return committer_.refusal(); }
@@ -105,12 +116,15 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   Arena(const ArenaConfig& config, MemoryFile data, MemoryFile control, Ledger ledger);
   Result<SlabIndex> take(HeapId heap, const RunShape& shape, SuperslabIndex hint) override;
   void give_back(HeapId heap, SlabIndex first, std::uint32_t units) override;
+  Result<SlabIndex> take_units(const RunShape& shape, SuperslabIndex hint);
   void release_units(SlabIndex first, const RunShape& shape);
   void retire_run(SlabIndex first);
 
   Ledger ledger_;
   Committer committer_;
   UnitMap units_;
+  RunClaims claims_{units_};
+  UnitMap::Memory memory_ = UnitMap::Memory::kAny;  // what a grant may have
   // A bit for each heap that was enlisted in this process. Relaxed: only whether a look at the
   // heap's pages would give them memory hangs on it.
   std::unique_ptr<std::atomic<std::uint64_t>[]> enlisted_;

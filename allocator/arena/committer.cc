@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -14,6 +15,9 @@
 
 namespace arenad {
 namespace {
+
+// What one call to the kernel commits. It takes some 10 ms.
+constexpr std::uint64_t kStepBytes = 32 << 20;
 
 bool on_hugetlbfs(const MemoryFile& file) {
   struct statfs fs;
@@ -52,17 +56,31 @@ Error Committer::commit_data(std::uint64_t at, std::uint64_t bytes) {
     if (Failure full = data_budget_->request(MemoryBudget::Use::kPayload, bytes, data_.fd());
         full.error != Error::kNone)
       return refused(std::move(full.message));
-  const Error e = data_.commit(at, bytes);
-  const int system_errno = errno;
-  if (data_budget_ != nullptr) {
-    data_budget_->arrived(bytes);
-    if (e != Error::kNone) data_budget_->give_back(bytes);
+  // In steps, so that stop() is heard, and so that the budget learns what has arrived.
+  std::uint64_t done = 0;
+  std::string why;
+  while (done < bytes && why.empty()) {
+    const std::uint64_t step = std::min(bytes - done, kStepBytes);
+    if (stopped_.load(std::memory_order_relaxed)) {
+      why = "the daemon is stopping";
+    } else if (data_.commit(at + done, step) != Error::kNone) {
+      why =
+          fmt::format("the kernel gave no {} for data: {}", bytes_text(step), std::strerror(errno));
+    } else {
+      if (data_budget_ != nullptr) data_budget_->arrived(step);
+      done += step;
+    }
   }
-  if (e != Error::kNone)
-    return refused(fmt::format("the kernel gave no {} for data: {}", bytes_text(bytes),
-                               std::strerror(system_errno)));
-  counted_.fetch_add(bytes, std::memory_order_relaxed);
-  return Error::kNone;
+  if (done == bytes) {
+    counted_.fetch_add(bytes, std::memory_order_relaxed);
+    return Error::kNone;
+  }
+  if (done != 0) data_.give_back(at, done);
+  if (data_budget_ != nullptr) {
+    data_budget_->arrived(bytes - done);
+    data_budget_->give_back(bytes);
+  }
+  return refused(std::move(why));
 }
 
 Error Committer::commit_control(std::uint64_t at, std::uint64_t bytes) {

@@ -59,6 +59,8 @@ class ARENAD_API Committer {
   // A session's entry and, when `live`, its footprint. Errors: kMachineFull when the entry has no
   // memory. When the footprint has none, the first touch commits it.
   Error commit_session(SessionId session, bool live);
+  // Commits of data that are under way end soon, and later ones at once, with kMachineFull.
+  void stop() { stopped_.store(true, std::memory_order_relaxed); }
   // Why the last commit failed: the limit that was hit, or the kernel's words. Empty before.
   std::string refusal() const;
 
@@ -74,9 +76,10 @@ class ARENAD_API Committer {
   const MemoryFile& data_;
   const MemoryFile& control_;
   const ControlView& view_;
-  const std::uint64_t first_word_;   // FREE, of the first generation
-  MemoryBudget* const budget_;       // may be null
-  MemoryBudget* const data_budget_;  // the same, or null for data on hugetlbfs
+  const std::uint64_t first_word_;    // FREE, of the first generation
+  MemoryBudget* const budget_;        // may be null
+  MemoryBudget* const data_budget_;   // the same, or null for data on hugetlbfs
+  std::atomic<bool> stopped_{false};  // relaxed: no memory hangs on it
   // Bytes of data that count for data_budget_. Relaxed: only the destructor reads it.
   std::atomic<std::uint64_t> counted_{0};
   mutable std::mutex refusal_mutex_;  // only a commit that failed takes it

@@ -20,7 +20,8 @@ namespace arenad {
 class SlabSource {
  public:
   virtual ~SlabSource() = default;
-  // Errors: kArenaFull, kMachineFull, kQuarantined; in a peer kLeaseNeeded.
+  // Errors: kArenaFull, kMachineFull, kQuarantined; in a peer kLeaseNeeded, in the daemon
+  // kCommitNeeded.
   virtual Result<SlabIndex> take(HeapId heap, const RunShape& shape, SuperslabIndex hint) = 0;
   // Nothing of the run is out any more.
   virtual void give_back(HeapId heap, SlabIndex first, std::uint32_t units) = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 
 namespace arenad {
 namespace {
@@ -79,7 +80,6 @@ bool UnitMap::try_take(SuperslabIndex i, std::uint32_t units, Order order, SlabI
                       std::memory_order_relaxed);
     free = left;
     *out = {first_unit_of(i).value + at};
-    taken_.fetch_add(units, std::memory_order_relaxed);
     taken = true;
     break;
   }
@@ -94,6 +94,7 @@ bool UnitMap::try_take(SuperslabIndex i, std::uint32_t units, Order order, SlabI
 }
 
 Result<SlabIndex> UnitMap::take_fresh(std::uint32_t units, SuperslabIndex hint) {
+  const Move move(*this);
   const std::uint32_t words = fresh_.word_count();
   for (std::uint32_t k = 0; k < words; ++k) {
     const std::uint32_t w = (hint.value / 64 + k) % words;
@@ -109,14 +110,31 @@ Result<SlabIndex> UnitMap::take_fresh(std::uint32_t units, SuperslabIndex hint) 
       const std::uint32_t left = ~run_mask(0, units);
       state(i).free.store(left, std::memory_order_release);
       if (left != 0) partial_.set(i);
-      taken_.fetch_add(units, std::memory_order_relaxed);
       return first_unit_of(i);
     }
   }
   return Error::kArenaFull;
 }
 
-Result<SlabIndex> UnitMap::take_run(std::uint32_t units, SuperslabIndex hint, Order order) {
+// The answer to a caller who may have committed memory only, and found none. Memory may be fresh,
+// or out of reach for a moment: another thread then sorts it out, and waits where it must.
+Error UnitMap::none_left(std::uint64_t moves_ended_before) const {
+  if (moves_begun_.load() != moves_ended_before) return Error::kCommitNeeded;
+  for (std::uint32_t w = 0; w < fresh_.word_count(); ++w)
+    if (fresh_.word(w).load(std::memory_order_relaxed) != 0) return Error::kCommitNeeded;
+  return moves_begun_.load() != moves_ended_before ? Error::kCommitNeeded : Error::kArenaFull;
+}
+
+Result<SlabIndex> UnitMap::take_run(std::uint32_t units, SuperslabIndex hint, Order order,
+                                    Memory memory) {
+  const auto run = claim_run(units, hint, order, memory);
+  if (run.ok()) take_claimed(units);
+  return run;
+}
+
+Result<SlabIndex> UnitMap::claim_run(std::uint32_t units, SuperslabIndex hint, Order order,
+                                     Memory memory) {
+  const std::uint64_t moves_ended = moves_ended_.load();
   const std::uint32_t words = partial_.word_count();
   // The search goes round once. The hint's word comes twice: first its superslabs from the hint on,
   // at last those below the hint.
@@ -131,31 +149,39 @@ Result<SlabIndex> UnitMap::take_run(std::uint32_t units, SuperslabIndex hint, Or
       if (try_take(Bits::lowest(w, bits), units, order, &run)) return run;
     }
   }
+  if (memory == Memory::kCommitted) return none_left(moves_ended);
   return take_fresh(units, hint);
 }
 
 void UnitMap::release_run(SlabIndex first, std::uint32_t units) {
-  const SuperslabIndex i = superslab_of(first);
   taken_.fetch_sub(units, std::memory_order_relaxed);
+  drop_run(first, units);
+}
+
+void UnitMap::drop_run(SlabIndex first, std::uint32_t units) {
+  const SuperslabIndex i = superslab_of(first);
   state(i).free.fetch_or(run_mask(first.value % kUnitsPerSuperslab, units),
                          std::memory_order_acq_rel);
   partial_.set(i);
 }
 
 // Claims superslab i as a whole: a fresh one, or a committed one that is wholly free.
-bool UnitMap::take_whole(SuperslabIndex i) {
-  if (claim_fresh(i)) return true;
+bool UnitMap::take_whole(SuperslabIndex i, Memory memory) {
+  if (memory == Memory::kAny && claim_fresh(i)) return true;
   std::uint32_t all = kAllUnits;
   if (!state(i).free.compare_exchange_strong(all, 0, std::memory_order_acq_rel)) return false;
   state(i).idle_age.store(0, std::memory_order_relaxed);
   return true;
 }
 
-// Whether superslabs i .. i + count - 1 are all fresh or wholly free at this moment.
-bool UnitMap::looks_whole(SuperslabIndex i, std::uint32_t count) const {
+// Whether superslabs i .. i + count - 1 are all wholly free, or fresh where that will do, at this
+// moment.
+bool UnitMap::looks_whole(SuperslabIndex i, std::uint32_t count, Memory memory) const {
   if (count > superslabs_ - i.value) return false;
   for (SuperslabIndex j = i; j.value < i.value + count; ++j.value)
-    if (!fresh_.test(j) && state(j).free.load(std::memory_order_relaxed) != kAllUnits) return false;
+    if (state(j).free.load(std::memory_order_relaxed) != kAllUnits &&
+        (memory == Memory::kCommitted || !fresh_.test(j)))
+      return false;
   return true;
 }
 
@@ -188,13 +214,22 @@ Error UnitMap::commit_missing(SuperslabIndex first, std::uint32_t count) {
   return Error::kNone;
 }
 
-Result<SlabIndex> UnitMap::take_superslabs(std::uint32_t count) {
+Result<SlabIndex> UnitMap::take_superslabs(std::uint32_t count, Memory memory) {
+  const auto run = claim_superslabs(count, memory);
+  if (run.ok()) take_claimed(count * kUnitsPerSuperslab);
+  return run;
+}
+
+Result<SlabIndex> UnitMap::claim_superslabs(std::uint32_t count, Memory memory) {
   if (count == 0 || count > superslabs_) return Error::kArenaFull;
+  const std::uint64_t moves_ended = moves_ended_.load();
+  std::optional<Move> move;
+  if (memory == Memory::kAny) move.emplace(*this);
   std::uint32_t have = 0;  // superslabs below i that this call has claimed, all neighbours
   for (SuperslabIndex i{0}; i.value < superslabs_; ++i.value) {
     // The map is looked at before anything is claimed. A claim that must be put back makes the
     // arena look full to another heap for a moment.
-    if ((have == 0 && !looks_whole(i, count)) || !take_whole(i)) {
+    if ((have == 0 && !looks_whole(i, count, memory)) || !take_whole(i, memory)) {
       put_back_whole({i.value - have}, have);
       have = 0;
       continue;
@@ -205,15 +240,18 @@ Result<SlabIndex> UnitMap::take_superslabs(std::uint32_t count) {
       put_back_whole(first, count);
       return e;
     }
-    taken_.fetch_add(std::uint64_t{count} * kUnitsPerSuperslab, std::memory_order_relaxed);
     return first_unit_of(first);
   }
   put_back_whole({superslabs_ - have}, have);
-  return Error::kArenaFull;
+  return memory == Memory::kCommitted ? none_left(moves_ended) : Error::kArenaFull;
 }
 
 void UnitMap::release_superslabs(SlabIndex first, std::uint32_t count) {
   taken_.fetch_sub(std::uint64_t{count} * kUnitsPerSuperslab, std::memory_order_relaxed);
+  drop_superslabs(first, count);
+}
+
+void UnitMap::drop_superslabs(SlabIndex first, std::uint32_t count) {
   const SuperslabIndex lowest = superslab_of(first);
   for (SuperslabIndex i = lowest; i.value < lowest.value + count; ++i.value) put_back(i, false);
 }
@@ -221,6 +259,7 @@ void UnitMap::release_superslabs(SlabIndex first, std::uint32_t count) {
 Result<std::uint32_t> UnitMap::commit_ahead(std::uint32_t spare) {
   std::uint32_t done = 0;
   std::uint32_t have = wholly_free();
+  const Move move(*this);
   for (SuperslabIndex i{0}; i.value < superslabs_ && have < spare; ++i.value) {
     if (!claim_fresh(i)) continue;
     if (const Error e = commit(i, 1); e != Error::kNone) {
@@ -236,6 +275,7 @@ Result<std::uint32_t> UnitMap::commit_ahead(std::uint32_t spare) {
 
 std::uint32_t UnitMap::decommit_idle(std::uint32_t keep) {
   std::uint32_t spare = wholly_free(), done = 0;
+  const Move move(*this);
   for (SuperslabIndex i{superslabs_}; i.value-- > 0 && spare > keep;) {
     State& s = state(i);
     if (s.free.load(std::memory_order_relaxed) != kAllUnits) continue;

@@ -43,15 +43,27 @@ class ARENAD_API UnitMap {
   // the runs take turns, and a generation comes round so much later.
   enum class Order : std::uint8_t { kLowest, kRotating };
 
+  // Which memory a caller may have. kCommitted: only what is committed, because the caller must not
+  // wait for the kernel. Where other memory might do, the answer is kCommitNeeded.
+  enum class Memory : std::uint8_t { kAny, kCommitted };
+
   // Claims `units` consecutive units inside one superslab (1..32), near `hint` when possible.
-  // Errors: kArenaFull, kMachineFull.
-  Result<SlabIndex> take_run(std::uint32_t units, SuperslabIndex hint,
-                             Order order = Order::kLowest);
+  // Errors: kArenaFull, kMachineFull, kCommitNeeded.
+  Result<SlabIndex> take_run(std::uint32_t units, SuperslabIndex hint, Order order = Order::kLowest,
+                             Memory memory = Memory::kAny);
   void release_run(SlabIndex first, std::uint32_t units);
 
-  // Claims `count` consecutive whole superslabs. Errors: kArenaFull, kMachineFull.
-  Result<SlabIndex> take_superslabs(std::uint32_t count);
+  // Claims `count` consecutive whole superslabs. Errors: kArenaFull, kMachineFull, kCommitNeeded.
+  Result<SlabIndex> take_superslabs(std::uint32_t count, Memory memory = Memory::kAny);
   void release_superslabs(SlabIndex first, std::uint32_t count);
+
+  // The same for RunClaims: what is claimed does not count as taken until take_claimed.
+  Result<SlabIndex> claim_run(std::uint32_t units, SuperslabIndex hint,
+                              Order order = Order::kLowest, Memory memory = Memory::kAny);
+  Result<SlabIndex> claim_superslabs(std::uint32_t count, Memory memory = Memory::kAny);
+  void take_claimed(std::uint32_t units) { taken_.fetch_add(units, std::memory_order_relaxed); }
+  void drop_run(SlabIndex first, std::uint32_t units);
+  void drop_superslabs(SlabIndex first, std::uint32_t count);
 
   Result<std::uint32_t> commit_ahead(std::uint32_t spare);
   std::uint32_t decommit_idle(std::uint32_t keep);
@@ -110,14 +122,29 @@ class ARENAD_API UnitMap {
     std::unique_ptr<std::atomic<std::uint64_t>[]> words_;
   };
 
+  // While a Move lives, superslabs are out of everybody's reach for a moment, and come back.
+  class Move {
+   public:
+    // seq_cst, all: who looked for memory in vain asks whether a move ran or ended meanwhile. Pairs
+    // with none_left().
+    explicit Move(UnitMap& map) : map_(map) { map_.moves_begun_.fetch_add(1); }
+    ~Move() { map_.moves_ended_.fetch_add(1); }
+    Move(const Move&) = delete;
+    Move& operator=(const Move&) = delete;
+
+   private:
+    UnitMap& map_;
+  };
+
   State& state(SuperslabIndex i) const { return state_[i.value]; }
+  Error none_left(std::uint64_t moves_ended_before) const;
   bool claim_fresh(SuperslabIndex i);
   Error commit(SuperslabIndex first, std::uint32_t count);
   Error commit_missing(SuperslabIndex first, std::uint32_t count);
   bool try_take(SuperslabIndex i, std::uint32_t units, Order order, SlabIndex* out);
   Result<SlabIndex> take_fresh(std::uint32_t units, SuperslabIndex hint);
-  bool looks_whole(SuperslabIndex i, std::uint32_t count) const;
-  bool take_whole(SuperslabIndex i);
+  bool looks_whole(SuperslabIndex i, std::uint32_t count, Memory memory) const;
+  bool take_whole(SuperslabIndex i, Memory memory);
   void put_back(SuperslabIndex i, bool fresh);
   void put_back_whole(SuperslabIndex first, std::uint32_t count);
 
@@ -129,6 +156,7 @@ class ARENAD_API UnitMap {
   Bits fresh_;
   std::atomic<std::uint64_t> committed_count_{0};
   std::atomic<std::uint64_t> taken_{0};
+  std::atomic<std::uint64_t> moves_begun_{0}, moves_ended_{0};  // see Move
 };
 
 }  // namespace arenad

@@ -50,8 +50,11 @@ enum class Error : std::uint8_t {
   kBlocksHeld = 32,
   kEvicted = 33,
   kQuotaUser = 34,
-  // Inside a peer's process only, never on the wire and never a user's: the heap needs a slab that
-  // must be leased from the daemon first. Its name and code are those of kInternal.
+  // The two below are never on the wire and never a user's. Their name and code are those of
+  // kInternal. kCommitNeeded: a heap of the daemon needs memory that another thread must commit
+  // first (Arena::commit_elsewhere). kLeaseNeeded: a heap of a peer needs a slab that must be
+  // leased from the daemon first.
+  kCommitNeeded = 254,
   kLeaseNeeded = 255,
 };
 inline constexpr Error kLastError = Error::kQuotaUser;  // the last one on the wire

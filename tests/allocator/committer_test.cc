@@ -1,5 +1,6 @@
 // Committer: memory comes before it is used, stays where it is used, and a refusal leaves nothing.
 #include "allocator/arena/committer.h"
+#include "tests/allocator/counted_budget.h"
 #include "tests/support/refs.h"
 
 #include <fcntl.h>
@@ -116,6 +117,57 @@ TEST_F(CommitterTest, FootprintIsBackedForALiveSessionOnly) {
   EXPECT_EQ(backed_bytes(control), entry + view.footprint_stride());
   Committer refused{data, full, view, kUnits, kFirstWord};
   EXPECT_EQ(refused.commit_session({6}, true), Error::kMachineFull);
+}
+
+TEST_F(CommitterTest, DataCountsForTheBudgetUntilItIsDecommittedOrTheCommitterEnds) {
+  CountedBudget budget;
+  {
+    Committer asks{data, control, view, kUnits, kFirstWord, &budget};
+    ASSERT_EQ(asks.commit_superslabs({0}, 3), Error::kNone);
+    ASSERT_EQ(asks.commit_run({0}, 130), Error::kNone);
+    EXPECT_EQ(budget.payload, 3 * kSuperslabBytes);
+    asks.decommit_superslab({1});
+    EXPECT_EQ(budget.payload, 2 * kSuperslabBytes);
+    EXPECT_EQ(budget.on_the_way, 0u);
+  }
+  EXPECT_EQ(budget.payload, 0u);
+}
+
+TEST_F(CommitterTest, BudgetThatRefusesIsHeardBeforeTheKernel) {
+  CountedBudget budget{kSuperslabBytes};
+  Committer asks{data, control, view, kUnits, kFirstWord, &budget};
+  EXPECT_EQ(asks.refusal(), "");
+  EXPECT_EQ(asks.commit_superslabs({0}, 2), Error::kMachineFull);
+  EXPECT_EQ(asks.refusal(), "the test's limit");
+  EXPECT_EQ(backed_bytes(data), 0u);
+  EXPECT_EQ(budget.payload, 0u);
+  EXPECT_EQ(asks.commit_superslabs({0}, 1), Error::kMachineFull) << "no room for its headers";
+  EXPECT_EQ(backed_bytes(data), 0u);
+  EXPECT_EQ(budget.payload, 0u);
+  budget.room = 0;
+  EXPECT_EQ(asks.commit_run({0}, 64), Error::kMachineFull);
+  EXPECT_EQ(asks.commit_session({5}, true), Error::kMachineFull);
+  EXPECT_EQ(backed_bytes(control), 0u);
+}
+
+TEST_F(CommitterTest, KernelThatRefusesIsQuotedAndNothingCounts) {
+  CountedBudget budget;
+  Committer asks{full, control, view, kUnits, kFirstWord, &budget};
+  EXPECT_EQ(asks.commit_superslabs({0}, 2), Error::kMachineFull);
+  EXPECT_NE(asks.refusal().find("the kernel gave no 4 MiB for data: "), std::string::npos)
+      << asks.refusal();
+  EXPECT_EQ(budget.payload, 0u);
+  EXPECT_EQ(budget.on_the_way, 0u);
+}
+
+TEST_F(CommitterTest, StoppedCommitterCommitsNoData) {
+  CountedBudget budget;
+  Committer asks{data, control, view, kUnits, kFirstWord, &budget};
+  asks.stop();
+  EXPECT_EQ(asks.commit_superslabs({0}, 1), Error::kMachineFull);
+  EXPECT_EQ(backed_bytes(data), 0u);
+  EXPECT_EQ(budget.payload, 0u);
+  EXPECT_EQ(budget.on_the_way, 0u);
 }
 
 }  // namespace

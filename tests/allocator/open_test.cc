@@ -1,4 +1,5 @@
 // Arenas in files: found again as they were left, and refused when they were damaged.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <fstream>
 
 #include "arena_fixture.h"
+#include "tests/allocator/counted_budget.h"
 #include "tests/support/refs.h"
 
 namespace arenad {
@@ -34,10 +36,10 @@ class OpenTest : public testing::Test {
     (*made)->finish_creation();
     return std::move(*made);
   }
-  Arena::Made open() {
+  Arena::Made open(MemoryBudget* budget = nullptr) {
     auto ledger = Ledger::open_file(files_.ledger_path);
     if (!ledger.ok()) return ledger.error();
-    return Arena::open(files_, std::move(*ledger), true);
+    return Arena::open(files_, std::move(*ledger), true, budget);
   }
   // The heaps of a daemon that starts again take over what the one before had.
   static ReapResult adopt_all(Arena& arena, Heap& heap, SessionId dead = kNoSession) {
@@ -92,6 +94,46 @@ TEST_F(OpenTest, MemoryThatNoRunHasGoesBack) {
   ASSERT_TRUE(again.ok());
   EXPECT_EQ((*again)->committed_bytes(), 0u);
   EXPECT_FALSE((*again)->committed({0}));
+}
+
+TEST_F(OpenTest, MemoryThatIsThereCountsAndIsNotAskedForAgain) {
+  {
+    const auto arena = create();
+    Heap heap(*arena, HeapId{0}, SessionId{1});
+    ASSERT_TRUE(heap.allocate(6 * kMiB, kHolder).ok());
+  }
+  CountedBudget budget{kMiB};  // for control memory
+  {
+    const auto again = open(&budget);
+    ASSERT_TRUE(again.ok()) << again.error().message;
+    EXPECT_FALSE((*again)->quarantined());
+    EXPECT_EQ(budget.payload, 6 * kMiB);
+  }
+  EXPECT_EQ(budget.payload, 0u);
+}
+
+// Whoever has the data file can punch holes into it.
+TEST_F(OpenTest, HolesAreFilledOrTheArenaIsQuarantined) {
+  {
+    const auto arena = create();
+    Heap heap(*arena, HeapId{0}, SessionId{1});
+    ASSERT_TRUE(heap.allocate(6 * kMiB, kHolder).ok());
+    ASSERT_EQ(
+        ::fallocate(arena->data_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 * kMiB), 0);
+  }
+  CountedBudget small{kMiB};
+  {
+    const auto again = open(&small);
+    ASSERT_TRUE(again.ok()) << "other arenas of the daemon must not suffer";
+    EXPECT_TRUE((*again)->quarantined());
+    EXPECT_NE((*again)->quarantine_reason().find("the test's limit"), std::string::npos);
+    EXPECT_EQ(small.payload, 6 * kMiB);
+  }
+  CountedBudget enough{8 * kMiB};
+  const auto again = open(&enough);
+  ASSERT_TRUE(again.ok());
+  EXPECT_FALSE((*again)->quarantined());
+  EXPECT_EQ(enough.payload, 6 * kMiB);
 }
 
 TEST_F(OpenTest, RunThatWasGrantedAndNotBegunIsEmpty) {

@@ -27,6 +27,8 @@ class NotedLink final : public ControlLink {
   void need_memory(ArenaId, ShardId, std::uint64_t) override { ++memory; }
   void need_recount(SessionId, ArenaId, ShardId, std::uint64_t) override { ++recounts; }
   void memory_returned(ArenaId) override { ++returned; }
+  void need_commit(std::shared_ptr<ArenaState>, ShardId, std::uint64_t,
+                   std::vector<RunWish>) override {}  // arenas of the bench commit at once
   void kick_maintenance() override {}
   std::atomic<int> memory{0}, recounts{0}, returned{0};
 };

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -34,6 +35,13 @@ class FakeHost {
                                " kB\nMemAvailable: " + std::to_string(available_bytes / 1024) +
                                " kB\n");
   }
+  // Whoever reads what the machine has waits, until write() into gate_path().
+  void close_gate() {
+    const std::string fifo = root() + "/proc/fifo";
+    ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+    ASSERT_EQ(::rename(fifo.c_str(), gate_path().c_str()), 0);
+  }
+  std::string gate_path() const { return root() + "/proc/meminfo"; }
   void cgroup(std::uint64_t max, std::uint64_t current) {
     write("/sys/fs/cgroup/box/memory.max", std::to_string(max) + "\n");
     write("/sys/fs/cgroup/box/memory.current", std::to_string(current) + "\n");
@@ -42,9 +50,10 @@ class FakeHost {
 
  private:
   void write(const std::string& path, const std::string& text) {
-    const std::filesystem::path file = root_.path() + path;
+    const std::filesystem::path file = root_.path() + path, fresh = file.string() + ".new";
     std::filesystem::create_directories(file.parent_path());
-    std::ofstream(file) << text;
+    std::ofstream(fresh) << text;
+    std::filesystem::rename(fresh, file);  // a reader sees all of it or nothing
   }
   test::TemporaryDirectory root_;
 };
@@ -201,6 +210,38 @@ TEST(HostBudget, CallerHearsWhichLimitWasHit) {
     const auto full = daemon.allocate(1, key, arena, 8 * kMiB);
     return !full.ok() && says(full.error().message, "cgroup /sys/fs/cgroup/box (memory.max)");
   })) << "what was read before is believed for a moment only";
+}
+
+// The thread that commits is held where it reads what the machine has.
+TEST(HostBudget, OtherCallsOfTheShardAreAnsweredWhileMemoryIsCommitted) {
+  FakeHost host;
+  host.machine(160 * kMiB, 160 * kMiB);
+  Daemon daemon(1, in(host));
+  const ArenaId arena = daemon.create("a", 256 * kMiB)->id;
+  const SessionKey key = daemon.open_attached("a");
+  const auto before = daemon.allocate(0, key, arena, 64, 10);
+  ASSERT_TRUE(before.ok()) << before.error().message;
+  host.close_gate();
+  AllocateArgs args;
+  args.session = key;
+  args.arena_id = arena;
+  args.size_bytes = 100 * kMiB;
+  args.count = 1;
+  auto span = daemon.allocate_later(0, args);
+  // Opening waits until the other end is open: from here on somebody is held.
+  UniqueFd gate(::open(host.gate_path().c_str(), O_WRONLY | O_CLOEXEC));
+  EXPECT_TRUE(daemon.allocate(0, key, arena, 64, 10).ok());
+  EXPECT_TRUE(daemon.allocate(0, key, arena, 64, 10, 60'000).ok()) << "also a caller that may wait";
+  EXPECT_EQ(daemon.free(0, key, arena, refs_of(*before))->done, 10u);
+  EXPECT_TRUE(daemon.arena("a").ok());
+  EXPECT_EQ(span.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  host.machine(160 * kMiB, 160 * kMiB);  // for the next reader
+  const std::string text = "MemTotal: 163840 kB\nMemAvailable: 163840 kB\n";
+  ASSERT_EQ(::write(gate.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  gate = UniqueFd();  // the end of what there is to read
+  const auto got = answer_of(std::move(span));
+  EXPECT_TRUE(got.ok()) << got.error().message;
+  expect_exact(daemon, 21);
 }
 
 TEST(HostBudget, MemoryOfADeletedArenaIsThereForOthers) {

@@ -26,10 +26,17 @@ struct NotingControl final : ControlLink {
     recounts.push_back(ticket);
   }
   void memory_returned(ArenaId) override { ++returned; }
+  void need_commit(std::shared_ptr<ArenaState>, ShardId, std::uint64_t ticket,
+                   std::vector<RunWish> runs) override {
+    commits.push_back(ticket);
+    wishes = std::move(runs);
+  }
   void kick_maintenance() override { ++kicks; }
 
   std::vector<std::uint64_t> tickets;
   std::vector<std::uint64_t> recounts;
+  std::vector<std::uint64_t> commits;
+  std::vector<RunWish> wishes;  // of the last commit
   int returned = 0;
   int kicks = 0;
 };

@@ -37,6 +37,9 @@ struct NamedCall {
     return {e, "refused " + args.name};
   }
   static std::string asked_for(const Args& args) { return "the call " + args.name; }
+  static std::vector<RunWish> wishes(const Args&, const ArenaSlot& slot) {
+    return {{slot.arena.geometry().span_shape(32), 1}};
+  }
 
   std::map<std::string, Error> errors;
   std::vector<std::string> tried;
@@ -246,6 +249,67 @@ TEST_F(Waits, EndOfTheSessionFailsItsCallsAndNoOthers) {
   EXPECT_EQ(answer_of("a"), nullptr);
   waits.fail_session(alice.id, Error::kUnknownSession);
   EXPECT_EQ(*answer_of("a"), "UNKNOWN_SESSION");
+  EXPECT_EQ(state->waiting, 0u);
+}
+
+TEST_F(Waits, CallForWhichMemoryIsCommittedHoldsUpNobody) {
+  kind.errors["big"] = Error::kCommitNeeded;
+  EXPECT_EQ(call("big", 60'000), nullptr);
+  ASSERT_EQ(control.commits, (std::vector<std::uint64_t>{1}));
+  ASSERT_EQ(control.wishes.size(), 1u);
+  EXPECT_EQ(control.wishes[0].shape.units, 32u);
+  EXPECT_TRUE(control.tickets.empty()) << "a trim round would not help";
+  EXPECT_EQ(state->waiting, 0u);
+  EXPECT_NE(call("small", 60'000), nullptr);
+  kind.tried.clear();
+  waits.retry(arena);
+  EXPECT_TRUE(kind.tried.empty());
+  free("big");
+  waits.committed(arena, 1, {.ticket = 1, .runs = 1});
+  ASSERT_NE(answer_of("big"), nullptr);
+  EXPECT_EQ(*answer_of("big"), "big");
+  EXPECT_EQ(state->waiting, 0u);
+}
+
+TEST_F(Waits, CommitThatIsRefusedTwiceAndATrimRoundBetweenFailTheCall) {
+  kind.errors["big"] = Error::kCommitNeeded;
+  EXPECT_EQ(call("big"), nullptr);
+  waits.committed(arena, 1, {.ticket = 1, .error = Error::kMachineFull});
+  EXPECT_EQ(answer_of("big"), nullptr);
+  ASSERT_EQ(control.tickets, (std::vector<std::uint64_t>{2}));
+  EXPECT_EQ(state->waiting, 1u);
+  waits.retry(arena);
+  EXPECT_EQ(control.commits.size(), 1u)
+      << "the trim round is not over, and peers are not asked yet";
+  EXPECT_EQ(state->waiting, 1u);
+  waits.trim_round(arena, 2, {});
+  EXPECT_EQ(answer_of("big"), nullptr) << "what was trimmed may have to be committed";
+  ASSERT_EQ(control.commits, (std::vector<std::uint64_t>{1, 2}));
+  waits.committed(arena, 2, {.ticket = 2, .error = Error::kMachineFull});
+  ASSERT_NE(answer_of("big"), nullptr);
+  EXPECT_EQ(*answer_of("big"), "MACHINE_FULL");
+  EXPECT_EQ(state->waiting, 0u);
+}
+
+TEST_F(Waits, CommitThatBroughtLessIsTriedWithOnceAndThenItIsARefusal) {
+  kind.errors["big"] = Error::kCommitNeeded;
+  EXPECT_EQ(call("big"), nullptr);
+  waits.committed(arena, 1, {.ticket = 1, .runs = 3, .error = Error::kArenaFull});
+  EXPECT_EQ(control.commits.size(), 2u);
+  EXPECT_TRUE(control.tickets.empty());
+  waits.committed(arena, 1, {.ticket = 2, .runs = 3, .error = Error::kArenaFull});
+  EXPECT_EQ(control.commits.size(), 2u);
+  EXPECT_EQ(control.tickets.size(), 1u);
+  EXPECT_EQ(answer_of("big"), nullptr);
+}
+
+TEST_F(Waits, WaitMayExpireWhileMemoryIsCommitted) {
+  kind.errors["big"] = Error::kCommitNeeded;
+  EXPECT_EQ(call("big", 60'000), nullptr);
+  waits.tick(now_ns() + 60'001 * kNsPerMs);
+  ASSERT_NE(answer_of("big"), nullptr);
+  EXPECT_EQ(*answer_of("big"), "WAIT_EXPIRED");
+  waits.committed(arena, 1, {.ticket = 1, .runs = 1});
   EXPECT_EQ(state->waiting, 0u);
 }
 

@@ -70,6 +70,20 @@ def test_blocks_end_in_a_refusal_that_names_the_limit(box, client, arena):
     assert session.allocate(arena.id, 100 * MIB).refs, "what is free is given again"
 
 
+def test_cgroup_is_looked_at_again_and_again(box, start_daemon, connect):
+    """What others have used of it since the start counts. Control memory counts, too."""
+    generous = ("--max-total-bytes", str(GIB)) if box.directory else ()
+    daemon = boxed(start_daemon, box, *generous)
+    client = connect(daemon.target)
+    arena = client.create_arena("big", GIB)
+    session = Session(client, "greedy")
+    session.attach("big")
+    refs, refusal = fill(session, arena, 64, 16_384)
+    expect_full(box, refusal)
+    assert box.named in refusal.message
+    assert client.audit("big").exact
+
+
 def test_span_larger_than_the_host_is_refused_at_once(box, client, arena):
     session = Session(client, "greedy")
     session.attach("big")
@@ -86,7 +100,7 @@ def test_four_tebibytes_are_refused(box, client):
         refusal_of(session.allocate, arena.id, 4 * 1024 * GIB),
         "RESOURCE_EXHAUSTED",
         "MACHINE_FULL",
-        "4 TiB were needed",
+        "TiB were needed",  # but for what is committed ahead
     )
     assert box.oom_kills() == 0
 

@@ -132,7 +132,7 @@ Task<Answer<Nothing>> ArenaCalls::remove(Caller caller, std::string name, bool f
   for (const SessionId session : attached) recounts_.start(session);
   trim_rounds_.arena_removed(id);
   core_.arenas.release_id(id);
-  core_.maintenance.bury(std::move(state));
+  core_.commits.bury(std::move(state));
   co_return Nothing{};
 }
 

@@ -99,6 +99,7 @@ void ArenaRegistry::restore(std::unique_ptr<Arena> arena) {
 
 ArenaRecord* ArenaRegistry::add(std::unique_ptr<Arena> arena, const ArenaAccess& access) {
   ArenaRecord record;
+  if (commit_elsewhere_) arena->commit_elsewhere();
   record.state = std::make_shared<ArenaState>(std::move(arena), state_.is_open());
   record.canary = record.state->arena->geometry().layout() == Layout::canaried();
   record.access = access;

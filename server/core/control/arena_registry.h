@@ -53,6 +53,9 @@ class ArenaRegistry {
   ArenaRecord remove(const std::string& name);
   void release_id(ArenaId id) { ids_.put_back(id); }
 
+  // Arenas from here on commit their memory on other threads (Arena::commit_elsewhere).
+  void commit_elsewhere() { commit_elsewhere_ = true; }
+
   std::map<std::string, ArenaRecord>& all() { return by_name_; }
   std::uint64_t capacity_bytes() const { return capacity_bytes_; }
 
@@ -71,6 +74,7 @@ class ArenaRegistry {
   std::map<std::string, ArenaRecord> by_name_;  // in order of name, as ListArenas gives them
   std::map<ArenaId, ArenaRecord*> by_id_;
   std::uint64_t capacity_bytes_ = 0;  // of all
+  bool commit_elsewhere_ = false;
 };
 
 }  // namespace arenad::server

@@ -32,13 +32,11 @@ Task<Answer<AuditResult>> Audits::audit(Caller caller, std::string arena) {
 
   const std::shared_ptr<Standstill> standstill = prepare(id);
   gate_.close();
-  core_.maintenance.pause();
   auto stood = core_.shards.broadcast([standstill, id](Shard& shard) {
     shard.take_part(*standstill);
     return shard.facts(id);
   });
   const std::vector<ShardFacts> facts = co_await stood;
-  core_.maintenance.resume();
   gate_.open();
   if (!standstill->complete()) {
     co_return refuse(Error::kInternal,

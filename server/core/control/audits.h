@@ -2,9 +2,8 @@
 //
 // Purpose: all shards publish and drain, then all stand still (Standstill) and check their heaps,
 // and the arenas as a whole. An arena that has findings is quarantined.
-// Invariants: no reap runs while shards stand still (StandstillGate), and the maintenance thread
-// rests. So a report is exact whatever the load. Shards that do not all arrive within 5 s give the
-// standstill up, and there is no report.
+// Invariants: no reap runs while shards stand still (StandstillGate). So a report is exact whatever
+// the load. Shards that do not all arrive within 5 s give the standstill up, without a report.
 // Threads: the control thread.
 // Crash: reads arenas, and may mark one as quarantined.
 #pragma once

@@ -27,7 +27,9 @@ Control::Control(ShardGroup::Shards& shards, SharedState& shared, const Limits& 
       facts_(core_, ends_),
       state_watch_(core_, std::move(on_state_lost)),
       desk_(core_, liveness_),
-      handoff_(core_.thread.io(), handoff_path, desk_) {}
+      handoff_(core_.thread.io(), handoff_path, desk_) {
+  core_.arenas.commit_elsewhere();
+}
 
 Control::~Control() {
   stop();
@@ -55,6 +57,7 @@ void Control::stop() {
     core_.shards.broadcast([](Shard& shard) { shard.fail_parked(Error::kDraining); });
   });
   core_.maintenance.stop();
+  core_.commits.stop();
   core_.census.stop();
 }
 
@@ -233,6 +236,15 @@ void Control::need_recount(SessionId session, ArenaId arena_id, ShardId shard,
   core_.thread.post([this, session, arena_id, shard, ticket] {
     recounts_.start_for(session, arena_id, shard, ticket);
   });
+}
+
+void Control::need_commit(std::shared_ptr<ArenaState> arena, ShardId shard, std::uint64_t ticket,
+                          std::vector<RunWish> wishes) {
+  core_.commits.run(arena,
+                    [to = &core_.shards[shard.value], arena, ticket, wishes = std::move(wishes)] {
+                      const RunClaims::Outcome got = arena->arena->claim(wishes);
+                      to->post([to, arena, ticket, got] { to->committed(arena, ticket, got); });
+                    });
 }
 
 void Control::memory_returned(ArenaId arena_id) {

@@ -93,6 +93,8 @@ class Control final : public ControlApi, public ControlLink {
   void need_recount(SessionId session, ArenaId arena_id, ShardId shard,
                     std::uint64_t ticket) override;
   void memory_returned(ArenaId arena_id) override;
+  void need_commit(std::shared_ptr<ArenaState> arena, ShardId shard, std::uint64_t ticket,
+                   std::vector<RunWish> wishes) override;
   void kick_maintenance() override { core_.maintenance.kick(); }
 
  private:

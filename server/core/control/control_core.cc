@@ -16,7 +16,7 @@ ControlCore::ControlCore(ShardGroup::Shards& all_shards, SharedState& shared_sta
       state(std::move(state_directory)),
       arenas(limits, state, &shared_state.memory),
       sessions(limits),
-      maintenance(shared_state.tunables, log),
+      maintenance(shared_state.tunables, commits, log),
       shards(thread, all_shards) {}
 
 void ControlCore::arenas_changed() {

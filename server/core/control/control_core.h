@@ -20,6 +20,7 @@
 #include "server/core/api/log.h"
 #include "server/core/control/arena_registry.h"
 #include "server/core/control/census.h"
+#include "server/core/control/commit_threads.h"
 #include "server/core/control/control_thread.h"
 #include "server/core/control/maintenance.h"
 #include "server/core/control/session_registry.h"
@@ -62,6 +63,7 @@ struct ControlCore {
   ArenaRegistry arenas;
   SessionRegistry sessions;
   TokenTable tokens;
+  CommitThreads commits;
   Maintenance maintenance;
   Census census;
   RateLimit refusals{20};     // lines of the log a second

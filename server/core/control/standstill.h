@@ -2,9 +2,9 @@
 //
 // Purpose: every shard arrives, and then verifies its own heaps in parallel with the others. The
 // last shard checks what peers have leased, and the arenas as a whole. Then all go on.
-// Invariants: nobody in the daemon changes an arena between the last arrival and the release. The
-// shards stand in take_part, the maintenance thread is paused, and the reaper waits
-// (standstill_gate.h). Peers do go on; their slabs are checked as far as that is possible while
+// Invariants: nobody in the daemon changes a run or a word between last arrival and release. The
+// shards stand in take_part, and the reaper waits (standstill_gate.h). Commit threads go on: what
+// they claim is no run yet. Peers go on; their slabs are checked as far as that is possible while
 // they work (verify_leases). Shards that do not all arrive in time leave again without a report.
 // After the last arrival no shard leaves early.
 // Threads: take_part by each shard once. The results by the control thread, after all shards have

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <optional>
 #include <utility>
 
 #include "server/core/api/clock.h"
@@ -85,7 +84,6 @@ Task<> TrimRounds::one_round(std::shared_ptr<OfArena> of) {
   const auto tickets = std::exchange(of->wanted, std::vector<std::uint64_t>(core_.shards.size()));
   const bool somebody_new =
       std::any_of(tickets.begin(), tickets.end(), [](std::uint64_t ticket) { return ticket != 0; });
-  std::optional<Maintenance::Pause> pause(core_.maintenance);
   auto trimmed = trim_shards(id);
   Shares shares = co_await trimmed;
 
@@ -99,11 +97,9 @@ Task<> TrimRounds::one_round(std::shared_ptr<OfArena> of) {
     co_await retried;
     const ArenaRecord* const record = core_.arenas.find(id);
     if (record == nullptr || record->state->waiting.load(std::memory_order_relaxed) == 0) co_return;
-    pause.reset();  // peers may take a while
     auto answers = ask(of, peers);
     co_await answers;
     if (of->removed) co_return;
-    pause.emplace(core_.maintenance);
     auto trimmed_again = trim_shards(id);
     shares = co_await trimmed_again;
   }
@@ -131,7 +127,6 @@ Task<> TrimRounds::trim(ArenaId id) {
     co_await answers;
   }
   if (!of->removed) {
-    const Maintenance::Pause pause(core_.maintenance);
     auto trimmed = trim_shards(id);
     co_await trimmed;
   }

@@ -11,9 +11,7 @@
 //   6. every shard retries what it has parked, and fails what may not wait.
 // Invariants: an arena has at most one round at a time. What is parked while a round runs is for
 // the next round, because memory may have come back behind this round. A peer that did not answer
-// in time is not asked again before it has answered. The maintenance thread rests while shards trim
-// and retry. Reason: nobody can reach a superslab that is just being committed, and the arena would
-// look fuller than it is.
+// in time is not asked again before it has answered.
 // Threads: the control thread.
 // Crash: private memory of the daemon. A peer that dies has answered when its session has ended.
 #pragma once

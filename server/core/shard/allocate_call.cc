@@ -1,5 +1,7 @@
 #include "server/core/shard/allocate_call.h"
 
+#include <map>
+
 #include "allocator/base/format.h"
 #include "server/core/api/text.h"
 
@@ -143,6 +145,27 @@ Failure AllocateCall::refusal(Error e, const AllocateArgs& args, const ArenaSlot
                                    args.size_bytes, slot.name(), slot.arena.capacity_bytes()));
     default: return tables_.refusal(e, args.session, args.arena_id);
   }
+}
+
+std::vector<RunWish> AllocateCall::wishes(const Args& args, const ArenaSlot& slot) {
+  const Geometry& geometry = slot.arena.geometry();
+  std::vector<RunWish> wishes;
+  std::map<ClassId, std::uint32_t> blocks;  // blocks of one class share slabs
+  const auto add = [&](std::uint64_t size, std::uint32_t count) {
+    const auto cls = geometry.class_of(size, args.align_bytes);
+    if (!cls.ok()) return;
+    if (*cls == kSpanClass)
+      wishes.push_back({geometry.span_for(size), count});
+    else
+      blocks[*cls] += count;
+  };
+  if (args.sizes.empty()) add(args.size_bytes, args.count);
+  for (const std::uint64_t size : args.sizes) add(size, 1);
+  for (const auto& [cls, count] : blocks) {
+    const RunShape slab = geometry.slab_shape(cls);
+    wishes.push_back({slab, (count + slab.capacity - 1) / slab.capacity});
+  }
+  return wishes;
 }
 
 std::string AllocateCall::asked_for(const AllocateArgs& args) {

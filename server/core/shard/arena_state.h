@@ -56,6 +56,10 @@ struct ArenaState {
   // Calls that are parked on any shard. A shard that gives memory back while this is not 0 tells
   // the control thread. Relaxed: the waiter's own timer makes good for a moment that was missed.
   std::atomic<std::uint32_t> waiting{0};
+  // The arena's commit thread is asked to look after spare memory; it could not commit any.
+  // Relaxed: told by one thread to another, and late is as good.
+  std::atomic<bool> tended{false};
+  std::atomic<bool> short_of_memory{false};
   // True when a peer is or was attached, or when blocks were shared. Blocks then change hands
   // without a call, so counts come from the block words and not from the shards. Set before that
   // can happen, and never cleared. Relaxed: the message that lets a session act comes after it.

@@ -1,5 +1,7 @@
 #include "server/core/shard/lease_grant.h"
 
+#include <algorithm>
+
 #include "allocator/base/format.h"
 #include "server/core/api/clock.h"
 #include "server/core/api/limits.h"
@@ -124,6 +126,13 @@ Failure LeaseGrant::refusal(Error e, const LeaseArgs& args, const ArenaSlot& slo
                                  slot.arena.quarantine_reason()));
   }
   return tables_.refusal(e, args.session, args.arena_id);
+}
+
+std::vector<RunWish> LeaseGrant::wishes(const LeaseArgs& args, const ArenaSlot& slot) {
+  const RunShape run = run_of(slot.arena.geometry(), args);
+  const auto most = static_cast<std::uint32_t>(
+      std::max<std::uint64_t>(1, kLeaseTurnBytes / std::max<std::uint64_t>(1, run.bytes())));
+  return {{run, std::min(args.count, most)}};
 }
 
 std::string LeaseGrant::asked_for(const LeaseArgs& args) {

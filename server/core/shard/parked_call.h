@@ -1,13 +1,16 @@
 // ParkedCall: a call that waits for memory.
 //
-// Purpose: what WaitQueue keeps of a call whose arena was full or whose session was at its limit.
+// Purpose: what WaitQueue keeps of a call whose arena was full, whose session was at its limit, or
+//   for which memory is being committed.
 // Threads: the shard's own. Crash: private; the caller's connection ends with the daemon.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
+#include "allocator/arena/run_claims.h"
 #include "allocator/base/error.h"
 #include "server/core/api/common.h"
 
@@ -26,9 +29,16 @@ struct ParkedCall {
   std::function<void(Failure)> fail;
   std::function<Failure(Error, const ArenaSlot&)> refusal;  // for errors other than full memory
   std::function<std::string()> asked_for;                   // "3 blocks of 64 bytes"
+  std::function<std::vector<RunWish>(const ArenaSlot&)> wishes;  // memory for `attempt`
   std::uint64_t ticket = 0;       // a trim round for this ticket comes before the call may fail
   std::uint64_t deadline_ns = 0;  // of its wait; 0 when the caller does not wait
   bool recounted = false;         // the session's account was recounted for this call
+  // Memory is being committed for it. Meanwhile it is not tried, and it holds up nobody.
+  bool committing = false;
+  std::uint32_t short_claims = 0;     // commits in a row that brought less than was wished for
+  Error refused = Error::kNone;       // what such a commit ended with, for the next try
+  Error commit_error = Error::kNone;  // what the last commit was refused with
+  bool trimmed = false;               // a whole trim round is over since it was parked
   Error last = Error::kArenaFull;
 };
 

@@ -135,6 +135,12 @@ class Shard final : public ShardApi {
     waits_.trim_round(arena_id, ticket, usage);
   }
   void recounted(ArenaId arena_id, std::uint64_t ticket) { waits_.recounted(arena_id, ticket); }
+  // Drops what nobody took of the claims.
+  void committed(const std::shared_ptr<ArenaState>& state, std::uint64_t ticket,
+                 const RunClaims::Outcome& got) {
+    waits_.committed(state->arena->id(), ticket, got);
+    state->arena->drop_claims(got.ticket);
+  }
   void fail_parked(Error why) { waits_.fail_all(why); }
   // See Adoptions::begin.
   void adopt(std::shared_ptr<ArenaState> state, SessionId dead, std::vector<SlabIndex> runs,

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "allocator/format/ids.h"
 #include "server/core/api/limits.h"
@@ -30,6 +32,10 @@ class ControlLink {
                             std::uint64_t ticket) = 0;
   // Blocks were freed in an arena in which somebody waits.
   virtual void memory_returned(ArenaId arena_id) = 0;
+  // A call was parked because it needs memory that is not committed. On another thread the arena
+  // must claim these runs; then Shard::committed must be called with the ticket.
+  virtual void need_commit(std::shared_ptr<ArenaState> arena, ShardId shard, std::uint64_t ticket,
+                           std::vector<RunWish> wishes) = 0;
   // Slabs were taken: commit memory ahead soon.
   virtual void kick_maintenance() = 0;
 };

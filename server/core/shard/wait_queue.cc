@@ -36,6 +36,8 @@ void WaitQueue::park_slow(ArenaSlot& slot, ParkedCall call, Error why) {
   ++parked_of_[call.uid];
   slot.parked.push_back(std::move(call));
   slot.state->waiting.fetch_add(1, std::memory_order_relaxed);
+  ParkedCall& parked = slot.parked.back();
+  if (why == Error::kCommitNeeded) return begin_commit(slot, parked);
   if (why == Error::kQuotaSession)
     return shared_.control->need_recount(session, slot.id, shard_, next_ticket_);
   shared_.control->need_memory(slot.id, shard_, next_ticket_);
@@ -44,12 +46,7 @@ void WaitQueue::park_slow(ArenaSlot& slot, ParkedCall call, Error why) {
 void WaitQueue::unpark(ArenaSlot& slot, const ParkedCall& call) {
   const auto of_user = parked_of_.find(call.uid);
   if (--of_user->second == 0) parked_of_.erase(of_user);
-  slot.state->waiting.fetch_sub(1, std::memory_order_relaxed);
-}
-
-bool WaitQueue::waits(const ArenaSlot& slot, std::uint32_t uid) {
-  return std::ranges::any_of(slot.parked,
-                             [uid](const ParkedCall& call) { return call.uid == uid; });
+  if (!call.committing) slot.state->waiting.fetch_sub(1, std::memory_order_relaxed);
 }
 
 Failure WaitQueue::no_place(std::uint32_t uid) const {
@@ -59,6 +56,43 @@ Failure WaitQueue::no_place(std::uint32_t uid) const {
                 fmt::format("{} calls of uid {} wait for memory on this shard, which is the limit "
                             "max_user_waiting_calls",
                             of_user->second, uid));
+}
+
+void WaitQueue::begin_commit(ArenaSlot& slot, ParkedCall& call) {
+  call.committing = true;
+  slot.state->waiting.fetch_sub(1, std::memory_order_relaxed);
+  shared_.control->need_commit(slot.state, shard_, call.ticket, call.wishes(slot));
+}
+
+void WaitQueue::committed(ArenaId arena_id, std::uint64_t ticket, const RunClaims::Outcome& got) {
+  ArenaSlot* const slot = tables_.arena(arena_id);
+  if (slot == nullptr) return;
+  for (ParkedCall& call : slot->parked) {
+    if (call.ticket != ticket || !call.committing) continue;
+    call.committing = false;
+    slot->state->waiting.fetch_add(1, std::memory_order_relaxed);
+    call.short_claims = got.error == Error::kNone ? 0 : call.short_claims + 1;
+    // What there was may do, beside what the heap has. The second time it is clear that it does
+    // not.
+    const bool refused = got.error != Error::kNone && (got.runs == 0 || call.short_claims > 1);
+    call.refused = call.commit_error = refused ? got.error : Error::kNone;
+    return serve_parked(*slot, {.now = now_ns()});
+  }
+}
+
+void WaitQueue::ask_for_room(ArenaSlot& slot, ParkedCall& call) {
+  call.ticket = ++next_ticket_;
+  shared_.control->need_memory(slot.id, shard_, call.ticket);
+}
+
+bool WaitQueue::somebody_waits(const ArenaSlot& slot) {
+  return std::any_of(slot.parked.begin(), slot.parked.end(),
+                     [](const ParkedCall& call) { return !call.committing; });
+}
+
+bool WaitQueue::waits(const ArenaSlot& slot, std::uint32_t uid) {
+  return std::any_of(slot.parked.begin(), slot.parked.end(),
+                     [uid](const ParkedCall& call) { return call.uid == uid && !call.committing; });
 }
 
 bool WaitQueue::worth_recounting(const SessionSlot& session) const {
@@ -77,43 +111,46 @@ void WaitQueue::recounted(ArenaId arena_id, std::uint64_t ticket) {
     if (call.ticket != ticket) continue;
     call.recounted = true;
     if (SessionSlot* session = tables_.session(call.session.id)) session->recounted_ns = now;
-    return serve_parked(*slot, 0, now);
+    return serve_parked(*slot, {.now = now});
   }
 }
 
 void WaitQueue::retry(ArenaId arena_id) {
   ArenaSlot* const slot = tables_.arena(arena_id);
-  if (slot != nullptr && !slot->parked.empty()) serve_parked(*slot, 0, now_ns());
+  if (slot != nullptr && !slot->parked.empty()) serve_parked(*slot, {.now = now_ns()});
 }
 
 void WaitQueue::trim_round(ArenaId arena_id, std::uint64_t ticket, const UsageSummary& usage) {
   ArenaSlot* const slot = tables_.arena(arena_id);
   if (slot == nullptr) return;
   slot->last_usage = usage;
-  if (!slot->parked.empty()) serve_parked(*slot, ticket, now_ns());
+  if (!slot->parked.empty())
+    serve_parked(*slot, {.now = now_ns(), .round_over = true, .ticket = ticket});
 }
 
 void WaitQueue::memory_came_back(ArenaSlot& slot) {
   const std::atomic<std::uint32_t>& waiting = slot.state->waiting;
   if (waiting.load(std::memory_order_relaxed) == 0) return;
-  if (!slot.parked.empty()) serve_parked(slot, 0, now_ns());
+  if (!slot.parked.empty()) serve_parked(slot, {.now = now_ns()});
   if (waiting.load(std::memory_order_relaxed) != 0) shared_.control->memory_returned(slot.id);
 }
 
-void WaitQueue::serve_parked(ArenaSlot& slot, std::uint64_t ticket, std::uint64_t now) {
+void WaitQueue::serve_parked(ArenaSlot& slot, const Occasion& occasion) {
   std::vector<std::pair<ParkedCall, Failure>> finished;
   std::deque<ParkedCall> kept;
   std::set<std::uint32_t> waiting_users;
   for (ParkedCall& call : slot.parked) {
     Failure failure;
-    const Fate fate = try_again(slot, call, waiting_users.contains(call.uid), ticket, now, failure);
+    const Fate fate = try_again(slot, call, waiting_users.contains(call.uid), occasion, failure);
     if (fate != Fate::kKept) {
       unpark(slot, call);
       finished.emplace_back(std::move(call), std::move(failure));
       continue;
     }
-    // A call that waits for a recount holds up nobody: memory is not what it lacks.
-    if (call.deadline_ns != 0 && call.last != Error::kQuotaSession) waiting_users.insert(call.uid);
+    // A call that waits for a recount or a commit holds up nobody: it is not memory of others that
+    // it lacks.
+    if (call.deadline_ns != 0 && call.last != Error::kQuotaSession && !call.committing)
+      waiting_users.insert(call.uid);
     kept.push_back(std::move(call));
   }
   slot.parked = std::move(kept);
@@ -123,17 +160,22 @@ void WaitQueue::serve_parked(ArenaSlot& slot, std::uint64_t ticket, std::uint64_
 }
 
 WaitQueue::Fate WaitQueue::try_again(ArenaSlot& slot, ParkedCall& call, bool behind_a_waiter,
-                                     std::uint64_t ticket, std::uint64_t now, Failure& failure) {
+                                     const Occasion& occasion, Failure& failure) {
   const bool waits = call.deadline_ns != 0;
+  const bool round_over = occasion.round_over && call.ticket <= occasion.ticket;
+  if (round_over) call.trimmed = true;
   Access access;
   // Callers of one user that wait are served in order: none of them is tried after one that got
   // nothing.
   Error e = call.last;
-  if (!waits || !behind_a_waiter || e == Error::kQuotaSession) {
+  if (call.refused != Error::kNone) {
+    e = std::exchange(call.refused, Error::kNone);
+  } else if (!call.committing && (!waits || !behind_a_waiter || e == Error::kQuotaSession)) {
     e = tables_.admit(call.session, slot.id, call.for_peer ? Need::kPeer : Need::kChange, access);
     if (e == Error::kNone) e = call.attempt(access);
   }
   if (e == Error::kNone) return Fate::kAnswered;
+  if (e == Error::kCommitNeeded) return commit_again(slot, call, occasion, failure);
   if (e == Error::kQuotaSession && !call.recounted &&
       (call.last == e || worth_recounting(*access.session))) {
     if (std::exchange(call.last, e) != e) {
@@ -146,14 +188,33 @@ WaitQueue::Fate WaitQueue::try_again(ArenaSlot& slot, ParkedCall& call, bool beh
     failure = call.refusal(e, slot);
     return Fate::kFailed;
   }
-  if (std::exchange(call.last, e) == Error::kQuotaSession) {  // recounted, and the arena is full
-    call.ticket = ++next_ticket_;
-    shared_.control->need_memory(slot.id, shard_, call.ticket);
+  const Error before = std::exchange(call.last, e);
+  bool over = waits ? occasion.now >= call.deadline_ns : round_over;
+  if (before == Error::kQuotaSession || (before == Error::kCommitNeeded && !call.trimmed)) {
+    // It was recounted, or its commit was refused, or others took what was committed.
+    ask_for_room(slot, call);
+    over = waits && over;
+  } else if (before == Error::kCommitNeeded && !waits) {
+    over = true;  // a trim round has not helped
   }
-  const bool over = waits ? now >= call.deadline_ns : call.ticket <= ticket;
   if (!over) return Fate::kKept;
   failure = full_failure(slot, call);
   return Fate::kFailed;
+}
+
+// A call whose commit was refused is not committed for again before a trim round is over: peers
+// would not be asked while nobody waits for memory of others.
+WaitQueue::Fate WaitQueue::commit_again(ArenaSlot& slot, ParkedCall& call, const Occasion& occasion,
+                                        Failure& failure) {
+  if (call.deadline_ns != 0 && occasion.now >= call.deadline_ns) {
+    failure = full_failure(slot, call);
+    return Fate::kFailed;
+  }
+  if (!call.committing && (call.commit_error == Error::kNone || occasion.round_over)) {
+    call.last = Error::kCommitNeeded;
+    begin_commit(slot, call);
+  }
+  return Fate::kKept;
 }
 
 Failure WaitQueue::full_failure(const ArenaSlot& slot, const ParkedCall& call) const {
@@ -167,7 +228,9 @@ Failure WaitQueue::full_failure(const ArenaSlot& slot, const ParkedCall& call) c
       usage.biggest_holders.empty() ? std::string()
                                     : fmt::format("; biggest holders: {}", usage.biggest_holders));
   const std::string why =
-      call.last == Error::kMachineFull ? "; " + slot.arena.memory_refusal() : std::string();
+      call.commit_error == Error::kMachineFull || call.last == Error::kMachineFull
+          ? "; " + slot.arena.memory_refusal()
+          : std::string();
   if (call.deadline_ns != 0)
     return refuse(Error::kWaitExpired,
                   fmt::format("waited {} ms for {}{}", call.wait_ms, facts, why));
@@ -221,8 +284,8 @@ std::uint64_t WaitQueue::tick(std::uint64_t now) {
     const bool expired = std::any_of(
         slot.parked.begin(), slot.parked.end(),
         [now](const ParkedCall& call) { return call.deadline_ns != 0 && now >= call.deadline_ns; });
-    if (expired || slot.heap.has_pending()) serve_parked(slot, 0, now);
-    if (ask && !slot.parked.empty()) shared_.control->memory_returned(slot.id);
+    if (expired || slot.heap.has_pending()) serve_parked(slot, {.now = now});
+    if (ask && somebody_waits(slot)) shared_.control->memory_returned(slot.id);
     for (const ParkedCall& call : slot.parked)
       if (call.deadline_ns != 0) next = std::min({next, call.deadline_ns, now + kWaitLookNs});
   }

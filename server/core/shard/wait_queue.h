@@ -1,14 +1,15 @@
 // WaitQueue: the calls of one shard that wait for memory.
 //
-// Purpose: runs a call that needs memory. When the arena is full, or the session is at a limit that
-//   must be recounted, the call is parked and the control thread is asked for a trim round or a
-//   recount. After it the call is tried again. Then the call fails with the particulars, or waits
-//   on when its caller said so.
+// Purpose: runs a call that needs memory. A call that lacks something is parked, and another thread
+//   is asked for it: the arena's commit thread for memory that is not committed, or the control
+//   thread for a trim round when the arena is full, and for a recount when the session is at its
+//   limit. After it the call is tried again. Then the call fails with the particulars, or waits on
+//   when its caller said so.
 // Invariants: each call is answered exactly once. Callers that wait are served first come, first
 //   served among those of one user in each arena of the shard. Nobody waits behind another user's
 //   call, which may wait for more than there will ever be. A caller that does not wait may try in
-//   between.
-//   ArenaState::waiting counts the parked calls of all shards.
+//   between. A call for which memory is being committed holds up no other call. ArenaState::waiting
+//   counts the parked calls of all shards but those.
 // Threads: the shard's own. Crash: private; nothing is held for a parked call.
 #pragma once
 
@@ -41,6 +42,8 @@ class WaitQueue {
   void trim_round(ArenaId arena_id, std::uint64_t ticket, const UsageSummary& usage);
   // The session of the call that was parked under `ticket` was recounted.
   void recounted(ArenaId arena_id, std::uint64_t ticket);
+  // What the call that was parked under `ticket` asked for is committed, or was refused.
+  void committed(ArenaId arena_id, std::uint64_t ticket, const RunClaims::Outcome& got);
   // Blocks of the arena were freed on this shard.
   void memory_came_back(ArenaSlot& slot);
 
@@ -58,16 +61,28 @@ class WaitQueue {
   // How a parked call came out of an attempt.
   enum class Fate : std::uint8_t { kAnswered, kFailed, kKept };
 
-  // Whether a call of the user waits in the arena.
+  void park_slow(ArenaSlot& slot, ParkedCall call, Error why);
+  void begin_commit(ArenaSlot& slot, ParkedCall& call);
+  void ask_for_room(ArenaSlot& slot, ParkedCall& call);
+  // Whether a parked call waits for memory that somebody must give back.
+  static bool somebody_waits(const ArenaSlot& slot);
+  // The same, a call of this user.
   static bool waits(const ArenaSlot& slot, std::uint32_t uid);
   // kQuotaUser when so many calls of the user are parked that there is no place for another one.
   Failure no_place(std::uint32_t uid) const;
-  void park_slow(ArenaSlot& slot, ParkedCall call, Error why);
+  // The call leaves the queue of its arena.
   void unpark(ArenaSlot& slot, const ParkedCall& call);
   bool worth_recounting(const SessionSlot& session) const;
-  void serve_parked(ArenaSlot& slot, std::uint64_t ticket, std::uint64_t now);
-  Fate try_again(ArenaSlot& slot, ParkedCall& call, bool behind_a_waiter, std::uint64_t ticket,
-                 std::uint64_t now, Failure& failure);
+  // Why the parked calls are tried again.
+  struct Occasion {
+    std::uint64_t now = 0;
+    bool round_over = false;  // a trim round is over, for calls that were parked up to `ticket`
+    std::uint64_t ticket = 0;
+  };
+  void serve_parked(ArenaSlot& slot, const Occasion& occasion);
+  Fate try_again(ArenaSlot& slot, ParkedCall& call, bool behind_a_waiter, const Occasion& occasion,
+                 Failure& failure);
+  Fate commit_again(ArenaSlot& slot, ParkedCall& call, const Occasion& occasion, Failure& failure);
   Failure full_failure(const ArenaSlot& slot, const ParkedCall& call) const;
   void fail_if(ArenaSlot& slot, const std::function<bool(const ParkedCall&)>& which, Error why);
 
@@ -96,7 +111,7 @@ void WaitQueue::serve(Kind& kind, const typename Kind::Args& args, Done<typename
   const Error e = queue ? Error::kArenaFull : kind.attempt(access, args, out);
   if (e == Error::kNone) [[likely]]
     return done(std::move(out));
-  if (e != Error::kArenaFull && e != Error::kMachineFull &&
+  if (e != Error::kArenaFull && e != Error::kMachineFull && e != Error::kCommitNeeded &&
       !(e == Error::kQuotaSession && worth_recounting(*access.session))) {
     return done(kind.refusal(e, args, slot));
   }
@@ -117,6 +132,7 @@ void WaitQueue::serve(Kind& kind, const typename Kind::Args& args, Done<typename
     return kind.refusal(why, args, in);
   };
   call.asked_for = [args] { return Kind::asked_for(args); };
+  call.wishes = [args](const ArenaSlot& in) { return Kind::wishes(args, in); };
   park_slow(slot, std::move(call), e);
 }
 
