@@ -16,7 +16,7 @@ void expect_refused(const grpc::Status& status, grpc::StatusCode code, const std
 
 TEST(Limits, NumberOfArenasAndTheirBytes) {
   DaemonProcess daemon({"--shards", "1", "--max-arenas", "2", "--max-arena-bytes", "64MiB",
-                        "--max-total-bytes", "96MiB"});
+                        "--max-total-capacity-bytes", "96MiB"});
   Stubs stubs(channel_to(daemon));
   v1::Arena arena;
   expect_refused(stubs.create_arena("a", 65 * kMiB, &arena), grpc::StatusCode::INVALID_ARGUMENT,
