@@ -1,6 +1,7 @@
 #include "server/rpc/connections/connections.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/sockios.h>
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
@@ -181,8 +182,11 @@ void Connections::cut(int number, const char* why) {
   const auto found = open_.find(number);
   if (found == open_.end()) return;
   if (said_.allow()) {
-    spdlog::warn("a connection of uid {} (4294967295: TCP) is cut, its user barred for {} s: {}",
-                 found->second.uid, BarredUsers::kBar.count(), why);
+    const bool tcp = found->second.uid == Principal::kNoUser;
+    const std::string who = tcp ? "over TCP" : fmt::format("of uid {}", found->second.uid);
+    spdlog::warn(
+        "a connection {} is cut, because {}{}", who, why,
+        tcp ? "" : fmt::format("; its user gets none for {} s", BarredUsers::kBar.count()));
   }
   barred_.bar(found->second.uid, std::chrono::steady_clock::now());
   const int socket = found->second.socket.get();
