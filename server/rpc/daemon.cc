@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "allocator/base/format.h"
+#include "allocator/base/log.h"
 #include "allocator/base/tunables.h"
 #include "arenad/version.h"
 #include "server/core/api/clock.h"
@@ -27,6 +28,7 @@
 #include "server/rpc/loop/shard_loop.h"
 #include "server/rpc/metrics.h"
 #include "server/rpc/services/services.h"
+#include "server/rpc/tls/tls_credentials.h"
 
 namespace arenad::server {
 namespace {
@@ -126,6 +128,12 @@ class Daemon {
     topology_.common_address = unix_address(config_.socket_dir, "arenad.sock");
     topology_.handoff_path = engine_->handoff_path();
     topology_.started_ns = now_ns();
+    std::shared_ptr<grpc::ServerCredentials> tls;
+    if (config_.listen) {
+      auto credentials = tls_credentials(config_.tls);
+      if (!credentials.ok()) return credentials.error();
+      tls = std::move(*credentials);
+    }
     const std::vector<int> cpus = allowed_cpus();
     for (std::uint32_t i = 0; i < engine_->shard_count(); ++i)
       topology_.shards.push_back(
@@ -134,7 +142,10 @@ class Daemon {
     for (std::uint32_t i = 0; i < engine_->shard_count(); ++i)
       loops_.push_back(std::make_unique<ShardLoop>(
           engine_->shard(shard_id(i)), engine_->tunables().spin_us,
-          ShardLoopOptions{i == 0 ? config_.listen : "", topology_.shards[i].cpu}));
+          ShardLoopOptions{
+              topology_.shards[i].cpu, tls, config_.tls_users, [this](int number, const char* why) {
+                asio::post(io_, [this, number, why] { connections_.cut(number, why); });
+              }}));
     // Shard 0 comes last: a client that reaches its TCP address can then reach every shard.
     for (std::uint32_t i = engine_->shard_count(); i-- > 0;) {
       auto started = loops_[i]->start(make_services(engine_->control(), topology_));
@@ -152,7 +163,29 @@ class Daemon {
                                 administrators(), true);
         !listening.ok())
       return listening;
-    if (!loops_[0]->listen().empty()) spdlog::info("serving on {}", loops_[0]->listen());
+    if (config_.listen) {
+      if (auto listening = listen_tcp(*config_.listen, ShardLoop::Tcp::kTls); !listening.ok())
+        return listening;
+    }
+    if (!config_.listen_plaintext) return Nothing{};
+    return listen_tcp(*config_.listen_plaintext, ShardLoop::Tcp::kPlaintext);
+  }
+
+  Answer<Nothing> listen_tcp(const HostPort& at, ShardLoop::Tcp kind) {
+    Listener::Host host;
+    host.has_room = [this] { return connections_.has_room(); };
+    host.take = [this, kind](UniqueFd socket) {
+      const auto taken = connections_.add_tcp(std::move(socket), *loops_[0], kind);
+      if (!taken.ok() && refused_tcp_.allow())
+        spdlog::warn("a connection over TCP is closed: {}", taken.error().message);
+    };
+    auto listener = Listener::open_tcp(io_, at.host, at.port, std::move(host));
+    if (!listener.ok())
+      return Failure{listener.error().error,
+                     listener.error().message + ": see whether the port is free"};
+    spdlog::info("serving {} on {}", kind == ShardLoop::Tcp::kTls ? "TLS" : "plain text",
+                 (*listener)->address());
+    listeners_.push_back(std::move(*listener));
     return Nothing{};
   }
 
@@ -293,6 +326,7 @@ class Daemon {
   Connections connections_{io_, config_.root_is_admin, config_.limits.max_user_connections};
   std::vector<std::unique_ptr<ShardLoop>> loops_;
   std::vector<std::unique_ptr<Listener>> listeners_;
+  RateLimit refused_tcp_{1};
   std::unique_ptr<HttpServer> http_;
   bool serving_ = false, draining_ = false;
   bool state_lost_ = false;

@@ -10,6 +10,7 @@
 
 #include "server/rpc/config/config.h"
 #include "server/rpc/daemon.h"
+#include "server/rpc/grpc_log.h"
 
 int main(int argc, char** argv) {
   using namespace arenad::server;
@@ -36,6 +37,7 @@ int main(int argc, char** argv) {
   spdlog::set_default_logger(logger);
   spdlog::set_level(spdlog::level::from_str(invocation.config.log_level));
   spdlog::flush_on(spdlog::level::info);
+  grpc_log_to_spdlog();
   return run_daemon(invocation.config, [argc, argv]() -> arenad::Result<Config, arenad::Failure> {
     auto again = load_config(argc, argv, environ);
     if (!again.ok()) return again.error();

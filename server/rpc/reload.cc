@@ -25,6 +25,16 @@ std::string waiting_for_a_start(const Config& running, const Config& fresh) {
   return keys;
 }
 
+// gRPC reads the files by itself (tls_credentials.h), and keeps the old ones when new ones are bad.
+void say_whether_tls_is_good(const TlsFiles& files) {
+  if (const std::string wrong = wrong_with(files); wrong.empty())
+    spdlog::info(
+        "SIGHUP: new connections over TLS get what is in the files of tls_cert, tls_key "
+        "and tls_client_ca");
+  else
+    spdlog::error("SIGHUP: TLS goes on with the files that it had: {}", wrong);
+}
+
 }  // namespace
 
 void reload(const Config& running, const LoadConfig& load, ControlApi& control) {
@@ -35,6 +45,7 @@ void reload(const Config& running, const LoadConfig& load, ControlApi& control) 
     return;
   }
   spdlog::set_level(spdlog::level::from_str(fresh->log_level));
+  if (running.listen) say_whether_tls_is_good(running.tls);
   if (const std::string keys = waiting_for_a_start(running, *fresh); !keys.empty())
     spdlog::warn("SIGHUP: these keys have changed, and count from the next start: {}", keys);
   control.set_tunables(daemon_itself(), fresh->tunables, [](const auto& set) {

@@ -12,8 +12,8 @@ std::unique_ptr<DaemonProcess> g_daemon;
 
 class DaemonEnvironment : public testing::Environment {
   void SetUp() override {
-    g_daemon = std::make_unique<DaemonProcess>(
-        std::vector<std::string>{"--shards", "2", "--http", "", "--listen", "127.0.0.1:0"});
+    g_daemon = std::make_unique<DaemonProcess>(std::vector<std::string>{
+        "--shards", "2", "--http", "", "--listen-plaintext", "127.0.0.1:0"});
   }
   void TearDown() override {
     EXPECT_EQ(g_daemon->stop(), 0) << g_daemon->log();

@@ -107,10 +107,10 @@ def show_token(path, token):
 class Client:
     """One connection, with all services on it."""
 
-    def __init__(self, target):
+    def __init__(self, target, channel=None):
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
         self.target = target
-        self.channel = grpc.insecure_channel(target, options)
+        self.channel = channel or grpc.insecure_channel(target, options)
         self.arenas = contract.arenas_grpc.ArenasStub(self.channel)
         self.sessions = contract.sessions_grpc.SessionsStub(self.channel)
         self.blocks = contract.blocks_grpc.BlocksStub(self.channel)

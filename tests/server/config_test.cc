@@ -120,11 +120,24 @@ TEST(Config, WrongValuesNameSourceKeyAndWhatItTakes) {
             std::string::npos);
 }
 
-TEST(Config, TcpThatOthersReachNeedsToBeAskedForByName) {
-  EXPECT_NE(refusal({{"--listen", "0.0.0.0:7470"}, {}}).find("insecure_tcp"), std::string::npos);
-  EXPECT_EQ(good({{"--listen", "0.0.0.0:7470", "--insecure-tcp"}, {}}).listen, "0.0.0.0:7470");
+TEST(Config, TcpHasTlsOrIsOnLoopbackByName) {
+  EXPECT_NE(refusal({{"--listen", "0.0.0.0:7470"}, {}}).find("needs tls_cert and tls_key"),
+            std::string::npos);
+  EXPECT_NE(refusal({{"--listen-plaintext", "0.0.0.0:7470"}, {}}).find("other hosts reach"),
+            std::string::npos);
+  const std::vector<std::string> tls = {"--listen",  "0.0.0.0:7470", "--tls-cert", "/c",
+                                        "--tls-key", "/k",           "--tls-user", "alice:7"};
+  EXPECT_NE(refusal({tls, {}}).find("tls_user needs tls_client_ca"), std::string::npos);
+  std::vector<std::string> with_ca = tls;
+  with_ca.insert(with_ca.end(), {"--tls-client-ca", "/a"});
+  const Config config = good({with_ca, {}});
+  EXPECT_EQ(config.listen->host, "0.0.0.0");
+  EXPECT_EQ(config.tls.client_ca, "/a");
+  EXPECT_EQ(config.tls_users.user_of({"alice"})->uid, 7u);
+  with_ca.insert(with_ca.end(), {"--tls-user", "bob"});
+  EXPECT_NE(refusal({with_ca, {}}).find("'bob' is not NAME:USER"), std::string::npos);
   for (const char* loopback : {"127.0.0.1:7470", "localhost:7470", "[::1]:7470"})
-    EXPECT_EQ(good({{"--listen", loopback}, {}}).listen, loopback);
+    EXPECT_EQ(good({{"--listen-plaintext", loopback}, {}}).listen_plaintext->port, 7470);
 }
 
 TEST(Config, HttpThatOthersReachNeedsToBeAskedForByName) {

@@ -166,8 +166,8 @@ TEST(Daemon, ConfigurationIsCheckedAndPrintedWithoutStarting) {
 }
 
 TEST(Daemon, ServesTcpOnLoopbackWhenAskedTo) {
-  DaemonProcess daemon({"--shards", "2", "--listen", "127.0.0.1:0"});
-  const std::string log = daemon.log(), mark = "serving on 127.0.0.1:";
+  DaemonProcess daemon({"--shards", "2", "--listen-plaintext", "127.0.0.1:0"});
+  const std::string log = daemon.log(), mark = "serving plain text on 127.0.0.1:";
   const auto at = log.find(mark);
   ASSERT_NE(at, std::string::npos) << log;
   const std::string target = "127.0.0.1:" + std::to_string(std::stoi(log.substr(at + mark.size())));
@@ -178,13 +178,13 @@ TEST(Daemon, ServesTcpOnLoopbackWhenAskedTo) {
 }
 
 TEST(Daemon, AddressThatCannotBeListenedOnIsAnErrorThatNamesIt) {
-  DaemonProcess daemon({"--shards", "1", "--listen", "127.0.0.1:0"});
-  const std::string log = daemon.log(), mark = "serving on 127.0.0.1:";
+  DaemonProcess daemon({"--shards", "1", "--listen-plaintext", "127.0.0.1:0"});
+  const std::string log = daemon.log(), mark = "serving plain text on 127.0.0.1:";
   const std::string busy =
       "127.0.0.1:" + std::to_string(std::stoi(log.substr(log.find(mark) + mark.size())));
   TemporaryDirectory other;
   const Ended ended = run_arenad(
-      {"--socket-dir", other.path(), "--shards", "3", "--http", "off", "--listen", busy});
+      {"--socket-dir", other.path(), "--shards", "3", "--http", "off", "--listen-plaintext", busy});
   EXPECT_EQ(ended.code, 1);
   EXPECT_NE(ended.output.find("cannot listen on"), std::string::npos) << ended.output;
   EXPECT_NE(ended.output.find(busy), std::string::npos) << ended.output;

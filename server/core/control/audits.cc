@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <utility>
 
 #include "server/core/api/text.h"
@@ -19,7 +20,38 @@ Task<Answer<AuditResult>> Audits::audit(Caller caller, std::string arena) {
     co_return failure;
   const auto scope = core_.scope_of(arena);
   if (!scope.ok()) co_return scope.error();
-  const ArenaId id = *scope;
+  if (callers_ >= kMostCallers) {
+    co_return refuse(
+        Error::kQuotaDaemon,
+        fmt::format("{} audits are asked for already: ask again when they have ended", callers_));
+  }
+  auto same = waiting_.begin();
+  while (same != waiting_.end() && same->scope != *scope) ++same;
+  if (same == waiting_.end()) same = waiting_.insert(same, {*scope, std::move(arena), {}});
+  const Later<Answer<AuditResult>> result;
+  same->callers.push_back(result);
+  ++callers_;
+  if (!std::exchange(running_, true)) core_.thread.run(run_all());
+  co_return co_await result;
+}
+
+Task<> Audits::run_all() {
+  while (!waiting_.empty()) {
+    Waiting next = std::move(waiting_.front());
+    waiting_.pop_front();
+    stopped_ns_ = 0;
+    ++count_;
+    auto audit = run(next.scope, std::move(next.arena));
+    const Answer<AuditResult> result = co_await audit;
+    callers_ -= next.callers.size();
+    for (const auto& caller : next.callers) caller.set(result);
+    const auto pause = core_.thread.sleep(std::chrono::nanoseconds(stopped_ns_ * kWorkPerStop));
+    co_await pause;
+  }
+  running_ = false;
+}
+
+Task<Answer<AuditResult>> Audits::run(ArenaId id, std::string arena) {
   // All publish, then all drain. So what was freed is with its owner when the shards stand still.
   auto published = core_.shards.broadcast([](Shard& shard) { shard.publish(); });
   co_await published;
@@ -38,6 +70,7 @@ Task<Answer<AuditResult>> Audits::audit(Caller caller, std::string arena) {
   });
   const std::vector<ShardFacts> facts = co_await stood;
   gate_.open();
+  stopped_ns_ = standstill->duration_ns();
   if (!standstill->complete()) {
     co_return refuse(Error::kInternal,
                      fmt::format("a shard did not stand still within {} ms, there is no audit",

@@ -21,6 +21,8 @@
 #include "allocator/base/error.h"
 #include "server/core/api/limits.h"
 #include "server/rpc/config/values.h"
+#include "server/rpc/tls/tls_credentials.h"
+#include "server/rpc/tls/tls_users.h"
 
 namespace arenad::server {
 
@@ -32,11 +34,13 @@ struct Config {
     std::optional<std::uint32_t> gid;  // none: the daemon's group
   };
   std::string socket_dir;
-  std::string state_dir;                // empty: none
-  std::string data_dir;                 // empty: the state directory
-  std::uint32_t shards = 0;             // 0: one for each cpu that this process may use
-  std::string listen;                   // host:port; empty: only Unix sockets
-  bool insecure_tcp = false;            // allows `listen` to be an address that other hosts reach
+  std::string state_dir;                     // empty: none
+  std::string data_dir;                      // empty: the state directory
+  std::uint32_t shards = 0;                  // 0: one for each cpu that this process may use
+  std::optional<HostPort> listen;            // gRPC over TLS; none: no TLS
+  std::optional<HostPort> listen_plaintext;  // gRPC over TCP in plain text, on loopback; none: none
+  TlsFiles tls;
+  TlsUsers tls_users;
   std::optional<HostPort> http;         // none: no HTTP over TCP
   std::string http_path;                // Unix socket of HTTP; empty: none
   bool http_by_default = false;         // nobody asked for HTTP, so a busy port is only a warning

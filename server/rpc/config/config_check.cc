@@ -92,15 +92,30 @@ class Checker {
   }
 
   void read_addresses(Config& config) {
-    config.insecure_tcp = flag("insecure_tcp");
-    if (const auto listen = address("listen")) {
-      config.listen = text("listen");
-      if (!is_loopback(listen->host) && !config.insecure_tcp)
-        fail("listen",
-             "is an address that other hosts reach, and there is no TLS: anybody on the network "
-             "could use the arenas. Give a loopback address, or set insecure_tcp if you mean it");
-    }
+    config.listen = address("listen");
+    config.listen_plaintext = address("listen_plaintext");
+    if (config.listen_plaintext && !is_loopback(config.listen_plaintext->host))
+      fail("listen_plaintext",
+           "is an address that other hosts reach: anybody on the network could use the arenas. "
+           "Give a loopback address, or use 'listen' with TLS");
+    read_tls(config);
     read_http(config);
+  }
+
+  void read_tls(Config& config) {
+    config.tls = {text("tls_cert"), text("tls_key"), text("tls_client_ca")};
+    if (config.listen && (config.tls.certificate.empty() || config.tls.key.empty()))
+      fail("listen",
+           "needs tls_cert and tls_key: TCP is served with TLS, or on loopback with "
+           "listen_plaintext");
+    const auto users = values_.find("tls_user");
+    if (users == values_.end()) return;
+    if (config.tls.client_ca.empty())
+      report(users->second.origin + ": tls_user needs tls_client_ca");
+    for (const std::string& item : users->second.texts)
+      if (!config.tls_users.add(item))
+        report(fmt::format("{}: '{}' is not NAME:USER with a user of this system or a number",
+                           users->second.origin, item));
   }
 
   void read_http(Config& config) {

@@ -44,9 +44,20 @@ std::vector<ConfigKey> make_keys() {
       {"shards", Kind::kNumber, "0",
        "shard threads, 0..256; 0: one for each cpu that affinity and cgroup allow", 0, kMaxShards},
       {"listen", Kind::kText, "off",
-       "host:port on which to serve gRPC in addition to the Unix sockets, or off"},
-      {"insecure_tcp", Kind::kSwitch, "false",
-       "allow 'listen' to be an address that other hosts reach, without TLS"},
+       "host:port on which to serve gRPC over TLS in addition to the Unix sockets, or off; needs "
+       "tls_cert and tls_key"},
+      {"tls_cert", Kind::kText, "", "PEM file of the certificate of 'listen', with its chain"},
+      {"tls_key", Kind::kText, "", "PEM file of the key of tls_cert"},
+      {"tls_client_ca", Kind::kText, "",
+       "PEM file of the authorities that sign client certificates: who shows none of theirs gets "
+       "no connection; empty: clients show no certificate, and are no users"},
+      {"tls_user", Kind::kList, "",
+       "NAME:USER: a client certificate with that name stands for that user (name or number); "
+       "the names are DNS names, URIs and e-mail addresses of the certificate, and its CN",
+       0, 0, "NAME:USER"},
+      {"listen_plaintext", Kind::kText, "off",
+       "loopback host:port on which to serve gRPC without TLS, or off: every user of this host can "
+       "connect, and use arenas that are open to everybody"},
       {"http", Kind::kText, "127.0.0.1:7480",
        "host:port or unix:/path on which to serve /healthz, /readyz and /metrics, or off"},
       {"http_anywhere", Kind::kSwitch, "false",

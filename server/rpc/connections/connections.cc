@@ -1,7 +1,11 @@
 #include "server/rpc/connections/connections.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sockios.h>
+#include <spdlog/spdlog.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -10,17 +14,28 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <cstdint>
+#include <chrono>
+#include <map>
+#include <string>
 #include <utility>
 
 #include "server/core/api/text.h"
-#include "server/rpc/loop/shard_loop.h"
 
 namespace arenad::server {
 namespace asio = boost::asio;
 
 namespace {
+
+constexpr auto kLookForFloods = std::chrono::milliseconds(50);
+constexpr auto kLookAgain = std::chrono::milliseconds(10);  // when a connection has many bytes
+
+std::uint64_t waiting_bytes(int socket) {
+  int bytes = 0;
+  return ::ioctl(socket, SIOCINQ, &bytes) == 0 ? static_cast<std::uint64_t>(bytes) : 0;
+}
 
 Failure no_descriptor() {
   return {Error::kMachineFull,
@@ -40,9 +55,10 @@ std::uint32_t most_connections() {
 
 // An epoll set of its own. Asio would wake for each request on each connection.
 struct Connections::PollSet {
-  explicit PollSet(asio::io_context& with) : io(with), ready(with) {}
+  explicit PollSet(asio::io_context& with) : io(with), ready(with), look_again(with) {}
   asio::io_context& io;
   asio::posix::stream_descriptor ready;  // the epoll set
+  asio::steady_timer look_again;         // for floods
   // Lives as long as the Connections. What other threads post looks whether it does.
   std::shared_ptr<Connections*> self;
 };
@@ -56,6 +72,7 @@ Connections::Connections(asio::io_context& io, bool root_is_admin, std::uint32_t
   if (fd < 0) return;  // every add() says so
   poll_set_->ready.assign(fd);
   wait();
+  watch_floods(kLookForFloods);
 }
 
 Connections::~Connections() = default;
@@ -100,21 +117,26 @@ bool Connections::watch(int fd, std::uint32_t events, std::uint64_t about) {
 Answer<Nothing> Connections::add(UniqueFd accepted, ShardLoop& loop, bool is_admin) {
   auto process = connected_process(accepted.get());
   if (!process.ok()) return process.error();
+  if (!is_admin && barred_.barred(process->uid, std::chrono::steady_clock::now()))
+    return Failure{Error::kNotPermitted, "the user is barred: a connection was cut"};
   process->is_admin = is_admin || (root_is_admin_ && process->uid == 0);
   if (Failure full = check_user(*process); full.error != Error::kNone) return full;
   auto numbered = with_number_of_its_own(std::move(accepted));
   if (!numbered.ok()) return numbered.error();
   UniqueFd socket = std::move(*numbered);
   const int number = socket.get();
-  Connection connection{loop, UniqueFd(::fcntl(number, F_DUPFD_CLOEXEC, 0)),
-                        process->is_admin ? std::nullopt : std::optional(process->uid),
-                        std::move(process->pidfd)};
+  Connection connection{loop,
+                        UniqueFd(::fcntl(number, F_DUPFD_CLOEXEC, 0)),
+                        std::move(process->pidfd),
+                        process->uid,
+                        !process->is_admin,
+                        {}};
   const auto about = static_cast<std::uint64_t>(number);
   // EPOLLHUP comes without being asked for.
   if (!connection.socket || !watch(connection.socket.get(), 0, about) ||
       (connection.pidfd && !watch(connection.pidfd.get(), EPOLLIN, about | kProcessBit)))
     return no_descriptor();
-  if (connection.uid) ++of_user_[*connection.uid];
+  if (connection.limited) ++of_user_[connection.uid];
   open_.emplace(number, std::move(connection));
   loop.connect(std::move(socket), std::make_shared<const CallerProcess>(std::move(*process)));
   return Nothing{};
@@ -127,6 +149,26 @@ Failure Connections::check_user(const CallerProcess& process) const {
                 fmt::format("{} has {} connections, which is the limit (max_user_connections, and "
                             "half of what the daemon has file descriptors for)",
                             process.text(), of_user->second));
+}
+
+Answer<Nothing> Connections::add_tcp(UniqueFd accepted, ShardLoop& loop, ShardLoop::Tcp kind) {
+  if (tcp_ >= kMostTcp)
+    return Failure{Error::kQuotaDaemon, "there are " + std::to_string(kMostTcp) +
+                                            " connections over TCP already: end some"};
+  auto numbered = with_number_of_its_own(std::move(accepted));
+  if (!numbered.ok()) return numbered.error();
+  UniqueFd socket = std::move(*numbered);
+  const int number = socket.get();
+  Connection connection{
+      loop, UniqueFd(::fcntl(number, F_DUPFD_CLOEXEC, 0)), UniqueFd(), Principal::kNoUser, false, {}};
+  // The other end's close is no EPOLLHUP over TCP.
+  if (!connection.socket ||
+      !watch(connection.socket.get(), EPOLLRDHUP, static_cast<std::uint64_t>(number)))
+    return no_descriptor();
+  open_.emplace(number, std::move(connection));
+  ++tcp_;
+  loop.connect_tcp(std::move(socket), kind);
+  return Nothing{};
 }
 
 void Connections::wait() {
@@ -160,13 +202,50 @@ void Connections::look() {
   }
 }
 
+void Connections::cut(int number, const char* why) {
+  const auto found = open_.find(number);
+  if (found == open_.end()) return;
+  if (said_.allow()) {
+    const bool tcp = found->second.uid == Principal::kNoUser;
+    const std::string who = tcp ? "over TCP" : fmt::format("of uid {}", found->second.uid);
+    spdlog::warn(
+        "a connection {} is cut, because {}{}", who, why,
+        tcp ? "" : fmt::format("; its user gets none for {} s", BarredUsers::kBar.count()));
+  }
+  barred_.bar(found->second.uid, std::chrono::steady_clock::now());
+  const int socket = found->second.socket.get();
+  ::shutdown(socket, SHUT_RDWR);  // the hang-up follows
+  // gRPC would read all that is there.
+  std::array<char, 64 << 10> dropped;
+  while (::recv(socket, dropped.data(), dropped.size(), MSG_DONTWAIT) > 0) {}
+}
+
+void Connections::watch_floods(std::chrono::milliseconds pause) {
+  poll_set_->look_again.expires_after(pause);
+  poll_set_->look_again.async_wait([this](const boost::system::error_code& stopped) {
+    if (stopped) return;
+    bool many_bytes = false;
+    std::map<std::uint32_t, int> looks;  // by user
+    for (auto& [number, connection] : open_) {
+      connection.signs.look(connection.loop.steps(), waiting_bytes(connection.socket.get()));
+      looks[connection.uid] += connection.signs.looks();
+      many_bytes = many_bytes || connection.signs.many_bytes();
+    }
+    for (auto& [number, connection] : open_)
+      if (connection.signs.looks() != 0 && looks[connection.uid] >= FloodSigns::kLooks)
+        cut(number, "it sends faster than its shard can read, and keeps the shard from others");
+    watch_floods(many_bytes ? kLookAgain : kLookForFloods);
+  });
+}
+
 void Connections::hung_up(int number) {
   const auto found = open_.find(number);
   ShardLoop& loop = found->second.loop;
+  if (found->second.uid == Principal::kNoUser) --tcp_;
   // By hand: as long as gRPC has the connection open, the set would not forget it.
   ::epoll_ctl(poll_set_->ready.native_handle(), EPOLL_CTL_DEL, found->second.socket.get(), nullptr);
-  if (const auto uid = found->second.uid) {
-    const auto of_user = of_user_.find(*uid);
+  if (found->second.limited) {
+    const auto of_user = of_user_.find(found->second.uid);
     if (--of_user->second == 0) of_user_.erase(of_user);
   }
   open_.erase(found);

@@ -9,26 +9,29 @@
 // * A descriptor's number names one connection only, for as long as a call of it may be under way:
 //   after the end of a connection its number rests until the shard has found its queue empty twice
 //   (shard_connections.h).
+// * A connection that floods its shard is cut (flood.h, connection_limits.h).
 // Threads: one, that of the io_context. Crash: the kernel closes the descriptors.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 
+#include "allocator/base/log.h"
 #include "allocator/base/unique_fd.h"
 #include "server/core/api/api.h"
 #include "server/core/handoff/caller_process.h"
+#include "server/rpc/connections/flood.h"
+#include "server/rpc/loop/shard_loop.h"
 
 namespace boost::asio {
 class io_context;
 }
 
 namespace arenad::server {
-
-class ShardLoop;
 
 class Connections {
  public:
@@ -47,15 +50,25 @@ class Connections {
   // closed. Errors: kNotPermitted, the process is gone; kQuotaUser, its user has too many
   // connections; kMachineFull, no descriptor is left, though has_room() was true. The connection is
   // closed then.
+  // A user who is barred gets in over admin.sock only: kNotPermitted, too.
   Answer<Nothing> add(UniqueFd socket, ShardLoop& loop, bool is_admin);
+  // Takes over a connection over TCP. Errors: kQuotaDaemon, there are kMostTcp; kMachineFull.
+  Answer<Nothing> add_tcp(UniqueFd socket, ShardLoop& loop, ShardLoop::Tcp kind);
+  // Ends the connection with that number, if there is one, and bars its user for a while. `why`
+  // goes to the log.
+  void cut(int number, const char* why);
 
  private:
   struct Connection {
     ShardLoop& loop;
-    UniqueFd socket;                   // a second descriptor of the connection; gRPC has the first
-    std::optional<std::uint32_t> uid;  // whose limit it counts for; an administrator has none
-    UniqueFd pidfd;                    // none when the kernel could not give it
+    UniqueFd socket;    // a second descriptor of the connection; gRPC has the first
+    UniqueFd pidfd;     // none when the kernel could not give it
+    std::uint32_t uid;  // Principal::kNoUser for TCP
+    bool limited = false;  // counts for its user's limit; an administrator has none
+    FloodSigns signs;
   };
+  // Whoever reaches the port can take them, so they leave descriptors for others.
+  static constexpr std::size_t kMostTcp = 256;
   // What an event of the poll set is about: a connection's number, and which of its descriptors.
   static constexpr std::uint64_t kProcessBit = std::uint64_t{1} << 32;
 
@@ -65,6 +78,7 @@ class Connections {
   void wait();
   void look();
   void hung_up(int number);
+  void watch_floods(std::chrono::milliseconds pause);
 
   struct PollSet;
   const bool root_is_admin_;
@@ -73,6 +87,9 @@ class Connections {
   std::map<int, Connection> open_;                  // by the number that gRPC's descriptor has
   std::map<std::uint32_t, std::uint32_t> of_user_;  // connections, by uid
   std::set<int> resting_;
+  std::size_t tcp_ = 0;  // of open_
+  BarredUsers barred_;
+  RateLimit said_{1};  // that a connection was cut
   int next_number_ = 0;
 };
 

@@ -22,6 +22,16 @@
 
 namespace arenad::server {
 
+// The number in gRPC's name of a connection ("fd:17"); -1 for TCP. `peer` is
+// ServerContext::peer().
+inline int descriptor_of(std::string_view peer) {
+  constexpr std::string_view kPrefix = "fd:";
+  int number = -1;
+  if (peer.starts_with(kPrefix))
+    std::from_chars(peer.data() + kPrefix.size(), peer.data() + peer.size(), number);
+  return number;
+}
+
 class ShardConnections {
  public:
   using Process = std::shared_ptr<const CallerProcess>;
@@ -36,11 +46,7 @@ class ShardConnections {
   }
   // Null for TCP, and for a connection that has ended. `peer` is ServerContext::peer().
   Process of(std::string_view peer) const {
-    constexpr std::string_view kPrefix = "fd:";
-    int number = -1;
-    if (!peer.starts_with(kPrefix)) return nullptr;
-    std::from_chars(peer.data() + kPrefix.size(), peer.data() + peer.size(), number);
-    const auto found = processes_.find(number);
+    const auto found = processes_.find(descriptor_of(peer));
     return found == processes_.end() ? nullptr : found->second;
   }
   // Who made the connection: nobody() for TCP, and when it has ended.

@@ -2,6 +2,7 @@
 
 #include <grpcpp/alarm.h>
 #include <grpcpp/completion_queue.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
@@ -16,6 +17,7 @@
 #include "server/core/api/clock.h"
 #include "server/rpc/loop/event.h"
 #include "server/rpc/loop/turn_end.h"
+#include "server/rpc/services/unknown_methods.h"
 
 namespace arenad::server {
 namespace {
@@ -27,6 +29,38 @@ constexpr std::uint32_t kMostEventsInTurn = 128;
 constexpr std::uint64_t kLongestWaitNs = 1'000'000'000;
 // A request of Heaps.Resume may name a million slabs.
 constexpr int kMaxRequestBytes = 8 << 20;
+// What gRPC may take for the connections and calls of a shard, before it cancels some.
+constexpr std::size_t kMostGrpcBytes = 512 << 20;
+// One read of gRPC, and so the calls and frames that it takes in before it looks at others.
+constexpr int kMostReadBytes = 16 << 10;
+constexpr int kMostMetadataBytes = 8 << 10;
+// For TLS, and for the first frame of a client over TCP.
+constexpr int kHandshakeMs = 10'000;
+
+// Each value differs from gRPC's default, or that default is what is wanted here.
+void set_limits(grpc::ServerBuilder& builder) {
+  grpc::ResourceQuota quota("arenad");
+  quota.Resize(kMostGrpcBytes);
+  builder.SetResourceQuota(quota);
+  builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+  // gRPC 1.51 holds a client to this only when the client has acknowledged it. ConnectionLimits and
+  // FloodSigns are for clients that do not.
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                             static_cast<int>(ConnectionLimits::kMostStreams));
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMostMetadataBytes);
+  builder.AddChannelArgument(GRPC_ARG_TCP_READ_CHUNK_SIZE, kMostReadBytes);
+  builder.AddChannelArgument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kMostReadBytes);
+  // No strikes: gRPC makes a GOAWAY and an error for each PING that comes after the third, until
+  // its last write is done, and that took 1.7 GB. Without them it stops reading at 10,000
+  // unsent answers.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+  // A compressed message is refused by its header. It would be inflated before that, so nothing
+  // is inflated.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  for (const auto algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP})
+    builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
+}
 
 gpr_timespec never_wait() { return gpr_inf_past(GPR_CLOCK_MONOTONIC); }
 
@@ -47,7 +81,11 @@ void pin_to(int cpu) {
 }  // namespace
 
 struct ShardLoop::Impl final {
-  explicit Impl(ShardLoop& owner) : woken(owner) {}
+  Impl(ShardLoop& owner, ShardLoopOptions options)
+      : limits(std::move(options.cut)),
+        tls(std::move(options.tls)),
+        tls_users(std::move(options.tls_users)),
+        woken(owner) {}
 
   // The event of a wake-up. gRPC delivers the completion of an Alarm in any case, so no wake-up is
   // lost.
@@ -62,11 +100,18 @@ struct ShardLoop::Impl final {
 
   TurnEnd turn_end;
   ShardConnections connections;
+  ConnectionLimits limits;
+  const std::shared_ptr<grpc::ServerCredentials> tls;
+  const TlsUsers tls_users;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   // Declared before the services: their streams use the context until they are destroyed.
   std::unique_ptr<ServeContext> context;
   std::vector<std::unique_ptr<RpcService>> services;
+  UnknownMethods unknown_methods;
   std::unique_ptr<grpc::Server> server;
+  // How connections over TCP come in. gRPC's own listener stops for ever when it once has no
+  // descriptor.
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> plaintext_door, tls_door;
   grpc::Alarm alarm;
   Woken woken;
   // wake() changes false to true and sets the alarm. Woken::complete changes true to false. So at
@@ -89,34 +134,34 @@ ShardLoop::ShardLoop(ShardApi& shard, const std::atomic<std::uint64_t>& spin_us,
                      ShardLoopOptions options)
     : shard_(shard),
       spin_us_(spin_us),
-      listen_(std::move(options.listen)),
       cpu_(options.cpu),
-      impl_(std::make_unique<Impl>(*this)) {}
+      impl_(std::make_unique<Impl>(*this, std::move(options))) {}
 
 ShardLoop::~ShardLoop() { stop(0); }
 
 Answer<Nothing> ShardLoop::start(std::vector<std::unique_ptr<RpcService>> services) {
   grpc::ServerBuilder builder;
-  int port = 0;
-  if (!listen_.empty()) builder.AddListeningPort(listen_, grpc::InsecureServerCredentials(), &port);
-  // With SO_REUSEPORT two daemons on one TCP port would share its connections. A Unix socket has no
-  // bandwidth to probe.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  using External = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+  impl_->plaintext_door = builder.experimental().AddExternalConnectionAcceptor(
+      External::FROM_FD, grpc::InsecureServerCredentials());
+  if (impl_->tls != nullptr)
+    impl_->tls_door =
+        builder.experimental().AddExternalConnectionAcceptor(External::FROM_FD, impl_->tls);
+  // A Unix socket has no bandwidth to probe.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+  set_limits(builder);
   for (const auto& service : services) builder.RegisterService(&service->service());
+  builder.RegisterAsyncGenericService(&impl_->unknown_methods.service());
   impl_->queue = builder.AddCompletionQueue();
   impl_->services = std::move(services);
   impl_->server = builder.BuildAndStart();
   if (impl_->server == nullptr) {
     impl_->queue->Shutdown();
     impl_->queue.reset();
-    return Failure{Error::kInvalidOption,
-                   "cannot listen on " + listen_ + ": see whether the port is free"};
+    return Failure{Error::kInternal, "gRPC does not start: see the lines above"};
   }
-  if (listen_.ends_with(":0")) listen_.replace(listen_.size() - 1, 1, std::to_string(port));
-  impl_->context = std::make_unique<ServeContext>(
-      ServeContext{*impl_->queue, impl_->turn_end, shard_, impl_->connections});
+  impl_->context = std::make_unique<ServeContext>(ServeContext{
+      *impl_->queue, impl_->turn_end, shard_, impl_->connections, impl_->limits, impl_->tls_users});
   impl_->thread = std::thread([this] { run(); });
   return Nothing{};
 }
@@ -137,9 +182,18 @@ void ShardLoop::connect(UniqueFd socket, ShardConnections::Process process) {
   });
 }
 
+void ShardLoop::connect_tcp(UniqueFd socket, Tcp kind) {
+  shard_.post([this, socket = std::make_shared<UniqueFd>(std::move(socket)), kind]() mutable {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+    connection.fd = socket->release();
+    (kind == Tcp::kTls ? impl_->tls_door : impl_->plaintext_door)->HandleNewConnection(&connection);
+  });
+}
+
 void ShardLoop::disconnected(int number, std::function<void()> rested) {
   shard_.post([this, number, rested = std::move(rested)]() mutable {
     impl_->connections.disconnected(number, std::move(rested));
+    impl_->limits.disconnected(number);
   });
 }
 
@@ -170,11 +224,17 @@ void ShardLoop::stop(std::uint64_t grace_ms) {
   impl_->server.reset();
 }
 
+// Only this thread writes. Pairs with the load in steps().
+void ShardLoop::count_step() {
+  steps_.store(steps_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
 void ShardLoop::run() {
   pin_to(cpu_);
   pthread_setname_np(pthread_self(), ("shard-" + std::to_string(shard_.index().value)).c_str());
   grpc::ServerCompletionQueue& queue = *impl_->queue;
   for (const auto& service : impl_->services) service->serve(*impl_->context);
+  impl_->unknown_methods.serve(*impl_->context);
 
   using Next = grpc::CompletionQueue::NextStatus;
   void* tag = nullptr;
@@ -189,12 +249,17 @@ void ShardLoop::run() {
     Next next = queue.AsyncNext(&tag, &ok, deadline);
     std::uint32_t events = 0;
     for (; next == Next::GOT_EVENT; next = queue.AsyncNext(&tag, &ok, never_wait())) {
+      count_step();
       static_cast<Event*>(tag)->complete(ok);
       if (++events == kMostEventsInTurn) break;
     }
+    count_step();
     if (impl_->leaving.load(std::memory_order_relaxed)) return;
     now = now_ns();
-    if (next == Next::TIMEOUT) impl_->connections.queue_is_empty(now);
+    if (next == Next::TIMEOUT) {
+      impl_->connections.queue_is_empty(now);
+      impl_->unknown_methods.queue_is_empty();
+    }
     timer =
         shard_.tick(now);  // answers waits that are over, so it comes before the end of the turn
     if (impl_->turn_end.run() || events != 0) shard_.end_turn();

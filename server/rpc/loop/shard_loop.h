@@ -19,14 +19,24 @@
 
 #include "allocator/base/unique_fd.h"
 #include "server/core/api/api.h"
+#include "server/rpc/connections/connection_limits.h"
 #include "server/rpc/connections/shard_connections.h"
 #include "server/rpc/services/rpc_service.h"
+#include "server/rpc/tls/tls_users.h"
+
+namespace grpc {
+class ServerCredentials;
+}
 
 namespace arenad::server {
 
 struct ShardLoopOptions {
-  std::string listen;  // a target that gRPC itself listens on, host:port; empty: none
-  int cpu = -1;        // the cpu to pin the thread to; -1: do not pin
+  int cpu = -1;  // the cpu to pin the thread to; -1: do not pin
+  // Of connect_tcp with Tcp::kTls.
+  std::shared_ptr<grpc::ServerCredentials> tls;
+  TlsUsers tls_users;
+  // Ends a connection that takes too much. Called on the loop's thread.
+  ConnectionLimits::Cut cut = [](int, const char*) {};
 };
 
 class ShardLoop final : public Waker {
@@ -38,12 +48,16 @@ class ShardLoop final : public Waker {
   ShardLoop(const ShardLoop&) = delete;
   ShardLoop& operator=(const ShardLoop&) = delete;
 
-  // Listens and starts the thread. Errors: kInvalidOption, an address on which it cannot listen.
+  // Starts the thread. Errors: kInternal, gRPC does not start.
   Answer<Nothing> start(std::vector<std::unique_ptr<RpcService>> services);
   // Wakes the loop out of its wait. Any thread, after start.
   void wake() override;
   // Serves a connection. gRPC has the descriptor from here on. Any thread, after start.
   void connect(UniqueFd socket, ShardConnections::Process process);
+  // The same over TCP. A client in plain text is nobody. With kTls it is who its certificate says,
+  // and the options must have credentials.
+  enum class Tcp : std::uint8_t { kPlaintext, kTls };
+  void connect_tcp(UniqueFd socket, Tcp kind);
   // The connection of that number has ended. `rested` is called on the loop's thread when the
   // number may name another connection. Any thread, after start.
   void disconnected(int number, std::function<void()> rested);
@@ -54,17 +68,18 @@ class ShardLoop final : public Waker {
   // does nothing.
   void stop(std::uint64_t grace_ms);
 
-  // As the options have it; start() replaces a port 0 by the port that the system chose.
-  const std::string& listen() const { return listen_; }
+  // How often the loop has looked for events. Any thread.
+  std::uint64_t steps() const { return steps_.load(std::memory_order_relaxed); }
 
  private:
   struct Impl;
   void run();
+  void count_step();
 
   ShardApi& shard_;
   const std::atomic<std::uint64_t>& spin_us_;
-  std::string listen_;
   const int cpu_;
+  std::atomic<std::uint64_t> steps_{0};  // written by run(), read by steps()
   std::unique_ptr<Impl> impl_;
 };
 

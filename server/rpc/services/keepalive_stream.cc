@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/rpc/connections/shard_connections.h"
+#include "server/rpc/services/caller.h"
 #include "server/rpc/services/status.h"
 #include "server/rpc/services/wire_ids.h"
 
@@ -50,7 +50,7 @@ void KeepAliveStream::on_read(bool ok) {
   KeepAliveStreams& owner = owner_;
   const std::uint64_t id = id_;
   owner_.control_.keepalive_opened(
-      owner_.context_.connections.caller(context_.peer()), session_, id_,
+      caller_of(owner_.context_, context_), session_, id_,
       [&owner, id](const SessionEvent& event) {
         owner.post_to(id, [event](KeepAliveStream& stream) { stream.event(event); });
       },

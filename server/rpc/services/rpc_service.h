@@ -21,12 +21,16 @@ class ShardApi;
 class ControlApi;
 class TurnEnd;
 class ShardConnections;
+class ConnectionLimits;
+class TlsUsers;
 
 struct ServeContext {
   grpc::ServerCompletionQueue& queue;
   TurnEnd& turn_end;
   ShardApi& shard;
   const ShardConnections& connections;
+  ConnectionLimits& limits;
+  const TlsUsers& tls_users;
 };
 
 class RpcService {

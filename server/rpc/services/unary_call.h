@@ -21,9 +21,10 @@
 #include <utility>
 
 #include "server/core/api/api.h"
-#include "server/rpc/connections/shard_connections.h"
+#include "server/rpc/connections/connection_limits.h"
 #include "server/rpc/loop/event.h"
 #include "server/rpc/services/call_pool.h"
+#include "server/rpc/services/caller.h"
 #include "server/rpc/services/rpc_service.h"
 #include "server/rpc/services/status.h"
 
@@ -41,7 +42,7 @@ class UnaryCall final : public Event {
   Response& response() { return *response_; }
   ShardApi& shard() const { return method_.shard(); }
   // Who made the connection. Costs a microsecond: for calls without a session.
-  Caller caller() const { return method_.context_->connections.caller(context_->peer()); }
+  Caller caller() const { return caller_of(*method_.context_, *context_); }
 
   void finish() { send(grpc::Status::OK); }
   void finish(const Failure& failure) { send(status_from(failure)); }
@@ -74,6 +75,7 @@ class UnaryCall final : public Event {
   void send(const grpc::Status& status) {
     ok_ = status.ok();
     state_ = State::kFinishing;
+    charged_ = method_.context_->limits.answer_leaves([this] { return context_->peer(); });
     if (ok_)
       writer_->Finish(*response_, status, static_cast<Event*>(this));
     else
@@ -87,6 +89,7 @@ class UnaryCall final : public Event {
       return;
     }
     state_ = State::kIdle;
+    method_.context_->limits.answer_taken(charged_);
     if (!ok && ok_ && method_.undelivered_) method_.undelivered_(*this);
     method_.done(*this);  // destroys this object when enough others are idle
   }
@@ -96,6 +99,7 @@ class UnaryCall final : public Event {
   Response* response_ = nullptr;
   State state_ = State::kIdle;
   bool ok_ = false;  // whether the call was finished with OK
+  int charged_ = ConnectionLimits::kNotCharged;
   std::optional<grpc::ServerContext> context_;
   std::optional<grpc::ServerAsyncResponseWriter<Response>> writer_;
   alignas(16) char first_block_[kInlineBytes];

@@ -1,0 +1,149 @@
+"""An attacker as a process of another user: Flood starts it, and stops it at the end of the block.
+
+The attacks are the functions of Attacks. Each makes one step, again and again.
+"""
+import gzip
+import json
+import os
+import select
+import subprocess
+import sys
+
+import http2
+
+CONNECTIONS = 8
+BATCH = 500
+
+
+class Flood:
+    """with Flood(daemon.sockets, "pings") as flood: ... Its counts are complete afterwards."""
+
+    def __init__(self, sockets, attack, uid=65533):
+        self.counts = {}
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, sockets, attack, str(uid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self):
+        assert self.process.stdout.readline() == "began\n"
+        return self
+
+    def __exit__(self, kind, *_):
+        self.process.stdin.close()
+        counts = self.process.stdout.read()
+        assert self.process.wait() == 0
+        if kind is None:
+            self.counts = json.loads(counts)
+
+
+class Attacks:
+    def __init__(self, path):
+        self.path = path
+        self.open = []
+        self.counts = {"connections": 0, "refused": 0, "cut": 0, "sent": 0}
+
+    def connect(self):
+        """Has CONNECTIONS open. The daemon may have cut some."""
+        while len(self.open) < CONNECTIONS:
+            try:
+                self.open.append(http2.Connection(self.path))
+            except OSError:  # barred
+                self.counts["refused"] += 1
+                select.select([sys.stdin], [], [], 0.01)
+                return
+            self.counts["connections"] += 1
+
+    def each(self, act):
+        self.connect()
+        for connection in list(self.open):
+            try:
+                act(connection)
+            except OSError:
+                self.counts["cut"] += 1
+                connection.close()
+                self.open.remove(connection)
+
+    def calls(self, connection, path, whole, read):
+        if not connection.unsent:
+            for _ in range(BATCH):
+                stream = connection.next_stream()
+                connection.unsent += http2.request(stream, path)
+                if whole:
+                    connection.unsent += http2.message(stream, b"")
+            self.counts["sent"] += BATCH
+        connection.push(b"")
+        if read:
+            connection.pull()
+
+    def unknown_methods(self):
+        self.each(lambda c: self.calls(c, "/no.such.Service/Method", True, True))
+
+    def unknown_methods_unread(self):
+        self.each(lambda c: self.calls(c, "/no.such.Service/Method", True, False))
+
+    def calls_without_a_session(self):
+        self.each(lambda c: self.calls(c, "/arenad.v1.Admin/GetTopology", True, True))
+
+    def calls_unread(self):
+        self.each(lambda c: self.calls(c, "/arenad.v1.Admin/GetTopology", True, False))
+
+    def open_streams(self):
+        self.each(lambda c: self.calls(c, "/arenad.v1.Arenas/ListArenas", False, True))
+
+    def pings(self):
+        def ping(connection):
+            if not connection.unsent:
+                connection.unsent = http2.frame(http2.PING, 0, 0, b"\0" * 8) * BATCH
+                self.counts["sent"] += BATCH
+            connection.push(b"")
+            connection.pull()
+
+        self.each(ping)
+
+    def bombs(self):
+        """63 MiB of zeros as 64 kB, within the first window of a stream."""
+        if "bomb" not in self.__dict__:
+            self.bomb = gzip.compress(bytes(60 << 20))
+
+        def throw(connection):
+            if connection.stream < 0:
+                stream = connection.next_stream()
+                path = "/arenad.v1.Arenas/CreateArena"
+                connection.unsent = http2.request(stream, path, (b"grpc-encoding", b"gzip"))
+                connection.unsent += http2.message(stream, self.bomb, compressed=True)
+                self.counts["sent"] += 1
+                self.counts.setdefault("answers", {})
+                connection.answer = b""
+            connection.push(b"")
+            connection.answer += connection.pull()
+            at = connection.answer.find(b"grpc-status")
+            if at >= 0 and len(connection.answer) > at + 13:
+                # The header's value has a length of its own: one digit or two.
+                size = connection.answer[at + 11]
+                status = connection.answer[at + 12 : at + 12 + size].decode("latin-1")
+                answers = self.counts["answers"]
+                answers[status] = answers.get(status, 0) + 1
+                raise ConnectionResetError  # the next bomb has a connection of its own
+
+        self.each(throw)
+
+
+def main():
+    sockets, attack, uid = sys.argv[1:]
+    os.setgroups([])
+    os.setgid(int(uid))
+    os.setuid(int(uid))
+    attacks = Attacks(os.path.join(sockets, "arenad.sock"))
+    step = getattr(attacks, attack)
+    step()
+    print("began", flush=True)
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        step()
+    print(json.dumps(attacks.counts))
+
+
+if __name__ == "__main__":
+    main()

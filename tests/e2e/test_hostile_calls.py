@@ -1,0 +1,135 @@
+"""Floods of calls without a session, by another user, beside a victim whose calls all succeed.
+
+The daemon's memory is bounded meanwhile, and comes back. Needs root, which makes the other user's
+process. Figures of the victim are printed: run with -s. No test asserts a time.
+"""
+import os
+import re
+import subprocess
+import sys
+import time
+
+import grpc
+import pytest
+
+from client import MIB, Session
+from contract import arenas
+from daemon import wait_until
+from flood import Flood
+from other_user import OtherUser
+
+# Of the daemon, beyond what it had before a flood.
+MOST_BYTES = 512 * MIB
+LEFT_BYTES = 64 * MIB
+# A flood goes on until the victim has made that many calls.
+CALLS = 400
+
+
+def memory(daemon, field):
+    with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as status:
+        return int(re.search(field + r":\s+(\d+) kB", status.read())[1]) * 1024
+
+
+def forget_the_peak(daemon):
+    with open(f"/proc/{daemon.process.pid}/clear_refs", "w", encoding="ascii") as clear:
+        clear.write("5")
+
+
+class Victim:
+    """Allocates and frees a block on each shard in turn, and measures its calls."""
+
+    def __init__(self, connect, client, shards):
+        client.create_arena("victim", 16 * MIB)
+        self.sessions = []
+        for shard in shards:
+            session = Session(shard, "victim")
+            self.sessions.append((session, session.attach("victim").arena.id))
+
+    def work(self, calls):
+        """The p50, p99 and longest of its calls, in ms."""
+        times = []
+        for number in range(calls):
+            session, arena = self.sessions[number % len(self.sessions)]
+            began = time.monotonic()
+            refs = session.allocate(arena, 256, 1).refs
+            session.free(arena, refs)
+            times.append(1000 * (time.monotonic() - began))
+        times.sort()
+        return tuple(round(times[int(len(times) * part)], 2) for part in (0.5, 0.99, 0.9999))
+
+
+@pytest.fixture
+def victim(connect, client, shards):
+    return Victim(connect, client, shards)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "unknown_methods",
+        "unknown_methods_unread",
+        "calls_without_a_session",
+        "calls_unread",
+        "open_streams",
+        "pings",
+        "bombs",
+    ],
+)
+def test_a_flood_is_bounded_and_leaves_nothing(daemon, client, victim, attack):
+    victim.work(CALLS // 2)
+    quiet = victim.work(CALLS // 2)
+    before = memory(daemon, "VmRSS")
+    forget_the_peak(daemon)
+    with Flood(daemon.sockets, attack) as flood:
+        beside = victim.work(CALLS)
+    peak = memory(daemon, "VmHWM") - before
+    print(f"\n{attack}: {flood.counts}, p50 p99 max: quiet {quiet}, beside {beside} ms")
+    print(f"{attack}: {peak / MIB:.0f} MiB more at the peak")
+    assert flood.counts["sent"] > 0
+    assert peak < MOST_BYTES
+    wait_until(
+        "the memory is back", lambda: memory(daemon, "VmRSS") < before + LEFT_BYTES
+    )
+    assert client.audit().exact
+
+
+def status_of(call, *args, **more):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*args, **more)
+    return caught.value.code()
+
+
+def test_an_unknown_method_is_unimplemented(client):
+    for path in ("/no.such.Service/Method", "/arenad.v1.Arenas/NoSuchMethod"):
+        unknown = client.channel.unary_unary(path)
+        for _ in range(100):  # more than are answered at a time
+            assert status_of(unknown, b"") is grpc.StatusCode.UNIMPLEMENTED
+    assert client.topology().shards
+
+
+def test_a_compressed_message_is_refused(client):
+    request = arenas.CreateArenaRequest(name="a" * 10000)
+    for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+        status = status_of(client.arenas.CreateArena, request, compression=compression)
+        assert status is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_who_floods_is_barred_and_nobody_else(daemon, connect):
+    with Flood(daemon.sockets, "unknown_methods", uid=65532):
+        wait_until("a connection is cut", lambda: "uid 65532 is cut" in daemon.log())
+        assert connect(daemon.target).topology().shards
+        other = OtherUser(daemon.sockets, uid=65531)
+        other.open("s")
+        other.close()
+        wait_until("it gets no connection", lambda: refused_connection(daemon, 65532))
+
+
+def refused_connection(daemon, uid):
+    """Whether a connection of that user ends before the daemon has said anything."""
+    script = (
+        "import os, socket, sys; os.setuid(int(sys.argv[1]));"
+        "s = socket.socket(socket.AF_UNIX); s.settimeout(60); s.connect(sys.argv[2]);"
+        "sys.exit(len(s.recv(1)))"
+    )
+    path = os.path.join(daemon.sockets, "arenad.sock")
+    return subprocess.run([sys.executable, "-c", script, str(uid), path]).returncode == 0
