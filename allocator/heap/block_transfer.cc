@@ -75,7 +75,7 @@ void BlockTransfer::flush_freed(Magazine& m, std::uint32_t count) {
         [[unlikely]] {
       // A block that is not out can only be freed when its word was forged. So shared memory is
       // damaged, which is no reason to abort.
-      if (slab != nullptr && PrivateGuards::on()) guards_.freed_twice(*slab, entry);
+      if (slab != nullptr) guard_forged_free(*slab, entry);
       ++counters_.guard_trips;
       arena_.quarantine([slot] {
         return "block word of a free block said HELD, slot " + std::to_string(slot.value);

@@ -47,8 +47,7 @@ Error Refiller::refill(Magazine& m) {
 }
 
 Error Refiller::refill_batch(Magazine& m) {
-  if (!tunables().p0_no_drain.load(std::memory_order_relaxed) && drainer_.has_pending())
-    drainer_.drain();
+  if (!tunables().p0_no_drain.load(std::memory_order_relaxed)) drainer_.drain_class(m.cls);
   std::uint32_t got = 0;
   while (got < m.batch) {
     SlabState* slab = slabs_.next_with_blocks(m.cls);
@@ -66,10 +65,7 @@ Error Refiller::refill_batch(Magazine& m) {
 
 Error Refiller::refill_one(Magazine& m) {
   SlabState* slab = slabs_.next_with_blocks(m.cls);
-  if (slab == nullptr && drainer_.has_pending()) {
-    drainer_.drain();
-    slab = slabs_.next_with_blocks(m.cls);
-  }
+  if (slab == nullptr && drainer_.drain_class(m.cls) != 0) slab = slabs_.next_with_blocks(m.cls);
   if (slab == nullptr) {
     const auto fresh = slabs_.take_slab(m.cls);
     if (!fresh) return fresh.error();

@@ -29,11 +29,19 @@
 
 namespace arenad {
 
+// Whom a heap allocates and frees for.
+enum class HeapUse : std::uint8_t {
+  kOwnProcess,    // for callers that are trusted to free only what they have: the fast paths are on
+  kServesOthers,  // for other processes: every call takes the checked paths, which know from private
+                  // memory which blocks are away
+};
+
 class ARENAD_API SlabTable {
  public:
   // `magazines` are the heap's, by class. All references must outlive the table.
   SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId id, SlabSource& source,
-            RowTables& rows, std::span<Magazine> magazines, HeapCounters& counters);
+            RowTables& rows, std::span<Magazine> magazines, HeapCounters& counters,
+            HeapUse use = HeapUse::kOwnProcess);
   ~SlabTable();
   SlabTable(const SlabTable&) = delete;
   SlabTable& operator=(const SlabTable&) = delete;
@@ -70,6 +78,7 @@ class ARENAD_API SlabTable {
   void adopted_out(std::uint64_t count) { active_blocks_ += count; }
 
   // --- facts
+  HeapUse use() const { return use_; }
   // The slab or span that starts at `first`; null when this heap has none there.
   SlabState* find(SlabIndex first) { return slabs_[first.value]; }
   const SlabState* find(SlabIndex first) const { return slabs_[first.value]; }
@@ -94,6 +103,7 @@ class ARENAD_API SlabTable {
 
   const Geometry& geometry_;
   const HeapId id_;
+  const HeapUse use_;
   SlabSource& source_;
   RowTables& rows_;
   const std::span<Magazine> magazines_;
