@@ -61,6 +61,7 @@ class ARENAD_API Freer {
  private:
   // Why a block of this heap's slab cannot be freed whatever its word will say; kNone when it can.
   Error local_refusal(Ref ref, const SlabState& slab, SessionId required_holder);
+  bool free_own(AtomicWord& word, std::uint32_t generation, const SlabState& slab);
   // The word of a block at home says that somebody has the block. Quarantines.
   Error forged_word(Slot slot, const SlabState& slab);
   // The rest of a free, after its CAS.

@@ -30,6 +30,7 @@ Error Refiller::refill(Magazine& m) {
   const std::uint32_t count_before = m.count();
   const std::uint64_t active_before = slabs_.active_blocks();
   const std::uint64_t home_before = drainer_.slab_blocks() + counters_.flushed_blocks;
+  slabs_.release_surplus(m.cls);
   const bool batch = p0_batch_refill_built() && tunables().p0_active();
   Error e = refill_once(m, batch);
   if (e == Error::kArenaFull && m.count() == 0) {

@@ -1,12 +1,8 @@
 #include "allocator/heap/slab_table.h"
 
+#include <utility>
+
 namespace arenad {
-namespace {
-
-// Empty slabs that a class keeps. A further one goes back to the source at once.
-constexpr std::uint32_t kKeepEmptySlabs = 4;
-
-}  // namespace
 
 SlabTable::SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId id,
                      SlabSource& source, RowTables& rows, std::span<Magazine> magazines,
@@ -106,8 +102,20 @@ std::uint64_t SlabTable::release_empty(ClassId cls) {
 void SlabTable::gained(SlabState& slab) {
   if (!slab.listed) list(slab);
   if (slab.out() != 0) return;
-  if (empty_slabs_[slab.cls.value] >= kKeepEmptySlabs) return release(slab);
+  const bool may_leave = use_ == HeapUse::kServesOthers || magazines_[slab.cls.value].count() == 0;
+  if (empty_slabs_[slab.cls.value] >= kKeepEmptySlabs && may_leave) return release(slab);
   ++empty_slabs_[slab.cls.value];
+}
+
+void SlabTable::release_surplus(ClassId cls) {
+  if (!has_surplus(cls)) return;
+  std::uint32_t kept = 0;
+  for (SlabState* next = partial_[cls.value].front(); next != nullptr && has_surplus(cls);) {
+    SlabState* const slab = std::exchange(next, next->next);
+    if (slab->carved == 0 || slab->out() != 0 || ++kept <= kKeepEmptySlabs) continue;
+    --empty_slabs_[cls.value];
+    release(*slab);
+  }
 }
 
 }  // namespace arenad

@@ -6,6 +6,9 @@
 // * A slab is listed exactly while it has a block to give. A span is never listed.
 // * A slab that is here has its rows set. Its class's magazine has storage, so that a row that
 //   names a magazine has a place to push to.
+// * A slab leaves the heap only when no magazine has a block of it. A heap that serves others knows
+//   that from its away bits. In another heap forged words can bring a block into a magazine twice,
+//   so a slab leaves only while the magazine of its class is empty.
 // * active_blocks() is the sum of SlabState::out() over all slabs, without spans.
 // Threads: the heap's owner. Crash: private; recovery makes the table anew from ledger and words.
 #pragma once
@@ -71,8 +74,12 @@ class ARENAD_API SlabTable {
     if (!slab.has_any()) partial_[slab.cls.value].remove(&slab);
   }
   // Call after blocks came home to a slab's free bitmap: it is listed, and goes back to the source
-  // when it is empty and enough empty slabs of its class are kept already.
+  // when it is empty, enough empty slabs of its class are kept already, and it may leave.
   void gained(SlabState& slab);
+  // Whether a class has more empty slabs than it keeps.
+  bool has_surplus(ClassId cls) const { return empty_slabs_[cls.value] > kKeepEmptySlabs; }
+  // Gives back the empty slabs beyond those that a class keeps. The class's magazine is empty.
+  void release_surplus(ClassId cls);
   // `count` blocks of slabs came home, or, when adopted, are out from the beginning.
   void came_home(std::uint64_t count) { active_blocks_ -= count; }
   void adopted_out(std::uint64_t count) { active_blocks_ += count; }
@@ -99,6 +106,9 @@ class ARENAD_API SlabTable {
   std::uint64_t active_blocks() const { return active_blocks_; }
 
  private:
+  // Empty slabs that a class keeps. A further one goes back to the source as soon as it may leave.
+  static constexpr std::uint32_t kKeepEmptySlabs = 4;
+
   Result<SlabState*> take(const RunShape& request);
 
   const Geometry& geometry_;

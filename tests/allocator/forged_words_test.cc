@@ -9,6 +9,7 @@ namespace {
 
 constexpr SessionId kForger{9};
 constexpr std::uint64_t kSize = 1000;
+constexpr std::uint64_t kOtherSize = 3000;
 
 struct Kind {
   const char* name;
@@ -86,6 +87,40 @@ TEST_P(ForgedWords, WhatLeavesAHeapIsInsideItsSlabAfterForgedReturns) {
   for (const Allocation& b : blocks)  // so that a magazine that kept them would give them out
     word(b.ref).store(BlockWord::free_of(word(b.ref).load()));
   [[maybe_unused]] const auto other = heap().allocate(16, kHolder);
+  drain_the_heap(kSize);
+}
+
+// A peer takes a slab away from under its holders, and then makes their old refs look held.
+TEST_P(ForgedWords, OldRefsOfASlabThatBecameAnotherClassesStayInsideIt) {
+  const ClassId cls = arena().geometry().class_of(kSize);
+  const auto held = take(std::size_t{6} * arena().geometry().size_class(cls).capacity, kSize);
+  std::vector<std::uint64_t> words;
+  for (const Allocation& b : held) {
+    words.push_back(word(b.ref).load());
+    forge_returning(b.ref);
+  }
+  heap().drain();
+  heap().trim();
+  const auto others = take(200, kOtherSize);
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    word(held[i].ref).store(words[i]);
+    [[maybe_unused]] const Error e = heap().free(held[i].ref);
+  }
+  for (const Allocation& b : others) [[maybe_unused]] const Error e = heap().free(b.ref);
+  drain_the_heap(kOtherSize);
+  drain_the_heap(kSize);
+}
+
+// By forged words a block is freed twice by its own process, which had it twice. Half of the
+// magazine goes home, the slab seems empty, and the rest of the magazine stays.
+TEST_P(ForgedWords, SlabDoesNotLeaveWhileTheMagazineHasABlockOfIt) {
+  const auto blocks = cached_blocks();
+  for (const Allocation& b : blocks) {
+    const Ref forged = forge_held(b.ref);
+    [[maybe_unused]] const Error e = heap().free(forged);
+  }
+  [[maybe_unused]] const auto other = heap().allocate(16, kHolder);
+  for (const Allocation& b : blocks) word(b.ref).store(BlockWord::free_of(word(b.ref).load()));
   drain_the_heap(kSize);
 }
 
