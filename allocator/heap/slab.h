@@ -4,8 +4,8 @@
 // * free_count == popcount(free_bits). Bits are set only below carved.
 // * A block whose free bit is set has a FREE word and is in no magazine.
 // * carved - free_count blocks are out of the slab: held, shared, returning or cached.
-// * A block is away when somebody outside of the heap has it: held, shared or returning. A heap that
-//   serves other processes has a bit for each block that is away. In another heap every carved
+// * A block is away when somebody outside of the heap has it: held, shared or returning. A heap
+//   that serves other processes has a bit for each block that is away. In another heap every carved
 //   block without a free bit is away or in the class's magazine.
 // Threads: private to the heap's owner. Crash: a hint; recovery rebuilds it from the words.
 #pragma once

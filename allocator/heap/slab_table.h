@@ -34,9 +34,11 @@ namespace arenad {
 
 // Whom a heap allocates and frees for.
 enum class HeapUse : std::uint8_t {
-  kOwnProcess,    // for callers that are trusted to free only what they have: the fast paths are on
-  kServesOthers,  // for other processes: every call takes the checked paths, which know from private
-                  // memory which blocks are away
+  // For callers that are trusted to free only what they have. The fast paths are on.
+  kOwnProcess,
+  // For other processes. Every call takes the checked paths, which know from private memory which
+  // blocks are away.
+  kServesOthers,
 };
 
 class ARENAD_API SlabTable {
