@@ -3,8 +3,8 @@
 // Purpose: a freer sets, in this order, the block's word, its returned bit, the superslab's pending
 // bit, the heap's pending bit and the heap's summary bit. The drainer goes the opposite way. It
 // clears each bit before it looks below it. So a freer that comes in between sets the bit again.
-// Two steps: collect() clears the bits that say which slabs were announced, and lists these slabs by
-// class. take() looks at the slabs of one class.
+// It has two steps. collect() clears the bits that say which slabs were announced, and lists these
+// slabs by class. take() looks at the slabs of one class.
 // Invariants: a bit only says where to look. A block is taken if and only if its word is RETURNING
 // and it can be away (slab.h). A RETURNING word of another block was forged. So that this is exact,
 // a heap that does not serve others takes blocks of a class only while the class's magazine is

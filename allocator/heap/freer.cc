@@ -86,8 +86,8 @@ Error Freer::free(Ref ref) {
   return Error::kNone;
 }
 
-// HELD -> FREE in this heap's own slab. A store, as in FastHeap::free, except where a free also looks
-// at the payload or ends the slab.
+// HELD -> FREE in this heap's own slab. A store, as in FastHeap::free. It is a CAS where a free
+// also looks at the payload, ends the slab, or is made for another process.
 bool Freer::free_own(AtomicWord& word, std::uint32_t generation, const SlabState& slab) {
   if (slab.is_span || canaries_.on() || slabs_.use() == HeapUse::kServesOthers)
     return replace_held(word, generation, kNoSession, freed_here(refs_.step())) != 0;

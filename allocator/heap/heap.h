@@ -13,7 +13,7 @@
 //   Adopter        takes over runs of heaps that work no more (adopter.h)
 // Invariants: per slab, held + shared + returning + cached + free + uncarved == capacity. A block
 // in a magazine or in a slab's free bitmap has a FREE word and is in exactly one of the two.
-// Words may be forged. So where a block is follows from private memory, and a word decides only what
+// Words may be forged. So where a block is follows from private memory. A word decides only what
 // may be done with a block that is away (slab.h). A heap that serves other processes knows of each
 // block whether it is away.
 // Threads: one thread at a time owns a heap. Every call is the owner's, unless it says otherwise.
