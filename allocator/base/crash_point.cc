@@ -17,6 +17,7 @@ std::atomic<std::uint64_t> hits_left{0};
 // Written before the process has a second thread, as `armed` is.
 std::uint32_t held_at = kMaxPoints;
 void (*hold)() = nullptr;
+void (*at_each)() = nullptr;
 Hits before_count_in;  // points that were passed, and got their number, before count_in
 
 std::uint64_t hash_of(const char* name) {
@@ -56,7 +57,10 @@ void hold_at(const char* name, void (*hold_there)()) {
   held_at = index_of(name);
 }
 
+void call_at_each(void (*function)()) { at_each = function; }
+
 void hit(std::uint32_t index) {
+  if (at_each != nullptr) at_each();
   if (shared != nullptr)
     shared->points[index].by_role[my_role].fetch_add(1, std::memory_order_relaxed);
   if (index == held_at) hold();

@@ -3,7 +3,8 @@
 //
 // Purpose: with the CMake option ARENAD_CRASH_POINTS, tests/crash arms one point in one process.
 // When that process reaches the point for the nth time, it kills itself (SIGKILL). Each point also
-// counts how often it is passed. In all other builds the macro is nothing.
+// counts how often it is passed. The fuzzers (ARENAD_FUZZ) change shared memory at the points. In
+// all other builds the macro is nothing.
 // Threads: any. Crash: that is its purpose.
 #pragma once
 
@@ -35,6 +36,9 @@ ARENAD_API void count_in(Hits* hits, std::uint32_t role);
 ARENAD_API void arm(const char* name, std::uint64_t nth);
 // Threads of this process call `hold` at each hit of that point from now on.
 ARENAD_API void hold_at(const char* name, void (*hold)());
+
+// This process calls `function` at each hit of any point from now on.
+ARENAD_API void call_at_each(void (*function)());
 
 ARENAD_API std::uint32_t index_of(const char* name);
 ARENAD_API void hit(std::uint32_t index);

@@ -80,7 +80,7 @@ struct SuperslabHeader {
   // Bit u: a returned word of the slab that starts at unit u went from 0 to another value. A freer
   // sets the bit after the returned word. The owner clears the bit first, and reads the returned
   // words afterwards. Pairs: the fetch_or in ArenaView::publish_returned and the fetch_and in
-  // Drainer::drain_superslab.
+  // Drainer::collect_superslab.
   alignas(128) std::atomic<std::uint32_t> pending;
 };
 static_assert(sizeof(SuperslabHeader) == 256);
@@ -162,7 +162,7 @@ class ARENAD_API ControlView {
   // Pending bits of a heap: one for each superslab. The summary has one bit for each word of them.
   // A freer sets the pending bit first, and the summary's bit second. The owner clears the
   // summary's bit first. Pairs: the fetch_or in ArenaView::publish_returned and the exchange in
-  // Drainer::drain.
+  // Drainer::collect.
   std::atomic<std::uint64_t>* pending_summary(HeapId id) const {
     return reinterpret_cast<std::atomic<std::uint64_t>*>(base_ + pending_ +
                                                          id.value * pending_stride_);

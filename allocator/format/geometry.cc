@@ -19,6 +19,13 @@ std::uint32_t units_for(std::uint32_t stride) {
   return kUnitsPerSuperslab;
 }
 
+// The largest size of the bucket of `size` (Geometry::bucket).
+std::uint64_t last_in_bucket(std::uint64_t size) {
+  if (size <= 1024) return (size + 7) / 8 * 8;
+  const int shift = static_cast<int>(std::bit_width(size - 1)) - 4;
+  return (((size - 1) >> shift) + 1) << shift;
+}
+
 }  // namespace
 
 Geometry::Geometry(Layout layout) : layout_(layout) {
@@ -53,7 +60,9 @@ void Geometry::build(const std::vector<std::uint32_t>& usable_sizes) {
   // small.
   std::uint64_t next = 1;
   for (const ClassId cls : classes())
-    for (; next <= size_class(cls).usable_bytes; next += 1) class_by_bucket_[bucket(next)] = cls;
+    for (; next <= size_class(cls).usable_bytes;
+         next = std::min<std::uint64_t>(last_in_bucket(next), size_class(cls).usable_bytes) + 1)
+      class_by_bucket_[bucket(next)] = cls;
 }
 
 Result<ClassId> Geometry::class_of(std::uint64_t size, std::uint32_t align) const {

@@ -108,7 +108,10 @@ void Adopter::settle_words(SlabState& slab, SessionId dead, ReapResult& result) 
                                      std::memory_order_acquire))
         break;
     }
-    if (BlockWord(next).tag() != BlockTag::kFree) continue;
+    if (BlockWord(next).tag() != BlockTag::kFree) {
+      slab.set_away({b});
+      continue;
+    }
     slab.put_free({b});
     if (BlockWord(seen).is_held() || BlockWord(seen).is_shared()) {
       ++result.blocks;

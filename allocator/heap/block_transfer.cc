@@ -66,7 +66,8 @@ std::uint32_t BlockTransfer::carve(SlabState& slab, Magazine& m, std::uint32_t m
 
 // The `count` oldest entries of the freed stack go back into their slabs.
 void BlockTransfer::flush_freed(Magazine& m, std::uint32_t count) {
-  if (count == 0) return;  // a class that was never used has no storage to move
+  if (count == 0) return;
+  std::uint32_t home = 0;
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::uint64_t entry = m.freed_bottom[i];
     const Slot slot = RefLayout::slot_of_entry(entry);
@@ -75,33 +76,36 @@ void BlockTransfer::flush_freed(Magazine& m, std::uint32_t count) {
         [[unlikely]] {
       // A block that is not out can only be freed when its word was forged. So shared memory is
       // damaged, which is no reason to abort.
-      if (slab != nullptr && PrivateGuards::on()) guards_.freed_twice(*slab, entry);
+      if (slab != nullptr) guard_forged_free(*slab, entry);
       ++counters_.guard_trips;
       arena_.quarantine([slot] {
         return "block word of a free block said HELD, slot " + std::to_string(slot.value);
       });
       continue;
     }
+    ++home;
     if (!slab->listed || slab->out() == 0) slabs_.gained(*slab);
   }
-  slabs_.came_home(count);
-  counters_.flushed_blocks += count;
+  slabs_.came_home(home);
+  counters_.flushed_blocks += home;
   m.drop_freed(count);
 }
 
 void BlockTransfer::flush(Magazine& m) {
+  if (m.bottom == nullptr) return;  // a class that was never used has no storage
   flush_freed(m, m.freed_count());
   m.swap_stacks();
   flush_freed(m, m.freed_count());
+  slabs_.release_surplus(m.cls);
 }
 
 // The freed stack becomes the allocation stack when that one is empty. Otherwise its older half
-// goes back into the slabs.
+// goes back into the slabs. If slabs could leave then but for the rest of the magazine, all of it
+// goes back.
 void BlockTransfer::make_room(Magazine& m) {
-  if (m.top == m.bottom)
-    m.swap_stacks();
-  else
-    flush_freed(m, m.capacity / 2);
+  if (m.top == m.bottom) return m.swap_stacks();
+  flush_freed(m, m.capacity / 2);
+  if (slabs_.has_surplus(m.cls)) flush(m);
 }
 
 }  // namespace arenad

@@ -32,6 +32,10 @@ class ARENAD_API BlockTransfer {
   void flush(Magazine& m);
   // Makes room in a magazine whose freed stack is full.
   void make_room(Magazine& m);
+  // A free of a block that is at home: ends the process if the private guards are on.
+  void guard_forged_free(const SlabState& slab, std::uint64_t entry) const {
+    if (PrivateGuards::on()) guards_.freed_twice(slab, entry);
+  }
 
  private:
   std::uint32_t splice(SlabState& slab, Magazine& m, std::uint32_t most);

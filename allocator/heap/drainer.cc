@@ -17,11 +17,20 @@ bool Drainer::has_pending() const {
 }
 
 std::uint64_t Drainer::drain() {
+  collect();
+  return take_all();
+}
+
+std::uint64_t Drainer::drain_class(ClassId cls) {
+  if (has_pending()) collect();
+  return take(cls);
+}
+
+void Drainer::collect() {
   ControlView& control = arena_.control();
   std::atomic<std::uint64_t>* const summary = control.pending_summary(id_);
   std::atomic<std::uint64_t>* const words = control.pending_words(id_);
   const std::uint32_t superslabs = arena_.superslab_count();
-  std::uint64_t taken = 0;
   for (std::uint32_t i = 0; i < control.pending_summary_count(); ++i) {
     if (summary[i].load(std::memory_order_relaxed) == 0) continue;
     CRASH_POINT("drain.summary");
@@ -34,25 +43,54 @@ std::uint64_t Drainer::drain() {
       CRASH_POINT("drain.heap_pending");
       for (std::uint64_t bits = words[w].exchange(0); bits != 0; bits &= bits - 1) {
         const std::uint32_t superslab = w * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
-        if (superslab < superslabs) taken += drain_superslab({superslab});
+        if (superslab < superslabs) collect_superslab({superslab});
       }
     }
   }
-  return taken;
 }
 
-std::uint64_t Drainer::drain_superslab(SuperslabIndex superslab) {
+void Drainer::collect_superslab(SuperslabIndex superslab) {
   // Only the bits of this heap's slabs. The owners of the others have been told themselves.
   auto& pending = arena_.control().superslab(superslab).pending;
   const std::uint32_t mine = pending.load() & slabs_.units_in(superslab);
-  if (mine == 0) return 0;
+  if (mine == 0) return;
   CRASH_POINT("drain.superslab_pending");
   // seq_cst: pairs with the fetch_or of pending in ArenaView::publish_returned, as above.
   pending.fetch_and(~mine);
-  std::uint64_t taken = 0;
   for (std::uint32_t units = mine; units != 0; units &= units - 1) {
     const auto unit = static_cast<std::uint32_t>(std::countr_zero(units));
-    taken += drain_slab(*slabs_.find({first_unit_of(superslab).value + unit}));
+    list(*slabs_.find({first_unit_of(superslab).value + unit}));
+  }
+}
+
+void Drainer::list(SlabState& slab) {
+  if (slab.announced) return;
+  slab.announced = true;
+  announced_[slab.is_span ? kMaxClasses : slab.cls.value].push_back(slab.slab);
+}
+
+// The slabs of one class, or the spans for kSpanClass.
+std::uint64_t Drainer::take(ClassId cls) {
+  std::vector<SlabIndex>& listed = announced_[cls == kSpanClass ? kMaxClasses : cls.value];
+  std::uint64_t taken = 0;
+  for (const SlabIndex first : listed) {
+    // Meanwhile the slab may have gone, and a slab of another class may have come.
+    SlabState* const slab = slabs_.find(first);
+    if (slab == nullptr || slab->cls != cls || !slab->announced) continue;
+    slab->announced = false;
+    taken += drain_slab(*slab);
+  }
+  listed.clear();
+  return taken;
+}
+
+std::uint64_t Drainer::take_all() {
+  std::uint64_t taken = take(kSpanClass);
+  for (std::size_t c = 0; c < magazines_.size(); ++c) {
+    if (announced_[c].empty()) continue;
+    // Without away bits only an empty magazine tells which blocks are away.
+    if (slabs_.use() != HeapUse::kServesOthers) transfer_.flush(magazines_[c]);
+    taken += take({static_cast<std::uint8_t>(c)});
   }
   return taken;
 }
@@ -74,7 +112,7 @@ std::uint64_t Drainer::drain_slab(SlabState& slab) {
   return taken;
 }
 
-// The block of a RETURNING word was free already, so the word was forged.
+// The block of a RETURNING word is at home, so the word was forged.
 [[gnu::cold]] void Drainer::forged_word(const SlabState& slab) {
   ++counters_.guard_trips;
   arena_.quarantine([&slab] {
@@ -104,30 +142,33 @@ std::uint64_t Drainer::take_returned(SlabState& slab, std::uint32_t word_index) 
     const std::uint64_t seen = word.load(std::memory_order_relaxed);
     // The bit may be late, repeated or forged.
     if (!BlockWord(seen).is_returning() || block.value >= slab.carved) continue;
+    // So may the word. A block that is at home stays where it is.
+    if (!slab.can_be_away(block)) [[unlikely]] {
+      forged_word(slab);
+      continue;
+    }
     CRASH_POINT("drain.word");
     // RETURNING -> FREE. Only the owner does this, so a plain store is enough. release: pairs with
     // the acquire loads of the word in ArenaView::describe and acquire, and in the reaper. A kill
     // before the store leaves RETURNING, and an adopter takes RETURNING blocks whatever their bits
     // say.
     word.store(BlockWord::free_of(seen), std::memory_order_release);
-    if (!slab.put_free(block)) [[unlikely]] {
-      forged_word(slab);
-      continue;
-    }
+    slab.set_home(block);
+    slab.put_free(block);
     ++taken;
   }
   return taken;
 }
 
 std::uint64_t Drainer::drain_all() {
-  std::uint64_t taken = drain();
+  collect();
   for (SlabState* const slab : slabs_.all()) {
     bool any = false;
     for (std::uint32_t w = 0; w < slab->word_count() && !any; ++w)
       any = arena_.control().returned(slab->slab, w).load(std::memory_order_relaxed) != 0;
-    if (any) taken += drain_slab(*slab);
+    if (any) list(*slab);
   }
-  return taken;
+  return take_all();
 }
 
 }  // namespace arenad

@@ -7,7 +7,10 @@
 // * A FastHeap is always the base of a Heap. The slow functions rely on this.
 // * An entry (arena | slot) in a magazine has a FREE word.
 // * A row that names a magazine belongs to a slab of this heap. The magazine of that row has
-//   storage.
+//   storage, and each of the row's 64 blocks lies inside the slab.
+// * A slab leaves the heap only when no magazine has a block of it (slab_table.h). So, whatever a
+//   peer writes into block words, what leaves a magazine is inside a slab of this heap, and of the
+//   magazine's class.
 // Threads: one thread at a time owns a heap. Only the owner calls these functions. Others change
 // the block words at the same time; the comments at the atomics say why that is right.
 // Crash: magazines and rows are private. Recovery rebuilds them from the block words. A kill
@@ -62,9 +65,9 @@ class ARENAD_API FastHeap {
   struct Rows {
     // What is to be added to a block's entry * stride for its payload offset, modulo 2^64.
     const std::uint64_t* offsets;
-    // The magazine_position of the row's class. 0 when a free of the row's blocks must
-    // take the slow path: the row is of a span, of a block with canaries, or of no slab of this
-    // heap.
+    // The magazine_position of the row's class. Below 1, as a signed number, when a free of the
+    // row's blocks must take the slow path: the row has fewer than 64 blocks (kPartRow), the heap
+    // serves others, or the row is of a span, of a block with canaries, or of no slab of this heap.
     const std::uint16_t* magazines;
   };
 
@@ -161,19 +164,19 @@ inline Error FastHeap::free(Ref ref) {
 }
 
 inline Error FastHeap::free_slot(const RefLayout& refs, Slot slot, Ref ref) {
-  const std::uint64_t magazine = row_magazines_[slot.value >> 6];
+  const std::int64_t magazine = static_cast<std::int16_t>(row_magazines_[slot.value >> 6]);
   AtomicWord& word = words_[slot.value];
   // relaxed: nothing is read that the block's holder wrote. The exact comparison below decides.
   const std::uint64_t bits = word.load(std::memory_order_relaxed);
   const std::uint32_t generation = refs.generation_of(ref);
-  if (magazine == 0 || !BlockWord(bits).is_held_of(generation)) [[unlikely]]
+  if (magazine <= 0 || !BlockWord(bits).is_held_of(generation)) [[unlikely]]
     return free_slow(ref);
   CRASH_POINT("free.own_word");
   // HELD -> FREE. A plain store where DESIGN.md has a CAS. allocator/README.md, "The owner's own
   // free", has the argument and the figures. release: pairs with the acquire of a take-over or a
   // remote free that finds FREE.
   word.store(BlockWord::free_in(refs.after(generation)), std::memory_order_release);
-  Magazine& m = magazine_at(magazine);
+  Magazine& m = magazine_at(static_cast<std::uint64_t>(magazine));
   std::uint64_t* const top = m.freed_top;
   *top = refs.entry_of(ref);
   m.freed_top = top + 1;

@@ -1,5 +1,7 @@
 #include "allocator/heap/freer.h"
 
+#include <string>
+
 #include "allocator/arena/arena_view.h"
 #include "allocator/base/crash_point.h"
 
@@ -69,9 +71,8 @@ Error Freer::free(Ref ref) {
   const std::uint32_t generation = refs_.generation_of(ref);
   AtomicWord& word = words_[slot.value];
   if (SlabState* const slab = slabs_.find(at); slab != nullptr) {
-    if (slot.block().value >= slab->carved) return Error::kStaleRef;
-    if (replace_held(word, generation, kNoSession, freed_here(refs_.step())) == 0)
-      return arena_.refusal(ref, kNoSession);
+    if (const Error e = local_refusal(ref, *slab, kNoSession); e != Error::kNone) return e;
+    if (!free_own(word, generation, *slab)) return arena_.refusal(ref, kNoSession);
     settle_local(slot, *slab);
   } else {
     note_footprint(at);
@@ -85,6 +86,19 @@ Error Freer::free(Ref ref) {
   return Error::kNone;
 }
 
+// HELD -> FREE in this heap's own slab. A store, as in FastHeap::free. It is a CAS where a free
+// also looks at the payload, ends the slab, or is made for another process.
+bool Freer::free_own(AtomicWord& word, std::uint32_t generation, const SlabState& slab) {
+  if (slab.is_span || canaries_.on() || slabs_.use() == HeapUse::kServesOthers)
+    return replace_held(word, generation, kNoSession, freed_here(refs_.step())) != 0;
+  const std::uint64_t bits = word.load(std::memory_order_relaxed);
+  if (!BlockWord(bits).is_held_of(generation)) return false;
+  CRASH_POINT("free.own_word");
+  // release: as in FastHeap::free_slot.
+  word.store(BlockWord::freed(bits, refs_.step()), std::memory_order_release);
+  return true;
+}
+
 FreeOutcome Freer::free_checked(UntrustedRef untrusted, SessionId freer,
                                 SessionId required_holder) {
   FreeOutcome out;
@@ -96,12 +110,8 @@ FreeOutcome Freer::free_checked(UntrustedRef untrusted, SessionId freer,
   const Slot slot = refs_.slot_of(*ref);
   AtomicWord& word = words_[slot.value];
   SlabState* const mine = slabs_.find(slot.slab());
-  // validate knows only what the header says. In this heap's own slabs the private count decides,
-  // because memory beyond it may be another slab's.
-  if (mine != nullptr && slot.block().value >= mine->carved) {
-    out.error = Error::kStaleRef;
-    return out;
-  }
+  if (mine != nullptr) out.error = local_refusal(*ref, *mine, required_holder);
+  if (out.error != Error::kNone) return out;
   // Read before the CAS: after it the slab may start another life.
   const RunShape shape = arena_.run_at(slot.slab());
   const HeapId owner{static_cast<std::uint16_t>(
@@ -137,8 +147,11 @@ Error Freer::release(UntrustedRef untrusted, SessionId session) {
   const Slot slot = refs_.slot_of(*ref);
   const SlabIndex at = slot.slab();
   SlabState* const mine = slabs_.find(at);
-  if (mine != nullptr && slot.block().value >= mine->carved) return Error::kStaleRef;
-  if (mine == nullptr) note_footprint(at);
+  if (mine != nullptr) {
+    if (const Error e = local_refusal(*ref, *mine, session); e != Error::kNone) return e;
+  } else {
+    note_footprint(at);
+  }
   const std::uint64_t my_bits = arena_.sharer_bits(session);
   AtomicWord& word = words_[slot.value];
   std::uint64_t bits = word.load(std::memory_order_acquire);
@@ -166,8 +179,30 @@ Error Freer::release(UntrustedRef untrusted, SessionId session) {
   }
 }
 
+// validate knows only what the header says. In this heap's own slabs the private state decides:
+// memory beyond the carved blocks may be another slab's, and nobody has a block that is at home.
+Error Freer::local_refusal(Ref ref, const SlabState& slab, SessionId required_holder) {
+  const Slot slot = refs_.slot_of(ref);
+  if (slot.block().value >= slab.carved) return Error::kStaleRef;
+  if (slab.can_be_away(slot.block())) return Error::kNone;
+  const BlockWord seen{words_[slot.value].load(std::memory_order_relaxed)};
+  if (!refs_.is_of(ref, seen) || !(seen.is_held() || seen.is_shared()))
+    return arena_.refusal(ref, required_holder);
+  return forged_word(slot, slab);
+}
+
+[[gnu::cold]] Error Freer::forged_word(Slot slot, const SlabState& slab) {
+  transfer_.guard_forged_free(slab, refs_.entry_of(slot));
+  ++counters_.guard_trips;
+  arena_.quarantine([slot] {
+    return "block word of a free block said HELD, slot " + std::to_string(slot.value);
+  });
+  return Error::kQuarantined;
+}
+
 void Freer::settle_local(Slot slot, SlabState& slab) {
   const std::uint64_t block = slot.block().value;
+  slab.set_home(slot.block());
   if (canaries_.on() &&
       !canaries_.intact(slab.payload_offset + block * slab.stride_bytes, slab.usable_bytes))
     ++counters_.canary_damaged;

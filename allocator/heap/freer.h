@@ -4,7 +4,8 @@
 // last share of a shared block. The fast path (FastHeap::free) comes here when its exact check
 // fails.
 // Invariants: the one CAS from the exact word decides. A ref whose tag or generation differs is
-// refused, so a second free of a ref and a free of an old ref are errors.
+// refused, so a second free of a ref and a free of an old ref are errors. A block of this heap that
+// is not away (slab.h) is not freed whatever its word says.
 // Threads: the heap's owner; any number of other threads change the same words.
 // Crash: a kill after the CAS and before the returned bit leaves RETURNING. The reaper announces it
 // again. In this heap's own slab a kill leaves FREE, and the block is found by the words.
@@ -58,6 +59,11 @@ class ARENAD_API Freer {
   std::uint64_t span_frees() const { return span_frees_; }
 
  private:
+  // Why a block of this heap's slab cannot be freed whatever its word will say; kNone when it can.
+  Error local_refusal(Ref ref, const SlabState& slab, SessionId required_holder);
+  bool free_own(AtomicWord& word, std::uint32_t generation, const SlabState& slab);
+  // The word of a block at home says that somebody has the block. Quarantines.
+  Error forged_word(Slot slot, const SlabState& slab);
   // The rest of a free, after its CAS.
   void settle_local(Slot slot, SlabState& slab);
   void settle_remote(Slot slot);

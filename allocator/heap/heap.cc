@@ -18,12 +18,15 @@ constexpr std::uint64_t kBatchBytes = 32 * 1024;
 
 }  // namespace
 
-Heap::Heap(Arena& arena, HeapId id, SessionId owner) : Heap(arena, id, owner, arena.source()) {}
+Heap::Heap(Arena& arena, HeapId id, SessionId owner, HeapUse use)
+    : Heap(arena, id, owner, arena.source(), use,
+           std::make_unique<RowTables>(arena.id(), arena.slot_limit())) {}
 
 Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source)
-    : Heap(arena, id, owner, source, std::make_unique<RowTables>(arena.id(), arena.slot_limit())) {}
+    : Heap(arena, id, owner, source, HeapUse::kOwnProcess,
+           std::make_unique<RowTables>(arena.id(), arena.slot_limit())) {}
 
-Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source,
+Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source, HeapUse use,
            std::unique_ptr<RowTables> rows)
     : FastHeap(arena.refs(), arena.slot_limit(), arena.control().words(),
                {rows->offsets(), rows->magazines()}),
@@ -31,14 +34,15 @@ Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source,
       geometry_(arena.geometry()),
       rows_(std::move(rows)),
       id_(id),
+      use_(use),
       canaries_(arena),
       slabs_(arena.geometry(), arena.unit_count(), id, source, *rows_,
-             std::span(magazines_).subspan(1), counters_),
+             std::span(magazines_).subspan(1), counters_, use),
       transfer_(arena, *rows_, slabs_, counters_),
       remote_frees_(arena),
       freer_(arena, id, owner, slabs_, std::span(magazines_).subspan(1), transfer_, remote_frees_,
              counters_),
-      drainer_(arena, id, slabs_, counters_),
+      drainer_(arena, id, slabs_, std::span(magazines_).subspan(1), transfer_, counters_),
       refiller_(arena, id, slabs_, transfer_, drainer_, counters_, [this] { trim(); }) {
   set_up_magazines();
   arena.enlist_heap(id, owner);
@@ -54,8 +58,9 @@ void Heap::set_up_magazines() {
         static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kMagazineBytes / stride, 8, 2048));
     m.batch = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kBatchBytes / stride, 2, 512));
   }
-  // With canaries every allocation takes the slow path, which writes them.
-  if (canaries_.on()) return;
+  // With canaries every allocation takes the slow path, which writes them. For others it is the
+  // slow path that notes that the block is away.
+  if (canaries_.on() || use_ == HeapUse::kServesOthers) return;
   const std::uint64_t largest = std::min(kSmallSteps * 8, geometry_.largest_class_bytes());
   for (std::uint64_t step = 1; step * 8 <= largest; ++step)
     magazine_of_small_[step] = magazine_position(geometry_.class_of(step * 8));
@@ -119,8 +124,22 @@ Result<Allocation> Heap::allocate_any(ClassId cls, std::uint64_t size, std::uint
   // A peer has written a generation that no free makes: its low bits lie in the ref's slot.
   if (got && refs_.entry_of(got->ref) != *m.top) [[unlikely]]
     return damaged_word(*m.top);
-  if (canaries_.on() && got) canaries_.write(got->offset, geometry_.size_class(cls).usable_bytes);
+  if (!got || !(canaries_.on() || use_ == HeapUse::kServesOthers)) return got;
+  SlabState* const slab = slabs_.find(RefLayout::slot_of_entry(*m.top).slab());
+  if (!is_in_its_slab(slab, *m.top, *got)) [[unlikely]]
+    return damaged_word(*m.top);
+  slab->set_away(RefLayout::slot_of_entry(*m.top).block());
+  if (canaries_.on()) canaries_.write(got->offset, slab->usable_bytes);
   return got;
+}
+
+// Private memory is asked here, once more, before a block leaves for another process or a canary is
+// written.
+bool Heap::is_in_its_slab(const SlabState* slab, std::uint64_t entry,
+                          const Allocation& block) const {
+  if (slab == nullptr) return false;
+  const std::uint64_t at = RefLayout::slot_of_entry(entry).block().value;
+  return at < slab->carved && block.offset == slab->payload_offset + at * slab->stride_bytes;
 }
 
 Result<Allocation> Heap::allocate_span(std::uint64_t size, std::uint32_t align, Holder holder) {
@@ -151,6 +170,7 @@ Result<Allocation> Heap::allocate_span(std::uint64_t size, std::uint32_t align, 
   }
   CRASH_POINT("span.word");
   word.store(BlockWord::held(free_bits, holder), std::memory_order_release);  // as in FastHeap::pop
+  slab.set_away({0});
   ++counters_.spans;
   if (canaries_.on()) canaries_.write(slab.payload_offset, slab.usable_bytes);
   return Allocation{RefLayout::ref_of(refs_.entry_of(slot), free_bits), slab.payload_offset};

@@ -13,6 +13,9 @@
 //   Adopter        takes over runs of heaps that work no more (adopter.h)
 // Invariants: per slab, held + shared + returning + cached + free + uncarved == capacity. A block
 // in a magazine or in a slab's free bitmap has a FREE word and is in exactly one of the two.
+// Words may be forged. So where a block is follows from private memory. A word decides only what
+// may be done with a block that is away (slab.h). A heap that serves other processes knows of each
+// block whether it is away.
 // Threads: one thread at a time owns a heap. Every call is the owner's, unless it says otherwise.
 // Other threads reach the heap's slabs only through block words and returned bitmaps.
 // Crash: everything private is a hint; recovery makes it anew from the words. A kill between a
@@ -51,7 +54,7 @@ class ARENAD_API Heap : public FastHeap {
  public:
   // A heap that takes its runs from the arena itself. `id` is below the arena's max_heaps and not
   // in use. `owner` is the session that owns the heap; for a shard, the daemon's own.
-  Heap(Arena& arena, HeapId id, SessionId owner);
+  Heap(Arena& arena, HeapId id, SessionId owner, HeapUse use = HeapUse::kOwnProcess);
   // A heap that takes its runs from somewhere else: a peer's leases.
   Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source);
 
@@ -108,7 +111,7 @@ class ARENAD_API Heap : public FastHeap {
 
  private:
   friend class FastHeap;  // its slow exits call the private functions
-  Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source,
+  Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source, HeapUse use,
        std::unique_ptr<RowTables> rows);
   void set_up_magazines();
 
@@ -120,11 +123,13 @@ class ARENAD_API Heap : public FastHeap {
                                   Holder holder);
   Result<Allocation> allocate_span(std::uint64_t size, std::uint32_t align, Holder holder);
   Result<Allocation> damaged_word(std::uint64_t entry);
+  bool is_in_its_slab(const SlabState* slab, std::uint64_t entry, const Allocation& block) const;
 
   ArenaView& arena_;
   const Geometry& geometry_;
   const std::unique_ptr<RowTables> rows_;  // FastHeap points into it
   const HeapId id_;
+  const HeapUse use_;
   // All but allocs and local_frees: these follow from the magazines, the spans and the freer.
   HeapCounters counters_;
   const Canaries canaries_;

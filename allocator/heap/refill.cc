@@ -30,6 +30,7 @@ Error Refiller::refill(Magazine& m) {
   const std::uint32_t count_before = m.count();
   const std::uint64_t active_before = slabs_.active_blocks();
   const std::uint64_t home_before = drainer_.slab_blocks() + counters_.flushed_blocks;
+  slabs_.release_surplus(m.cls);
   const bool batch = p0_batch_refill_built() && tunables().p0_active();
   Error e = refill_once(m, batch);
   if (e == Error::kArenaFull && m.count() == 0) {
@@ -47,8 +48,7 @@ Error Refiller::refill(Magazine& m) {
 }
 
 Error Refiller::refill_batch(Magazine& m) {
-  if (!tunables().p0_no_drain.load(std::memory_order_relaxed) && drainer_.has_pending())
-    drainer_.drain();
+  if (!tunables().p0_no_drain.load(std::memory_order_relaxed)) drainer_.drain_class(m.cls);
   std::uint32_t got = 0;
   while (got < m.batch) {
     SlabState* slab = slabs_.next_with_blocks(m.cls);
@@ -66,10 +66,7 @@ Error Refiller::refill_batch(Magazine& m) {
 
 Error Refiller::refill_one(Magazine& m) {
   SlabState* slab = slabs_.next_with_blocks(m.cls);
-  if (slab == nullptr && drainer_.has_pending()) {
-    drainer_.drain();
-    slab = slabs_.next_with_blocks(m.cls);
-  }
+  if (slab == nullptr && drainer_.drain_class(m.cls) != 0) slab = slabs_.next_with_blocks(m.cls);
   if (slab == nullptr) {
     const auto fresh = slabs_.take_slab(m.cls);
     if (!fresh) return fresh.error();

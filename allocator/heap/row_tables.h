@@ -25,6 +25,10 @@ class RowTables {
   const std::uint64_t* offsets() const { return &offsets_[0]; }
   const std::uint16_t* magazines() const { return &magazines_[0]; }
 
+  // What is added to the magazine of a row that has fewer than 64 blocks. A free there takes the
+  // slow path, which compares the block with the slab's private count.
+  static constexpr std::uint16_t kPartRow = 0x8000;
+
   // Enters the rows of a slab. `magazine` is the position of its magazine; 0 when frees of the
   // slab's blocks must take the slow path.
   void set(const SlabState& slab, std::uint16_t magazine) {
@@ -32,7 +36,8 @@ class RowTables {
     for (std::uint32_t w = 0; w < slab.word_count(); ++w, offset += 64 * slab.stride_bytes) {
       const std::uint64_t first = Slot::of(slab.slab, {w * 64}).value;
       offsets_[first / 64] = offset - (arena_bits_ | first) * slab.stride_bytes;
-      magazines_[first / 64] = magazine;
+      const bool part = (w + 1) * 64 > slab.capacity && magazine != 0;
+      magazines_[first / 64] = static_cast<std::uint16_t>(magazine | (part ? kPartRow : 0));
     }
   }
   // From now on no free of the slab's blocks is a fast one. The offsets stay; nobody uses them.

@@ -4,6 +4,9 @@
 // * free_count == popcount(free_bits). Bits are set only below carved.
 // * A block whose free bit is set has a FREE word and is in no magazine.
 // * carved - free_count blocks are out of the slab: held, shared, returning or cached.
+// * A block is away when somebody outside of the heap has it: held, shared or returning. A heap
+//   that serves other processes has a bit for each block that is away. In another heap every carved
+//   block without a free bit is away or in the class's magazine.
 // Threads: private to the heap's owner. Crash: a hint; recovery rebuilds it from the words.
 #pragma once
 
@@ -24,6 +27,7 @@ struct SlabState {
   std::uint32_t carved = 0;
   std::uint32_t free_count = 0;
   std::uint32_t first_free_word = 0;  // no bit is set in a word below this one
+  bool announced = false;             // in the Drainer's list of its class
   std::uint64_t stride_bytes = 0;
   std::uint64_t usable_bytes = 0;    // of each block
   std::uint64_t payload_offset = 0;  // of block 0, in the data file
@@ -31,11 +35,27 @@ struct SlabState {
   SlabState* prev = nullptr;
   SlabState* next = nullptr;
   std::unique_ptr<std::uint64_t[]> free_bits;
+  std::unique_ptr<std::uint64_t[]> away_bits;  // null in a heap that does not serve others
 
   std::uint32_t word_count() const { return (capacity + 63) / 64; }
   std::uint64_t bytes() const { return bytes_of_units(units); }
   std::uint32_t out() const { return carved - free_count; }
   bool has_any() const { return free_count != 0 || carved < capacity; }
+
+  // Whether a carved block can be away, by what the heap knows privately. Exact in a heap that
+  // serves others, and in other heaps while the magazine of the class is empty.
+  bool can_be_away(BlockIndex block) const {
+    const std::uint64_t bit = std::uint64_t{1} << (block.value % 64);
+    return away_bits != nullptr ? (away_bits[block.value / 64] & bit) != 0
+                                : (free_bits[block.value / 64] & bit) == 0;
+  }
+  void set_away(BlockIndex block) {
+    if (away_bits != nullptr) away_bits[block.value / 64] |= std::uint64_t{1} << (block.value % 64);
+  }
+  void set_home(BlockIndex block) {
+    if (away_bits != nullptr)
+      away_bits[block.value / 64] &= ~(std::uint64_t{1} << (block.value % 64));
+  }
 
   // Puts a block into the free bitmap. False when the block was there already.
   bool put_free(BlockIndex block) {

@@ -1,18 +1,15 @@
 #include "allocator/heap/slab_table.h"
 
+#include <utility>
+
 namespace arenad {
-namespace {
-
-// Empty slabs that a class keeps. A further one goes back to the source at once.
-constexpr std::uint32_t kKeepEmptySlabs = 4;
-
-}  // namespace
 
 SlabTable::SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId id,
                      SlabSource& source, RowTables& rows, std::span<Magazine> magazines,
-                     HeapCounters& counters)
+                     HeapCounters& counters, HeapUse use)
     : geometry_(geometry),
       id_(id),
+      use_(use),
       source_(source),
       rows_(rows),
       magazines_(magazines),
@@ -61,12 +58,15 @@ SlabState& SlabTable::enter(SlabIndex first, const RunShape& run) {
   slab->capacity = run.capacity;
   slab->payload_offset = first.value * kSlabUnitBytes + layout.header_bytes;
   slab->free_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
+  const bool serves_others = use_ == HeapUse::kServesOthers;
+  if (serves_others) slab->away_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
   slab->stride_bytes = run.stride_bytes;
   slab->usable_bytes = run.usable_bytes;
   if (!slab->is_span) {
     if (Magazine& m = magazines_[run.cls.value]; m.bottom == nullptr) m.make_storage();
     // Canaries are compared at each free, which is not a fast path.
-    rows_.set(*slab, layout.canary_bytes == 0 ? magazine_position(run.cls) : std::uint16_t{0});
+    const bool fast = !serves_others && layout.canary_bytes == 0;
+    rows_.set(*slab, fast ? magazine_position(run.cls) : std::uint16_t{0});
   }
   slabs_[first.value] = slab;
   my_units_[superslab_of(first).value] |= unit_bit_of(first);
@@ -102,8 +102,20 @@ std::uint64_t SlabTable::release_empty(ClassId cls) {
 void SlabTable::gained(SlabState& slab) {
   if (!slab.listed) list(slab);
   if (slab.out() != 0) return;
-  if (empty_slabs_[slab.cls.value] >= kKeepEmptySlabs) return release(slab);
+  const bool may_leave = use_ == HeapUse::kServesOthers || magazines_[slab.cls.value].count() == 0;
+  if (empty_slabs_[slab.cls.value] >= kKeepEmptySlabs && may_leave) return release(slab);
   ++empty_slabs_[slab.cls.value];
+}
+
+void SlabTable::release_surplus(ClassId cls) {
+  if (!has_surplus(cls)) return;
+  std::uint32_t kept = 0;
+  for (SlabState* next = partial_[cls.value].front(); next != nullptr && has_surplus(cls);) {
+    SlabState* const slab = std::exchange(next, next->next);
+    if (slab->carved == 0 || slab->out() != 0 || ++kept <= kKeepEmptySlabs) continue;
+    --empty_slabs_[cls.value];
+    release(*slab);
+  }
 }
 
 }  // namespace arenad

@@ -6,6 +6,9 @@
 // * A slab is listed exactly while it has a block to give. A span is never listed.
 // * A slab that is here has its rows set. Its class's magazine has storage, so that a row that
 //   names a magazine has a place to push to.
+// * A slab leaves the heap only when no magazine has a block of it. A heap that serves others knows
+//   that from its away bits. In another heap forged words can bring a block into a magazine twice,
+//   so a slab leaves only while the magazine of its class is empty.
 // * active_blocks() is the sum of SlabState::out() over all slabs, without spans.
 // Threads: the heap's owner. Crash: private; recovery makes the table anew from ledger and words.
 #pragma once
@@ -29,11 +32,21 @@
 
 namespace arenad {
 
+// Whom a heap allocates and frees for.
+enum class HeapUse : std::uint8_t {
+  // For callers that are trusted to free only what they have. The fast paths are on.
+  kOwnProcess,
+  // For other processes. Every call takes the checked paths, which know from private memory which
+  // blocks are away.
+  kServesOthers,
+};
+
 class ARENAD_API SlabTable {
  public:
   // `magazines` are the heap's, by class. All references must outlive the table.
   SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId id, SlabSource& source,
-            RowTables& rows, std::span<Magazine> magazines, HeapCounters& counters);
+            RowTables& rows, std::span<Magazine> magazines, HeapCounters& counters,
+            HeapUse use = HeapUse::kOwnProcess);
   ~SlabTable();
   SlabTable(const SlabTable&) = delete;
   SlabTable& operator=(const SlabTable&) = delete;
@@ -63,13 +76,18 @@ class ARENAD_API SlabTable {
     if (!slab.has_any()) partial_[slab.cls.value].remove(&slab);
   }
   // Call after blocks came home to a slab's free bitmap: it is listed, and goes back to the source
-  // when it is empty and enough empty slabs of its class are kept already.
+  // when it is empty, enough empty slabs of its class are kept already, and it may leave.
   void gained(SlabState& slab);
+  // Whether a class has more empty slabs than it keeps.
+  bool has_surplus(ClassId cls) const { return empty_slabs_[cls.value] > kKeepEmptySlabs; }
+  // Gives back the empty slabs beyond those that a class keeps. The class's magazine is empty.
+  void release_surplus(ClassId cls);
   // `count` blocks of slabs came home, or, when adopted, are out from the beginning.
   void came_home(std::uint64_t count) { active_blocks_ -= count; }
   void adopted_out(std::uint64_t count) { active_blocks_ += count; }
 
   // --- facts
+  HeapUse use() const { return use_; }
   // The slab or span that starts at `first`; null when this heap has none there.
   SlabState* find(SlabIndex first) { return slabs_[first.value]; }
   const SlabState* find(SlabIndex first) const { return slabs_[first.value]; }
@@ -90,10 +108,14 @@ class ARENAD_API SlabTable {
   std::uint64_t active_blocks() const { return active_blocks_; }
 
  private:
+  // Empty slabs that a class keeps. A further one goes back to the source as soon as it may leave.
+  static constexpr std::uint32_t kKeepEmptySlabs = 4;
+
   Result<SlabState*> take(const RunShape& request);
 
   const Geometry& geometry_;
   const HeapId id_;
+  const HeapUse use_;
   SlabSource& source_;
   RowTables& rows_;
   const std::span<Magazine> magazines_;

@@ -54,7 +54,7 @@ struct ArenaSlot {
       : state(std::move(s)),
         arena(*state->arena),
         id(arena.id()),
-        heap(arena, heap_id, kReaperSession) {}
+        heap(arena, heap_id, kReaperSession, HeapUse::kServesOthers) {}
   const std::string& name() const { return arena.options().name; }
   bool counts_from_words() const {
     return state->counts_from_words.load(std::memory_order_relaxed);

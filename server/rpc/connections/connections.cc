@@ -16,8 +16,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
-#include <cstdint>
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
@@ -159,8 +159,9 @@ Answer<Nothing> Connections::add_tcp(UniqueFd accepted, ShardLoop& loop, ShardLo
   if (!numbered.ok()) return numbered.error();
   UniqueFd socket = std::move(*numbered);
   const int number = socket.get();
-  Connection connection{
-      loop, UniqueFd(::fcntl(number, F_DUPFD_CLOEXEC, 0)), UniqueFd(), Principal::kNoUser, false, {}};
+  Connection connection{loop,       UniqueFd(::fcntl(number, F_DUPFD_CLOEXEC, 0)),
+                        UniqueFd(), Principal::kNoUser,
+                        false,      {}};
   // The other end's close is no EPOLLHUP over TCP.
   if (!connection.socket ||
       !watch(connection.socket.get(), EPOLLRDHUP, static_cast<std::uint64_t>(number)))

@@ -61,9 +61,9 @@ class Connections {
  private:
   struct Connection {
     ShardLoop& loop;
-    UniqueFd socket;    // a second descriptor of the connection; gRPC has the first
-    UniqueFd pidfd;     // none when the kernel could not give it
-    std::uint32_t uid;  // Principal::kNoUser for TCP
+    UniqueFd socket;       // a second descriptor of the connection; gRPC has the first
+    UniqueFd pidfd;        // none when the kernel could not give it
+    std::uint32_t uid;     // Principal::kNoUser for TCP
     bool limited = false;  // counts for its user's limit; an administrator has none
     FloodSigns signs;
   };
