@@ -48,7 +48,7 @@ TEST(Config, DefaultsAreGood) {
   const Config config = good({});
   EXPECT_EQ(config.socket_dir, "/run/arenad");
   EXPECT_EQ(config.shards, 0u);
-  EXPECT_EQ(config.listen, "");
+  EXPECT_FALSE(config.listen);
   EXPECT_EQ(config.limits.max_sessions, 4096u);
   EXPECT_TRUE(config.tunables.empty())
       << "what nobody set stays as the allocator and the engine have it";

@@ -109,7 +109,7 @@ class Checker {
            "needs tls_cert and tls_key: TCP is served with TLS, or on loopback with "
            "listen_plaintext");
     const auto users = values_.find("tls_user");
-    if (users == values_.end()) return;
+    if (users == values_.end() || users->second.texts.empty()) return;
     if (config.tls.client_ca.empty())
       report(users->second.origin + ": tls_user needs tls_client_ca");
     for (const std::string& item : users->second.texts)
