@@ -61,7 +61,7 @@ class DaemonGate {
   std::condition_variable changed_;
 };
 
-// The answer of every call of a session that is lost, evicted or closed; and of a call that waited in vain.
+// Answers of calls: of a session that is lost, evicted or closed, and of one that waited in vain.
 Status lost_status();
 Status evicted_status();
 Status closed_status();

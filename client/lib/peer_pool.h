@@ -3,7 +3,7 @@
 // Purpose: find or open the calling thread's heap. Lend the heap to another thread when its thread
 //   ends. Serve what the fast path does not: allocations that need a lease, aligned allocations,
 //   batches. Let the lease thread work in the heaps of sleeping threads.
-//   A process has only so many heaps in an arena. A thread that cannot get one works in the heaps of
+//   A process has only so many heaps in an arena. A thread that cannot get one works in those of
 //   others, as the lease thread does.
 // Invariants: a heap belongs to one thread, or it is idle. Heaps live as long as the pool. No
 //   thread calls the daemon while it is inside a heap: an operation that needs a lease leaves the
@@ -117,8 +117,8 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
   const SessionId session_;
   const std::unique_ptr<arenad::PeerArena> arena_;
   const std::shared_ptr<LeaseStock> stock_;
-  // No heap is asked for before that time: the daemon gives no more. Monotonic nanoseconds. relaxed:
-  // orders nothing, and pairs with itself.
+  // No heap is asked for before that time: the daemon gives no more. Monotonic nanoseconds.
+  // relaxed: orders nothing, and pairs with itself.
   std::atomic<std::int64_t> ask_again_ns_{0};
 
   std::mutex shutting_;  // held by the thread that changes state_, until the heaps have followed

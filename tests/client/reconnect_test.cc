@@ -67,6 +67,7 @@ TEST(Reconnect, StreamThatIsNotConfirmedInTimeIsUnavailable) {
     void broken() override {}
     Status back() override { return {}; }
     void lost() override {}
+    void evicted() override {}
     void trim(ArenaId) override {}
     void deleted(ArenaId, const std::string&) override {}
   } listener;

@@ -42,7 +42,7 @@ TEST_F(UpkeepTest, TrimGivesBackAllThatNobodyUses) {
   ASSERT_TRUE(trimmed.ok()) << trimmed.error().message;
   EXPECT_GE(trimmed->committed_bytes_before, 30 * kMiB);
   EXPECT_LE(trimmed->committed_bytes, 3 * 2 * kMiB) << "one held, one ahead, one on its way";
-  EXPECT_EQ(daemon.describe(0, key, arena, refs_of(*kept))->at(0).holder, key.id);
+  EXPECT_EQ(daemon.describe(0, key, arena, refs_of(*kept))->at(0).holder.session(), key.id);
   expect_exact(daemon, 1);
   EXPECT_TRUE(trim("").ok()) << "nothing is left to do";
 }

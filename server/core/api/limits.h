@@ -1,7 +1,7 @@
 // Limits: what one daemon serves at most.
 //
-// A limit with `user` in its name is one for each user. Those of heaps and of waiting calls hold for
-// administrators, too.
+// A limit with `user` in its name is one for each user. Those of heaps and of waiting calls hold
+// for administrators, too.
 //
 // Purpose: one table says everything about a limit: name, unit, default, bounds and help text. The
 // table makes the fields of Limits, and it drives configuration keys, --help and the check at

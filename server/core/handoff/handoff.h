@@ -5,8 +5,8 @@
 // the connection. proto/handoff has the frames.
 // Invariants: one request a connection. A connection that sends nothing for 2 s is closed. At most
 // 128 connections at once. One more takes the place of the oldest one of the user that has most of
-// them, so nobody keeps others out. What the client sends is copied once and checked. The kernel says who
-// the client is (caller_process.h).
+// them, so nobody keeps others out. What the client sends is copied once and checked. The kernel
+// says who the client is (caller_process.h).
 // Threads: the control thread, on its io_context.
 // Crash: the socket file stays behind. The next daemon replaces it when nobody answers on it.
 #pragma once

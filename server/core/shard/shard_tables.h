@@ -153,8 +153,8 @@ class ShardTables {
   // Takes the arena and all attachments to it out. Null when the arena is not there.
   std::unique_ptr<ArenaSlot> remove_arena(ArenaId id);
   void add_session(SessionId id, std::uint64_t secret, std::uint32_t uid);
-  // Nobody's key is the session's from here on. Answers its attachments. `why`: what the key's calls
-  // answer, kUnknownSession or kEvicted, until the id is another session's.
+  // Nobody's key is the session's from here on. Answers its attachments. `why`: what calls with the
+  // key answer, kUnknownSession or kEvicted, until the id is another session's.
   std::vector<Attached> remove_session(SessionId id, Error why = Error::kUnknownSession);
   // Null when the session or this life of the arena has ended meanwhile, or is not attached.
   Attached* attachment(SessionId session_id, const ArenaState& state);
