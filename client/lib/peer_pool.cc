@@ -58,9 +58,11 @@ Answer<PeerPool::Seat> PeerPool::seat() {
   // Threads spread over the heaps.
   static constinit std::atomic<std::size_t> threads{0};
   thread_local const std::size_t number = threads.fetch_add(1, std::memory_order_relaxed);
-  const auto all = all_heaps();
-  if (all.empty()) return mine.error();
-  return Seat{all[number % all.size()], false};
+  std::unique_lock lock(mutex_);
+  // Another thread may be just getting the first heap.
+  changed_.wait(lock, [this] { return !heaps_.empty() || opening_ == 0; });
+  if (heaps_.empty()) return mine.error();
+  return Seat{heaps_[number % heaps_.size()].heap.get(), false};
 }
 
 template <class Work>
@@ -98,7 +100,18 @@ Answer<PeerHeap*> PeerPool::idle_or_new_heap() {
       idle_.pop_back();
       return heap;
     }
+    ++opening_;
   }
+  const auto heap = new_heap();
+  {
+    const std::lock_guard lock(mutex_);
+    --opening_;
+  }
+  changed_.notify_all();
+  return heap;
+}
+
+Answer<PeerHeap*> PeerPool::new_heap() {
   if (now_ns() < ask_again_ns_.load(std::memory_order_relaxed))
     return Status{Code::kResourceExhausted, Error::kQuotaUser, "the daemon gave no heap just now"};
   const auto id = stock_->open_heap();

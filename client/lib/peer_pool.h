@@ -107,6 +107,7 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
   bool work_in(const Seat& seat, Work work);
   Answer<PeerHeap*> heap_of_thread();
   Answer<PeerHeap*> idle_or_new_heap();
+  Answer<PeerHeap*> new_heap();
   Status supply(const Seat& seat, const RunShape& missing, std::uint32_t wait_ms);
   Status why_closed() const;
   Status refusal(Error error, std::uint64_t size_bytes, std::uint32_t align_bytes) const;
@@ -125,9 +126,10 @@ class PeerPool : public std::enable_shared_from_this<PeerPool> {
   mutable std::mutex mutex_;
   std::vector<HeapState> heaps_;     // under mutex_; heaps are only added
   std::vector<PeerHeap*> idle_;      // under mutex_
+  std::uint32_t opening_ = 0;        // under mutex_: threads that ask the daemon for a heap
   State state_ = State::kOpen;       // under mutex_
   Status why_closed_;                // under mutex_: of the last shut
-  std::condition_variable changed_;  // state_ has changed
+  std::condition_variable changed_;  // state_ or opening_ has changed
 };
 
 }  // namespace arenad::client

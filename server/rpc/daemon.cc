@@ -195,7 +195,7 @@ class Daemon {
     host.has_room = [this] { return connections_.has_room(); };
     host.take = [this, &loop, address, is_admin](UniqueFd socket) {
       const auto taken = connections_.add(std::move(socket), loop, is_admin);
-      if (!taken.ok() && taken.error().error == Error::kMachineFull)
+      if (!taken.ok() && taken.error().error != Error::kNotPermitted && refusals_.allow())
         spdlog::warn("a connection to {} is closed: {}", address, taken.error().message);
     };
     auto listener =
@@ -328,6 +328,7 @@ class Daemon {
   std::vector<std::unique_ptr<Listener>> listeners_;
   RateLimit refused_tcp_{1};
   std::unique_ptr<HttpServer> http_;
+  RateLimit refusals_{20};  // of connections: lines of the log a second
   bool serving_ = false, draining_ = false;
   bool state_lost_ = false;
 };

@@ -32,9 +32,10 @@ class LocalLeases final : public LeaseCalls {
       : owner_(owner), session_(session), counts_(counts) {}
 
   Answer<HeapId> open_heap() override {
-    if (counts_.opens == counts_.heaps)
+    if (counts_.opens.fetch_add(1) >= counts_.heaps) {
+      --counts_.opens;
       return Status{Code::kResourceExhausted, Error::kQuotaUser, "no heap is left"};
-    ++counts_.opens;
+    }
     const HeapId id = owner_.ledger().claim_heap({32}, session_);
     owner_.enlist_heap(id, session_);
     return id;

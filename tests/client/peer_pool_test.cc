@@ -49,7 +49,7 @@ TEST_F(PeerPoolTest, ThreadEndsAndTheNextOneTakesItsHeap) {
 }
 
 TEST_F(PeerPoolTest, ThreadsThatGetNoHeapShareThoseOfOthers) {
-  make(256 << 20);
+  make(std::uint64_t{1} << 30);
   const auto p = pool(7);
   counts.heaps = 2;
   std::atomic<int> working{0};

@@ -128,12 +128,18 @@ TEST_F(SessionTest, SocketDirectoryMayBeMountedElsewhereThanTheDaemonHasIt) {
 }
 
 TEST_F(SessionTest, OverTcpBlocksAreAllocatedAndNothingIsMapped) {
+  const std::string open_to_all = arena_name + "-open";
+  ArenaOptions options{.capacity_bytes = 4 << 20, .set_access = true};
+  options.access.mode = 0666;
+  (void)must(client.create_arena(open_to_all, options));
   const Client tcp = must(Client::connect(shared_daemon().tcp_target()));
   Session session = open(tcp);
-  const auto arena = must(session.attach(arena_name, AttachMode::kRemote));
+  EXPECT_EQ(session.attach(arena_name, AttachMode::kRemote).error().reason, Error::kNotPermitted);
+  const auto arena = must(session.attach(open_to_all, AttachMode::kRemote));
   EXPECT_EQ(arena.shard(), kAnyShard);
   EXPECT_TRUE(must(arena.allocate(64)).free().ok());
   EXPECT_EQ(arena.on_shard(ShardId{1}).error().code, Code::kFailedPrecondition);
+  EXPECT_TRUE(client.delete_arena(open_to_all, true).ok());
 }
 
 // A giver that waited too long takes its block back, unless the taker was faster.

@@ -71,6 +71,12 @@ TEST_F(SessionStoreTest, KeepsWhatWasPut) {
   EXPECT_EQ(bound.key, (SessionKey{{16}, 0x1234567890abcdef + 16}));
   EXPECT_EQ(bound.name, "s16");
   EXPECT_EQ(bound.limit_bytes, 1u << 20);
+  SessionStore store = open();
+  store.set_limit({16}, 7 << 20);
+  EXPECT_EQ(store.all().at({16}).limit_bytes, 7u << 20);
+  EXPECT_FALSE(store.all().at({16}).damaged);
+  store.set_limit({16}, ~std::uint64_t{0});
+  EXPECT_EQ(store.all().at({16}).limit_bytes, (std::uint64_t{1} << 48) - 1) << "as good as none";
   EXPECT_EQ(bound.opened_ns, 42u);
   EXPECT_EQ(bound.owner_uid, 500u);
   EXPECT_EQ(bound.owner_gid, 600u);
@@ -150,7 +156,7 @@ TEST_F(SessionStoreTest, DamagedFilesAreRefusedAndOtherVersionsToldApart) {
   poke(8, 9);
   const auto other = SessionStore::open(path);
   EXPECT_EQ(other.error().error, Error::kModeUnavailable);
-  EXPECT_NE(other.error().message.find("has version 9, this arenad knows 2"), std::string::npos)
+  EXPECT_NE(other.error().message.find("has version 9, this arenad knows 3"), std::string::npos)
       << other.error().message;
   std::filesystem::resize_file(path, 5000);
   EXPECT_EQ(SessionStore::open(path).error().error, Error::kInvalidOption);

@@ -16,7 +16,12 @@ def private_bytes(daemon):
     raise AssertionError("no RssAnon")
 
 
-def test_memory_of_waiting_calls_comes_back(daemon, client, connect, arena, session):
+def test_memory_of_waiting_calls_comes_back(start_daemon, connect):
+    daemon = start_daemon("--shards", "2", "--max-user-waiting-calls", "100000")
+    client = connect(daemon.target)
+    arena = client.create_arena("pool", 64 * MIB)
+    session = Session(client, "tester")
+    session.attach(arena.name)
     # A connection has 4096 streams at most.
     stubs = [client.blocks, connect(daemon.target).blocks]
     session.allocate(arena.id, 60 * MIB)

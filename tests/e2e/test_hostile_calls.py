@@ -87,9 +87,16 @@ def test_a_flood_is_bounded_and_leaves_nothing(daemon, client, victim, attack):
     print(f"{attack}: {peak / MIB:.0f} MiB more at the peak")
     assert flood.counts["sent"] > 0
     assert peak < MOST_BYTES
-    wait_until(
-        "the memory is back", lambda: memory(daemon, "VmRSS") < before + LEFT_BYTES
-    )
+    left = [peak]
+
+    def is_back():
+        left[0] = memory(daemon, "VmRSS") - before
+        return left[0] < LEFT_BYTES
+
+    try:
+        wait_until("the memory is back", is_back)
+    except AssertionError:
+        raise AssertionError(f"{left[0] / MIB:.0f} MiB are left of {peak / MIB:.0f}") from None
     assert client.audit().exact
 
 

@@ -107,7 +107,7 @@ def test_an_operators_restart_costs_nobody_a_block(daemon, client, connect):
     assert (facts.holder_only, facts.canary, facts.access.mode, facts.held_blocks) == (
         True,
         True,
-        0o666,
+        0o660,
         1000,
     )
     exact(session.client, 1000)

@@ -58,9 +58,9 @@ class DaemonProcess {
   std::string target(const std::string& socket = "arenad.sock") const {
     return "unix:" + socket_dir() + "/" + socket;
   }
-  // Of the newest start: "127.0.0.1:12345", for HTTP and for gRPC with --listen.
+  // Of the newest start: "127.0.0.1:12345", for HTTP and for gRPC with --listen-plaintext.
   std::string http_address() const { return address_after("HTTP on http://"); }
-  std::string tcp_target() const { return address_after("serving on 127.0.0.1:", 10); }
+  std::string tcp_target() const { return address_after("serving plain text on 127.0.0.1:", 10); }
   // Of all starts; and what was added since that many bytes.
   std::string log(std::size_t from = 0) const;
 

@@ -35,12 +35,25 @@ std::uint64_t sum_of(const void* from, const void* to) {
   return hash;
 }
 
+// A limit with a sum of its own in one word, so that a change is whole or has not happened: bytes
+// in the upper 48 bits, the sum in the lower 16.
+struct SummedLimit {
+  static constexpr std::uint64_t kMost = (std::uint64_t{1} << 48) - 1;  // more is never reached
+
+  static std::uint64_t word_of(std::uint64_t bytes) {
+    bytes = std::min(bytes, kMost);
+    return bytes << 16 | (sum_of(&bytes, &bytes + 1) & 0xffff);
+  }
+  static std::uint64_t bytes_of(std::uint64_t word) { return word >> 16; }
+  static bool is_sound(std::uint64_t word) { return word_of(bytes_of(word)) == word; }
+};
+
 }  // namespace
 
 struct SessionStore::Record {
-  std::atomic<std::uint32_t> state;        // 0 none, kLive, kEnding
-  std::atomic<std::uint32_t> bound;        // 1: the process below is its; stored after it
-  std::atomic<std::uint64_t> limit_bytes;  // changes while the session lives, so no sum has it
+  std::atomic<std::uint32_t> state;  // 0 none, kLive, kEnding
+  std::atomic<std::uint32_t> bound;  // 1: the process below is its; stored after it
+  std::atomic<std::uint64_t> limit;  // a SummedLimit: changes while the session lives
   std::uint64_t secret;
   std::uint64_t opened_ns;
   std::uint32_t owner_uid;
@@ -116,7 +129,8 @@ std::map<SessionId, KeptSession> SessionStore::all() const {
     KeptSession& kept = sessions[session];
     kept.key = {session, r.secret};
     kept.name.assign(r.name, ::strnlen(r.name, sizeof r.name));
-    kept.limit_bytes = r.limit_bytes.load(std::memory_order_relaxed);
+    const std::uint64_t limit = r.limit.load(std::memory_order_relaxed);
+    kept.limit_bytes = SummedLimit::bytes_of(limit);
     kept.opened_ns = r.opened_ns;
     kept.owner_uid = r.owner_uid;
     kept.owner_gid = r.owner_gid;
@@ -126,7 +140,8 @@ std::map<SessionId, KeptSession> SessionStore::all() const {
     kept.uid = r.uid;
     kept.gid = r.gid;
     kept.damaged = (state != kLive && state != kEnding) || r.sum != r.sum_now() ||
-                   !valid_name(kept.name) || (kept.bound && r.process_sum != r.process_sum_now());
+                   !SummedLimit::is_sound(limit) || !valid_name(kept.name) ||
+                   (kept.bound && r.process_sum != r.process_sum_now());
   }
   return sessions;
 }
@@ -140,7 +155,7 @@ Answer<Nothing> SessionStore::put(const KeptSession& session) {
   r.state.store(0, std::memory_order_seq_cst);
   r.bound.store(0, std::memory_order_relaxed);
   r.secret = session.key.secret;
-  r.limit_bytes.store(session.limit_bytes, std::memory_order_relaxed);
+  r.limit.store(SummedLimit::word_of(session.limit_bytes), std::memory_order_relaxed);
   r.opened_ns = session.opened_ns;
   r.owner_uid = session.owner_uid;
   r.owner_gid = session.owner_gid;
@@ -164,7 +179,8 @@ void SessionStore::bind(SessionId id, const ProcessMark& process, std::uint32_t 
 }
 
 void SessionStore::set_limit(SessionId id, std::uint64_t limit_bytes) {
-  if (is_open()) record(id).limit_bytes.store(limit_bytes, std::memory_order_relaxed);
+  if (is_open())
+    record(id).limit.store(SummedLimit::word_of(limit_bytes), std::memory_order_relaxed);
 }
 
 void SessionStore::mark_ending(SessionId id) {
