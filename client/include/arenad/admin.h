@@ -141,9 +141,9 @@ class ARENAD_API Admin {
 
   // All sessions, in order of id.
   Answer<std::vector<SessionInfo>> sessions() const;
-  // Ends a session of anybody although its process lives, and takes back all that it held. Its calls
-  // answer EVICTED from then on, and what its process has mapped is worthless. Waits up to a second
-  // for the client to stop. Errors: NOT_PERMITTED, UNKNOWN_SESSION (also when it is ending already).
+  // Ends a session of anybody although its process lives, and takes back all that it held. Its
+  // calls answer EVICTED from then on, and what its process has mapped is worthless. Waits up to a
+  // second for the client to stop. Errors: NOT_PERMITTED, UNKNOWN_SESSION (also when it is ending).
   Answer<GivenBack> evict(SessionId session) const;
   // Changes what a living session may hold or lease. 0, or more than the daemon's limit: the
   // daemon's limit. A session above its new limit keeps what it has, and gets nothing before it is
