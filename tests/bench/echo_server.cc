@@ -12,21 +12,28 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <boost/asio/io_context.hpp>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "echo.grpc.pb.h"
 #include "server/rpc/config/cpus.h"
+#include "server/rpc/connections/connection_limits.h"
+#include "server/rpc/connections/connections.h"
+#include "server/rpc/connections/listener.h"
 #include "server/rpc/connections/shard_connections.h"
 #include "server/rpc/loop/shard_loop.h"
 #include "server/rpc/loop/turn_end.h"
 #include "server/rpc/services/unary_call.h"
+#include "server/rpc/tls/tls_users.h"
 
 namespace {
 
@@ -116,29 +123,47 @@ void wait_for_sigterm() {
   sigwait(&set, &signal);
 }
 
-std::string address(const Options& options, std::uint32_t shard) {
-  return "unix:" + options.directory + "/shard-" + std::to_string(shard) + ".sock";
+std::string path(const Options& options, std::uint32_t shard) {
+  return options.directory + "/shard-" + std::to_string(shard) + ".sock";
 }
 
-// As the daemon does it: one Server and one queue for each shard.
+int failed(const Failure& failure) {
+  std::fprintf(stderr, "bench_echo: %s\n", failure.message.c_str());
+  return 1;
+}
+
+// As the daemon does it: one Server and one queue for each shard, and connections that the main
+// thread accepts.
 int serve_servers(const Options& options) {
   const std::vector<int> cpus = allowed_cpus();
+  boost::asio::io_context io{1};
+  Connections connections(io, true, UINT32_MAX);
+  std::vector<std::unique_ptr<Listener>> listeners;
   std::vector<std::unique_ptr<NoShard>> shards;
   std::vector<std::unique_ptr<ShardLoop>> loops;
   for (std::uint32_t i = 0; i < options.shards; ++i) {
     shards.push_back(std::make_unique<NoShard>(ShardId{static_cast<std::uint16_t>(i)}));
-    loops.push_back(std::make_unique<ShardLoop>(
-        *shards[i], options.spin_us, ShardLoopOptions{address(options, i), cpus[i % cpus.size()]}));
+    loops.push_back(std::make_unique<ShardLoop>(*shards[i], options.spin_us,
+                                                ShardLoopOptions{.cpu = cpus[i % cpus.size()]}));
     std::vector<std::unique_ptr<RpcService>> services;
     services.push_back(std::make_unique<EchoService>());
-    if (const auto started = loops[i]->start(std::move(services)); !started.ok()) {
-      std::fprintf(stderr, "bench_echo: %s\n", started.error().message.c_str());
-      return 1;
-    }
+    if (const auto started = loops[i]->start(std::move(services)); !started.ok())
+      return failed(started.error());
+    Listener::Host host;
+    host.has_room = [&connections] { return connections.has_room(); };
+    host.take = [&connections, &loop = *loops[i]](UniqueFd socket) {
+      (void)connections.add(std::move(socket), loop, false);
+    };
+    auto listener = Listener::open(io, path(options, i), {0600, std::nullopt}, std::move(host));
+    if (!listener.ok()) return failed(listener.error());
+    listeners.push_back(std::move(*listener));
   }
+  std::thread accepting([&io] { io.run(); });
   std::puts("ready");
   std::fflush(stdout);
   wait_for_sigterm();
+  io.stop();
+  accepting.join();
   for (const auto& loop : loops) loop->stop(0);
   return 0;
 }
@@ -150,7 +175,7 @@ int serve_queues(const Options& options) {
   Echo::AsyncService service;
   grpc::ServerBuilder builder;
   for (std::uint32_t i = 0; i < options.shards; ++i)
-    builder.AddListeningPort(address(options, i), grpc::InsecureServerCredentials());
+    builder.AddListeningPort("unix:" + path(options, i), grpc::InsecureServerCredentials());
   builder.RegisterService(&service);
   std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues;
   for (std::uint32_t i = 0; i < options.shards; ++i) queues.push_back(builder.AddCompletionQueue());
@@ -169,7 +194,9 @@ int serve_queues(const Options& options) {
       NoShard shard(ShardId{static_cast<std::uint16_t>(i)});
       TurnEnd turn_end;
       const ShardConnections connections;  // gRPC has accepted them, so they are nobody's
-      ServeContext context{*queues[i], turn_end, shard, connections};
+      ConnectionLimits limits([](int, const char*) {});
+      const TlsUsers users;
+      ServeContext context{*queues[i], turn_end, shard, connections, limits, users};
       EchoService echo(&service);
       echo.serve(context);
       void* tag = nullptr;
