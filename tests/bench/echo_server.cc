@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "echo.grpc.pb.h"
+#include "server/core/shard/inbox.h"
 #include "server/rpc/config/cpus.h"
 #include "server/rpc/connections/connection_limits.h"
 #include "server/rpc/connections/connections.h"
@@ -75,14 +76,16 @@ class NoShard final : public ShardApi {
   Answer<std::vector<arenad::BlockFacts>> describe(SessionKey, ArenaId, UntrustedRefs) override {
     return std::vector<arenad::BlockFacts>{};
   }
-  void post(std::function<void()>) override {}
-  void run_inbox() override {}
+  void post(std::function<void()> task) override { inbox_.push(std::move(task)); }
+  void run_inbox() override { inbox_.run(); }
   void end_turn() override {}
   std::uint64_t tick(std::uint64_t now_ns) override { return now_ns + 100'000'000; }
   void count_call() override {}
   void count_turn() override {}
+  void set_waker(Waker* waker) { inbox_.set_waker(waker); }
 
  private:
+  Inbox inbox_;  // new connections
   const ShardId index_;
 };
 
@@ -149,6 +152,7 @@ int serve_servers(const Options& options) {
     services.push_back(std::make_unique<EchoService>());
     if (const auto started = loops[i]->start(std::move(services)); !started.ok())
       return failed(started.error());
+    shards[i]->set_waker(loops[i].get());
     Listener::Host host;
     host.has_room = [&connections] { return connections.has_room(); };
     host.take = [&connections, &loop = *loops[i]](UniqueFd socket) {
@@ -164,6 +168,7 @@ int serve_servers(const Options& options) {
   wait_for_sigterm();
   io.stop();
   accepting.join();
+  for (const auto& shard : shards) shard->set_waker(nullptr);
   for (const auto& loop : loops) loop->stop(0);
   return 0;
 }
