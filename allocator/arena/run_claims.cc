@@ -47,15 +47,14 @@ std::optional<SlabIndex> RunClaims::take(const RunShape& shape) {
 
 void RunClaims::drop(std::uint64_t ticket) {
   const std::lock_guard lock(mutex_);
-  const auto dropped = std::ranges::partition(
-      claims_, [ticket](const Claim& claim) { return claim.ticket != ticket; });
-  for (const Claim& claim : dropped) {
+  std::erase_if(claims_, [this, ticket](const Claim& claim) {
+    if (claim.ticket != ticket) return false;
     if (claim.whole_superslabs)
       units_.drop_superslabs(claim.first, claim.units / kUnitsPerSuperslab);
     else
       units_.drop_run(claim.first, claim.units);
-  }
-  claims_.erase(dropped.begin(), dropped.end());
+    return true;
+  });
   count_.store(static_cast<std::uint32_t>(claims_.size()), std::memory_order_relaxed);
 }
 

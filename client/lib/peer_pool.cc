@@ -102,7 +102,7 @@ Answer<PeerHeap*> PeerPool::idle_or_new_heap() {
     }
     ++opening_;
   }
-  const auto heap = new_heap();
+  auto heap = new_heap();
   {
     const std::lock_guard lock(mutex_);
     --opening_;

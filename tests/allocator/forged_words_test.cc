@@ -28,7 +28,7 @@ class ForgedWords : public ArenaWithHeaps, public testing::WithParamInterface<Ki
   // Six slabs of blocks, all of them in the magazine of heap 0. A heap keeps four empty slabs.
   std::vector<Allocation> cached_blocks() {
     const ClassId cls = arena().geometry().class_of(kSize);
-    const auto blocks = take(std::size_t{6} * arena().geometry().size_class(cls).capacity, kSize);
+    auto blocks = take(std::size_t{6} * arena().geometry().size_class(cls).capacity, kSize);
     give(blocks);
     heap().for_each_cached([this](Slot slot) { cached_.insert(slot.value); });
     EXPECT_GE(cached_.size(), blocks.size() / 2);

@@ -42,7 +42,10 @@ constexpr std::uint64_t kSecret = 1;  // of all sessions: nobody guesses here
 // The lease calls of one shard, and its heap.
 struct Shard {
   Shard(ShardId id, server::SharedState& shared, std::shared_ptr<ArenaState> state)
-      : tables(id), account(tables, shared.account) {
+      : tables(id),
+        account(tables, shared.account),
+        grant(tables, account, turn, shared),
+        returns(tables, account, turn) {
     tables.add_arena(std::move(state));
   }
   server::ArenaSlot& slot() { return *tables.arena(kArena); }
@@ -51,8 +54,8 @@ struct Shard {
   server::ShardTables tables;
   server::ShardAccount account;
   server::Turn turn;
-  server::LeaseGrant grant{tables, account, turn, shared};
-  server::LeaseReturns returns{tables, account, turn};
+  server::LeaseGrant grant;
+  server::LeaseReturns returns;
 };
 
 class Daemon {

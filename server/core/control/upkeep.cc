@@ -43,9 +43,9 @@ Task<Answer<TrimFacts>> Upkeep::trim(Caller caller, std::string arena) {
   co_return facts;
 }
 
-Later<Nothing> Upkeep::give_back(std::vector<std::shared_ptr<ArenaState>> arenas) {
+Later<Nothing> Upkeep::give_back(const std::vector<std::shared_ptr<ArenaState>>& arenas) {
   auto given_back = core_.thread.begin_operation<Nothing>();
-  core_.maintenance.trim(std::move(arenas),
+  core_.maintenance.trim(arenas,
                          [this, given_back] { core_.thread.end_operation(given_back, Nothing{}); });
   return given_back;
 }

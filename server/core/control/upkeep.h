@@ -28,7 +28,7 @@ class Upkeep {
                                                 std::uint64_t limit_bytes);
 
  private:
-  Later<Nothing> give_back(std::vector<std::shared_ptr<ArenaState>> arenas);
+  Later<Nothing> give_back(const std::vector<std::shared_ptr<ArenaState>>& arenas);
 
   ControlCore& core_;
   Recounts& recounts_;

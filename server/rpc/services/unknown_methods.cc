@@ -38,7 +38,8 @@ class UnknownMethods::Call final : public Event {
     arrived_ = true;
     const std::string peer = context_->peer();
     owner_.context_->limits.unknown_call(peer);
-    charged_ = owner_.context_->limits.answer_leaves([&peer] { return peer; });
+    charged_ =
+        owner_.context_->limits.answer_leaves([&peer]() -> const std::string& { return peer; });
     stream_->Finish(
         grpc::Status(grpc::StatusCode::UNIMPLEMENTED,
                      "this arenad has no such method: see whether client and daemon have the same "
