@@ -116,8 +116,7 @@ void add_admin_commands(CLI::App& app, Invocation& invocation) {
   auto* limit_session = add(
       *sessions, "limit",
       "Change what a session may hold or lease. A session above its new limit keeps what it has, "
-      "and "
-      "gets nothing before it is below. For administrators",
+      "and gets nothing before it is below. For administrators",
       invocation,
       [limited](const Client& c) {
         return Admin(c).limit_session(SessionId{limited->session}, limited->bytes);
@@ -136,8 +135,7 @@ void add_admin_commands(CLI::App& app, Invocation& invocation) {
   add(
       app, "trim",
       "Give memory that nobody uses back to the system: of peers, shards and the arenas "
-      "themselves. "
-      "For administrators",
+      "themselves. For administrators",
       invocation, [trimmed](const Client& c) { return Admin(c).trim(*trimmed); }, show_trim)
       ->add_option("arena", *trimmed, "Name of an arena; default: all");
 

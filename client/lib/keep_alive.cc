@@ -65,12 +65,14 @@ void KeepAlive::run(ClientState& client, const v1::SessionKey& key, Listener& li
       first_ = false;
     }
     if (status.ok()) {
-      const bool evicted = listen(client, event, listener);
-      if (!evicted) listener.broken();
-      if (evicted) listener.evicted();
-      if (evicted) cancel();  // the daemon waits for the end of the stream
+      if (listen(client, event, listener)) {
+        listener.evicted();
+        cancel();  // the daemon waits for the end of the stream
+        stream_->Finish();
+        return;
+      }
+      listener.broken();
       stream_->Finish();
-      if (evicted) return;
     } else if (status.reason == Error::kUnknownSession) {
       return listener.lost();
     } else if (status.reason == Error::kEvicted) {

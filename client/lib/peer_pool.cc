@@ -55,7 +55,7 @@ Answer<PeerPool::Seat> PeerPool::seat() {
   const auto mine = heap_of_thread();
   if (mine) return Seat{*mine, true};
   if (forked()) return forked_status();
-  // Threads spread over the heaps.
+  // Threads spread over the heaps. relaxed, without a partner: the numbers only have to differ.
   static constinit std::atomic<std::size_t> threads{0};
   thread_local const std::size_t number = threads.fetch_add(1, std::memory_order_relaxed);
   std::unique_lock lock(mutex_);

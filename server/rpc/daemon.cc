@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -176,7 +177,7 @@ class Daemon {
     host.has_room = [this] { return connections_.has_room(); };
     host.take = [this, kind](UniqueFd socket) {
       const auto taken = connections_.add_tcp(std::move(socket), *loops_[0], kind);
-      if (!taken.ok() && refused_tcp_.allow())
+      if (!taken.ok() && refusals_.allow())
         spdlog::warn("a connection over TCP is closed: {}", taken.error().message);
     };
     auto listener = Listener::open_tcp(io_, at.host, at.port, std::move(host));
@@ -326,18 +327,20 @@ class Daemon {
   Connections connections_{io_, config_.root_is_admin, config_.limits.max_user_connections};
   std::vector<std::unique_ptr<ShardLoop>> loops_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  RateLimit refused_tcp_{1};
   std::unique_ptr<HttpServer> http_;
   RateLimit refusals_{20};  // of connections: lines of the log a second
   bool serving_ = false, draining_ = false;
   bool state_lost_ = false;
 };
 
-// The soft limit is low on most systems, for programs that call select(2).
-void allow_all_descriptors() {
+// The soft limit is low on most systems, for programs that call select(2). Connections get numbers
+// in turn (connections.h), and the kernel has 8 bytes for each number below the highest. So a hard
+// limit of a billion, as containers often have, is not taken whole.
+void raise_descriptors() {
+  constexpr rlim_t kMost = 1 << 18;
   rlimit descriptors{};
   if (::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return;
-  descriptors.rlim_cur = descriptors.rlim_max;
+  descriptors.rlim_cur = std::max(descriptors.rlim_cur, std::min(descriptors.rlim_max, kMost));
   ::setrlimit(RLIMIT_NOFILE, &descriptors);
 }
 
@@ -345,7 +348,7 @@ void allow_all_descriptors() {
 
 int run_daemon(const Config& config, LoadConfig load) {
   ::signal(SIGPIPE, SIG_IGN);
-  allow_all_descriptors();
+  raise_descriptors();
   tunables().guards_private = config.guards_private;
   Daemon daemon(config, std::move(load));
   int code = 0;

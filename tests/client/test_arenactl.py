@@ -1,5 +1,6 @@
 """arenactl as an operator or a script meets it: what it prints, in both forms, and exit codes."""
 import concurrent.futures
+import contextlib
 import json
 import os
 import re
@@ -10,6 +11,20 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 from daemon import BIN, ROOT, clean_environment
+
+
+@contextlib.contextmanager
+def running_peer(ctl, arena):
+    """A process that is a peer of the arena, and the id of its session."""
+    with subprocess.Popen([BIN / "client_peer", ctl.sockets, arena], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as peer:
+        yield peer, peer.stdout.readline().split()[1]
+        peer.stdin.close()
+
+
+def asked(peer, command):
+    print(command, file=peer.stdin, flush=True)
+    return peer.stdout.readline()
 
 
 def test_arena_is_created_shown_listed_and_deleted(ctl):
@@ -150,41 +165,28 @@ def test_trim(ctl, arena):
 
 
 def test_sessions_limit(ctl, arena):
-    with subprocess.Popen([BIN / "client_peer", ctl.sockets, arena], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, text=True) as peer:
-        session = peer.stdout.readline().split()[1]
+    with running_peer(ctl, arena) as (peer, session):
         answer = ctl.json("sessions", "limit", session, "64KiB")
         assert answer["limit_bytes"] == 64 << 10
-        print("many 4096 1000", file=peer.stdin, flush=True)
-        assert "QUOTA_SESSION" in peer.stdout.readline()
+        assert "QUOTA_SESSION" in asked(peer, "many 4096 1000")
         assert ctl.ok("sessions", "limit", session, "0") == "no limit\n"
-        print("many 4096 1000", file=peer.stdin, flush=True)
-        assert peer.stdout.readline() == "ok\n"
-        peer.stdin.close()
+        assert asked(peer, "many 4096 1000") == "ok\n"
 
 
 def test_sessions_evict(ctl, arena):
-    with subprocess.Popen([BIN / "client_peer", ctl.sockets, arena], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, text=True) as peer:
-        session = peer.stdout.readline().split()[1]
-        print("many 4096 3", file=peer.stdin, flush=True)
-        assert peer.stdout.readline() == "ok\n"
+    with running_peer(ctl, arena) as (peer, session):
+        assert asked(peer, "many 4096 3") == "ok\n"
         assert ctl.json("sessions", "evict", session) == {
             "blocks_given_back": 3, "bytes_given_back": 3 * 4096}
         assert ctl.json("sessions") == {"sessions": []}
-        print("many 4096 3", file=peer.stdin, flush=True)
-        assert "EVICTED" in peer.stdout.readline()
+        assert "EVICTED" in asked(peer, "many 4096 3")
         refused = ctl("sessions", "evict", session)
         assert refused.returncode != 0 and "does not exist" in refused.stderr
-        peer.stdin.close()
 
 
 def test_sessions_show_what_a_peer_holds_and_leases(ctl, arena):
-    with subprocess.Popen([BIN / "client_peer", ctl.sockets, arena], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, text=True) as peer:
-        session = peer.stdout.readline().split()[1]
-        print("many 4096 3", file=peer.stdin, flush=True)
-        assert peer.stdout.readline() == "ok\n"
+    with running_peer(ctl, arena) as (peer, session):
+        assert asked(peer, "many 4096 3") == "ok\n"
         row = ctl.json("sessions")["sessions"][0]
         assert str(row["id"]) == session and row["limit_bytes"] == 0
         attached = row["attachments"][0]
@@ -194,11 +196,9 @@ def test_sessions_show_what_a_peer_holds_and_leases(ctl, arena):
         head, line = (text.split() for text in ctl.ok("sessions").splitlines())
         assert head[-5:] == ["MODE", "BLOCKS", "HELD", "LEASED", "LIMIT"]
         assert line[-1] == "-" and "peer" in line
-        print("allocate 100 text", file=peer.stdin, flush=True)  # under tag 77
-        assert peer.stdout.readline()
+        assert asked(peer, "allocate 100 text")  # under tag 77
         assert 77 in [row["tag"] for row in ctl.json("holders", arena)["holders"]]
         assert "0x4d" in ctl.ok("holders", arena)
-        peer.stdin.close()
 
 
 @pytest.fixture(scope="module")
@@ -217,13 +217,11 @@ def test_json_has_every_field_of_the_contract_and_no_other(ctl, arena, fields):
     with subprocess.Popen([BIN / "client_peer", ctl.sockets, arena], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, text=True) as peer:
         peer.stdout.readline()
-        print("many 4096 3", file=peer.stdin, flush=True)
-        assert peer.stdout.readline() == "ok\n"
+        assert asked(peer, "many 4096 3") == "ok\n"
         stats, sessions = ctl.json("stats"), ctl.json("sessions")
         slabs, holders, audit = ctl.json("slabinfo"), ctl.json("holders", arena), ctl.json("audit")
         tunables, topology = ctl.json("tune", "get"), ctl.json("topology")
         arenas = ctl.json("arena", "list")
-        peer.stdin.close()
     shown = [
         ("Stats", stats), ("ShardStats", stats["shards"][0]),
         ("HeapCounters", stats["shards"][0]["heap"]),
