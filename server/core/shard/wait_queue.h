@@ -2,8 +2,8 @@
 //
 // Purpose: runs a call that needs memory. A call that lacks something is parked, and another thread
 //   is asked for it: the arena's commit thread for memory that is not committed, or the control
-//   thread for a trim round when the arena is full, and for a recount when the session or its user is
-//   at a limit. After it the call is tried again. Then the call fails with the particulars, or
+//   thread for a trim round when the arena is full, and for a recount when the session or its user
+//   is at a limit. After it the call is tried again. Then the call fails with the particulars, or
 //   waits on when its caller said so.
 // Invariants: each call is answered exactly once. Callers that wait are served first come, first
 //   served among those of one user in each arena of the shard. Nobody waits behind another user's
