@@ -285,7 +285,7 @@ bool Arena::run_is_free(SlabIndex first) const {
 }
 
 ReapResult Arena::reap(SessionId dead, const Footprint* footprint) {
-  mark_session(dead, SessionEntry::kReaping);
+  (void)mark_session(dead, SessionEntry::kReaping);  // a hint for recovery, no more
   return Reaper(*this).reap(dead, footprint);
 }
 
@@ -319,27 +319,29 @@ void Arena::forget_session(SessionId session) {
         CRASH_POINT("forget.footprint");
         control().footprint(session)[i].store(0, std::memory_order_relaxed);
       }
-    mark_session(session, SessionEntry::kNone);
+    (void)mark_session(session, SessionEntry::kNone);
   }
   // Last: a session that lives on, detached, is attached until nothing of it is left.
   CRASH_POINT("forget.mode");
   ledger_.set_attach_mode(session, 0);
 }
 
-void Arena::mark_session(SessionId session, SessionEntry::State state) {
-  if (committer_.commit_session(session, state == SessionEntry::kLive) != Error::kNone)
-    return;  // only recovery's hint is lost
+Error Arena::mark_session(SessionId session, SessionEntry::State state) {
+  if (const Error e = committer_.commit_session(session, state == SessionEntry::kLive);
+      e != Error::kNone)
+    return e;
   CRASH_POINT("session.state");
   control().session(session).state.store(state, std::memory_order_release);
+  return Error::kNone;
 }
 
-void Arena::enlist_heap(HeapId id, SessionId owner) {
-  committer_.commit_heap(id);
+Error Arena::enlist_heap(HeapId id, SessionId owner) {
+  if (const Error e = commit_heap(id); e != Error::kNone) return e;
   enlisted_[id.value / 64].fetch_or(std::uint64_t{1} << (id.value % 64), std::memory_order_relaxed);
   // The pending words may hold bits of the id's owner before. Freers that see such a bit would not
   // tell the new owner.
   raise_summary(id);
-  ArenaView::enlist_heap(id, owner);
+  return ArenaView::enlist_heap(id, owner);
 }
 
 void Arena::raise_summaries() {

@@ -84,10 +84,15 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   // The last step of a session's end, or of its detach: its heap ids, sharer bits, footprint and
   // entry are free again. Then its attach mode in the ledger is 0.
   void forget_session(SessionId session);
-  // Publishes a session's state in the control file's session table, for recovery.
-  void mark_session(SessionId session, SessionEntry::State state);
-  // Commits the heap's control pages and writes its entry.
-  void enlist_heap(HeapId id, SessionId owner) override;
+  // Publishes a session's state in the control file's session table, for recovery, and commits
+  // what a peer may touch there. Errors: kMachineFull; then nothing is published, and the session
+  // must not become a peer.
+  Error mark_session(SessionId session, SessionEntry::State state);
+  // Commits a heap's control pages. Without them a heap dies at its first touch of them when the
+  // machine is full. Errors: kMachineFull.
+  Error commit_heap(HeapId id) { return committer_.commit_heap(id); }
+  // commit_heap, and writes the heap's entry. Errors: kMachineFull; then the entry is as before.
+  Error enlist_heap(HeapId id, SessionId owner) override;
   // Raises the summaries of all heaps (see raise_summary).
   void raise_summaries();
 

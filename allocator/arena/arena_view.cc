@@ -189,11 +189,12 @@ void ArenaView::raise_summary(HeapId id) {
   }
 }
 
-void ArenaView::enlist_heap(HeapId id, SessionId owner) {
+Error ArenaView::enlist_heap(HeapId id, SessionId owner) {
   CRASH_POINT("enlist.owner");
   control_view_.heap(id).owner.store(owner.value, std::memory_order_relaxed);
   CRASH_POINT("enlist.state");
   control_view_.heap(id).state.store(1, std::memory_order_release);
+  return Error::kNone;
 }
 
 void ArenaView::prepare_run(SlabIndex first, HeapId heap, const RunShape& shape) {

@@ -113,7 +113,7 @@ class ARENAD_API ArenaView {
   // The same with all that follows from it. Kind kNone also when there can be no such run.
   RunShape run_at(SlabIndex first) const;
   // Writes a heap's entry. The heap's constructor calls it.
-  virtual void enlist_heap(HeapId id, SessionId owner);
+  virtual Error enlist_heap(HeapId id, SessionId owner);
   // Begins the life of a run in `heap`: writes the header, and clears what late returned bits of
   // the life before have left. The owner of the units calls it before any block of the run is out.
   void prepare_run(SlabIndex first, HeapId heap, const RunShape& shape);

@@ -199,19 +199,21 @@ void Committer::begin_words(std::uint32_t group, std::uint32_t first_page, std::
   }
 }
 
-void Committer::commit_heap(HeapId id) {
-  (void)commit_control(view_.heap_bytes_at(id) & ~(kPage - 1), kPage);
+Error Committer::commit_heap(HeapId id) {
+  if (const Error e = commit_control(view_.heap_bytes_at(id) & ~(kPage - 1), kPage);
+      e != Error::kNone)
+    return e;
   const std::uint64_t from = view_.pending_at(id) & ~(kPage - 1);
   const std::uint64_t to = view_.pending_at(id) + view_.pending_stride();
-  (void)commit_control(from, (to + kPage - 1 - from) & ~(kPage - 1));
+  return commit_control(from, (to + kPage - 1 - from) & ~(kPage - 1));
 }
 
 Error Committer::commit_session(SessionId session, bool live) {
   if (const Error e = commit_control(view_.session_at(session) & ~(kPage - 1), kPage);
       e != Error::kNone)
     return e;
-  if (live) (void)commit_control(view_.footprint_at(session), view_.footprint_stride());
-  return Error::kNone;
+  return live ? commit_control(view_.footprint_at(session), view_.footprint_stride())
+              : Error::kNone;
 }
 
 }  // namespace arenad

@@ -54,10 +54,9 @@ class ARENAD_API Committer {
   // The control pages of a run of `capacity` blocks: its words, and returned bits that do not fit
   // into the header. Errors: kMachineFull.
   Error commit_run(SlabIndex first, std::uint32_t capacity);
-  // A heap's entry and its pending words. When the machine is full, the first touch commits them.
-  void commit_heap(HeapId id);
-  // A session's entry and, when `live`, its footprint. Errors: kMachineFull when the entry has no
-  // memory. When the footprint has none, the first touch commits it.
+  // A heap's entry and its pending words. Errors: kMachineFull.
+  Error commit_heap(HeapId id);
+  // A session's entry and, when `live`, its footprint. Errors: kMachineFull.
   Error commit_session(SessionId session, bool live);
   // Commits of data that are under way end soon, and later ones at once, with kMachineFull.
   void stop() { stopped_.store(true, std::memory_order_relaxed); }

@@ -45,7 +45,7 @@ Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source, Hea
       drainer_(arena, id, slabs_, std::span(magazines_).subspan(1), transfer_, counters_),
       refiller_(arena, id, slabs_, transfer_, drainer_, counters_, [this] { trim(); }) {
   set_up_magazines();
-  arena.enlist_heap(id, owner);
+  (void)arena.enlist_heap(id, owner);  // whoever makes a heap has committed its pages
 }
 
 void Heap::set_up_magazines() {

@@ -109,6 +109,13 @@ TEST_F(CommitterTest, ReturnedWordsBeyondTheHeaderAreBackedToo) {
   EXPECT_EQ(backed_bytes(control), 18 * kPage) << "one page of words, one of returned words";
 }
 
+TEST_F(CommitterTest, HeapWithoutMemoryIsRefused) {
+  ASSERT_EQ(committer.commit_heap({5}), Error::kNone);
+  EXPECT_GT(backed_bytes(control), 0u);
+  Committer refused{data, full, view, kUnits, kFirstWord};
+  EXPECT_EQ(refused.commit_heap({6}), Error::kMachineFull);
+}
+
 TEST_F(CommitterTest, FootprintIsBackedForALiveSessionOnly) {
   ASSERT_EQ(committer.commit_session({5}, false), Error::kNone);
   const std::uint64_t entry = backed_bytes(control);

@@ -15,7 +15,7 @@ import sys
 
 import grpc
 
-from client import WRITER, Client, Session, refusal_of, show_token
+from client import READER, WRITER, Client, Session, refusal_of, show_token
 from contract import admin, arenas, blocks, sessions
 from contract import common as pb
 
@@ -75,15 +75,25 @@ class Calls:
     def get(self, name):
         return self.client.arena(name).capacity_bytes
 
-    def keep_memory(self, name, arena):
+    def keep_memory(self, name, arena, mode=WRITER):
         """Maps the arena, and takes the mark away by which the daemon knows of it."""
-        attached = self.sessions[name].attach(arena, WRITER)
+        attached = self.sessions[name].attach(arena, mode)
         answer = show_token(self.sessions[name].opened.handoff_path, attached.handoff_token)
         unlock = struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
         fcntl.fcntl(answer.fds[0], fcntl.F_OFD_SETLK, unlock)
-        self.memory = mmap.mmap(answer.fds[0], answer.data_bytes)
+        access = mmap.ACCESS_READ if mode == READER else mmap.ACCESS_WRITE
+        self.memory = mmap.mmap(answer.fds[0], answer.data_bytes, access=access)
         os.close(answer.fds[0])
         return attached.arena.id
+
+    def touch_memory(self):
+        """Reads a byte of each page until the kernel has no page any more."""
+        child = os.fork()
+        if child == 0:
+            for at in range(0, len(self.memory), mmap.PAGESIZE):
+                self.memory[at]  # ends in SIGBUS
+            os._exit(0)
+        return os.waitpid(child, 0)[1]
 
     def drop_memory(self):
         self.memory.close()

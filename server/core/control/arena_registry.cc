@@ -28,6 +28,14 @@ Answer<ArenaRecord*> ArenaRegistry::create(const Principal& caller, const Create
     ids_.put_back(*id);
     return arena.error();
   }
+  for (std::uint16_t shard = 0; shard < shards_; ++shard) {
+    if (const Error e = (*arena)->commit_heap({shard}); e != Error::kNone) {
+      const std::string why = (*arena)->memory_refusal();
+      state_.remove(**arena);
+      ids_.put_back(*id);
+      return refuse(e, fmt::format("arena '{}' is not created: {}", args.name, why));
+    }
+  }
   return add(std::move(*arena), access);
 }
 

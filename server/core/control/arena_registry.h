@@ -38,8 +38,14 @@ struct ArenaRecord {
 class ArenaRegistry {
  public:
   // `state` is where the files of arenas lie, if they have any. `budget` outlives all arenas.
-  ArenaRegistry(const Limits& limits, StateDirectory& state, MemoryBudget* budget)
-      : limits_(limits), state_(state), budget_(budget), ids_(1, kMaxArenaId, random_arena_id()) {}
+  // Each arena has memory for the heaps of so many shards.
+  ArenaRegistry(const Limits& limits, StateDirectory& state, MemoryBudget* budget,
+                std::size_t shards)
+      : limits_(limits),
+        state_(state),
+        budget_(budget),
+        shards_(shards),
+        ids_(1, kMaxArenaId, random_arena_id()) {}
 
   // Errors: kInvalidName, kInvalidCapacity, kInvalidOption, kArenaExists, kQuotaDaemon,
   // kQuotaUser (the owner has too many), kMachineFull.
@@ -75,6 +81,7 @@ class ArenaRegistry {
   const Limits limits_;
   StateDirectory& state_;
   MemoryBudget* const budget_;
+  const std::size_t shards_;
   IdPool<ArenaId> ids_;
   std::map<std::string, ArenaRecord> by_name_;  // in order of name, as ListArenas gives them
   std::map<ArenaId, ArenaRecord*> by_id_;

@@ -78,12 +78,17 @@ Task<Answer<AttachedArena>> SessionCalls::attach(SessionKey key, std::string are
     co_return core_.refused(
         owner, not_permitted(owner, *found, fmt::format("attach as {} to", mode_name(mode))));
   }
+  // Stays until Arena::reap. Without it recovery has a hint less, but a peer would die.
+  const Error marked = state->arena->mark_session(key.id, SessionEntry::kLive);
+  if (marked != Error::kNone && mode == AttachMode::kPeer) {
+    co_return refuse(marked, fmt::format("no memory for session {} as a peer of arena '{}'; {}",
+                                         key.id, found->name(), state->arena->memory_refusal()));
+  }
   if (found->sessions.insert(key.id).second)
     state->lease_epochs.begin_attachment(
         key.id, attaching.restored ? LeaseEpochs::first_after_restart() : LeaseEpoch{});
   attaching.attached[id] = mode;
   state->arena->ledger().set_attach_mode(key.id, static_cast<std::uint8_t>(mode));
-  state->arena->mark_session(key.id, SessionEntry::kLive);  // until Arena::reap
   if (mode == AttachMode::kPeer) state->counts_from_words.store(true, std::memory_order_relaxed);
 
   auto attached = core_.shards.broadcast([key, id, mode](Shard& shard) {

@@ -41,7 +41,11 @@ Answer<HeapId> LeaseGrant::open_heap(const LeaseCaller& caller) {
                   fmt::format("arena '{}' has all of its {} heap ids of peers in use",
                               access.slot->name(), kHeapIds - kFirstPeerHeap.value));
   }
-  arena.enlist_heap(heap, caller.session.id);
+  if (const Error e = arena.enlist_heap(heap, caller.session.id); e != Error::kNone) {
+    arena.ledger().release_heap(heap);
+    return refuse(e, fmt::format("no memory for a heap in arena '{}'; {}", access.slot->name(),
+                                 arena.memory_refusal()));
+  }
   return heap;
 }
 
