@@ -9,7 +9,6 @@
 // Threads: any, lock-free. Crash: private memory.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -58,7 +57,7 @@ class SparseBits {
     while (from < bound_) {
       // relaxed: a hint, as in test().
       const std::uint64_t clear = ~word(0, from).load(std::memory_order_relaxed) >> (from % 64);
-      if (clear != 0) return std::min(from + lowest(clear), bound_);
+      if (clear != 0) return from + lowest(clear);  // bits from the bound on stay clear
       from = (from / 64 + 1) * 64;
     }
     return bound_;
