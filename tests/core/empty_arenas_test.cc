@@ -37,13 +37,10 @@ class EmptyArenas : public ::testing::Test {
     ASSERT_EQ(daemon.free(shard, victim, arena, refs_of(*got))->done, 1u);
   }
   double calls_a_second() {
-    double calls = 0;
-    const std::uint64_t begin = now_ns(), end = begin + 2000 * kNsPerMs;
-    while (now_ns() < end) {
-      call(0);
-      calls += 2;
-    }
-    return calls * 1e9 / static_cast<double>(now_ns() - begin);
+    constexpr int kCalls = 2000;
+    const std::uint64_t begin = now_ns();
+    for (int i = 0; i < kCalls; i += 2) call(0);
+    return kCalls * 1e9 / static_cast<double>(now_ns() - begin);
   }
 
   Daemon daemon;
@@ -61,13 +58,14 @@ TEST_F(EmptyArenas, IdleTicksDoNotLookAtTheirCapacity) {
     EXPECT_LT(faults(shard) - before[shard], kHugeArenas * 300u) << "shard " << shard;
 }
 
-// By hand: --gtest_also_run_disabled_tests --gtest_filter='*VictimsCalls*'
-TEST_F(EmptyArenas, DISABLED_VictimsCallsASecond) {
+// The figures are not judged. While idle ticks looked at capacities, this took minutes.
+TEST_F(EmptyArenas, VictimsCallsGoOnBesideThem) {
   const double without = calls_a_second();
   make_huge_arenas();
   const double with = calls_a_second();
-  std::printf("calls a second: %.1f without, %.1f beside %d empty arenas of 4 TiB\n", without, with,
+  std::printf("calls a second: %.0f without, %.0f beside %d empty arenas of 4 TiB\n", without, with,
               kHugeArenas);
+  expect_exact(daemon, 0);
 }
 
 }  // namespace

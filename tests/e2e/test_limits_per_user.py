@@ -54,6 +54,25 @@ def test_sessions_and_arenas(start_daemon, connect, users):
     assert f"refused, uid {GREEDY}" in log and "max_user_sessions" in log
 
 
+def test_bytes(start_daemon, connect, users):
+    daemon = start_daemon("--shards", "2", "--max-user-bytes", str(2 * MIB))
+    root = connect(daemon.target)
+    shared = root.create_arena("shared", 16 * MIB, access=arenas.ArenaAccess(mode=0o666))
+    greedy, honest = users(daemon, GREEDY), users(daemon, HONEST)
+    for user, name in ((greedy, "a"), (greedy, "b"), (honest, "c")):
+        user.open(name)
+        user.attach(name, "shared", WRITER)
+    greedy.allocate("a", shared.id, MIB)
+    greedy.allocate("b", shared.id, MIB)
+    message = over_quota(greedy.allocate, "b", shared.id, 64)
+    assert f"uid {GREEDY}" in message and "max_user_bytes" in message and "2 MiB" in message
+    honest.allocate("c", shared.id, 2 * MIB)
+    session = Session(root, "root")
+    session.attach("shared")
+    session.allocate(shared.id, 4 * MIB)
+    assert root.audit().exact
+
+
 def test_silent_connections_to_the_handoff_socket(daemon, client, users, arena):
     """They took all 128 places, and 0 of 40 honest ones got in."""
     greedy = users(daemon, GREEDY)

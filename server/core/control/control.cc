@@ -231,10 +231,10 @@ void Control::need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket)
   });
 }
 
-void Control::need_recount(SessionId session, ArenaId arena_id, ShardId shard,
+void Control::need_recount(Error why, SessionId session, ArenaId arena_id, ShardId shard,
                            std::uint64_t ticket) {
-  core_.thread.post([this, session, arena_id, shard, ticket] {
-    recounts_.start_for(session, arena_id, shard, ticket);
+  core_.thread.post([this, why, session, arena_id, shard, ticket] {
+    recounts_.start_for(why, session, arena_id, shard, ticket);
   });
 }
 

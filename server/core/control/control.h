@@ -90,7 +90,7 @@ class Control final : public ControlApi, public ControlLink {
 
   // --- ControlLink
   void need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket) override;
-  void need_recount(SessionId session, ArenaId arena_id, ShardId shard,
+  void need_recount(Error why, SessionId session, ArenaId arena_id, ShardId shard,
                     std::uint64_t ticket) override;
   void memory_returned(ArenaId arena_id) override;
   void need_commit(std::shared_ptr<ArenaState> arena, ShardId shard, std::uint64_t ticket,
