@@ -27,6 +27,7 @@
 #include "server/core/control/handoff_desk.h"
 #include "server/core/control/liveness.h"
 #include "server/core/control/recounts.h"
+#include "server/core/control/remains.h"
 #include "server/core/control/session_calls.h"
 #include "server/core/control/session_ends.h"
 #include "server/core/control/session_list.h"
@@ -110,6 +111,7 @@ class Control final : public ControlApi, public ControlLink {
   Detaches detaches_;
   SessionEnds ends_;
   Evictions evictions_;
+  Remains remains_;
   ArenaCalls arena_calls_;
   SessionCalls session_calls_;
   SessionList session_list_;
