@@ -128,14 +128,13 @@ Arena::Arena(const ArenaConfig& config, MemoryFile data, MemoryFile control_memo
       ledger_(std::move(ledger)),
       committer_(data_file(), control_file(), control(), unit_count(),
                  first_word_of(config, refs()), config.budget),
-      enlisted_(std::make_unique<std::atomic<std::uint64_t>[]>((config.max_heaps + 63) / 64)) {
-  units_.init(
-      config.capacity_bytes,
-      [this](SuperslabIndex first, std::uint32_t count) {
-        return committer_.commit_superslabs(first, count);
-      },
-      [this](SuperslabIndex i) { committer_.decommit_superslab(i); });
-}
+      units_(
+          config.capacity_bytes,
+          [this](SuperslabIndex first, std::uint32_t count) {
+            return committer_.commit_superslabs(first, count);
+          },
+          [this](SuperslabIndex i) { committer_.decommit_superslab(i); }),
+      enlisted_(std::make_unique<std::atomic<std::uint64_t>[]>((config.max_heaps + 63) / 64)) {}
 
 Arena::Made Arena::create(const ArenaConfig& wanted, const ArenaFiles* files) {
   if (Failure wrong = check(wanted); wrong.error != Error::kNone) return wrong;
@@ -267,12 +266,14 @@ void Arena::for_each_run(const std::function<void(SlabIndex, RunRecord)>& f) con
 
 void Arena::for_each_run_in(SlabIndex first, SlabIndex end,
                             const std::function<void(SlabIndex, RunRecord)>& f) const {
-  for (std::uint32_t unit = first.value; unit < end.value;) {
-    const std::uint32_t superslab = unit / kUnitsPerSuperslab;
-    const std::uint32_t stop = std::min((superslab + 1) * kUnitsPerSuperslab, end.value);
-    for (; units_.committed({superslab}) && unit < stop; ++unit)
+  if (first.value >= end.value) return;
+  const SuperslabIndex last = superslab_of({end.value - 1});
+  for (SuperslabIndex s = units_.next_used(superslab_of(first)); s.value <= last.value;
+       s = units_.next_used({s.value + 1})) {
+    const std::uint32_t stop = std::min(first_unit_of({s.value + 1}).value, end.value);
+    for (std::uint32_t unit = std::max(first_unit_of(s).value, first.value);
+         units_.committed(s) && unit < stop; ++unit)
       if (const RunRecord run = ledger_.run({unit})) f({unit}, run);
-    unit = stop;
   }
 }
 

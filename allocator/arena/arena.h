@@ -54,7 +54,7 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   void reclaim(SlabIndex first);
   // Where a heap of this process gets its slabs: the arena grants them to that heap.
   SlabSource& source() { return *this; }
-  // Calls f(first unit, record) for each run.
+  // Calls f(first unit, record) for each run. Looks only at superslabs that have memory.
   void for_each_run(const std::function<void(SlabIndex, RunRecord)>& f) const;
   // The same for runs that begin in [first, end).
   void for_each_run_in(SlabIndex first, SlabIndex end,

@@ -34,7 +34,7 @@ Committer::Committer(const MemoryFile& data, const MemoryFile& control, const Co
       first_word_(first_word),
       budget_(budget),
       data_budget_(on_hugetlbfs(data) ? nullptr : budget),
-      word_pages_(std::make_unique<std::atomic<std::uint8_t>[]>(unit_count / kUnitsPerGroup)) {}
+      word_pages_(unit_count / kUnitsPerGroup) {}
 
 Committer::~Committer() {
   if (data_budget_ != nullptr) data_budget_->give_back(counted_.load(std::memory_order_relaxed));

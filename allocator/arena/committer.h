@@ -15,12 +15,12 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <mutex>
 #include <string>
 
 #include "../base/error.h"
 #include "../base/export.h"
+#include "../base/zeroed_array.h"
 #include "../format/control_layout.h"
 #include "../format/ids.h"
 #include "../format/memory_file.h"
@@ -85,7 +85,7 @@ class ARENAD_API Committer {
   std::string refusal_;
   // Committed word pages by group of eight units. Only grows: its CAS pairs with the acquire load
   // that lets a heap use the pages.
-  std::unique_ptr<std::atomic<std::uint8_t>[]> word_pages_;
+  ZeroedArray<std::atomic<std::uint8_t>> word_pages_;
 };
 
 }  // namespace arenad

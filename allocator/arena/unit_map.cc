@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <optional>
+#include <utility>
+#include <vector>
 
 namespace arenad {
 namespace {
@@ -26,29 +28,25 @@ std::uint32_t find_run(std::uint32_t free, std::uint32_t units) {
 
 }  // namespace
 
-void UnitMap::init(std::uint64_t capacity_bytes, Commit commit, GiveBack give_back) {
-  superslabs_ = static_cast<std::uint32_t>(capacity_bytes / kSuperslabBytes);
-  commit_ = std::move(commit);
-  give_back_ = std::move(give_back);
-  state_ = std::make_unique<State[]>(superslabs_);
-  partial_ = Bits(superslabs_);
-  fresh_ = Bits(superslabs_);
-  for (SuperslabIndex i{0}; i.value < superslabs_; ++i.value) fresh_.set(i);
-}
+UnitMap::UnitMap(std::uint64_t capacity_bytes, Commit commit, GiveBack give_back)
+    : superslabs_(static_cast<std::uint32_t>(capacity_bytes / kSuperslabBytes)),
+      commit_(std::move(commit)),
+      give_back_(std::move(give_back)),
+      state_(superslabs_),
+      partial_(superslabs_),
+      used_(superslabs_) {}
 
 void UnitMap::restore(SuperslabIndex i, std::uint32_t free_units) {
-  fresh_.clear(i);
+  used_.set(i.value);
   state(i).committed.store(true, std::memory_order_relaxed);
   state(i).free.store(free_units, std::memory_order_release);
-  if (free_units != 0) partial_.set(i);
+  if (free_units != 0) partial_.set(i.value);
   committed_count_.fetch_add(1, std::memory_order_relaxed);
   taken_.fetch_add(kUnitsPerSuperslab - static_cast<unsigned>(std::popcount(free_units)),
                    std::memory_order_relaxed);
 }
 
-// The caller that clears the bit owns the superslab. It owns the superslab until it puts the bit
-// back or publishes a free mask.
-bool UnitMap::claim_fresh(SuperslabIndex i) { return fresh_.test(i) && fresh_.clear(i); }
+bool UnitMap::claim_fresh(SuperslabIndex i) { return !used_.test(i.value) && used_.set(i.value); }
 
 Error UnitMap::commit(SuperslabIndex first, std::uint32_t count) {
   const Error e = commit_(first, count);
@@ -87,20 +85,18 @@ bool UnitMap::try_take(SuperslabIndex i, std::uint32_t units, Order order, SlabI
     // No unit is left, so the partial bit goes. Another thread may release a unit at this moment.
     // It sets the unit's bit first and the partial bit second. So this thread clears the partial
     // bit first, looks at the units second, and sets the partial bit again when one is free.
-    partial_.clear(i);
-    if (s.free.load(std::memory_order_acquire) != 0) partial_.set(i);
+    partial_.clear(i.value);
+    if (s.free.load(std::memory_order_acquire) != 0) partial_.set(i.value);
   }
   return taken;
 }
 
 Result<SlabIndex> UnitMap::take_fresh(std::uint32_t units, SuperslabIndex hint) {
   const Move move(*this);
-  const std::uint32_t words = fresh_.word_count();
-  for (std::uint32_t k = 0; k < words; ++k) {
-    const std::uint32_t w = (hint.value / 64 + k) % words;
-    for (std::uint64_t bits = fresh_.word(w).load(std::memory_order_relaxed); bits != 0;
-         bits &= bits - 1) {
-      const SuperslabIndex i = Bits::lowest(w, bits);
+  // From the hint's neighbours on, and then from the first superslab on.
+  for (const std::uint32_t from : {hint.value / 64 * 64, 0U}) {
+    for (SuperslabIndex i{used_.next_clear(from)}; i.value < superslabs_;
+         i = {used_.next_clear(i.value + 1)}) {
       if (!claim_fresh(i)) continue;
       if (const Error e = commit(i, 1); e != Error::kNone) {
         put_back(i, true);
@@ -109,7 +105,7 @@ Result<SlabIndex> UnitMap::take_fresh(std::uint32_t units, SuperslabIndex hint) 
       state(i).idle_age.store(0, std::memory_order_relaxed);
       const std::uint32_t left = ~run_mask(0, units);
       state(i).free.store(left, std::memory_order_release);
-      if (left != 0) partial_.set(i);
+      if (left != 0) partial_.set(i.value);
       return first_unit_of(i);
     }
   }
@@ -120,8 +116,7 @@ Result<SlabIndex> UnitMap::take_fresh(std::uint32_t units, SuperslabIndex hint) 
 // or out of reach for a moment: another thread then sorts it out, and waits where it must.
 Error UnitMap::none_left(std::uint64_t moves_ended_before) const {
   if (moves_begun_.load() != moves_ended_before) return Error::kCommitNeeded;
-  for (std::uint32_t w = 0; w < fresh_.word_count(); ++w)
-    if (fresh_.word(w).load(std::memory_order_relaxed) != 0) return Error::kCommitNeeded;
+  if (used_.next_clear(0) != superslabs_) return Error::kCommitNeeded;
   return moves_begun_.load() != moves_ended_before ? Error::kCommitNeeded : Error::kArenaFull;
 }
 
@@ -132,23 +127,21 @@ Result<SlabIndex> UnitMap::take_run(std::uint32_t units, SuperslabIndex hint, Or
   return run;
 }
 
+bool UnitMap::take_from_committed(SuperslabIndex from, std::uint32_t end, std::uint32_t units,
+                                  Order order, SlabIndex* out) {
+  for (std::uint32_t i = partial_.next(from.value); i < end; i = partial_.next(i + 1))
+    if (try_take({i}, units, order, out)) return true;
+  return false;
+}
+
 Result<SlabIndex> UnitMap::claim_run(std::uint32_t units, SuperslabIndex hint, Order order,
                                      Memory memory) {
   const std::uint64_t moves_ended = moves_ended_.load();
-  const std::uint32_t words = partial_.word_count();
-  // The search goes round once. The hint's word comes twice: first its superslabs from the hint on,
-  // at last those below the hint.
-  const std::uint64_t from_hint = ~std::uint64_t{0} << (hint.value % 64);
-  for (std::uint32_t k = 0; k <= words; ++k) {
-    const std::uint32_t w = (hint.value / 64 + k) % words;
-    std::uint64_t bits = partial_.word(w).load(std::memory_order_acquire);
-    if (k == 0) bits &= from_hint;
-    if (k == words) bits &= ~from_hint;
-    for (; bits != 0; bits &= bits - 1) {
-      SlabIndex run;
-      if (try_take(Bits::lowest(w, bits), units, order, &run)) return run;
-    }
-  }
+  // The search goes round once.
+  SlabIndex run;
+  if (take_from_committed(hint, superslabs_, units, order, &run) ||
+      take_from_committed({0}, std::min(hint.value, superslabs_), units, order, &run))
+    return run;
   if (memory == Memory::kCommitted) return none_left(moves_ended);
   return take_fresh(units, hint);
 }
@@ -162,7 +155,7 @@ void UnitMap::drop_run(SlabIndex first, std::uint32_t units) {
   const SuperslabIndex i = superslab_of(first);
   state(i).free.fetch_or(run_mask(first.value % kUnitsPerSuperslab, units),
                          std::memory_order_acq_rel);
-  partial_.set(i);
+  partial_.set(i.value);
 }
 
 // Claims superslab i as a whole: a fresh one, or a committed one that is wholly free.
@@ -174,23 +167,32 @@ bool UnitMap::take_whole(SuperslabIndex i, Memory memory) {
   return true;
 }
 
-// Whether superslabs i .. i + count - 1 are all wholly free, or fresh where that will do, at this
-// moment.
-bool UnitMap::looks_whole(SuperslabIndex i, std::uint32_t count, Memory memory) const {
-  if (count > superslabs_ - i.value) return false;
-  for (SuperslabIndex j = i; j.value < i.value + count; ++j.value)
-    if (state(j).free.load(std::memory_order_relaxed) != kAllUnits &&
-        (memory == Memory::kCommitted || !fresh_.test(j)))
-      return false;
-  return true;
+bool UnitMap::is_wholly_free(SuperslabIndex i) const {
+  return state(i).free.load(std::memory_order_relaxed) == kAllUnits;
+}
+
+// The first of `count` superslabs in a row, from `from` on, that are all wholly free at this
+// moment, or fresh where that will do. superslab_count() when there are none.
+SuperslabIndex UnitMap::find_whole(SuperslabIndex from, std::uint32_t count, Memory memory) const {
+  std::uint32_t row = 0;
+  for (SuperslabIndex i = from; i.value < superslabs_; ++i.value) {
+    if (row == 0 && memory == Memory::kCommitted) {
+      i = next_used(i);
+      if (i.value == superslabs_) break;
+    }
+    const bool whole = is_wholly_free(i) || (memory == Memory::kAny && !used_.test(i.value));
+    row = whole ? row + 1 : 0;
+    if (row == count) return {i.value + 1 - count};
+  }
+  return {superslabs_};
 }
 
 void UnitMap::put_back(SuperslabIndex i, bool fresh) {
   if (fresh) {
-    fresh_.set(i);
+    used_.clear(i.value);
   } else {
     state(i).free.store(kAllUnits, std::memory_order_release);
-    partial_.set(i);
+    partial_.set(i.value);
   }
 }
 
@@ -226,23 +228,24 @@ Result<SlabIndex> UnitMap::claim_superslabs(std::uint32_t count, Memory memory) 
   std::optional<Move> move;
   if (memory == Memory::kAny) move.emplace(*this);
   std::uint32_t have = 0;  // superslabs below i that this call has claimed, all neighbours
-  for (SuperslabIndex i{0}; i.value < superslabs_; ++i.value) {
-    // The map is looked at before anything is claimed. A claim that must be put back makes the
-    // arena look full to another heap for a moment.
-    if ((have == 0 && !looks_whole(i, count, memory)) || !take_whole(i, memory)) {
+  // The map is looked at before anything is claimed. A claim that must be put back makes the arena
+  // look full to another heap for a moment.
+  for (SuperslabIndex i = find_whole({0}, count, memory); i.value < superslabs_;) {
+    if (!take_whole(i, memory)) {
       put_back_whole({i.value - have}, have);
       have = 0;
+      i = find_whole({i.value + 1}, count, memory);
       continue;
     }
+    ++i.value;
     if (++have < count) continue;
-    const SuperslabIndex first{i.value + 1 - count};
+    const SuperslabIndex first{i.value - count};
     if (const Error e = commit_missing(first, count); e != Error::kNone) {
       put_back_whole(first, count);
       return e;
     }
     return first_unit_of(first);
   }
-  put_back_whole({superslabs_ - have}, have);
   return memory == Memory::kCommitted ? none_left(moves_ended) : Error::kArenaFull;
 }
 
@@ -260,7 +263,8 @@ Result<std::uint32_t> UnitMap::commit_ahead(std::uint32_t spare) {
   std::uint32_t done = 0;
   std::uint32_t have = wholly_free();
   const Move move(*this);
-  for (SuperslabIndex i{0}; i.value < superslabs_ && have < spare; ++i.value) {
+  for (SuperslabIndex i{used_.next_clear(0)}; i.value < superslabs_ && have < spare;
+       i = {used_.next_clear(i.value + 1)}) {
     if (!claim_fresh(i)) continue;
     if (const Error e = commit(i, 1); e != Error::kNone) {
       put_back(i, true);
@@ -274,11 +278,17 @@ Result<std::uint32_t> UnitMap::commit_ahead(std::uint32_t spare) {
 }
 
 std::uint32_t UnitMap::decommit_idle(std::uint32_t keep) {
-  std::uint32_t spare = wholly_free(), done = 0;
+  std::vector<SuperslabIndex> free;
+  for (SuperslabIndex i = next_used({0}); i.value < superslabs_; i = next_used({i.value + 1}))
+    if (is_wholly_free(i)) free.push_back(i);
+  auto spare = static_cast<std::uint32_t>(free.size());
+  std::uint32_t done = 0;
   const Move move(*this);
-  for (SuperslabIndex i{superslabs_}; i.value-- > 0 && spare > keep;) {
+  // The highest first.
+  for (; !free.empty() && spare > keep; free.pop_back()) {
+    const SuperslabIndex i = free.back();
     State& s = state(i);
-    if (s.free.load(std::memory_order_relaxed) != kAllUnits) continue;
+    if (!is_wholly_free(i)) continue;
     if (s.idle_age.load(std::memory_order_relaxed) == 0) {  // a take sets the age back to 0
       s.idle_age.store(1, std::memory_order_relaxed);
       continue;
@@ -286,7 +296,7 @@ std::uint32_t UnitMap::decommit_idle(std::uint32_t keep) {
     std::uint32_t all = kAllUnits;
     if (!s.free.compare_exchange_strong(all, 0, std::memory_order_acq_rel)) continue;
     s.committed.store(false, std::memory_order_release);
-    partial_.clear(i);
+    partial_.clear(i.value);
     give_back_(i);
     committed_count_.fetch_sub(1, std::memory_order_relaxed);
     s.idle_age.store(0, std::memory_order_relaxed);
@@ -299,8 +309,8 @@ std::uint32_t UnitMap::decommit_idle(std::uint32_t keep) {
 
 std::uint32_t UnitMap::wholly_free() const {
   std::uint32_t n = 0;
-  for (SuperslabIndex i{0}; i.value < superslabs_; ++i.value)
-    n += state(i).free.load(std::memory_order_relaxed) == kAllUnits;
+  for (SuperslabIndex i = next_used({0}); i.value < superslabs_; i = next_used({i.value + 1}))
+    n += is_wholly_free(i);
   return n;
 }
 

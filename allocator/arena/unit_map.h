@@ -3,22 +3,25 @@
 // Purpose: the one place where heaps compete. They claim and release runs of units and whole
 // superslabs here. The map also commits memory ahead of need and returns it to the system.
 // Invariants:
-// * A superslab is FRESH or COMMITTED. A fresh one has no memory; its fresh bit is set and its free
-//   mask is 0. In a committed one the free mask counts.
+// * A superslab is FRESH or COMMITTED. A fresh one has no memory; its bit in `used_` is clear and
+//   its free mask is 0. In a committed one the free mask counts.
 // * A unit belongs to whoever cleared its bit in the free mask.
 // * The partial bit of a superslab with a free unit is set. It is a hint: it may be set without a
 //   free unit. Whoever releases a unit sets it again.
+// Work and memory are in proportion to the superslabs that are or were used, and not to the arena's
+// capacity: an arena of 4 TiB has two million superslabs. A search for a span of many superslabs
+// may also look at so many fresh ones.
 // Threads: any, lock-free. Crash: private; ArenaRecovery rebuilds it from the ledger.
 #pragma once
 
 #include <atomic>
-#include <bit>
 #include <cstdint>
 #include <functional>
-#include <memory>
 
 #include "../base/error.h"
 #include "../base/export.h"
+#include "../base/sparse_bits.h"
+#include "../base/zeroed_array.h"
 #include "../format/ids.h"
 
 namespace arenad {
@@ -30,8 +33,7 @@ class ARENAD_API UnitMap {
   // Gives the memory of a superslab's data back to the system.
   using GiveBack = std::function<void(SuperslabIndex)>;
 
-  UnitMap() = default;
-  void init(std::uint64_t capacity_bytes, Commit commit, GiveBack give_back);
+  UnitMap(std::uint64_t capacity_bytes, Commit commit, GiveBack give_back);
   // Recovery, before anybody else comes: superslab i has memory, and these of its units are free.
   void restore(SuperslabIndex i, std::uint32_t free_units);
 
@@ -78,6 +80,9 @@ class ARENAD_API UnitMap {
   // decommit_idle do meanwhile.
   std::uint64_t taken_units() const { return taken_.load(std::memory_order_relaxed); }
   std::uint32_t wholly_free() const;  // committed superslabs with no unit taken
+  // The first superslab from `from` on that is not fresh; superslab_count() when there is none. It
+  // may be just about to get its memory, or to lose it.
+  SuperslabIndex next_used(SuperslabIndex from) const { return {used_.next(from.value)}; }
 
  private:
   struct State {
@@ -87,40 +92,6 @@ class ARENAD_API UnitMap {
     std::atomic<std::uint8_t> idle_age{0};  // calls of decommit_idle that found it wholly free
   };
   static constexpr std::uint32_t kAllUnits = 0xffffffff;
-
-  // One bit for each superslab.
-  class Bits {
-   public:
-    explicit Bits(std::uint32_t count = 0)
-        : word_count_((count + 63) / 64),
-          words_(std::make_unique<std::atomic<std::uint64_t>[]>(word_count_)) {}
-
-    std::uint32_t word_count() const { return word_count_; }
-    const std::atomic<std::uint64_t>& word(std::uint32_t w) const { return words_[w]; }
-    // The superslab of the lowest bit that is set in `bits`, which was read from word w.
-    static SuperslabIndex lowest(std::uint32_t w, std::uint64_t bits) {
-      return {w * 64 + static_cast<std::uint32_t>(std::countr_zero(bits))};
-    }
-    // relaxed: a hint. Whoever acts on the bit clears it first.
-    bool test(SuperslabIndex i) const {
-      return (words_[i.value / 64].load(std::memory_order_relaxed) & mask(i)) != 0;
-    }
-    // release: pairs with the acquire in clear() and with the loads of word(). What was done to the
-    // superslab before, such as giving its memory back, is finished for whoever sees the bit.
-    void set(SuperslabIndex i) {
-      words_[i.value / 64].fetch_or(mask(i), std::memory_order_release);
-    }
-    // Answers whether the bit was set. acq_rel: pairs with set().
-    bool clear(SuperslabIndex i) {
-      return (words_[i.value / 64].fetch_and(~mask(i), std::memory_order_acq_rel) & mask(i)) != 0;
-    }
-
-   private:
-    static std::uint64_t mask(SuperslabIndex i) { return std::uint64_t{1} << (i.value % 64); }
-
-    std::uint32_t word_count_;
-    std::unique_ptr<std::atomic<std::uint64_t>[]> words_;
-  };
 
   // While a Move lives, superslabs are out of everybody's reach for a moment, and come back.
   class Move {
@@ -136,24 +107,30 @@ class ARENAD_API UnitMap {
     UnitMap& map_;
   };
 
-  State& state(SuperslabIndex i) const { return state_[i.value]; }
+  State& state(SuperslabIndex i) { return state_[i.value]; }
+  const State& state(SuperslabIndex i) const { return state_[i.value]; }
   Error none_left(std::uint64_t moves_ended_before) const;
   bool claim_fresh(SuperslabIndex i);
   Error commit(SuperslabIndex first, std::uint32_t count);
   Error commit_missing(SuperslabIndex first, std::uint32_t count);
   bool try_take(SuperslabIndex i, std::uint32_t units, Order order, SlabIndex* out);
   Result<SlabIndex> take_fresh(std::uint32_t units, SuperslabIndex hint);
-  bool looks_whole(SuperslabIndex i, std::uint32_t count, Memory memory) const;
+  bool take_from_committed(SuperslabIndex from, std::uint32_t end, std::uint32_t units, Order order,
+                           SlabIndex* out);
+  bool is_wholly_free(SuperslabIndex i) const;
+  SuperslabIndex find_whole(SuperslabIndex from, std::uint32_t count, Memory memory) const;
   bool take_whole(SuperslabIndex i, Memory memory);
   void put_back(SuperslabIndex i, bool fresh);
   void put_back_whole(SuperslabIndex first, std::uint32_t count);
 
-  std::uint32_t superslabs_ = 0;
-  Commit commit_;
-  GiveBack give_back_;
-  std::unique_ptr<State[]> state_;
-  Bits partial_;
-  Bits fresh_;
+  const std::uint32_t superslabs_;
+  const Commit commit_;
+  const GiveBack give_back_;
+  ZeroedArray<State> state_;
+  SparseBits partial_;
+  // Whoever sets the bit of a fresh superslab owns the superslab, until the owner clears the bit
+  // again or publishes a free mask.
+  SparseBits used_;
   std::atomic<std::uint64_t> committed_count_{0};
   std::atomic<std::uint64_t> taken_{0};
   std::atomic<std::uint64_t> moves_begun_{0}, moves_ended_{0};  // see Move

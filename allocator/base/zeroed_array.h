@@ -1,5 +1,5 @@
-// ZeroedArray: an array of trivial elements that starts as zeros. It costs no memory where it was
-// never written.
+// ZeroedArray: an array that starts as zeros, and costs no memory where it was never written. Zero
+// bytes must be a value of the element's type: of a trivial type, or of atomics.
 //
 // The pages come from the kernel and not from calloc. calloc may recycle a large freed block, and
 // then it clears all of the block, which takes memory for all of it.
@@ -16,7 +16,7 @@ namespace arenad {
 
 template <class T>
 class ZeroedArray {
-  static_assert(std::is_trivial_v<T>);
+  static_assert(std::is_trivially_destructible_v<T>);  // nobody constructs or destroys elements
 
  public:
   // NORESERVE: most of it is never written, so it does not count as promised memory. Throws

@@ -36,7 +36,7 @@ class HeapVerifier {
 
   void run() {
     collect_magazines();
-    heap_.slabs().for_each([this](const SlabState& s) { slab(s); });
+    for (const SlabState* s : heap_.slabs().all()) slab(*s);
     for (const auto& [slab, blocks] : cached_)
       if (heap_.slabs().find(slab) == nullptr)
         finding([slab = slab] {

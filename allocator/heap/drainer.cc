@@ -11,9 +11,9 @@ namespace arenad {
 bool Drainer::has_pending() const {
   const std::atomic<std::uint64_t>* summary = arena_.control().pending_summary(id_);
   // relaxed: a hint. drain's exchange orders what follows.
-  for (std::uint32_t i = 0; i < arena_.control().pending_summary_count(); ++i)
-    if (summary[i].load(std::memory_order_relaxed) != 0) return true;
-  return false;
+  return slabs_.regions().any_of([summary](std::uint32_t region) {
+    return summary[region].load(std::memory_order_relaxed) != 0;
+  });
 }
 
 std::uint64_t Drainer::drain() {
@@ -26,25 +26,31 @@ std::uint64_t Drainer::drain_class(ClassId cls) {
   return take(cls);
 }
 
+// Only where this heap has slabs: see Regions for why nothing is missed.
 void Drainer::collect() {
+  std::atomic<std::uint64_t>* const summary = arena_.control().pending_summary(id_);
+  slabs_.regions().any_of([&](std::uint32_t region) {
+    if (summary[region].load(std::memory_order_relaxed) != 0) collect_region(region);
+    return false;
+  });
+}
+
+void Drainer::collect_region(std::uint32_t region) {
   ControlView& control = arena_.control();
-  std::atomic<std::uint64_t>* const summary = control.pending_summary(id_);
   std::atomic<std::uint64_t>* const words = control.pending_words(id_);
   const std::uint32_t superslabs = arena_.superslab_count();
-  for (std::uint32_t i = 0; i < control.pending_summary_count(); ++i) {
-    if (summary[i].load(std::memory_order_relaxed) == 0) continue;
-    CRASH_POINT("drain.summary");
-    // seq_cst, as all exchanges of pending bits: each pairs with the fetch_or of the same word in
-    // ArenaView::publish_returned. Either the freer's bit is seen here, or the freer sees 0 and
-    // sets the bit above it again.
-    for (std::uint64_t tops = summary[i].exchange(0); tops != 0; tops &= tops - 1) {
-      const std::uint32_t w = i * 64 + static_cast<std::uint32_t>(std::countr_zero(tops));
-      if (w >= control.pending_word_count()) continue;  // bits beyond the arena mean nothing
-      CRASH_POINT("drain.heap_pending");
-      for (std::uint64_t bits = words[w].exchange(0); bits != 0; bits &= bits - 1) {
-        const std::uint32_t superslab = w * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
-        if (superslab < superslabs) collect_superslab({superslab});
-      }
+  CRASH_POINT("drain.summary");
+  // seq_cst, as all exchanges of pending bits: each pairs with the fetch_or of the same word in
+  // ArenaView::publish_returned. Either the freer's bit is seen here, or the freer sees 0 and
+  // sets the bit above it again.
+  for (std::uint64_t tops = control.pending_summary(id_)[region].exchange(0); tops != 0;
+       tops &= tops - 1) {
+    const std::uint32_t w = region * 64 + static_cast<std::uint32_t>(std::countr_zero(tops));
+    if (w >= control.pending_word_count()) continue;  // bits beyond the arena mean nothing
+    CRASH_POINT("drain.heap_pending");
+    for (std::uint64_t bits = words[w].exchange(0); bits != 0; bits &= bits - 1) {
+      const std::uint32_t superslab = w * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
+      if (superslab < superslabs) collect_superslab({superslab});
     }
   }
 }
@@ -162,7 +168,7 @@ std::uint64_t Drainer::take_returned(SlabState& slab, std::uint32_t word_index) 
 
 std::uint64_t Drainer::drain_all() {
   collect();
-  for (SlabState* const slab : slabs_.all()) {
+  for (SlabState* const slab : slabs_.all()) {  // list() releases none
     bool any = false;
     for (std::uint32_t w = 0; w < slab->word_count() && !any; ++w)
       any = arena_.control().returned(slab->slab, w).load(std::memory_order_relaxed) != 0;

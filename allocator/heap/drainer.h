@@ -43,7 +43,7 @@ class ARENAD_API Drainer {
         transfer_(transfer),
         counters_(counters) {}
 
-  // Whether drain would find something. Reads a few words.
+  // Whether drain would find something. Reads a word for each 8 GiB in which the heap has slabs.
   bool has_pending() const;
   // Takes back what was announced. Returns blocks.
   std::uint64_t drain();
@@ -56,6 +56,7 @@ class ARENAD_API Drainer {
 
  private:
   void collect();
+  void collect_region(std::uint32_t region);
   void collect_superslab(SuperslabIndex superslab);
   void list(SlabState& slab);
   std::uint64_t take(ClassId cls);

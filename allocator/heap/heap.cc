@@ -211,6 +211,7 @@ std::uint64_t Heap::trim() {
 
 std::uint64_t Heap::idle_tick() {
   publish();
+  if (slabs_.all().empty()) return 0;  // so no magazine has a block
   drainer_.drain_all();
   std::uint64_t bytes = 0;
   for (const ClassId cls : geometry_.classes()) {
@@ -244,16 +245,16 @@ std::vector<ClassUsage> Heap::usage() const {
     rows[cls.value].cached_blocks = magazine_of(cls).count();
   }
   rows.back().cls = kSpanClass;
-  slabs_.for_each([&](const SlabState& s) {
-    ClassUsage& r = s.is_span ? rows.back() : rows[s.cls.value];
+  for (const SlabState* s : slabs_.all()) {
+    ClassUsage& r = s->is_span ? rows.back() : rows[s->cls.value];
     ++r.slabs;
-    r.active_slabs += s.out() != 0;
-    r.capacity_blocks += s.capacity;
-    r.active_blocks += s.out();
-    r.free_blocks += s.free_count;
-    r.uncarved_blocks += s.capacity - s.carved;
-    r.slab_bytes += s.bytes();
-  });
+    r.active_slabs += s->out() != 0;
+    r.capacity_blocks += s->capacity;
+    r.active_blocks += s->out();
+    r.free_blocks += s->free_count;
+    r.uncarved_blocks += s->capacity - s->carved;
+    r.slab_bytes += s->bytes();
+  }
   std::erase_if(rows, [](const ClassUsage& r) { return r.slabs == 0; });
   return rows;
 }

@@ -25,8 +25,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "../arena/arena_view.h"
@@ -91,8 +93,12 @@ class ARENAD_API Heap : public FastHeap {
   // Gives back everything that can be given back now: publishes, looks at all returned words
   // (announced or not), flushes the magazines and releases empty slabs. Returns released bytes.
   std::uint64_t trim();
-  // The same for classes that were not used since the call before: for the idle timer.
+  // The same for classes that were not used since the call before: for the idle timer. Costs
+  // nothing in a heap without slabs, and otherwise a look at the returned words of its slabs.
   std::uint64_t idle_tick();
+  // `f` is called when the heap has got a slab or span and had none before: idle ticks matter from
+  // here on, until the heap has none again. Inside a call of the owner; f must not call the heap.
+  void when_first_slab_comes(std::function<void()> f) { slabs_.when_first_comes(std::move(f)); }
 
   // --- facts
   HeapId id() const { return id_; }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -31,6 +32,7 @@ struct SlabState {
   std::uint64_t stride_bytes = 0;
   std::uint64_t usable_bytes = 0;    // of each block
   std::uint64_t payload_offset = 0;  // of block 0, in the data file
+  std::size_t position = 0;          // in SlabTable's list of all slabs
   bool listed = false;               // in its class's list of slabs that have blocks to give
   SlabState* prev = nullptr;
   SlabState* next = nullptr;

@@ -14,19 +14,13 @@ SlabTable::SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId 
       rows_(rows),
       magazines_(magazines),
       counters_(counters),
-      superslab_count_(unit_count / kUnitsPerSuperslab),
       slabs_(unit_count),
-      my_units_(superslab_count_),
-      hint_{static_cast<std::uint32_t>(std::uint64_t{id.value} * 64 % superslab_count_)} {}
+      my_units_(unit_count / kUnitsPerSuperslab),
+      regions_(unit_count / kUnitsPerSuperslab),
+      hint_{id.value * 64U % (unit_count / kUnitsPerSuperslab)} {}
 
 SlabTable::~SlabTable() {
-  for (const SlabState* s : all()) delete s;
-}
-
-std::vector<SlabState*> SlabTable::all() {
-  std::vector<SlabState*> all;
-  for_each([&](const SlabState& s) { all.push_back(slabs_[s.slab.value]); });
-  return all;
+  for (const SlabState* s : all_) delete s;
 }
 
 Result<SlabState*> SlabTable::take(const RunShape& request) {
@@ -70,6 +64,10 @@ SlabState& SlabTable::enter(SlabIndex first, const RunShape& run) {
   }
   slabs_[first.value] = slab;
   my_units_[superslab_of(first).value] |= unit_bit_of(first);
+  regions_.add(superslab_of(first));
+  slab->position = all_.size();
+  all_.push_back(slab);
+  if (all_.size() == 1 && first_came_) first_came_();
   return *slab;
 }
 
@@ -80,6 +78,10 @@ void SlabTable::release(SlabState& slab) {
   rows_.clear(slab);
   slabs_[first.value] = nullptr;
   my_units_[superslab_of(first).value] &= ~unit_bit_of(first);
+  regions_.remove(superslab_of(first));
+  all_[slab.position] = all_.back();
+  all_[slab.position]->position = slab.position;
+  all_.pop_back();
   delete &slab;
   ++counters_.released_slabs;
   source_.give_back(id_, first, units);

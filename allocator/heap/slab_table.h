@@ -9,14 +9,17 @@
 // * A slab leaves the heap only when no magazine has a block of it. A heap that serves others knows
 //   that from its away bits. In another heap forged words can bring a block into a magazine twice,
 //   so a slab leaves only while the magazine of its class is empty.
+// * all() has each slab and span once. So whoever looks at all of them pays for those that there
+//   are, and not for the arena's capacity.
 // * active_blocks() is the sum of SlabState::out() over all slabs, without spans.
 // Threads: the heap's owner. Crash: private; recovery makes the table anew from ledger and words.
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "../arena/slab_source.h"
@@ -27,6 +30,7 @@
 #include "../format/ids.h"
 #include "counters.h"
 #include "magazine.h"
+#include "regions.h"
 #include "row_tables.h"
 #include "slab.h"
 
@@ -93,17 +97,12 @@ class ARENAD_API SlabTable {
   const SlabState* find(SlabIndex first) const { return slabs_[first.value]; }
   // Bit i: a slab or span of this heap starts at unit i of the superslab.
   std::uint32_t units_in(SuperslabIndex superslab) const { return my_units_[superslab.value]; }
-  // Calls f(const SlabState&) for each slab and span.
-  template <class F>
-  void for_each(F&& f) const {
-    for (std::uint32_t s = 0; s < superslab_count_; ++s)
-      for (std::uint32_t units = my_units_[s]; units != 0; units &= units - 1) {
-        const auto unit = static_cast<std::uint32_t>(std::countr_zero(units));
-        f(static_cast<const SlabState&>(*slabs_[first_unit_of({s}).value + unit]));
-      }
-  }
-  // All slabs and spans, for callers that release some of them meanwhile.
-  std::vector<SlabState*> all();
+  // All slabs and spans, in no order. A caller that may release some meanwhile needs a copy.
+  const std::vector<SlabState*>& all() const { return all_; }
+  // Where this heap has slabs. Any thread.
+  const Regions& regions() const { return regions_; }
+  // From here on `f` is called when the heap has got a first slab or span, and had none before.
+  void when_first_comes(std::function<void()> f) { first_came_ = std::move(f); }
   // Blocks of slabs (not spans) that are out of their slab: the predecessor's total_active_blocks.
   std::uint64_t active_blocks() const { return active_blocks_; }
 
@@ -120,9 +119,11 @@ class ARENAD_API SlabTable {
   RowTables& rows_;
   const std::span<Magazine> magazines_;
   HeapCounters& counters_;
-  const std::uint32_t superslab_count_;
   ZeroedArray<SlabState*> slabs_;        // by unit; costs no memory where there is no slab
   ZeroedArray<std::uint32_t> my_units_;  // by superslab
+  std::vector<SlabState*> all_;          // the same slabs; SlabState::position is the place here
+  Regions regions_;
+  std::function<void()> first_came_;  // may be empty
   std::array<SlabList, kMaxClasses> partial_;
   std::array<std::uint32_t, kMaxClasses> empty_slabs_{};  // carved, nothing out
   std::uint64_t active_blocks_ = 0;

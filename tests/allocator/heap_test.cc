@@ -216,13 +216,13 @@ TEST_F(HeapTest, UsageAndSlabsAgreeWithTheWords) {
   const auto small = take(100, 64);
   const auto large = take(3, 200000);
   std::uint64_t seen = 0, span_bytes = 0;
-  heap().slabs().for_each([&](const SlabState& s) {
-    for (std::uint32_t b = 0; b < s.carved; ++b) {
-      if (!BlockWord(arena().word(Slot::of(s.slab, {b})).load()).is_held()) continue;
-      seen += !s.is_span;
-      span_bytes += s.is_span ? s.stride_bytes : 0;
+  for (const SlabState* s : heap().slabs().all()) {
+    for (std::uint32_t b = 0; b < s->carved; ++b) {
+      if (!BlockWord(arena().word(Slot::of(s->slab, {b})).load()).is_held()) continue;
+      seen += !s->is_span;
+      span_bytes += s->is_span ? s->stride_bytes : 0;
     }
-  });
+  }
   EXPECT_EQ(seen, 100u);
   EXPECT_EQ(span_bytes, 3 * 4 * kSlabUnitBytes);
   for (const ClassUsage& r : heap().usage()) {

@@ -15,17 +15,6 @@ using Memory = UnitMap::Memory;
 // A map of four superslabs that counts its commits.
 class RunClaimsTest : public ::testing::Test {
  protected:
-  RunClaimsTest() {
-    units.init(
-        4 * kSuperslabBytes,
-        [this](SuperslabIndex, std::uint32_t count) {
-          if (during_commit) during_commit();
-          if (full) return Error::kMachineFull;
-          commits += count;
-          return Error::kNone;
-        },
-        [](SuperslabIndex) {});
-  }
   RunShape span(std::uint32_t span_units) const { return geometry.span_shape(span_units); }
   Error take_committed(std::uint32_t count) {
     const auto run = units.take_run(count, {0}, UnitMap::Order::kLowest, Memory::kCommitted);
@@ -36,7 +25,14 @@ class RunClaimsTest : public ::testing::Test {
   bool full = false;
   std::uint32_t commits = 0;
   const Geometry geometry{Layout::plain()};
-  UnitMap units;
+  UnitMap units{4 * kSuperslabBytes,
+                [this](SuperslabIndex, std::uint32_t count) {
+                  if (during_commit) during_commit();
+                  if (full) return Error::kMachineFull;
+                  commits += count;
+                  return Error::kNone;
+                },
+                [](SuperslabIndex) {}};
   RunClaims claims{units};
 };
 

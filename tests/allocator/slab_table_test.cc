@@ -117,13 +117,46 @@ TEST_F(SlabTableTest, ReleasedSlabsRowsNameNoMagazine) {
   EXPECT_EQ(table.units_in({0}), 0u);
 }
 
-TEST_F(SlabTableTest, AllAndForEachFindEverySlabOnce) {
-  std::set<std::uint32_t> want, seen;
+TEST_F(SlabTableTest, AllHasEverySlabOnceWhateverComesAndGoes) {
+  const auto all = [this] {
+    std::set<std::uint32_t> seen;
+    for (const SlabState* s : table.all()) EXPECT_TRUE(seen.insert(s->slab.value).second);
+    return seen;
+  };
+  std::set<std::uint32_t> want;
   for (std::uint32_t units : {1u, 2u, 32u, 7u}) want.insert((*table.take_span(units))->slab.value);
   want.insert((*table.take_slab(kClass))->slab.value);
-  table.for_each([&](const SlabState& s) { EXPECT_TRUE(seen.insert(s.slab.value).second); });
-  EXPECT_EQ(seen, want);
-  EXPECT_EQ(table.all().size(), want.size());
+  EXPECT_EQ(all(), want);
+  while (!want.empty()) {  // the first, the last, and those in between
+    const std::uint32_t gone = want.size() % 2 == 0 ? *want.begin() : *want.rbegin();
+    table.release(*table.find({gone}));
+    want.erase(gone);
+    EXPECT_EQ(all(), want);
+  }
+}
+
+TEST_F(SlabTableTest, FirstSlabIsSaidEachTimeThatThereWasNone) {
+  int said = 0;
+  table.when_first_comes([&] {
+    ++said;
+    EXPECT_EQ(table.all().size(), 1u);
+  });
+  SlabState& span = **table.take_span(2);
+  SlabState& slab = **table.take_slab(kClass);
+  EXPECT_EQ(said, 1);
+  table.release(span);
+  table.release(slab);
+  table.enter({90}, geometry.slab_shape(kClass));  // as an adopter does
+  EXPECT_EQ(said, 2);
+}
+
+TEST_F(SlabTableTest, RegionsFollowTheSlabs) {
+  const auto any = [this] { return table.regions().any_of([](std::uint32_t) { return true; }); };
+  EXPECT_FALSE(any());
+  SlabState& slab = **table.take_slab(kClass);
+  EXPECT_TRUE(any());
+  table.release(slab);
+  EXPECT_FALSE(any());
 }
 
 TEST_F(SlabTableTest, SourcesRefusalIsTheCallers) {

@@ -16,21 +16,20 @@ namespace {
 
 // A map over `superslabs` whose memory is a counter; commits fail while `full`.
 struct Map {
-  explicit Map(std::uint32_t superslabs) {
-    units.init(
-        superslabs * kSuperslabBytes,
-        [this](SuperslabIndex first, std::uint32_t count) {
-          if (full) return Error::kMachineFull;
-          for (std::uint32_t i = 0; i < count; ++i)
-            EXPECT_EQ(backed[first.value + i].exchange(1), 0) << "committed twice";
-          commits += count;
-          return Error::kNone;
-        },
-        [this](SuperslabIndex i) {
-          EXPECT_EQ(backed[i.value].exchange(0), 1) << "given back twice";
-          ++given_back;
-        });
-  }
+  explicit Map(std::uint32_t superslabs)
+      : units(
+            superslabs * kSuperslabBytes,
+            [this](SuperslabIndex first, std::uint32_t count) {
+              if (full) return Error::kMachineFull;
+              for (std::uint32_t i = 0; i < count; ++i)
+                EXPECT_EQ(backed[first.value + i].exchange(1), 0) << "committed twice";
+              commits += count;
+              return Error::kNone;
+            },
+            [this](SuperslabIndex i) {
+              EXPECT_EQ(backed[i.value].exchange(0), 1) << "given back twice";
+              ++given_back;
+            }) {}
   std::vector<std::atomic<int>> backed = std::vector<std::atomic<int>>(64);
   std::atomic<bool> full{false};
   std::atomic<std::uint32_t> commits{0}, given_back{0};

@@ -29,7 +29,7 @@ class NotedLink final : public ControlLink {
   void memory_returned(ArenaId) override { ++returned; }
   void need_commit(std::shared_ptr<ArenaState>, ShardId, std::uint64_t,
                    std::vector<RunWish>) override {}  // arenas of the bench commit at once
-  void kick_maintenance() override {}
+  void kick_maintenance(ArenaId) override {}
   std::atomic<int> memory{0}, recounts{0}, returned{0};
 };
 

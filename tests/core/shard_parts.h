@@ -31,14 +31,14 @@ struct NotingControl final : ControlLink {
     commits.push_back(ticket);
     wishes = std::move(runs);
   }
-  void kick_maintenance() override { ++kicks; }
+  void kick_maintenance(ArenaId arena) override { kicks.push_back(arena); }
 
   std::vector<std::uint64_t> tickets;
   std::vector<std::uint64_t> recounts;
   std::vector<std::uint64_t> commits;
   std::vector<RunWish> wishes;  // of the last commit
   int returned = 0;
-  int kicks = 0;
+  std::vector<ArenaId> kicks;
 };
 
 constexpr std::uint64_t kPartsCapacity = 4 << 20;

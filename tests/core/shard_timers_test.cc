@@ -55,6 +55,31 @@ TEST_F(IdleDrains, TakesBackWhatOthersFreed) {
   EXPECT_FALSE(zero.slot().heap.has_pending());
 }
 
+TEST_F(IdleDrains, HeapsWithoutSlabsAreNotLookedAt) {
+  const auto looked_at = [this] {
+    int heaps = 0;
+    zero.tables.for_arenas_in_use([&heaps](ArenaSlot&) { ++heaps; });
+    return heaps;
+  };
+  zero.tables.add_arena(make_arena_state({10}));
+  EXPECT_EQ(looked_at(), 0);
+  Heap& heap = zero.slot().heap;
+  for (int round = 0; round < 2; ++round) {  // a heap that had slabs may have some again
+    const Ref block = heap.allocate(64, {alice.id, 0})->ref;
+    EXPECT_EQ(looked_at(), 1);
+    ASSERT_EQ(heap.free_checked({block.value}, alice.id, kNoSession).error, Error::kNone);
+    idle.restart();
+    idle.tick(1);  // the class was used since the tick before
+    idle.restart();
+    idle.tick(2);
+    EXPECT_TRUE(heap.slabs().all().empty());
+    EXPECT_EQ(looked_at(), 0);
+  }
+  ASSERT_TRUE(heap.allocate(64, {alice.id, 0}).ok());
+  zero.tables.remove_arena(arena);
+  EXPECT_EQ(looked_at(), 0);
+}
+
 TEST_F(IdleDrains, ShardWithoutArenasSleepsLong) {
   zero.tables.remove_arena(arena);
   EXPECT_EQ(idle.tick(5), 5 + 1000 * kNsPerMs);

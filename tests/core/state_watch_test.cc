@@ -77,6 +77,18 @@ TEST_F(StateWatchTest, ArenaThatWasDeletedAndALockFileAreNoLoss) {
   EXPECT_EQ(look(), std::vector<std::string>{});
 }
 
+TEST_F(StateWatchTest, LookAtSomeArenasGoesOnWhereTheOneBeforeEnded) {
+  StateDirectory& state = bench_->core().state;
+  const auto next_two = [&] { return std::pair{state.next_lost(1), state.next_lost(1)}; };
+  EXPECT_EQ(next_two(), std::pair(false, false));
+  remove("two.data");
+  EXPECT_EQ(next_two(), std::pair(false, true)) << "'one' comes before 'two'";
+  EXPECT_EQ(next_two(), std::pair(false, true));
+  EXPECT_TRUE(state.next_lost(100)) << "or all in one look";
+  remove("sessions.table");
+  EXPECT_EQ(next_two(), std::pair(true, true));
+}
+
 TEST_F(StateWatchTest, LooksByItselfOnceStarted) {
   watch_->start();
   fs::remove_all(directory_.path());

@@ -22,7 +22,7 @@ class RoundsLink final : public ControlLink {
   }
   void need_commit(std::shared_ptr<ArenaState>, ShardId, std::uint64_t,
                    std::vector<RunWish>) override {}  // arenas of the bench commit at once
-  void kick_maintenance() override {}
+  void kick_maintenance(ArenaId) override {}
 
  private:
   ControlThread& thread_;

@@ -334,6 +334,27 @@ TEST_F(Waits, EndOfTheDaemonFailsAllCalls) {
   EXPECT_EQ(*answer_of("b"), "DRAINING");
 }
 
+TEST_F(Waits, TicksLookAtAnArenaAsLongAsCallsWaitThere) {
+  const auto next_look = [this] { return waits.tick(now_ns()); };
+  constexpr std::uint64_t kNever = ~std::uint64_t{0};
+  EXPECT_EQ(next_look(), kNever);
+  for (const std::string name : {"a", "b"}) {
+    full(name);
+    call(name, 60'000);
+    EXPECT_LT(next_look(), kNever);
+    free(name);
+    waits.retry(arena);
+    EXPECT_EQ(*answer_of(name), name);
+    EXPECT_EQ(next_look(), kNever);
+  }
+  full("c");
+  call("c", 60'000);
+  const auto slot = zero.tables.remove_arena(arena);
+  waits.forget(*slot);
+  EXPECT_EQ(next_look(), kNever) << "and never at an arena that is gone";
+  waits.fail_all(*slot, Error::kUnknownArena);
+}
+
 TEST_F(Waits, CallbackThatCallsAgainFindsTheQueueInOrder) {
   full("a");
   waits.serve(kind, {alice, arena, 60'000, "a"}, [this](const Answer<std::string>& answer) {

@@ -96,7 +96,7 @@ class Control final : public ControlApi, public ControlLink {
   void memory_returned(ArenaId arena_id) override;
   void need_commit(std::shared_ptr<ArenaState> arena, ShardId shard, std::uint64_t ticket,
                    std::vector<RunWish> wishes) override;
-  void kick_maintenance() override { core_.maintenance.kick(); }
+  void kick_maintenance(ArenaId arena) override { core_.maintenance.kick(arena); }
 
  private:
   void end_lost_session(SessionId session, Liveness::Loss loss);

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 
 #include "allocator/base/format.h"
@@ -14,7 +15,7 @@ namespace arenad::server {
 namespace {
 
 constexpr int kRestMs = 5;    // between two looks; kicks in the meantime are merged
-constexpr int kLookMs = 200;  // without a kick
+constexpr int kLookMs = 200;  // between two looks at all arenas
 // Superslabs: bounds how long a commit waits behind it.
 constexpr std::uint32_t kGiveBackAtOnce = 256;
 constexpr std::uint64_t kGiveBackNs = 500 * kNsPerMs;  // decommit_idle's hysteresis is two of these
@@ -36,20 +37,23 @@ void Maintenance::start() {
 void Maintenance::stop() {
   if (!thread_.joinable()) return;
   thread_.request_stop();
-  kick_slow();
+  kick();
   thread_.join();
 }
 
-void Maintenance::kick_slow() {
-  if (kicked_.exchange(true, std::memory_order_relaxed)) return;
+void Maintenance::Kicks::kick_slow(ArenaId arena, int event) {
+  const std::uint64_t before =
+      bits_[arena.value / 64].fetch_or(bit(arena), std::memory_order_relaxed);
+  if ((before & bit(arena)) != 0) return;
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto written =
-      ::write(event_.get(), &one, sizeof one);  // cannot overflow: one per clear
+      ::write(event, &one, sizeof one);  // cannot overflow: one for each bit
 }
 
-void Maintenance::set_arenas(std::vector<std::shared_ptr<ArenaState>> arenas) {
+void Maintenance::set_arenas(const std::vector<std::shared_ptr<ArenaState>>& arenas) {
   const std::lock_guard lock(mutex_);
-  arenas_ = std::move(arenas);
+  arenas_.clear();
+  for (const auto& state : arenas) arenas_.emplace(state->arena->id(), state);
 }
 
 void Maintenance::trim(const std::vector<std::shared_ptr<ArenaState>>& arenas,
@@ -68,30 +72,52 @@ void Maintenance::trim(const std::vector<std::shared_ptr<ArenaState>>& arenas,
 }
 
 void Maintenance::run(std::stop_token stop) {
-  std::uint64_t give_back_at = now_ns() + kGiveBackNs;
+  std::uint64_t give_back_at = now_ns() + kGiveBackNs, all_at = 0;
   while (!stop.stop_requested()) {
     pollfd ready{event_.get(), POLLIN, 0};
     ::poll(&ready, 1, kLookMs);
     std::uint64_t count;
     [[maybe_unused]] const auto got = ::read(event_.get(), &count, sizeof count);
-    kicked_.store(false, std::memory_order_relaxed);
-    const bool give_back = now_ns() >= give_back_at;
-    if (give_back) give_back_at = now_ns() + kGiveBackNs;
-    work(give_back);
+    const std::uint64_t now = now_ns();
+    const bool give_back = now >= give_back_at;
+    if (give_back) give_back_at = now + kGiveBackNs;
+    bool all = give_back || now >= all_at;
+    const States states = take_kicked(all);
+    for (const auto& state : states) look_at(state, give_back);
+    if (all) {
+      all_at = now + kLookMs * kNsPerMs;
+      tell_shortage(states);
+    }
     if (give_back) heap_trim_.look();
     if (!stop.stop_requested()) ::poll(nullptr, 0, kRestMs);
   }
 }
 
-void Maintenance::work(bool give_back) {
-  std::vector<std::shared_ptr<ArenaState>> arenas;
-  {
-    const std::lock_guard lock(mutex_);
-    arenas = arenas_;
+Maintenance::States Maintenance::take_kicked(bool& all) {
+  std::array<std::uint64_t, Kicks::kWords> kicked;
+  for (std::size_t w = 0; w < kicked.size(); ++w) kicked[w] = kicked_.take(w);
+  all = all || (kicked[0] & 1) != 0;
+  States states;
+  const std::lock_guard lock(mutex_);
+  if (all) {
+    for (const auto& [id, state] : arenas_) states.push_back(state);
+    return states;
   }
+  for (std::size_t w = 0; w < kicked.size(); ++w) {
+    for (std::uint64_t bits = kicked[w]; bits != 0; bits &= bits - 1) {
+      const auto id =
+          static_cast<std::uint16_t>(w * 64 + static_cast<unsigned>(std::countr_zero(bits)));
+      // The arena may be deleted by now, or another one may have its id, which is looked at too.
+      if (const auto found = arenas_.find({id}); found != arenas_.end())
+        states.push_back(found->second);
+    }
+  }
+  return states;
+}
+
+void Maintenance::tell_shortage(const States& all) {
   bool short_now = false;
-  for (const auto& state : arenas) {
-    look_at(state, give_back);
+  for (const auto& state : all) {
     if (!state->short_of_memory.load(std::memory_order_relaxed)) continue;
     short_now = true;
     if (!short_of_memory_)

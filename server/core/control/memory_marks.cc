@@ -10,8 +10,9 @@ MemoryMarks memory_marks(ArenaRegistry& arenas, SessionId session,
   for (const auto& [id, mode] : attached) {
     const ArenaRecord* const record = arenas.find(id);
     if (record == nullptr || mode < AttachMode::kReader) continue;
-    ++marks.mapped;
-    if (has_attach_mark(record->state->arena->data_fd(), session)) ++marks.standing;
+    marks.maps = true;
+    marks.stands = has_attach_mark(record->state->arena->data_fd(), session);
+    if (marks.stands) break;
   }
   return marks;
 }

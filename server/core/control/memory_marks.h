@@ -1,12 +1,14 @@
-// MemoryMarks: how many of a session's attachments map memory, and in how many of them the attach
-// mark stands (attach_mark.h).
+// MemoryMarks: whether a session's attachments map memory, and whether the attach mark of one of
+// them stands (attach_mark.h).
 //
+// Purpose: asked four times a second for each process that cannot be seen. One mark that stands is
+// enough, so usually one attachment is looked at.
 // Invariants: a mark that stands means that somebody has an arena's memory for the session, or may
 //   still map it. None means that nobody has it.
 // Threads: the control thread. Crash: reads only.
 #pragma once
 
-#include <cstdint>
+#include <map>
 
 #include "server/core/control/arena_registry.h"
 #include "server/core/control/session_registry.h"
@@ -14,10 +16,10 @@
 namespace arenad::server {
 
 struct MemoryMarks {
-  std::uint32_t mapped = 0;    // attachments as reader, writer or peer, to arenas that there are
-  std::uint32_t standing = 0;  // those of them whose mark stands
+  bool maps = false;  // there is an attachment as reader, writer or peer to an arena that there is
+  bool stands = false;  // the mark of one of those stands
   // Nobody has any of the memory, or can get it.
-  bool all_gone() const { return mapped != 0 && standing == 0; }
+  bool all_gone() const { return maps && !stands; }
 };
 
 MemoryMarks memory_marks(ArenaRegistry& arenas, SessionId session,

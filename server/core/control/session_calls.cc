@@ -162,7 +162,7 @@ void SessionCalls::grace_over(SessionId id) {
   const SessionRecord* const session = core_.sessions.find(id);
   if (session == nullptr || session->reaping) return;
   if (!session->bound) return ends_.start(id, EndCause::kGraceOver);
-  if (memory_marks(core_.arenas, id, session->attached).standing != 0)
+  if (memory_marks(core_.arenas, id, session->attached).stands)
     return start_return_grace(id);  // and looks again then
   ends_.start(id, EndCause::kProcessLeft);
 }

@@ -167,11 +167,11 @@ void StateRecovery::watch(SessionRecord& session, FoundProcess process, const Me
     liveness_.watch(id, std::move(process.pidfd));
     liveness_.start_grace(id, grace_ms);  // its client may have closed it while no daemon ran
     ++watched_;
-  } else if (marks.standing != 0) {
+  } else if (marks.stands) {
     liveness_.watch_by(id, [&core = core_, id] {
       const SessionRecord* const record = core.sessions.find(id);
       return record != nullptr && record->keepalives.empty() &&
-             memory_marks(core.arenas, id, record->attached).standing == 0;
+             !memory_marks(core.arenas, id, record->attached).stands;
     });
     ++unseen_;
   } else {

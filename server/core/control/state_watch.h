@@ -21,9 +21,10 @@ class StateWatch {
   StateWatch(ControlCore& core, std::function<void()> on_lost)
       : core_(core), on_lost_(std::move(on_lost)) {}
 
-  // Looks once a second from here on. Does nothing without a state directory.
+  // From here on looks once a second at some arenas, one after the other. When one has lost a file,
+  // looks at all. Does nothing without a state directory.
   void start();
-  // Looks now, and logs what was not lost at the look before.
+  // Looks at all now, and logs what was not lost at the look before.
   void look();
 
  private:

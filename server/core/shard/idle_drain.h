@@ -1,6 +1,7 @@
 // IdleDrain: the timer on which a shard's heaps take back blocks and give memory up.
 //
-// Purpose: a shard without calls would never drain. This timer does it, every idle_drain_ms.
+// Purpose: a shard without calls would never drain. This timer does it, every idle_drain_ms. It
+//   looks at the heaps that have slabs, and at their slabs. Arenas that nobody uses cost nothing.
 // Threads: the shard's own. Crash: private.
 #pragma once
 

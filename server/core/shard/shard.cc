@@ -10,8 +10,8 @@ Shard::Shard(ShardId index, std::uint32_t shard_count, SharedState& shared)
     : index_(index), shared_(shared), counters_(index, shard_count, tables_) {}
 
 void Shard::end_turn() {
-  if (turn_.end([this](ArenaSlot& slot) { waits_.memory_came_back(slot); }))
-    shared_.control->kick_maintenance();
+  turn_.for_each([this](const ArenaSlot& slot) { shared_.control->kick_maintenance(slot.id); });
+  turn_.end([this](ArenaSlot& slot) { waits_.memory_came_back(slot); });
 }
 
 std::uint64_t Shard::tick(std::uint64_t now) {
@@ -37,6 +37,7 @@ void Shard::remove_arena(ArenaId arena_id) {
   turn_.forget(*slot);
   slot->heap.publish();
   counters_.retire(slot->heap);
+  waits_.forget(*slot);
   waits_.fail_all(*slot, Error::kUnknownArena);
 }
 
@@ -69,7 +70,7 @@ Footprint Shard::leave(SessionId session, const ArenaState& state) {
 }
 
 void Shard::publish() {
-  tables_.for_arenas(kAllArenas, [](ArenaSlot& slot) {
+  turn_.for_each([](ArenaSlot& slot) {
     if (slot.heap.has_unpublished()) slot.heap.publish();
   });
 }

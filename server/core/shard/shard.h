@@ -126,7 +126,7 @@ class Shard final : public ShardApi {
   // From here on nothing acts for the session in the arena. Answers as remove_session.
   Footprint leave(SessionId session, const ArenaState& state);
 
-  void publish();                // gathered remote frees of all arenas
+  void publish();                // gathered remote frees of this turn, in all arenas
   void drain(ArenaId arena_id);  // takes back what others freed
   void trim(ArenaId arena_id);   // gives back all that can be
   // See WaitQueue for these four.

@@ -55,13 +55,18 @@ void ShardTables::add_arena(std::shared_ptr<ArenaState> state) {
   const ArenaId id = state->arena->id();
   by_id_[id.value] = std::make_unique<ArenaSlot>(std::move(state), HeapId{shard_.value});
   deleted_.erase(id);
-  arenas_.push_back(by_id_[id.value].get());
+  ArenaSlot* const slot = by_id_[id.value].get();
+  arenas_.push_back(slot);
+  slot->heap.when_first_slab_comes([this, slot] {
+    if (!std::exchange(slot->in_use, true)) in_use_.push_back(slot);
+  });
 }
 
 std::unique_ptr<ArenaSlot> ShardTables::remove_arena(ArenaId id) {
   ArenaSlot* const slot = arena(id);
   if (slot == nullptr) return nullptr;
   std::erase(arenas_, slot);
+  std::erase(in_use_, slot);
   deleted_[id] = slot->name();
   for (SessionSlot& session : sessions_)
     std::erase_if(session.attached, [id](const Attached& a) { return a.arena == id; });

@@ -67,6 +67,8 @@ struct ArenaSlot {
   HeldShare held;        // of all sessions
   bool in_turn = false;  // Turn has it in its list
   bool freed = false;    // blocks came back in this turn
+  bool in_use = false;   // ShardTables has it in its list of arenas with slabs
+  bool waited = false;   // WaitQueue has it in its list of arenas in which calls wait
   std::deque<ParkedCall> parked;
   SuperslabIndex lease_hint{0};  // where the last lease came from
   UsageSummary last_usage;       // of the last trim round
@@ -105,6 +107,8 @@ enum class Need : std::uint8_t { kLook, kGive, kChange, kPeer };
 class ShardTables {
  public:
   explicit ShardTables(ShardId shard) : shard_(shard) {}
+  ShardTables(const ShardTables&) = delete;  // heaps call back
+  ShardTables& operator=(const ShardTables&) = delete;
 
   // Fills in what the call may work on. Errors: kUnknownSession, kEvicted, kUnknownArena,
   // kNotAttached, kReadOnly.
@@ -135,9 +139,23 @@ class ShardTables {
   const std::vector<ArenaSlot*>& arenas() const { return arenas_; }
   // Calls f(slot) for the arena, or for all of them.
   template <class F>
-  void for_arenas(ArenaId scope, F&& f) const {
-    for (ArenaSlot* slot : arenas_)
-      if (scope == kAllArenas || slot->id == scope) f(*slot);
+  void for_arenas(ArenaId scope, F&& f) {
+    if (scope != kAllArenas) {
+      if (ArenaSlot* slot = arena(scope)) f(*slot);
+      return;
+    }
+    for (ArenaSlot* slot : arenas_) f(*slot);
+  }
+  // Calls f(slot) for each arena in which this shard's heap has slabs. All other heaps have nothing
+  // that could be drained, flushed or given back. f may make a heap give its slabs back, and must
+  // not make one take any.
+  template <class F>
+  void for_arenas_in_use(F&& f) {
+    std::erase_if(in_use_, [&f](ArenaSlot* slot) {
+      f(*slot);
+      slot->in_use = !slot->heap.slabs().all().empty();
+      return !slot->in_use;
+    });
   }
   // Calls f(session id, attachment) for each session that is attached to the arena.
   template <class F>
@@ -173,6 +191,9 @@ class ShardTables {
   std::vector<SessionSlot> sessions_;  // by id
   std::array<std::unique_ptr<ArenaSlot>, kMaxArenaId + 1> by_id_;
   std::vector<ArenaSlot*> arenas_;  // the ones that there are
+  // Those in which the heap has slabs, or had some at the last for_arenas_in_use. The heap itself
+  // says when it has its first slab. So none is missed, whoever made the heap take the slab.
+  std::vector<ArenaSlot*> in_use_;
   // Names of arenas that were deleted, by the id that they had: for messages.
   std::map<ArenaId, std::string> deleted_;
 };

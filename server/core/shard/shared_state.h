@@ -37,8 +37,8 @@ class ControlLink {
   // must claim these runs; then Shard::committed must be called with the ticket.
   virtual void need_commit(std::shared_ptr<ArenaState> arena, ShardId shard, std::uint64_t ticket,
                            std::vector<RunWish> wishes) = 0;
-  // Slabs were taken: commit memory ahead soon.
-  virtual void kick_maintenance() = 0;
+  // A shard has worked in the arena, so slabs may have been taken: commit memory ahead soon.
+  virtual void kick_maintenance(ArenaId arena_id) = 0;
 };
 
 struct SharedState {

@@ -26,12 +26,17 @@ class Turn {
   }
   // The arena is deleted.
   void forget(ArenaSlot& slot) { std::erase(slots_, &slot); }
-
-  // Publishes, then calls came_back(slot) for each arena in which blocks were freed. False when
-  // nothing was done in this turn.
+  // Calls f(slot) for each arena in which the shard has worked in this turn. Only there its heaps
+  // can have gathered frees.
   template <class F>
-  bool end(F&& came_back) {
-    if (slots_.empty()) return false;
+  void for_each(F&& f) const {
+    for (ArenaSlot* slot : slots_) f(*slot);
+  }
+
+  // Publishes, then calls came_back(slot) for each arena in which blocks were freed.
+  template <class F>
+  void end(F&& came_back) {
+    if (slots_.empty()) return;
     // A callback of came_back may work in arenas again: those stay for the next turn.
     std::vector<ArenaSlot*> ending;
     ending.swap(slots_);
@@ -44,7 +49,6 @@ class Turn {
       ending.clear();
       slots_.swap(ending);
     }
-    return true;
   }
 
  private:

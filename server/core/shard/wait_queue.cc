@@ -35,6 +35,7 @@ void WaitQueue::park_slow(ArenaSlot& slot, ParkedCall call, Error why) {
   }
   const SessionId session = call.session.id;
   ++parked_of_[call.uid];
+  if (!std::exchange(slot.waited, true)) waited_.push_back(&slot);
   slot.parked.push_back(std::move(call));
   slot.state->waiting.fetch_add(1, std::memory_order_relaxed);
   ParkedCall& parked = slot.parked.back();
@@ -262,9 +263,7 @@ void WaitQueue::fail_if(ArenaSlot& slot, const std::function<bool(const ParkedCa
 
 void WaitQueue::fail_session(SessionId session, Error why) {
   // By index: a callback may allocate. Arenas come and go only by messages, never in a callback.
-  for (std::size_t i = 0; i < tables_.arenas().size(); ++i) {
-    fail_session_in(*tables_.arenas()[i], session, why);
-  }
+  for (std::size_t i = 0; i < waited_.size(); ++i) fail_session_in(*waited_[i], session, why);
 }
 
 void WaitQueue::fail_session_in(ArenaSlot& slot, SessionId session, Error why) {
@@ -278,16 +277,19 @@ void WaitQueue::fail_all(ArenaSlot& slot, Error why) {
 }
 
 void WaitQueue::fail_all(Error why) {
-  for (std::size_t i = 0; i < tables_.arenas().size(); ++i) fail_all(*tables_.arenas()[i], why);
+  for (std::size_t i = 0; i < waited_.size(); ++i) fail_all(*waited_[i], why);
 }
 
 std::uint64_t WaitQueue::tick(std::uint64_t now) {
   std::uint64_t next = ~std::uint64_t{0};
   const bool ask = now >= next_round_ns_;
   if (ask) next_round_ns_ = now + kWaitRoundNs;
-  for (std::size_t i = 0; i < tables_.arenas().size(); ++i) {
-    ArenaSlot& slot = *tables_.arenas()[i];
-    if (slot.parked.empty()) continue;
+  std::erase_if(waited_, [](ArenaSlot* slot) {
+    slot->waited = !slot->parked.empty();
+    return !slot->waited;
+  });
+  for (std::size_t i = 0; i < waited_.size(); ++i) {  // a callback may park a call in another arena
+    ArenaSlot& slot = *waited_[i];
     const bool expired = std::any_of(
         slot.parked.begin(), slot.parked.end(),
         [now](const ParkedCall& call) { return call.deadline_ns != 0 && now >= call.deadline_ns; });

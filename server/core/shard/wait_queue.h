@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "server/core/api/common.h"
 #include "server/core/shard/alarm.h"
@@ -52,6 +53,8 @@ class WaitQueue {
   void fail_session_in(ArenaSlot& slot, SessionId session, Error why);
   void fail_all(ArenaSlot& slot, Error why);
   void fail_all(Error why);
+  // The arena is deleted, or about to be: no timer looks at it any more.
+  void forget(const ArenaSlot& slot) { std::erase(waited_, &slot); }
 
   // Expired waits, and a look for memory that came back unnoticed. Returns when the next call is
   // due, monotonic nanoseconds.
@@ -93,6 +96,8 @@ class WaitQueue {
   Alarm& alarm_;
   std::map<std::uint32_t, std::uint32_t> parked_of_;          // calls that are parked, by user
   std::map<std::uint32_t, std::uint64_t> user_recounted_ns_;  // when users were last recounted
+  // Arenas in which calls are parked, or were at the last tick. Timers look at no other.
+  std::vector<ArenaSlot*> waited_;
   std::uint64_t next_ticket_ = 0;
   std::uint64_t next_round_ns_ = 0;  // when waiters ask for a trim round of their own accord
 };

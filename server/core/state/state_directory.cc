@@ -251,14 +251,27 @@ void StateDirectory::quarantine_sessions(const std::string& why) {
 
 StateDirectory::Lost StateDirectory::lost() const {
   Lost lost;
-  for (const std::string& name : arenas_) {
-    const ArenaFiles files = files_of(name);
-    if (!watch_.stands(files.data_path) || !watch_.stands(files.control_path) ||
-        !watch_.stands(files.ledger_path))
-      lost.arenas.insert(name);
-  }
+  for (const std::string& name : arenas_)
+    if (!stands(name)) lost.arenas.insert(name);
   lost.sessions = sessions_watched_ && !watch_.stands(sessions_path());
   return lost;
+}
+
+bool StateDirectory::next_lost(std::size_t most) {
+  if (sessions_watched_ && !watch_.stands(sessions_path())) return true;
+  for (std::size_t left = std::min(most, arenas_.size()); left > 0; --left) {
+    auto next = arenas_.upper_bound(last_looked_at_);
+    if (next == arenas_.end()) next = arenas_.begin();
+    last_looked_at_ = *next;
+    if (!stands(*next)) return true;
+  }
+  return false;
+}
+
+bool StateDirectory::stands(const std::string& arena) const {
+  const ArenaFiles files = files_of(arena);
+  return watch_.stands(files.data_path) && watch_.stands(files.control_path) &&
+         watch_.stands(files.ledger_path);
 }
 
 void StateDirectory::watch_sessions() {

@@ -12,6 +12,7 @@
 // daemon moves on files that are half way to quarantine, to the same place.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <set>
 #include <string>
@@ -67,6 +68,9 @@ class StateDirectory {
     bool any() const { return sessions || !arenas.empty(); }
   };
   Lost lost() const;
+  // Whether the table of sessions is lost, or one of the next `most` arenas. Each call goes on with
+  // the arenas that come after those of the call before.
+  bool next_lost(std::size_t most);
   // The table of sessions is open: from here on it can be lost.
   void watch_sessions();
 
@@ -80,6 +84,7 @@ class StateDirectory {
   std::string move_away(const std::string& name, const std::vector<std::string>& paths);
   void watch_arena(const std::string& name);
   void forget_arena(const std::string& name);
+  bool stands(const std::string& arena) const;
 
   std::string directory_;
   std::string data_directory_;
@@ -89,6 +94,7 @@ class StateDirectory {
   std::map<std::string, std::string> refused_;  // name -> why
   FileWatch watch_;
   std::set<std::string> arenas_;  // names of those whose files are watched
+  std::string last_looked_at_;    // by next_lost
   bool sessions_watched_ = false;
 };
 
