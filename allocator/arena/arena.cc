@@ -1,6 +1,7 @@
 #include "allocator/arena/arena.h"
 
 #include <sys/random.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
@@ -325,6 +326,21 @@ void Arena::forget_session(SessionId session) {
   // Last: a session that lives on, detached, is attached until nothing of it is left.
   CRASH_POINT("forget.mode");
   ledger_.set_attach_mode(session, 0);
+}
+
+std::uint64_t Arena::touched_bytes() const {
+  struct stat status {};
+  if (::fstat(data_fd(), &status) != 0) return 0;
+  const std::uint64_t has = static_cast<std::uint64_t>(status.st_blocks) * 512;
+  return has - std::min(has, committed_bytes());
+}
+
+void Arena::drop_touched() {
+  for (SuperslabIndex at{0}; at.value < superslab_count(); ++at.value) {
+    const SuperslabIndex used = units_.next_used(at);
+    if (used != at) committer_.give_back_data(at, used.value - at.value);
+    at = used;
+  }
 }
 
 Error Arena::mark_session(SessionId session, SessionEntry::State state) {

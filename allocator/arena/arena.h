@@ -116,6 +116,11 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   // Gives wholly free superslabs beyond `keep` back to the system, if they were free at the call
   // before too. One thread at a time. Returns how many.
   std::uint32_t decommit_idle(std::uint32_t keep) { return units_.decommit_idle(keep); }
+  // Memory that the data file has where nothing is committed. Clients make it by touching their
+  // mappings, readers too. A commit that is under way counts.
+  std::uint64_t touched_bytes() const;
+  // Gives that memory back to the system. By the thread that commits.
+  void drop_touched();
 
  private:
   Arena(const ArenaConfig& config, MemoryFile data, MemoryFile control, Ledger ledger);

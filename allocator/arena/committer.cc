@@ -170,6 +170,10 @@ void Committer::give_back_superslab(SuperslabIndex i) {
   data_.give_back(i.value * kSuperslabBytes, kSuperslabBytes);
 }
 
+void Committer::give_back_data(SuperslabIndex first, std::uint32_t count) {
+  data_.give_back(first.value * kSuperslabBytes, count * kSuperslabBytes);
+}
+
 Error Committer::commit_run(SlabIndex first, std::uint32_t capacity) {
   const std::uint32_t group = first.value / kUnitsPerGroup;
   const auto pages = static_cast<std::uint8_t>((capacity + 63) / 64);

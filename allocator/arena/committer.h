@@ -58,6 +58,8 @@ class ARENAD_API Committer {
   Error commit_heap(HeapId id);
   // A session's entry and, when `live`, its footprint. Errors: kMachineFull.
   Error commit_session(SessionId session, bool live);
+  // The memory of data that is not committed.
+  void give_back_data(SuperslabIndex first, std::uint32_t count);
   // Commits of data that are under way end soon, and later ones at once, with kMachineFull.
   void stop() { stopped_.store(true, std::memory_order_relaxed); }
   // Why the last commit failed: the limit that was hit, or the kernel's words. Empty before.

@@ -10,6 +10,7 @@ import pytest
 
 from client import MIB, PEER, READER, WRITER, Session, expect, refusal_of
 from contract import arenas
+from daemon import wait_until
 from other_user import OtherUser
 
 SIZE = 48 * MIB
@@ -60,6 +61,11 @@ def test_a_reader_that_fills_it_harms_no_other_arena(daemon, client, state, peer
     assert "quarantine" not in daemon.log()
     assert client.audit("victim").exact
     assert session.free(victim.id, refs).freed == 100
+    # The reader has the arena still. What it has touched is given back all the same.
+    wait_until("there is room", lambda: free_bytes(state) > SIZE // 2)
+    wait_until("it is said", lambda: "of arena 'bait' where nothing is allocated" in daemon.log())
+    session.allocate(victim.id, 4 * MIB)
+    late.attach("victim", PEER)
     greedy.close()
 
 

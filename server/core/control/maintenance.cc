@@ -18,6 +18,8 @@ constexpr int kRestMs = 5;    // between two looks; kicks in the meantime are me
 constexpr int kLookMs = 200;  // between two looks at all arenas
 // Superslabs: bounds how long a commit waits behind it.
 constexpr std::uint32_t kGiveBackAtOnce = 256;
+// What clients may touch of an arena where nothing is committed.
+constexpr std::uint64_t kMostTouchedBytes = 8 << 20;
 constexpr std::uint64_t kGiveBackNs = 500 * kNsPerMs;  // decommit_idle's hysteresis is two of these
 
 }  // namespace
@@ -147,18 +149,30 @@ void Maintenance::look_at(const std::shared_ptr<ArenaState>& state, bool give_ba
   const std::uint32_t free = arena.units().wholly_free();
   const bool lacks = free < ahead && arena.committed_bytes() < arena.capacity_bytes();
   const bool idle = give_back && free > keep;
+  const bool touched = give_back && arena.touched_bytes() >= kMostTouchedBytes;
   if (!lacks) state->short_of_memory.store(false, std::memory_order_relaxed);
-  if (!lacks && !idle) return;
+  if (!lacks && !idle && !touched) return;
   state->tended.store(true, std::memory_order_relaxed);
-  commits_.run(state, [state, ahead, keep, free, lacks, idle] {
+  commits_.run(state, [this, state, ahead, keep, free, lacks, idle, touched] {
     if (lacks)
       state->short_of_memory.store(!state->arena->commit_ahead(ahead).ok(),
                                    std::memory_order_relaxed);
     if (idle)
       state->arena->decommit_idle(
           std::max(keep, free > kGiveBackAtOnce ? free - kGiveBackAtOnce : 0));
+    if (touched) drop_touched(*state->arena);
     state->tended.store(false, std::memory_order_relaxed);
   });
+}
+
+void Maintenance::drop_touched(Arena& arena) {
+  const std::uint64_t bytes = arena.touched_bytes();
+  if (bytes < kMostTouchedBytes) return;  // it was a commit under way
+  arena.drop_touched();
+  log_(LogLevel::kWarning,
+       fmt::format("clients have touched {} of arena '{}' where nothing is allocated; it was given "
+                   "back",
+                   bytes_text(bytes), arena.options().name));
 }
 
 }  // namespace arenad::server
