@@ -30,6 +30,8 @@ json to_json(const client::ArenaInfo& a) {
       {"capacity_bytes", a.capacity_bytes},
       {"holder_only", a.holder_only},
       {"canary", a.canary},
+      {"pinned", a.pinned},
+      {"locked", a.locked},
       {"access", {{"uid", a.access.uid}, {"gid", a.access.gid}, {"mode", octal(a.access.mode)}}},
       {"committed_bytes", a.committed_bytes},
       {"held_bytes", a.held_bytes},

@@ -64,6 +64,8 @@ ArenaInfo from_wire(const v1::Arena& arena) {
           .capacity_bytes = arena.capacity_bytes(),
           .holder_only = arena.holder_only(),
           .canary = arena.canary(),
+          .pinned = arena.pinned(),
+          .locked = arena.locked(),
           .access = {arena.access().uid(), arena.access().gid(), arena.access().mode()},
           .committed_bytes = arena.committed_bytes(),
           .held_bytes = arena.held_bytes(),

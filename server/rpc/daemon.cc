@@ -218,6 +218,8 @@ class Daemon {
       CreateArenaArgs args;
       args.name = arena.name;
       args.capacity_bytes = arena.capacity_bytes;
+      args.pinned = arena.pinned;
+      args.lock = arena.lock;
       args.access.mode = arena.mode;
       args.access.gid = arena.gid.value_or(::getegid());
       args.has_access = true;
@@ -246,6 +248,11 @@ class Daemon {
           "capacity",
           wanted.name, bytes_text(arena->capacity_bytes), bytes_text(wanted.capacity_bytes));
     }
+    if (wanted.pinned != arena->pinned)
+      spdlog::warn(
+          "arena {} exists and is {}pinned, the configuration asks for the opposite: delete the "
+          "arena to change that",
+          wanted.name, arena->pinned ? "" : "not ");
     return true;
   }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -24,7 +25,8 @@ class ArenaCalls {
       : core_(core), drain_(drain), recounts_(recounts), trim_rounds_(trim_rounds) {}
 
   // The caller is the owner. An administrator may name another one. Errors: those of
-  // ArenaRegistry::create; kDraining; kNotPermitted (a foreign owner or group; a TCP client).
+  // ArenaRegistry::make; kDraining; kNotPermitted (a foreign owner or group; a TCP client; a lock
+  // by who is no administrator). A pinned arena is committed before anybody finds it.
   Task<Answer<ArenaFacts>> create(Caller caller, CreateArenaArgs args);
   // Errors: kUnknownArena, kNotPermitted (who may not read it).
   Task<Answer<ArenaFacts>> get(Caller caller, std::string name);
@@ -36,6 +38,8 @@ class ArenaCalls {
   Task<Answer<Nothing>> remove(Caller caller, std::string name, bool force);
 
  private:
+  // The commit thread commits all of a pinned arena, and locks it. Errors: kMachineFull.
+  Later<Failure> commit_whole(const std::shared_ptr<ArenaState>& state);
   // Who may own the arena: fills in the caller where nobody is named.
   static Failure take_ownership(const Principal& caller, CreateArenaArgs& args);
   // Tells the sessions that were attached, on their KeepAlive streams.

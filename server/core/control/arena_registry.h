@@ -1,8 +1,9 @@
 // ArenaRegistry: the arenas that there are, by name and by id.
 //
 // Purpose: creates arenas within the daemon's limits, and finds them.
-// Invariants: names are unique. Ids are unique, and an id comes back only after release_id, which
-// is called when no shard knows the old arena any more.
+// Invariants: names are unique. An arena that was made and is not finished has its name and counts
+// for the limits, but nobody finds it. Ids are unique, and an id comes back only
+// after release_id, which is called when no shard knows the old arena any more.
 // Threads: the control thread.
 // Crash: private memory. Memfd arenas end with the daemon. The next daemon restores those in a
 // state directory.
@@ -41,8 +42,17 @@ class ArenaRegistry {
   ArenaRegistry(const Limits& limits, StateDirectory& state, MemoryBudget* budget)
       : limits_(limits), state_(state), budget_(budget), ids_(1, kMaxArenaId, random_arena_id()) {}
 
-  // Errors: kInvalidName, kInvalidCapacity, kInvalidOption, kArenaExists, kQuotaDaemon,
-  // kQuotaUser (the owner has too many), kMachineFull.
+  // Makes an arena that nobody finds until finish(). Errors: kInvalidName, kInvalidCapacity,
+  // kInvalidOption, kArenaExists, kQuotaDaemon, kQuotaUser (the owner has too many), kMachineFull.
+  Answer<std::shared_ptr<ArenaState>> make(const Principal& caller, const CreateArenaArgs& args);
+  // From here on the arena is found, and outlives the daemon if it lies in files.
+  ArenaRecord* finish(const std::string& name);
+  // Or the arena is given up: its files, name and id are free again. The memory goes with the last
+  // who has the state.
+  void give_up(const std::string& name);
+  // Ends what commits memory for arenas that are not finished: the daemon stops.
+  void stop_unfinished();
+  // Both steps in one, for arenas that need nothing in between.
   Answer<ArenaRecord*> create(const Principal& caller, const CreateArenaArgs& args);
   // An arena that a former daemon has left. No other arena has its name or id. restore comes before
   // the first create.
@@ -65,7 +75,8 @@ class ArenaRegistry {
   Failure check(const Principal& caller, const CreateArenaArgs& args);
   Failure check_quota(std::uint64_t capacity_bytes) const;
   Failure check_user(const Principal& caller, std::uint32_t owner) const;
-  ArenaRecord* add(std::unique_ptr<Arena> arena, const ArenaAccess& access);
+  ArenaRecord record_of(std::unique_ptr<Arena> arena, const ArenaAccess& access);
+  ArenaRecord* add(ArenaRecord record);
 
   const Limits limits_;
   StateDirectory& state_;
@@ -73,7 +84,8 @@ class ArenaRegistry {
   IdPool<ArenaId> ids_;
   std::map<std::string, ArenaRecord> by_name_;  // in order of name, as ListArenas gives them
   std::map<ArenaId, ArenaRecord*> by_id_;
-  std::uint64_t capacity_bytes_ = 0;  // of all
+  std::map<std::string, ArenaRecord> unfinished_;
+  std::uint64_t capacity_bytes_ = 0;  // of all, unfinished ones included
   bool commit_elsewhere_ = false;
 };
 
