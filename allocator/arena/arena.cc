@@ -88,7 +88,7 @@ ArenaConfig config_of(const LedgerHeader& h, bool map_data, MemoryBudget* budget
   c.layout = {h.header_bytes, h.canary_bytes, h.stride_align};
   set_options(c, h.options);
   c.max_heaps = h.max_heaps;
-  c.map_data = map_data || c.lock;
+  c.map_data = map_data || needs_data(c);
   c.budget = budget;
   return c;
 }
@@ -143,7 +143,7 @@ Arena::Made Arena::create(const ArenaConfig& wanted, const ArenaFiles* files) {
   if (Failure wrong = check(wanted); wrong.error != Error::kNone) return wrong;
   ArenaConfig c = wanted;
   c.capacity_bytes = rounded_up(c.capacity_bytes);
-  c.map_data |= c.lock;  // a mapping is what gets locked
+  c.map_data |= needs_data(c);
   const OverheadRequest overhead(c, files != nullptr);
   if (!overhead.granted()) return overhead.refusal();
   // The ledger first: from here on a restart finds an arena that is only half made, and removes it.
@@ -303,6 +303,11 @@ void Arena::for_each_run_in(SlabIndex first, SlabIndex end,
       if (const RunRecord run = ledger_.run({unit})) f({unit}, run);
     unit = stop;
   }
+}
+
+void Arena::scrub_run(SlabIndex first) {
+  if (options().scrub)
+    std::memset(data() + bytes_of_units(first.value), 0, ledger_.run(first).bytes());
 }
 
 bool Arena::run_is_free(SlabIndex first) const {

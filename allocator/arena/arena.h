@@ -56,6 +56,9 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   Result<SlabIndex> grant(HeapId heap, RunOwner owner, const RunShape& shape, SuperslabIndex hint);
   // Takes a run back. No block of the run is out.
   void reclaim(SlabIndex first);
+  // Overwrites all of a run, in an arena with `scrub`. For runs that come back from others, before
+  // reclaim().
+  void scrub_run(SlabIndex first);
   // Where a heap of this process gets its slabs: the arena grants them to that heap.
   SlabSource& source() { return *this; }
   // Calls f(first unit, record) for each run.

@@ -58,6 +58,11 @@ void add_create(CLI::App& arena, Invocation& invocation) {
                  "Lock the memory (mlock), so that it is never swapped out; needs --pinned and "
                  "admin.sock, and arenad's RLIMIT_MEMLOCK must allow it")
       ->needs(pinned);
+  create->add_flag("--zero", args->options.zero,
+                   "Every block that is handed out reads as zeros; whoever allocates pays for it");
+  create->add_flag("--scrub", args->options.scrub,
+                   "Overwrite a block's bytes when it was freed, or when its session has ended, "
+                   "before another session can get it");
   auto* uid =
       create->add_option("--uid", args->options.access.uid,
                          "Owner, a number; default: your user; another owner needs admin.sock");

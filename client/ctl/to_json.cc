@@ -32,6 +32,8 @@ json to_json(const client::ArenaInfo& a) {
       {"canary", a.canary},
       {"pinned", a.pinned},
       {"locked", a.locked},
+      {"zero", a.zero},
+      {"scrub", a.scrub},
       {"access", {{"uid", a.access.uid}, {"gid", a.access.gid}, {"mode", octal(a.access.mode)}}},
       {"committed_bytes", a.committed_bytes},
       {"held_bytes", a.held_bytes},

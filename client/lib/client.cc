@@ -29,6 +29,8 @@ Answer<ArenaInfo> Client::create_arena(std::string_view name, const ArenaOptions
   request.set_canary(options.canary);
   request.set_pinned(options.pinned);
   request.set_lock(options.lock);
+  request.set_zero(options.zero);
+  request.set_scrub(options.scrub);
   if (options.set_access) {
     request.mutable_access()->set_uid(options.access.uid);
     request.mutable_access()->set_gid(options.access.gid);

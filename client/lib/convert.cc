@@ -65,6 +65,8 @@ ArenaInfo from_wire(const v1::Arena& arena) {
           .holder_only = arena.holder_only(),
           .canary = arena.canary(),
           .pinned = arena.pinned(),
+          .zero = arena.zero(),
+          .scrub = arena.scrub(),
           .locked = arena.locked(),
           .access = {arena.access().uid(), arena.access().gid(), arena.access().mode()},
           .committed_bytes = arena.committed_bytes(),

@@ -23,14 +23,14 @@
 namespace arenad {
 namespace {
 
-constexpr std::uint64_t kBytes = 16 * kMiB;
-constexpr std::uint32_t kSuperslabs = kBytes / kSuperslabBytes;
+constexpr std::uint64_t kPinnedBytes = 16 * kMiB;
+constexpr std::uint32_t kPinnedSuperslabs = kPinnedBytes / kSuperslabBytes;
 
 ArenaConfig pinned() {
   ArenaConfig options;
   options.name = "pinned";
   options.id = {7};
-  options.capacity_bytes = kBytes;
+  options.capacity_bytes = kPinnedBytes;
   options.max_heaps = 64;
   options.pinned = true;
   return options;
@@ -95,13 +95,13 @@ TEST(Pinned, IsCommittedWithOneRequest) {
   const auto arena = made(options);
   EXPECT_EQ(arena->committed_bytes(), 0u);
   ASSERT_EQ(arena->commit_whole().error, Error::kNone);
-  EXPECT_EQ(arena->committed_bytes(), kBytes);
-  EXPECT_EQ(data_bytes(*arena), kBytes);
-  EXPECT_EQ(budget.payload, kBytes);
+  EXPECT_EQ(arena->committed_bytes(), kPinnedBytes);
+  EXPECT_EQ(data_bytes(*arena), kPinnedBytes);
+  EXPECT_EQ(budget.payload, kPinnedBytes);
   EXPECT_EQ(budget.on_the_way, 0u);
   EXPECT_EQ(arena->units().taken_units(), 0u);
-  EXPECT_EQ(arena->units().wholly_free(), kSuperslabs);
-  for (std::uint32_t s = 0; s < kSuperslabs; ++s)
+  EXPECT_EQ(arena->units().wholly_free(), kPinnedSuperslabs);
+  for (std::uint32_t s = 0; s < kPinnedSuperslabs; ++s)
     EXPECT_EQ(arena->control().superslab({s}).committed.load(), 1u) << "peers see it, too";
 }
 
@@ -111,13 +111,13 @@ TEST(Pinned, RefusalNamesTheLimitAndLeavesNothing) {
   options.budget = &budget;
   {
     const auto arena = made(options);
-    budget.room = kBytes - 1;
+    budget.room = kPinnedBytes - 1;
     const Failure full = arena->commit_whole();
     EXPECT_EQ(full.error, Error::kMachineFull);
     EXPECT_TRUE(has(full.message, "the test's limit")) << full.message;
     EXPECT_TRUE(has(full.message, "16 MiB")) << full.message;
     EXPECT_EQ(data_bytes(*arena), 0u) << "it was asked for as a whole";
-    EXPECT_EQ(budget.room, kBytes - 1);
+    EXPECT_EQ(budget.room, kPinnedBytes - 1);
   }
   EXPECT_EQ(budget.payload, 0u);
 }
@@ -126,17 +126,17 @@ TEST(Pinned, NothingIsGivenBack) {
   const auto arena = made(pinned());
   ASSERT_EQ(arena->commit_whole().error, Error::kNone);
   Heap heap(*arena, HeapId{0}, SessionId{1});
-  const auto span = heap.allocate(kBytes, kHolder);
+  const auto span = heap.allocate(kPinnedBytes, kHolder);
   ASSERT_TRUE(span.ok());
-  std::memset(arena->data() + span->offset, 'o', kBytes);
-  test::SplicedPage first(arena->data()), last(arena->data() + kBytes - test::kKeptBytes);
+  std::memset(arena->data() + span->offset, 'o', kPinnedBytes);
+  test::SplicedPage first(arena->data()), last(arena->data() + kPinnedBytes - test::kKeptBytes);
   ASSERT_EQ(heap.free(span->ref), Error::kNone);
   for (int look = 0; look < 3; ++look) {
     heap.trim();
     EXPECT_EQ(arena->decommit_idle(0), 0u);
   }
-  EXPECT_EQ(data_bytes(*arena), kBytes);
-  std::memset(arena->data(), 'n', kBytes);
+  EXPECT_EQ(data_bytes(*arena), kPinnedBytes);
+  std::memset(arena->data(), 'n', kPinnedBytes);
   EXPECT_EQ(first.read(), std::string(test::kKeptBytes, 'n'));
   EXPECT_EQ(last.read(), std::string(test::kKeptBytes, 'n'));
 }
@@ -154,7 +154,8 @@ TEST(Pinned, PagesOutliveTheDaemon) {
     Heap heap(*arena, HeapId{0}, SessionId{1});
     ASSERT_TRUE(heap.allocate(64 * 1024, kHolder).ok());
     of_run = std::make_unique<test::SplicedPage>(arena->data());
-    of_nobody = std::make_unique<test::SplicedPage>(arena->data() + kBytes - test::kKeptBytes);
+    of_nobody =
+        std::make_unique<test::SplicedPage>(arena->data() + kPinnedBytes - test::kKeptBytes);
   }
   CountedBudget budget;
   auto ledger = Ledger::open_file(files.ledger_path);
@@ -162,10 +163,10 @@ TEST(Pinned, PagesOutliveTheDaemon) {
   auto again = Arena::open(files, std::move(*ledger), true, &budget);
   ASSERT_TRUE(again.ok()) << again.error().message;
   EXPECT_TRUE((*again)->options().pinned);
-  EXPECT_EQ((*again)->committed_bytes(), kBytes);
-  EXPECT_EQ(budget.payload, kBytes);
-  EXPECT_EQ(data_bytes(**again), kBytes);
-  std::memset((*again)->data(), 'n', kBytes);
+  EXPECT_EQ((*again)->committed_bytes(), kPinnedBytes);
+  EXPECT_EQ(budget.payload, kPinnedBytes);
+  EXPECT_EQ(data_bytes(**again), kPinnedBytes);
+  std::memset((*again)->data(), 'n', kPinnedBytes);
   EXPECT_EQ(of_run->read(), std::string(test::kKeptBytes, 'n'));
   EXPECT_EQ(of_nobody->read(), std::string(test::kKeptBytes, 'n'));
   EXPECT_EQ((*again)->decommit_idle(0) + (*again)->decommit_idle(0), 0u);

@@ -76,6 +76,13 @@ def test_pinned_arena_is_committed_at_once_and_may_be_locked(ctl):
     ctl.ok("arena", "delete", "dma")
 
 
+def test_arena_that_wipes(ctl):
+    made = ctl.json("arena", "create", "clean", "-c", "2M", "--zero", "--scrub")
+    assert made["zero"] and made["scrub"] and not made["pinned"]
+    assert ctl.ok("arena", "get", "clean").splitlines()[1].split()[-2:] == ["zero", "scrub"]
+    ctl.ok("arena", "delete", "clean")
+
+
 @pytest.mark.parametrize("words, reason", [
     (["arena", "get", "nowhere"], "UNKNOWN_ARENA"),
     (["arena", "create", "bad name", "-c", "2M"], "INVALID_NAME"),

@@ -65,6 +65,8 @@ struct ArenaOptions {
   // 0.5 s for each GiB, so large ones need a larger ConnectOptions::call_timeout_ms.
   bool pinned = false;
   bool lock = false;        // pinned only: arenad locks the memory (mlock); for administrators
+  bool zero = false;        // every block that is handed out reads as zeros
+  bool scrub = false;       // bytes of a freed block, and of an ended session, are overwritten
   bool set_access = false;  // false: the caller's user and group, mode 0660
   Access access;
 };
@@ -76,6 +78,8 @@ struct ArenaInfo {
   bool holder_only = false;
   bool canary = false;
   bool pinned = false;
+  bool zero = false;
+  bool scrub = false;
   bool locked = false;  // arenad has the memory locked now
   Access access;
   std::uint64_t committed_bytes = 0;  // memory that the arena has taken from the system

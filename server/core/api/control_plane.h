@@ -26,6 +26,8 @@ struct CreateArenaArgs {
   bool canary = false;
   bool pinned = false;
   bool lock = false;
+  bool zero = false;
+  bool scrub = false;
   bool has_access = false;
   ArenaAccess access;
 };

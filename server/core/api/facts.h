@@ -27,6 +27,8 @@ struct ArenaFacts {
   bool holder_only = false;
   bool canary = false;
   bool pinned = false;
+  bool zero = false;
+  bool scrub = false;
   bool locked = false;  // now; whoever asked for a lock may not have it after a restart
   ArenaAccess access;
   std::uint64_t committed_bytes = 0;

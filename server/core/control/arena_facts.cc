@@ -38,6 +38,8 @@ ArenaFacts arena_facts(const ArenaRecord& record, const HeldShare& held,
   facts.holder_only = arena.options().holder_only;
   facts.canary = record.canary;
   facts.pinned = arena.options().pinned;
+  facts.zero = arena.options().zero;
+  facts.scrub = arena.options().scrub;
   facts.locked = arena.locked();
   facts.access = record.access;
   facts.committed_bytes = arena.committed_bytes();

@@ -21,6 +21,8 @@ Answer<std::shared_ptr<ArenaState>> ArenaRegistry::make(const Principal& caller,
   options.holder_only = args.holder_only;
   options.pinned = args.pinned;
   options.lock = args.lock;
+  options.zero = args.zero;
+  options.scrub = args.scrub;
   options.map_data = args.canary;  // payload is the clients' business, canaries are not
   options.max_heaps = kHeapIds;
   options.budget = budget_;

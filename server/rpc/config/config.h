@@ -34,6 +34,8 @@ struct Config {
     std::optional<std::uint32_t> gid;  // none: the daemon's group
     bool pinned = false;
     bool lock = false;
+    bool zero = false;
+    bool scrub = false;
   };
   std::string socket_dir;
   std::string state_dir;                     // empty: none

@@ -23,6 +23,8 @@ struct ArenaOptionRow {
 constexpr ArenaOptionRow kArenaOptions[] = {
     {"pinned", &Config::ArenaAtStart::pinned},
     {"lock", &Config::ArenaAtStart::lock},
+    {"zero", &Config::ArenaAtStart::zero},
+    {"scrub", &Config::ArenaAtStart::scrub},
 };
 
 constexpr std::array<std::string_view, 5> kLogLevels = {"trace", "debug", "info", "warn", "error"};
@@ -170,7 +172,7 @@ class Checker {
             "{}: '{}' is not NAME:CAPACITY[:MODE[:GROUP[:OPTIONS]]], for example pool:1GiB, "
             "pool:1GiB:0660:video or pool:1GiB:::pinned+lock; a name has 1 to 64 characters of "
             "A-Z a-z 0-9 . _ -, a mode is octal, a group exists on this system, options are "
-            "pinned and lock, and lock needs pinned",
+            "pinned, lock, zero and scrub, and lock needs pinned",
             found->second.origin, item));
     }
   }
