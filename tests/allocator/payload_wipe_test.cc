@@ -47,7 +47,7 @@ class WipeTest : public ArenaWithPeers {
     for (const Allocation& block : blocks) dirty(block);
   }
   static bool all_zero(const std::byte* at, std::uint64_t bytes) {
-    return std::all_of(at, at + bytes, [](std::byte b) { return b == std::byte{0}; });
+    return at[0] == std::byte{0} && std::memcmp(at, at + 1, bytes - 1) == 0;
   }
   bool reads_zero(const Allocation& block) const {
     return all_zero(arena_->data() + block.offset, usable(block));

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "server/core/control/arena_registry.h"
 #include "tests/core/daemon.h"
 #include "tests/core/state_directory_fixture.h"
 #include "tests/support/text.h"
@@ -99,6 +100,26 @@ TEST(PinnedArenas, LockNeedsAnAdministratorAndPinned) {
   EXPECT_TRUE(wait_for<ArenaFacts>([&](auto done) {
                 daemon.control().create_arena(a_user(), args, done);
               }).ok());
+}
+
+TEST(PinnedArenas, OfOneUserHaveAtMostWhatAUserMayHave) {
+  EngineOptions options;
+  options.limits.max_user_bytes = 8 * kMiB;
+  Daemon daemon(1, options);
+  const auto create = [&](const std::string& name, std::uint64_t bytes, bool is_pinned) {
+    CreateArenaArgs args = pinned(name, bytes);
+    args.pinned = is_pinned;
+    return wait_for<ArenaFacts>(
+        [&](auto done) { daemon.control().create_arena(a_user(), args, done); });
+  };
+  ASSERT_TRUE(create("a", 6 * kMiB, true).ok());
+  const auto over = create("b", 4 * kMiB, true);
+  EXPECT_EQ(over.error().error, Error::kQuotaUser);
+  for (const char* part : {"6 MiB in pinned arenas", "max_user_bytes, 8 MiB"})
+    EXPECT_TRUE(has(over.error().message, part)) << over.error().message;
+  EXPECT_TRUE(create("b", 64 * kMiB, false).ok()) << "which takes memory only as it is used";
+  EXPECT_TRUE(create("c", 2 * kMiB, true).ok());
+  EXPECT_TRUE(daemon.create(pinned("d", 16 * kMiB)).ok()) << "an administrator may have more";
 }
 
 TEST(PinnedArenas, ArePinnedUnderTheNextDaemon) {

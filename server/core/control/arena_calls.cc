@@ -49,6 +49,8 @@ Task<Answer<ArenaFacts>> ArenaCalls::create(Caller caller, CreateArenaArgs args)
     if (Failure failure = core_.must_be_admin(*caller, "An arena that is locked into memory");
         failure.error != Error::kNone)
       co_return failure;
+  if (Failure failure = check_pinned(*caller, args); failure.error != Error::kNone)
+    co_return core_.refused(*caller, failure);
   auto made = core_.arenas.make(*caller, args);
   if (!made.ok()) co_return core_.refused(*caller, made.error());
   std::shared_ptr<ArenaState> state = std::move(*made);
@@ -76,6 +78,18 @@ Task<Answer<ArenaFacts>> ArenaCalls::create(Caller caller, CreateArenaArgs args)
   const ArenaRecord* const record = core_.arenas.find(name);
   if (record == nullptr || record->state != state) co_return unknown_arena(name);
   co_return arena_facts(*record, HeldShare(), CensusResult());
+}
+
+Failure ArenaCalls::check_pinned(const Principal& caller, const CreateArenaArgs& args) const {
+  if (!args.pinned || caller.is_admin) return {};
+  const std::uint64_t have = core_.arenas.pinned_bytes_of(args.access.uid);
+  const std::uint64_t most = core_.shared.account.user_limit_bytes();
+  if (have <= most && args.capacity_bytes <= most - have) return {};
+  return refuse(Error::kQuotaUser,
+                fmt::format("uid {} has {} in pinned arenas, with {} more they would be over "
+                            "max_user_bytes, {}",
+                            args.access.uid, bytes_text(have), bytes_text(args.capacity_bytes),
+                            bytes_text(most)));
 }
 
 Later<Failure> ArenaCalls::commit_whole(const std::shared_ptr<ArenaState>& state) {

@@ -91,6 +91,16 @@ Failure ArenaRegistry::check(const Principal& caller, const CreateArenaArgs& arg
   return check_quota(args.capacity_bytes);
 }
 
+std::uint64_t ArenaRegistry::pinned_bytes_of(std::uint32_t owner_uid) const {
+  std::uint64_t bytes = 0;
+  for (const auto* const arenas : {&by_name_, &unfinished_})
+    for (const auto& [name, record] : *arenas)
+      if (const Arena& arena = *record.state->arena;
+          record.access.uid == owner_uid && arena.options().pinned)
+        bytes += arena.capacity_bytes();
+  return bytes;
+}
+
 Failure ArenaRegistry::check_user(const Principal& caller, std::uint32_t owner) const {
   if (caller.is_admin) return {};
   const auto owned = [owner](const auto& arena) { return arena.second.access.uid == owner; };

@@ -71,6 +71,8 @@ class ArenaRegistry {
   // Arenas from here on commit their memory on other threads (Arena::commit_elsewhere).
   void commit_elsewhere() { commit_elsewhere_ = true; }
 
+  // Capacities of the pinned arenas of that owner, unfinished ones included.
+  std::uint64_t pinned_bytes_of(std::uint32_t owner_uid) const;
   std::map<std::string, ArenaRecord>& all() { return by_name_; }
   std::uint64_t capacity_bytes() const { return capacity_bytes_; }
 
