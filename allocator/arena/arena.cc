@@ -42,6 +42,8 @@ Failure check(const ArenaConfig& c) {
   if (c.max_heaps == 0 || c.max_heaps > kMaxHeaps)
     return {Error::kInvalidOption,
             fmt::format("max_heaps {}; use 1 to {}", c.max_heaps, kMaxHeaps)};
+  if (!possible_options(option_bits(c)))
+    return {Error::kInvalidOption, "an arena that is locked must be pinned, too"};
   if (c.name.size() > kMaxNameBytes)
     return {Error::kInvalidName, fmt::format("a name of {} bytes; {}", c.name.size(),
                                              error_advice(Error::kInvalidName))};
@@ -62,7 +64,7 @@ std::uint64_t first_word_of(const ArenaConfig& c, const RefLayout& refs) {
 ArenaHeader header_of(const ArenaConfig& c) {
   return {kControlMagic,         kLayoutVersion,        c.id.value,
           c.capacity_bytes,      c.layout.header_bytes, c.layout.canary_bytes,
-          c.layout.stride_align, c.max_heaps,           c.holder_only ? 1u : 0u};
+          c.layout.stride_align, c.max_heaps,           option_bits(c)};
 }
 
 void fill(LedgerHeader& h, const ArenaConfig& c) {
@@ -73,7 +75,7 @@ void fill(LedgerHeader& h, const ArenaConfig& c) {
   h.canary_bytes = c.layout.canary_bytes;
   h.stride_align = c.layout.stride_align;
   h.max_heaps = c.max_heaps;
-  h.holder_only = c.holder_only ? 1 : 0;
+  h.options = option_bits(c);
   c.name.copy(h.name, kMaxNameBytes);
   h.life.store(LedgerHeader::kCreating, std::memory_order_relaxed);
   h.magic = kLedgerMagic;
@@ -85,9 +87,9 @@ ArenaConfig config_of(const LedgerHeader& h, bool map_data, MemoryBudget* budget
   c.name.assign(h.name, strnlen(h.name, kMaxNameBytes));
   c.capacity_bytes = h.capacity_bytes;
   c.layout = {h.header_bytes, h.canary_bytes, h.stride_align};
-  c.holder_only = h.holder_only != 0;
+  set_options(c, h.options);
   c.max_heaps = h.max_heaps;
-  c.map_data = map_data;
+  c.map_data = map_data || needs_data(c);
   c.budget = budget;
   return c;
 }
@@ -141,6 +143,7 @@ Arena::Made Arena::create(const ArenaConfig& wanted, const ArenaFiles* files) {
   if (Failure wrong = check(wanted); wrong.error != Error::kNone) return wrong;
   ArenaConfig c = wanted;
   c.capacity_bytes = rounded_up(c.capacity_bytes);
+  c.map_data |= needs_data(c);
   const OverheadRequest overhead(c, files != nullptr);
   if (!overhead.granted()) return overhead.refusal();
   // The ledger first: from here on a restart finds an arena that is only half made, and removes it.
@@ -175,30 +178,56 @@ void Arena::finish_creation() {
   h.life.store(LedgerHeader::kLive, std::memory_order_release);
 }
 
+Failure Arena::commit_whole() {
+  const std::string what = bytes_text(capacity_bytes()) + " of a pinned arena";
+  // One claim of everything is one request to the budget, and one commit.
+  const auto all = units_.claim_superslabs(superslab_count());
+  if (!all.ok())
+    return {all.error(),
+            fmt::format("{}: {}; {}", what, committer_.refusal(), error_advice(all.error()))};
+  units_.drop_superslabs(*all, superslab_count());
+  return options().lock ? lock_data() : Failure{};
+}
+
+Failure Arena::lock_data() {
+  if (committer_.lock_data() != Error::kNone)
+    return {Error::kMachineFull,
+            fmt::format("{} to lock: {}", bytes_text(capacity_bytes()), committer_.refusal())};
+  locked_.store(true, std::memory_order_relaxed);
+  return {};
+}
+
 Arena::Made Arena::open(const ArenaFiles& files, Ledger ledger, bool map_data,
                         MemoryBudget* budget) {
   const ArenaConfig c = config_of(ledger.header(), map_data, budget);
   const bool known_layout = c.layout == Layout::plain() || c.layout == Layout::canaried() ||
                             c.layout == Layout::headered();
-  if (c.id.value == 0 || c.id.value > kMaxArenaId || !known_layout)
+  if (c.id.value == 0 || c.id.value > kMaxArenaId || !known_layout ||
+      !possible_options(ledger.header().options))
     return Failure{Error::kInvalidOption, fmt::format("ledger {} is damaged", files.ledger_path)};
   auto control_memory = MemoryFile::open(
       files.control_path, ControlView::file_bytes(c.capacity_bytes, c.max_heaps), true);
   if (!control_memory) return control_memory.error();
-  auto data = MemoryFile::open(files.data_path, c.capacity_bytes, map_data);
+  auto data = MemoryFile::open(files.data_path, c.capacity_bytes, c.map_data);
   if (!data) return data.error();
   std::unique_ptr<Arena> arena(
       new Arena(c, std::move(*data), std::move(*control_memory), std::move(ledger)));
   const ArenaHeader expected = header_of(c);
   if (std::memcmp(&arena->control().header(), &expected,
-                  offsetof(ArenaHeader, holder_only) + sizeof expected.holder_only) != 0)
+                  offsetof(ArenaHeader, options) + sizeof expected.options) != 0)
     return Failure{
         Error::kInvalidOption,
         fmt::format("control file {} does not begin as its ledger says", files.control_path)};
   if (Failure wrong = ArenaRecovery(*arena, arena->committer_, files).run();
       wrong.error != Error::kNone)
     return wrong;
+  // A lock ends with the process that made it. An arena that cannot be locked again is served.
+  if (c.lock && !arena->quarantined()) (void)arena->lock_data();
   return arena;
+}
+
+std::uint32_t Arena::decommit_idle(std::uint32_t keep) {
+  return options().pinned ? 0 : units_.decommit_idle(keep);
 }
 
 SlabShape Arena::shape_of(SlabIndex first) const {
@@ -276,6 +305,11 @@ void Arena::for_each_run_in(SlabIndex first, SlabIndex end,
          units_.committed(s) && unit < stop; ++unit)
       if (const RunRecord run = ledger_.run({unit})) f({unit}, run);
   }
+}
+
+void Arena::scrub_run(SlabIndex first) {
+  if (options().scrub)
+    std::memset(data() + bytes_of_units(first.value), 0, ledger_.run(first).bytes());
 }
 
 bool Arena::run_is_free(SlabIndex first) const {

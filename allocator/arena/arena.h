@@ -38,10 +38,14 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   // kInvalidName; kMachineFull.
   static Made create(const ArenaConfig& wanted, const ArenaFiles* files = nullptr);
   void finish_creation();
+  // The step after create() for a pinned arena, before anybody else has the arena: commits all of
+  // its data, and locks it where that is wanted. Waits for the kernel. Errors: kMachineFull with
+  // the limit that was hit; the caller drops the arena then.
+  Failure commit_whole();
   // Opens what a dead daemon has left. The caller has opened the ledger and believes its header.
   // Afterwards runs and heaps are as the ledger says. Nothing is adopted or reaped yet. An arena
-  // that lacks data, and for which there is no memory, is quarantined. Errors: kInvalidOption with
-  // what is damaged, kMachineFull.
+  // that lacks data, and for which there is no memory, is quarantined. One that cannot be locked
+  // again is served unlocked. Errors: kInvalidOption with what is damaged, kMachineFull.
   static Made open(const ArenaFiles& files, Ledger ledger, bool map_data,
                    MemoryBudget* budget = nullptr);
 
@@ -52,6 +56,9 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   Result<SlabIndex> grant(HeapId heap, RunOwner owner, const RunShape& shape, SuperslabIndex hint);
   // Takes a run back. No block of the run is out.
   void reclaim(SlabIndex first);
+  // Overwrites all of a run, in an arena with `scrub`. For runs that come back from others, before
+  // reclaim().
+  void scrub_run(SlabIndex first);
   // Where a heap of this process gets its slabs: the arena grants them to that heap.
   SlabSource& source() { return *this; }
   // Calls f(first unit, record) for each run. Looks only at superslabs that have memory.
@@ -108,14 +115,17 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   // Commits that are under way end soon, and later ones at once: the owner ends. Any thread.
   void stop_commits() { committer_.stop(); }
   std::uint64_t committed_bytes() const { return units_.committed_bytes(); }
-  // After kMachineFull: which limit was hit, or what the kernel said.
+  // Whether all data is locked into memory, by this process.
+  bool locked() const { return locked_.load(std::memory_order_relaxed); }
+  // After kMachineFull, or without a lock that was wanted: which limit was hit, or what the kernel
+  // said.
   std::string memory_refusal() const { return committer_.refusal(); }
   // Commits superslabs until `spare` committed ones are wholly free, or all are committed. Call it
   // off the heaps' threads. Returns how many it committed. Errors: kMachineFull.
   Result<std::uint32_t> commit_ahead(std::uint32_t spare) { return units_.commit_ahead(spare); }
   // Gives wholly free superslabs beyond `keep` back to the system, if they were free at the call
-  // before too. One thread at a time. Returns how many.
-  std::uint32_t decommit_idle(std::uint32_t keep) { return units_.decommit_idle(keep); }
+  // before too. One thread at a time. Returns how many; a pinned arena gives nothing back.
+  std::uint32_t decommit_idle(std::uint32_t keep);
   // Memory that the data file has where nothing is committed. Clients make it by touching their
   // mappings, readers too. A commit that is under way counts.
   std::uint64_t touched_bytes() const;
@@ -129,12 +139,14 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   Result<SlabIndex> take_units(const RunShape& shape, SuperslabIndex hint);
   void release_units(SlabIndex first, const RunShape& shape);
   void retire_run(SlabIndex first);
+  Failure lock_data();
 
   Ledger ledger_;
   Committer committer_;
   UnitMap units_;
   RunClaims claims_{units_};
   UnitMap::Memory memory_ = UnitMap::Memory::kAny;  // what a grant may have
+  std::atomic<bool> locked_{false};                 // relaxed: set once, for those who ask
   // A bit for each heap that was enlisted in this process. Relaxed: only whether a look at the
   // heap's pages would give them memory hangs on it.
   std::unique_ptr<std::atomic<std::uint64_t>[]> enlisted_;

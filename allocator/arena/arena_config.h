@@ -25,11 +25,46 @@ struct ARENAD_API ArenaConfig {
   // 0: a random one, also each time that the arena is opened. So a ref that is left from another
   // arena of the same id is most likely stale here.
   std::uint32_t first_generation = 0;
-  bool holder_only = false;        // a free must name the holder
+  bool holder_only = false;  // a free must name the holder
+  // What is committed is never given back to the system, so a block's pages stay the same as long
+  // as the arena lives. Its owner commits all of it before anybody uses it (Arena::commit_whole).
+  bool pinned = false;
+  bool zero = false;   // every block that is handed out reads as zeros
+  bool scrub = false;  // a block's bytes are overwritten when it was freed or its session has ended
+  bool lock = false;   // pinned only: commit_whole locks the data into memory, too
   bool map_data = true;            // map the data file here; embedders and canaries need it
   std::uint32_t max_heaps = 256;   // heap ids are 0..max_heaps-1; at most 4096
   MemoryBudget* budget = nullptr;  // asked before memory is committed; outlives the arena
 };
+
+// The options as bits, for the headers of an arena's control file and ledger. No bit has a second
+// meaning, and a reader knows all of them: they change with kLayoutVersion.
+enum ArenaOptionBit : std::uint32_t {
+  kHolderOnlyBit = 1,
+  kPinnedBit = 2,
+  kLockBit = 4,
+  kZeroBit = 8,
+  kScrubBit = 16,
+};
+inline constexpr std::uint32_t kArenaOptionBits = 31;
+
+constexpr std::uint32_t option_bits(const ArenaConfig& c) {
+  return (c.holder_only ? kHolderOnlyBit : 0u) | (c.pinned ? kPinnedBit : 0u) |
+         (c.lock ? kLockBit : 0u) | (c.zero ? kZeroBit : 0u) | (c.scrub ? kScrubBit : 0u);
+}
+constexpr void set_options(ArenaConfig& c, std::uint32_t bits) {
+  c.holder_only = (bits & kHolderOnlyBit) != 0;
+  c.pinned = (bits & kPinnedBit) != 0;
+  c.lock = (bits & kLockBit) != 0;
+  c.zero = (bits & kZeroBit) != 0;
+  c.scrub = (bits & kScrubBit) != 0;
+}
+// Whether the owner must map the data: to lock it, or to write to it.
+constexpr bool needs_data(const ArenaConfig& c) { return c.lock || c.zero || c.scrub; }
+// Whether the bits are known, and may be set together.
+constexpr bool possible_options(std::uint32_t bits) {
+  return (bits & ~kArenaOptionBits) == 0 && ((bits & kLockBit) == 0 || (bits & kPinnedBit) != 0);
+}
 
 // The three files of an arena that is to outlive its daemon. Data may lie on hugetlbfs. The other
 // two lie on tmpfs.

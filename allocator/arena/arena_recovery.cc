@@ -49,10 +49,14 @@ Failure ArenaRecovery::read_ledger() {
 }
 
 Failure ArenaRecovery::restore_superslabs() {
-  std::uint32_t with_runs = 0;
+  // A pinned arena keeps its memory whether there is a run or not: somebody may have the pages.
+  const auto keeps_memory = [this](std::uint32_t s) {
+    return taken_[s] != 0 || arena_.options().pinned;
+  };
+  std::uint32_t kept = 0;
   for (std::uint32_t s = 0; s < arena_.superslab_count(); ++s) {
-    if (taken_[s] != 0) {
-      ++with_runs;
+    if (keeps_memory(s)) {
+      ++kept;
       continue;
     }
     // Free as a whole. The daemon may have died while it committed the superslab, so give the
@@ -63,11 +67,11 @@ Failure ArenaRecovery::restore_superslabs() {
     }
     committer_.give_back_superslab({s});
   }
-  // Superslabs with runs have memory already, unless a client has punched holes. To commit again
-  // costs little.
-  bool has_data = committer_.adopt_superslabs(with_runs) == Error::kNone;
+  // Those that keep their memory have it already, unless a client has punched holes. To commit
+  // again costs little.
+  bool has_data = committer_.adopt_superslabs(kept) == Error::kNone;
   for (std::uint32_t s = 0; s < arena_.superslab_count(); ++s) {
-    if (taken_[s] == 0) continue;
+    if (!keeps_memory(s)) continue;
     Error e = has_data ? committer_.back_superslab({s}) : committer_.restore_superslab({s});
     if (e != Error::kNone && has_data) {
       has_data = false;

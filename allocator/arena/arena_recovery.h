@@ -1,8 +1,9 @@
 // ArenaRecovery: makes an arena that a dead daemon left fit for use again.
 //
 // Purpose: the ledger says which runs exist. All other units are free. A superslab without a run
-// gives its memory back to the system. An arena whose data has holes that cannot be filled is
-// quarantined. Nothing is adopted here: whoever adopts a run looks at the words of the run.
+// gives its memory back to the system, unless the arena is pinned. An arena whose data has holes
+// that cannot be filled is quarantined. Nothing is adopted here: whoever adopts a run looks at the
+// words of the run.
 // Invariants: runs that are leased to living peers stay as they are. The daemon that died may have
 // freed blocks of them without setting a bit, so every block on its way to a peer is announced
 // again.

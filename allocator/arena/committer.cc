@@ -1,6 +1,7 @@
 #include "allocator/arena/committer.h"
 
 #include <linux/magic.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
@@ -16,8 +17,23 @@
 namespace arenad {
 namespace {
 
-// What one call to the kernel commits. It takes some 10 ms.
+// What one call to the kernel commits or locks. It takes some 10 ms.
 constexpr std::uint64_t kStepBytes = 32 << 20;
+constexpr const char* kStopping = "the daemon is stopping";
+
+// Why mlock did not work, and what helps. The kernel says ENOMEM or EPERM when the limit does not
+// allow it.
+std::string why_not_locked(int system_errno) {
+  std::string why = fmt::format("mlock: {}", std::strerror(system_errno));
+  rlimit limit{};
+  if ((system_errno == ENOMEM || system_errno == EPERM || system_errno == EAGAIN) &&
+      ::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    why += fmt::format(
+        "; RLIMIT_MEMLOCK of this process is {}: raise it (LimitMEMLOCK= of the unit, ulimit -l, "
+        "--ulimit memlock= of the container), or do without lock",
+        bytes_text(limit.rlim_cur));
+  return why;
+}
 
 bool on_hugetlbfs(const MemoryFile& file) {
   struct statfs fs;
@@ -62,7 +78,7 @@ Error Committer::commit_data(std::uint64_t at, std::uint64_t bytes) {
   while (done < bytes && why.empty()) {
     const std::uint64_t step = std::min(bytes - done, kStepBytes);
     if (stopped_.load(std::memory_order_relaxed)) {
-      why = "the daemon is stopping";
+      why = kStopping;
     } else if (data_.commit(at + done, step) != Error::kNone) {
       why =
           fmt::format("the kernel gave no {} for data: {}", bytes_text(step), std::strerror(errno));
@@ -172,6 +188,15 @@ void Committer::give_back_superslab(SuperslabIndex i) {
 
 void Committer::give_back_data(SuperslabIndex first, std::uint32_t count) {
   data_.give_back(first.value * kSuperslabBytes, count * kSuperslabBytes);
+}
+
+Error Committer::lock_data() {
+  for (std::uint64_t at = 0; at < data_.bytes(); at += kStepBytes) {
+    if (stopped_.load(std::memory_order_relaxed)) return refused(kStopping);
+    if (data_.lock(at, std::min(data_.bytes() - at, kStepBytes)) != Error::kNone)
+      return refused(why_not_locked(errno));
+  }
+  return Error::kNone;
 }
 
 Error Committer::commit_run(SlabIndex first, std::uint32_t capacity) {

@@ -44,8 +44,9 @@ class ARENAD_API Committer {
   void decommit_superslab(SuperslabIndex i);
   // Recovery: gives back what a superslab without a run may have.
   void give_back_superslab(SuperslabIndex i);
-  // Recovery: `count` superslabs have runs. Counts them, and asks for the data that they lack.
-  // They lack none unless a client punched holes. Errors: kMachineFull; they count all the same.
+  // Recovery: `count` superslabs keep their memory. Counts them, and asks for the data that
+  // they lack. They lack none unless a client punched holes. Errors: kMachineFull; they count all
+  // the same.
   Error adopt_superslabs(std::uint32_t count);
   // Recovery, after adopt_superslabs: backs what it asked for. Errors: kMachineFull.
   Error back_superslab(SuperslabIndex i);
@@ -60,7 +61,10 @@ class ARENAD_API Committer {
   Error commit_session(SessionId session, bool live);
   // The memory of data that is not committed.
   void give_back_data(SuperslabIndex first, std::uint32_t count);
-  // Commits of data that are under way end soon, and later ones at once, with kMachineFull.
+  // Locks the whole data file, which is mapped and committed, into memory. Errors: kMachineFull.
+  Error lock_data();
+  // Commits of data that are under way end soon, and later ones at once, with kMachineFull. So do
+  // locks.
   void stop() { stopped_.store(true, std::memory_order_relaxed); }
   // Why the last commit failed: the limit that was hit, or the kernel's words. Empty before.
   std::string refusal() const;

@@ -38,7 +38,7 @@ struct LedgerHeader {
   std::uint32_t canary_bytes;
   std::uint32_t stride_align;
   std::uint32_t max_heaps;
-  std::uint32_t holder_only;
+  std::uint32_t options;  // bits, see option_bits in arena_config.h
   std::uint32_t access_uid;
   std::uint32_t access_gid;
   std::uint32_t access_mode;

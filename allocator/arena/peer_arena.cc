@@ -44,9 +44,10 @@ PeerArena::Made PeerArena::attach(int data_fd, int control_fd, SessionId session
   config.id = {static_cast<std::uint16_t>(h.arena_id)};
   config.capacity_bytes = h.capacity_bytes;
   config.layout = {h.header_bytes, h.canary_bytes, h.stride_align};
-  config.holder_only = h.holder_only != 0;
+  set_options(config, h.options);
   config.max_heaps = h.max_heaps;
-  if (!possible(config)) return unusable("the control file's header is damaged");
+  if (!possible(config) || !possible_options(h.options))
+    return unusable("the control file's header is damaged");
   if (auto e = data.map_whole(config.capacity_bytes); e.error != Error::kNone) return e;
   if (auto e = control_memory.map_whole(
           ControlView::file_bytes(config.capacity_bytes, config.max_heaps));

@@ -25,7 +25,7 @@
 namespace arenad {
 
 inline constexpr std::uint64_t kControlMagic = 0x314c544344415241;  // "ARADCTL1"
-inline constexpr std::uint32_t kLayoutVersion = 3;
+inline constexpr std::uint32_t kLayoutVersion = 4;
 inline constexpr std::uint32_t kMaxSessions = 65536;
 inline constexpr std::uint32_t kMaxHeaps = 4096;
 inline constexpr std::uint32_t kMaxSharers = 40;
@@ -48,7 +48,7 @@ struct ArenaHeader {
   std::uint32_t canary_bytes;
   std::uint32_t stride_align;
   std::uint32_t max_heaps;
-  std::uint32_t holder_only;
+  std::uint32_t options;  // bits, see option_bits in arena_config.h
 };
 
 // The session for which each sharer bit of a SHARED word stands; 0 when the bit is nobody's. A

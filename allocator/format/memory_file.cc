@@ -121,6 +121,10 @@ Error MemoryFile::commit(std::uint64_t offset, std::uint64_t length) const {
   return r == 0 ? Error::kNone : Error::kMachineFull;
 }
 
+Error MemoryFile::lock(std::uint64_t offset, std::uint64_t length) const {
+  return ::mlock(base_ + offset, length) == 0 ? Error::kNone : Error::kMachineFull;
+}
+
 void MemoryFile::give_back(std::uint64_t offset, std::uint64_t length) const {
   ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
               static_cast<off_t>(length));

@@ -47,6 +47,9 @@ class ARENAD_API MemoryFile {
 
   // Backs the range with memory now, so that touching it later cannot fail. Errors: kMachineFull.
   Error commit(std::uint64_t offset, std::uint64_t length) const;
+  // Locks the range of the mapping into memory, as long as this process maps it. Errors:
+  // kMachineFull, with errno.
+  Error lock(std::uint64_t offset, std::uint64_t length) const;
   // Gives the range's memory back; it reads as zeros afterwards.
   void give_back(std::uint64_t offset, std::uint64_t length) const;
 

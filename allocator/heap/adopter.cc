@@ -6,6 +6,7 @@
 #include "allocator/arena/arena.h"
 #include "allocator/base/crash_point.h"
 #include "allocator/format/ref_layout.h"
+#include "allocator/heap/payload_wipe.h"
 
 namespace arenad {
 namespace {
@@ -95,6 +96,7 @@ void Adopter::find_carved(SlabState& slab) {
 
 void Adopter::settle_words(SlabState& slab, SessionId dead, ReapResult& result) {
   const std::uint64_t dead_bits = dead == kNoSession ? 0 : arena_.sharer_bits(dead);
+  const PayloadWipe wipe(arena_);
   for (std::uint32_t b = 0; b < slab.carved; ++b) {
     AtomicWord& word = arena_.word(Slot::of(slab.slab, {b}));
     std::uint64_t seen = word.load(std::memory_order_acquire), next = 0;
@@ -113,6 +115,9 @@ void Adopter::settle_words(SlabState& slab, SessionId dead, ReapResult& result) 
       continue;
     }
     slab.put_free({b});
+    // Also what was FREE before: whoever freed it may have died before the wipe.
+    if (wipe.at_home())
+      wipe.wipe(slab.payload_offset + b * std::uint64_t{slab.stride_bytes}, slab.usable_bytes);
     if (BlockWord(seen).is_held() || BlockWord(seen).is_shared()) {
       ++result.blocks;
       result.bytes += slab.stride_bytes;

@@ -126,6 +126,21 @@ std::uint64_t Drainer::drain_slab(SlabState& slab) {
   });
 }
 
+// Wipes what take_returned is about to take. Before the words say FREE: a kill in between leaves
+// RETURNING, and the block is wiped again.
+[[gnu::cold]] void Drainer::wipe_returned(const SlabState& slab, BlockIndex first,
+                                          std::uint64_t bits) const {
+  for (; bits != 0; bits &= bits - 1) {
+    const BlockIndex block{first.value + static_cast<std::uint32_t>(std::countr_zero(bits))};
+    const std::uint64_t seen =
+        arena_.word(Slot::of(slab.slab, block)).load(std::memory_order_relaxed);
+    if (!BlockWord(seen).is_returning() || block.value >= slab.carved || !slab.can_be_away(block))
+      continue;
+    wipe_.wipe(slab.payload_offset + std::uint64_t{block.value} * slab.stride_bytes,
+               slab.usable_bytes);
+  }
+}
+
 // The blocks of one returned word.
 std::uint64_t Drainer::take_returned(SlabState& slab, std::uint32_t word_index) {
   std::atomic<std::uint64_t>& returned = arena_.control().returned(slab.slab, word_index);
@@ -137,6 +152,8 @@ std::uint64_t Drainer::take_returned(SlabState& slab, std::uint32_t word_index) 
   const std::uint32_t first_block = word_index * 64;
   const std::uint32_t left = slab.capacity - first_block;
   if (left < 64) bits &= (std::uint64_t{1} << left) - 1;
+  if (wipe_.at_home()) [[unlikely]]
+    wipe_returned(slab, {first_block}, bits);
   // Once for all blocks: the stores below keep the compiler from remembering the address itself.
   AtomicWord* const words = &arena_.word(Slot::of(slab.slab, {first_block}));
   std::uint64_t taken = 0;

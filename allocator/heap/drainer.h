@@ -24,6 +24,7 @@
 #include "block_transfer.h"
 #include "counters.h"
 #include "magazine.h"
+#include "payload_wipe.h"
 #include "slab.h"
 #include "slab_table.h"
 
@@ -41,7 +42,8 @@ class ARENAD_API Drainer {
         slabs_(slabs),
         magazines_(magazines),
         transfer_(transfer),
-        counters_(counters) {}
+        counters_(counters),
+        wipe_(arena) {}
 
   // Whether drain would find something. Reads a word for each 8 GiB in which the heap has slabs.
   bool has_pending() const;
@@ -63,6 +65,7 @@ class ARENAD_API Drainer {
   std::uint64_t take_all();
   std::uint64_t drain_slab(SlabState& slab);
   void forged_word(const SlabState& slab);
+  void wipe_returned(const SlabState& slab, BlockIndex first, std::uint64_t bits) const;
   std::uint64_t take_returned(SlabState& slab, std::uint32_t word_index);
 
   ArenaView& arena_;
@@ -71,6 +74,7 @@ class ARENAD_API Drainer {
   const std::span<Magazine> magazines_;
   BlockTransfer& transfer_;
   HeapCounters& counters_;
+  const PayloadWipe wipe_;
   // By class: where slabs were announced. A slab may be gone by now. Spans come last.
   std::array<std::vector<SlabIndex>, kMaxClasses + 1> announced_;
   std::uint64_t spans_ = 0;  // part of counters_.drained_blocks

@@ -55,6 +55,7 @@ Freer::Freer(ArenaView& arena, HeapId id, SessionId owner, SlabTable& slabs,
       remote_frees_(remote_frees),
       counters_(counters),
       canaries_(arena),
+      wipe_(arena),
       refs_(arena.refs()),
       footprint_(arena.footprint_marker()),
       footprint_noted_(arena.unit_count()) {}
@@ -89,7 +90,7 @@ Error Freer::free(Ref ref) {
 // HELD -> FREE in this heap's own slab. A store, as in FastHeap::free. It is a CAS where a free
 // also looks at the payload, ends the slab, or is made for another process.
 bool Freer::free_own(AtomicWord& word, std::uint32_t generation, const SlabState& slab) {
-  if (slab.is_span || canaries_.on() || slabs_.use() == HeapUse::kServesOthers)
+  if (slab.is_span || canaries_.on() || wipe_.at_home() || slabs_.use() == HeapUse::kServesOthers)
     return replace_held(word, generation, kNoSession, freed_here(refs_.step())) != 0;
   const std::uint64_t bits = word.load(std::memory_order_relaxed);
   if (!BlockWord(bits).is_held_of(generation)) return false;
@@ -206,6 +207,8 @@ void Freer::settle_local(Slot slot, SlabState& slab) {
   if (canaries_.on() &&
       !canaries_.intact(slab.payload_offset + block * slab.stride_bytes, slab.usable_bytes))
     ++counters_.canary_damaged;
+  if (wipe_.at_home())
+    wipe_.wipe(slab.payload_offset + block * slab.stride_bytes, slab.usable_bytes);
   if (slab.is_span) {
     ++span_frees_;
     slabs_.release(slab);

@@ -25,6 +25,7 @@
 #include "canaries.h"
 #include "counters.h"
 #include "magazine.h"
+#include "payload_wipe.h"
 #include "remote_frees.h"
 #include "slab.h"
 #include "slab_table.h"
@@ -81,6 +82,7 @@ class ARENAD_API Freer {
   RemoteFrees& remote_frees_;
   HeapCounters& counters_;
   const Canaries canaries_;
+  const PayloadWipe wipe_;
   const RefLayout refs_;
   const FootprintMarker footprint_;            // empty in the arena's owner
   ZeroedArray<std::uint8_t> footprint_noted_;  // by slab unit; costs no memory where it is 0

@@ -36,8 +36,10 @@ Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source, Hea
       id_(id),
       use_(use),
       canaries_(arena),
+      wipe_(arena),
+      only_pops_(!canaries_.on() && !wipe_.at_allocate() && use == HeapUse::kOwnProcess),
       slabs_(arena.geometry(), arena.unit_count(), id, source, *rows_,
-             std::span(magazines_).subspan(1), counters_, use),
+             std::span(magazines_).subspan(1), counters_, use, wipe_.at_home()),
       transfer_(arena, *rows_, slabs_, counters_),
       remote_frees_(arena),
       freer_(arena, id, owner, slabs_, std::span(magazines_).subspan(1), transfer_, remote_frees_,
@@ -58,9 +60,9 @@ void Heap::set_up_magazines() {
         static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kMagazineBytes / stride, 8, 2048));
     m.batch = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kBatchBytes / stride, 2, 512));
   }
-  // With canaries every allocation takes the slow path, which writes them. For others it is the
-  // slow path that notes that the block is away.
-  if (canaries_.on() || use_ == HeapUse::kServesOthers) return;
+  // Canaries and zeros are written by the slow path. For others it is the slow path that notes that
+  // the block is away.
+  if (!only_pops_) return;
   const std::uint64_t largest = std::min(kSmallSteps * 8, geometry_.largest_class_bytes());
   for (std::uint64_t step = 1; step * 8 <= largest; ++step)
     magazine_of_small_[step] = magazine_position(geometry_.class_of(step * 8));
@@ -124,11 +126,12 @@ Result<Allocation> Heap::allocate_any(ClassId cls, std::uint64_t size, std::uint
   // A peer has written a generation that no free makes: its low bits lie in the ref's slot.
   if (got && refs_.entry_of(got->ref) != *m.top) [[unlikely]]
     return damaged_word(*m.top);
-  if (!got || !(canaries_.on() || use_ == HeapUse::kServesOthers)) return got;
+  if (!got || only_pops_) return got;
   SlabState* const slab = slabs_.find(RefLayout::slot_of_entry(*m.top).slab());
   if (!is_in_its_slab(slab, *m.top, *got)) [[unlikely]]
     return damaged_word(*m.top);
   slab->set_away(RefLayout::slot_of_entry(*m.top).block());
+  if (wipe_.at_allocate()) wipe_.wipe(got->offset, slab->usable_bytes);
   if (canaries_.on()) canaries_.write(got->offset, slab->usable_bytes);
   return got;
 }
@@ -172,6 +175,7 @@ Result<Allocation> Heap::allocate_span(std::uint64_t size, std::uint32_t align, 
   word.store(BlockWord::held(free_bits, holder), std::memory_order_release);  // as in FastHeap::pop
   slab.set_away({0});
   ++counters_.spans;
+  if (wipe_.at_allocate()) wipe_.wipe(slab.payload_offset, slab.usable_bytes);
   if (canaries_.on()) canaries_.write(slab.payload_offset, slab.usable_bytes);
   return Allocation{RefLayout::ref_of(refs_.entry_of(slot), free_bits), slab.payload_offset};
 }

@@ -10,6 +10,7 @@
 //   RemoteFrees    gathers and publishes frees of other heaps' blocks (remote_frees.h)
 //   Drainer        takes back what other heaps freed (drainer.h)
 //   Canaries       known bytes around payloads (canaries.h)
+//   PayloadWipe    zeros in payloads that go out or come home (payload_wipe.h)
 //   Adopter        takes over runs of heaps that work no more (adopter.h)
 // Invariants: per slab, held + shared + returning + cached + free + uncarved == capacity. A block
 // in a magazine or in a slab's free bitmap has a FREE word and is in exactly one of the two.
@@ -41,6 +42,7 @@
 #include "drainer.h"
 #include "fast_heap.h"
 #include "freer.h"
+#include "payload_wipe.h"
 #include "refill.h"
 #include "remote_frees.h"
 #include "row_tables.h"
@@ -139,6 +141,9 @@ class ARENAD_API Heap : public FastHeap {
   // All but allocs and local_frees: these follow from the magazines, the spans and the freer.
   HeapCounters counters_;
   const Canaries canaries_;
+  const PayloadWipe wipe_;
+  // Allocations only pop: nothing is noted privately, and nothing is written into payloads.
+  const bool only_pops_;
   SlabTable slabs_;
   BlockTransfer transfer_;
   RemoteFrees remote_frees_;

@@ -6,10 +6,12 @@ namespace arenad {
 
 SlabTable::SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId id,
                      SlabSource& source, RowTables& rows, std::span<Magazine> magazines,
-                     HeapCounters& counters, HeapUse use)
+                     HeapCounters& counters, HeapUse use, bool wipes_freed)
     : geometry_(geometry),
       id_(id),
       use_(use),
+      fast_frees_(use == HeapUse::kOwnProcess && geometry.layout().canary_bytes == 0 &&
+                  !wipes_freed),
       source_(source),
       rows_(rows),
       magazines_(magazines),
@@ -52,15 +54,13 @@ SlabState& SlabTable::enter(SlabIndex first, const RunShape& run) {
   slab->capacity = run.capacity;
   slab->payload_offset = first.value * kSlabUnitBytes + layout.header_bytes;
   slab->free_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
-  const bool serves_others = use_ == HeapUse::kServesOthers;
-  if (serves_others) slab->away_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
+  if (use_ == HeapUse::kServesOthers)
+    slab->away_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
   slab->stride_bytes = run.stride_bytes;
   slab->usable_bytes = run.usable_bytes;
   if (!slab->is_span) {
     if (Magazine& m = magazines_[run.cls.value]; m.bottom == nullptr) m.make_storage();
-    // Canaries are compared at each free, which is not a fast path.
-    const bool fast = !serves_others && layout.canary_bytes == 0;
-    rows_.set(*slab, fast ? magazine_position(run.cls) : std::uint16_t{0});
+    rows_.set(*slab, fast_frees_ ? magazine_position(run.cls) : std::uint16_t{0});
   }
   slabs_[first.value] = slab;
   my_units_[superslab_of(first).value] |= unit_bit_of(first);

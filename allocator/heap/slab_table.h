@@ -47,10 +47,11 @@ enum class HeapUse : std::uint8_t {
 
 class ARENAD_API SlabTable {
  public:
-  // `magazines` are the heap's, by class. All references must outlive the table.
+  // `magazines` are the heap's, by class. `wipes_freed`: what is freed must be wiped, so frees are
+  // not fast ones. All references must outlive the table.
   SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId id, SlabSource& source,
             RowTables& rows, std::span<Magazine> magazines, HeapCounters& counters,
-            HeapUse use = HeapUse::kOwnProcess);
+            HeapUse use = HeapUse::kOwnProcess, bool wipes_freed = false);
   ~SlabTable();
   SlabTable(const SlabTable&) = delete;
   SlabTable& operator=(const SlabTable&) = delete;
@@ -115,6 +116,8 @@ class ARENAD_API SlabTable {
   const Geometry& geometry_;
   const HeapId id_;
   const HeapUse use_;
+  // Canaries are compared at each free, and wipes are made there. Neither is a fast path.
+  const bool fast_frees_;
   SlabSource& source_;
   RowTables& rows_;
   const std::span<Magazine> magazines_;

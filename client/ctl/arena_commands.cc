@@ -39,7 +39,7 @@ void add_create(CLI::App& arena, Invocation& invocation) {
   create
       ->add_option("-c,--capacity", args->options.capacity_bytes,
                    "Bytes, or a number with a unit: 64M, 64MiB and 64MB all are 64 * 1024 * 1024. "
-                   "arenad rounds up to 2 MiB, and commits memory as it is used")
+                   "arenad rounds up to 2 MiB, and commits memory as it is used, unless --pinned")
       ->required()
       ->transform(CLI::AsSizeValue(false));
   create->add_flag(
@@ -48,6 +48,21 @@ void add_create(CLI::App& arena, Invocation& invocation) {
   create->add_flag(
       "--canary", args->options.canary,
       "Put 24 guard bytes around each block; they are checked when the block is freed");
+  auto* pinned =
+      create->add_flag("--pinned", args->options.pinned,
+                       "Commit all memory now and never give it back, so that a block's pages stay "
+                       "the same: for io_uring buffers, RDMA and cudaHostRegister. Takes some 0.5 "
+                       "s for each GiB; --timeout-ms must allow it");
+  create
+      ->add_flag("--lock", args->options.lock,
+                 "Lock the memory (mlock), so that it is never swapped out; needs --pinned and "
+                 "admin.sock, and arenad's RLIMIT_MEMLOCK must allow it")
+      ->needs(pinned);
+  create->add_flag("--zero", args->options.zero,
+                   "Every block that is handed out reads as zeros; whoever allocates pays for it");
+  create->add_flag("--scrub", args->options.scrub,
+                   "Overwrite a block's bytes when it was freed, or when its session has ended, "
+                   "before another session can get it");
   auto* uid =
       create->add_option("--uid", args->options.access.uid,
                          "Owner, a number; default: your user; another owner needs admin.sock");

@@ -38,6 +38,10 @@ void print_arenas(const std::vector<client::ArenaInfo>& arenas) {
     std::string options;
     if (a.holder_only) options += "holder-only ";
     if (a.canary) options += "canary ";
+    if (a.pinned) options += "pinned ";
+    if (a.locked) options += "locked ";
+    if (a.zero) options += "zero ";
+    if (a.scrub) options += "scrub ";
     if (a.quarantined) options += "QUARANTINED: " + a.quarantine_reason;
     table.add({a.name, to_string(a.id.value), bytes_text(a.capacity_bytes),
                bytes_text(a.committed_bytes), bytes_text(a.held_bytes), to_string(a.held_blocks),

@@ -218,6 +218,10 @@ class Daemon {
       CreateArenaArgs args;
       args.name = arena.name;
       args.capacity_bytes = arena.capacity_bytes;
+      args.pinned = arena.pinned;
+      args.lock = arena.lock;
+      args.zero = arena.zero;
+      args.scrub = arena.scrub;
       args.access.mode = arena.mode;
       args.access.gid = arena.gid.value_or(::getegid());
       args.has_access = true;
@@ -246,6 +250,12 @@ class Daemon {
           "capacity",
           wanted.name, bytes_text(arena->capacity_bytes), bytes_text(wanted.capacity_bytes));
     }
+    if (wanted.pinned != arena->pinned || wanted.zero != arena->zero ||
+        wanted.scrub != arena->scrub)
+      spdlog::warn(
+          "arena {} exists with other options than the configuration asks for: delete the arena to "
+          "change them ('arenactl arena get {}' shows them)",
+          wanted.name, wanted.name);
     return true;
   }
 

@@ -65,6 +65,24 @@ def test_access_and_options_of_an_arena(ctl):
     ctl.ok("arena", "delete", "mine")
 
 
+def test_pinned_arena_is_committed_at_once_and_may_be_locked(ctl):
+    made = ctl.json("arena", "create", "dma", "-c", "4M", "--pinned")
+    assert made["pinned"] and not made["locked"] and made["committed_bytes"] == 4 << 20
+    ctl.ok("trim", "dma")
+    assert ctl.json("arena", "get", "dma")["committed_bytes"] == 4 << 20
+    assert ctl.ok("arena", "get", "dma").splitlines()[1].split()[-1] == "pinned"
+    ctl.ok("arena", "delete", "dma")
+    assert ctl.json("arena", "create", "dma", "-c", "2M", "--pinned", "--lock")["locked"]
+    ctl.ok("arena", "delete", "dma")
+
+
+def test_arena_that_wipes(ctl):
+    made = ctl.json("arena", "create", "clean", "-c", "2M", "--zero", "--scrub")
+    assert made["zero"] and made["scrub"] and not made["pinned"]
+    assert ctl.ok("arena", "get", "clean").splitlines()[1].split()[-2:] == ["zero", "scrub"]
+    ctl.ok("arena", "delete", "clean")
+
+
 @pytest.mark.parametrize("words, reason", [
     (["arena", "get", "nowhere"], "UNKNOWN_ARENA"),
     (["arena", "create", "bad name", "-c", "2M"], "INVALID_NAME"),
@@ -84,7 +102,8 @@ def test_refusal_exits_1_with_message_and_reason_on_stderr(ctl, words, reason):
 
 @pytest.mark.parametrize("words", [
     [], ["arena"], ["no-such-command"], ["arena", "create", "x"],
-    ["arena", "create", "x", "-c", "lots"], ["arena", "create", "x", "-c", "2M", "--mode", "999"],
+    ["arena", "create", "x", "-c", "lots"], ["arena", "create", "x", "-c", "2M", "--lock"],
+    ["arena", "create", "x", "-c", "2M", "--mode", "999"],
     ["holders"], ["audit", "-o", "xml"], ["tune", "set", "p0_log"]])
 def test_usage_errors_exit_2_and_reach_no_daemon(ctl, words):
     wrong = ctl(*words, env={"ARENAD_SOCKET": "/tmp/arenad-is-not-here"})

@@ -244,6 +244,50 @@ TEST(HostBudget, OtherCallsOfTheShardAreAnsweredWhileMemoryIsCommitted) {
   expect_exact(daemon, 21);
 }
 
+// The same for an arena that is committed as a whole when it is created. The control thread reads
+// what the machine has first, for what the arena costs to manage.
+TEST(HostBudget, OtherCallsAreAnsweredWhileAPinnedArenaIsCommitted) {
+  FakeHost host;
+  host.machine(160 * kMiB, 160 * kMiB);
+  Daemon daemon(1, in(host));
+  const ArenaId arena = daemon.create("a", 256 * kMiB)->id;
+  const SessionKey key = daemon.open_attached("a");
+  const auto before = daemon.allocate(0, key, arena, 64, 10);
+  ASSERT_TRUE(before.ok()) << before.error().message;
+  const std::uint64_t forgotten_ns = now_ns() + 20 * kNsPerMs;  // what was read so far
+  ASSERT_TRUE(eventually([&] { return now_ns() > forgotten_ns; }));
+  host.close_gate();
+  CreateArenaArgs args;
+  args.name = "pinned";
+  args.capacity_bytes = 100 * kMiB;
+  args.pinned = true;
+  std::promise<Answer<ArenaFacts>> promise;
+  auto pinned = promise.get_future();
+  daemon.control().create_arena(
+      daemon_itself(), args, [&](Answer<ArenaFacts> made) { promise.set_value(std::move(made)); });
+  const auto open_gate = [](UniqueFd gate) {
+    const std::string text = "MemTotal: 163840 kB\nMemAvailable: 163840 kB\n";
+    ASSERT_EQ(::write(gate.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  };
+  // Opening waits until the other end is open.
+  UniqueFd of_control(::open(host.gate_path().c_str(), O_WRONLY | O_CLOEXEC));
+  host.close_gate();
+  open_gate(std::move(of_control));
+  UniqueFd of_commit(::open(host.gate_path().c_str(), O_WRONLY | O_CLOEXEC));
+  // From here on a thread is held that is neither the shard's nor the control thread.
+  EXPECT_TRUE(daemon.allocate(0, key, arena, 64, 10).ok());
+  EXPECT_EQ(daemon.free(0, key, arena, refs_of(*before))->done, 10u);
+  EXPECT_EQ(daemon.arena("pinned").error().error, Error::kUnknownArena);
+  EXPECT_EQ(daemon.create(args).error().error, Error::kArenaExists);
+  EXPECT_EQ(pinned.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  host.machine(160 * kMiB, 160 * kMiB);  // for the next reader
+  open_gate(std::move(of_commit));
+  const auto made = answer_of(std::move(pinned));
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_EQ(made->committed_bytes, 100 * kMiB);
+  EXPECT_EQ(daemon.arena("pinned")->id, made->id);
+}
+
 TEST(HostBudget, MemoryOfADeletedArenaIsThereForOthers) {
   const FakeHost host;
   EngineOptions options = in(host);

@@ -120,6 +120,26 @@ TEST(Config, WrongValuesNameSourceKeyAndWhatItTakes) {
             std::string::npos);
 }
 
+TEST(Config, ArenasOfTheStartMayHaveOptions) {
+  const Config config = good({{"--arena", "a:2MiB:::pinned", "--arena", "b:2MiB:0640::lock+pinned",
+                               "--arena", "c:2MiB:0640:0", "--arena", "d:2MiB:::zero+scrub"},
+                              {}});
+  ASSERT_EQ(config.arenas.size(), 4u);
+  EXPECT_TRUE(config.arenas[0].pinned);
+  EXPECT_FALSE(config.arenas[0].lock);
+  EXPECT_EQ(config.arenas[0].mode, 0660u);
+  EXPECT_EQ(config.arenas[0].gid, std::nullopt);
+  EXPECT_TRUE(config.arenas[1].pinned && config.arenas[1].lock);
+  EXPECT_EQ(config.arenas[1].mode, 0640u);
+  EXPECT_FALSE(config.arenas[2].pinned);
+  EXPECT_TRUE(config.arenas[3].zero && config.arenas[3].scrub && !config.arenas[3].pinned);
+  for (const char* wrong : {"a:2MiB:::lock", "a:2MiB:::", "a:2MiB:::pinned+", "a:2MiB:::round",
+                            "a:2MiB:", "a:2MiB:0640:", "a:2MiB:::pinned:more"})
+    EXPECT_NE(refusal({{"--arena", wrong}, {}}).find("options are pinned, lock, zero and scrub"),
+              std::string::npos)
+        << wrong;
+}
+
 TEST(Config, TcpHasTlsOrIsOnLoopbackByName) {
   EXPECT_NE(refusal({{"--listen", "0.0.0.0:7470"}, {}}).find("needs tls_cert and tls_key"),
             std::string::npos);

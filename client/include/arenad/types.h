@@ -60,6 +60,13 @@ struct ArenaOptions {
   bool holder_only = false;          // only the holder may free a block
   // Writes 16 bytes in front of each block and 8 bytes behind it, and checks them at its free.
   bool canary = false;
+  // All memory is committed at once and never given back: a block's pages stay the same as long as
+  // the arena lives. For io_uring buffers, RDMA and cudaHostRegister. Creating the arena takes some
+  // 0.5 s for each GiB, so large ones need a larger ConnectOptions::call_timeout_ms.
+  bool pinned = false;
+  bool lock = false;        // pinned only: arenad locks the memory (mlock); for administrators
+  bool zero = false;        // every block that is handed out reads as zeros
+  bool scrub = false;       // bytes of a freed block, and of an ended session, are overwritten
   bool set_access = false;  // false: the caller's user and group, mode 0660
   Access access;
 };
@@ -70,6 +77,10 @@ struct ArenaInfo {
   std::uint64_t capacity_bytes = 0;
   bool holder_only = false;
   bool canary = false;
+  bool pinned = false;
+  bool zero = false;
+  bool scrub = false;
+  bool locked = false;  // arenad has the memory locked now
   Access access;
   std::uint64_t committed_bytes = 0;  // memory that the arena has taken from the system
   std::uint64_t held_bytes = 0;       // sum of the strides of held blocks

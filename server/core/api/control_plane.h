@@ -24,6 +24,10 @@ struct CreateArenaArgs {
   std::uint64_t capacity_bytes = 0;
   bool holder_only = false;
   bool canary = false;
+  bool pinned = false;
+  bool lock = false;
+  bool zero = false;
+  bool scrub = false;
   bool has_access = false;
   ArenaAccess access;
 };

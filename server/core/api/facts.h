@@ -26,6 +26,10 @@ struct ArenaFacts {
   std::uint64_t capacity_bytes = 0;
   bool holder_only = false;
   bool canary = false;
+  bool pinned = false;
+  bool zero = false;
+  bool scrub = false;
+  bool locked = false;  // now; whoever asked for a lock may not have it after a restart
   ArenaAccess access;
   std::uint64_t committed_bytes = 0;
   std::uint64_t held_bytes = 0;

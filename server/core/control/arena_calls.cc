@@ -45,21 +45,59 @@ Task<Answer<ArenaFacts>> ArenaCalls::create(Caller caller, CreateArenaArgs args)
   }
   if (Failure failure = take_ownership(*caller, args); failure.error != Error::kNone)
     co_return core_.refused(*caller, failure);
-  const auto made = core_.arenas.create(*caller, args);
+  if (args.lock)
+    if (Failure failure = core_.must_be_admin(*caller, "An arena that is locked into memory");
+        failure.error != Error::kNone)
+      co_return failure;
+  if (Failure failure = check_pinned(*caller, args); failure.error != Error::kNone)
+    co_return core_.refused(*caller, failure);
+  auto made = core_.arenas.make(*caller, args);
   if (!made.ok()) co_return core_.refused(*caller, made.error());
-  core_.log(
-      LogLevel::kInfo,
-      fmt::format("arena '{}' is created by {}: {}, owner {}, group {}, mode 0{:03o}", args.name,
-                  caller->text(), bytes_text((*made)->state->arena->capacity_bytes()),
-                  (*made)->access.uid, (*made)->access.gid, (*made)->access.mode));
+  std::shared_ptr<ArenaState> state = std::move(*made);
+  if (args.pinned) {
+    auto committed = commit_whole(state);
+    Failure full = co_await committed;
+    if (full.error != Error::kNone) {
+      core_.arenas.give_up(args.name);
+      core_.commits.bury(std::move(state), {});  // no client has had it
+      if (core_.thread.stopping())
+        full = refuse(Error::kDraining, fmt::format("arena '{}' is not created", args.name));
+      co_return core_.refused(*caller, full);
+    }
+  }
+  const ArenaRecord& finished = *core_.arenas.finish(args.name);
+  core_.log(LogLevel::kInfo,
+            fmt::format("arena '{}' is created by {}: {}{}{}, owner {}, group {}, mode 0{:03o}",
+                        args.name, caller->text(), bytes_text(state->arena->capacity_bytes()),
+                        args.pinned ? ", pinned" : "", args.lock ? " and locked" : "",
+                        finished.access.uid, finished.access.gid, finished.access.mode));
   core_.arenas_changed();
-  const std::shared_ptr<ArenaState> state = (*made)->state;
   auto added = core_.shards.broadcast([state](Shard& shard) { shard.add_arena(state); });
   co_await added;
   const std::string& name = state->arena->options().name;
   const ArenaRecord* const record = core_.arenas.find(name);
   if (record == nullptr || record->state != state) co_return unknown_arena(name);
   co_return arena_facts(*record, HeldShare(), CensusResult());
+}
+
+Failure ArenaCalls::check_pinned(const Principal& caller, const CreateArenaArgs& args) const {
+  if (!args.pinned || caller.is_admin) return {};
+  const std::uint64_t have = core_.arenas.pinned_bytes_of(args.access.uid);
+  const std::uint64_t most = core_.shared.account.user_limit_bytes();
+  if (have <= most && args.capacity_bytes <= most - have) return {};
+  return refuse(Error::kQuotaUser,
+                fmt::format("uid {} has {} in pinned arenas, with {} more they would be over "
+                            "max_user_bytes, {}",
+                            args.access.uid, bytes_text(have), bytes_text(args.capacity_bytes),
+                            bytes_text(most)));
+}
+
+Later<Failure> ArenaCalls::commit_whole(const std::shared_ptr<ArenaState>& state) {
+  auto committed = core_.thread.begin_operation<Failure>();
+  core_.commits.run(state, [this, state, committed] {
+    core_.thread.end_operation(committed, state->arena->commit_whole());
+  });
+  return committed;
 }
 
 Task<Answer<ArenaFacts>> ArenaCalls::get(Caller caller, std::string name) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -29,8 +30,9 @@ class ArenaCalls {
         trim_rounds_(trim_rounds),
         remains_(remains) {}
 
-  // The caller is the owner. An administrator may name another one. Errors: those of
-  // ArenaRegistry::create; kDraining; kNotPermitted (a foreign owner or group; a TCP client).
+  // The caller is the owner. An administrator may name another one. A pinned arena is committed
+  // before anybody finds it. Errors: those of ArenaRegistry::make; kDraining; kQuotaUser (pinned
+  // arenas); kNotPermitted (a foreign owner or group; a TCP client; a lock without being admin).
   Task<Answer<ArenaFacts>> create(Caller caller, CreateArenaArgs args);
   // Errors: kUnknownArena, kNotPermitted (who may not read it).
   Task<Answer<ArenaFacts>> get(Caller caller, std::string name);
@@ -42,8 +44,13 @@ class ArenaCalls {
   Task<Answer<Nothing>> remove(Caller caller, std::string name, bool force);
 
  private:
+  // The commit thread commits all of a pinned arena, and locks it. Errors: kMachineFull.
+  Later<Failure> commit_whole(const std::shared_ptr<ArenaState>& state);
   // Who may own the arena: fills in the caller where nobody is named.
   static Failure take_ownership(const Principal& caller, CreateArenaArgs& args);
+  // What sessions hold is charged to their users. What is pinned is nobody's yet, so it has a bound
+  // of its own: the pinned arenas of one user together have at most max_user_bytes.
+  Failure check_pinned(const Principal& caller, const CreateArenaArgs& args) const;
   // Tells the sessions that were attached, on their KeepAlive streams.
   void tell_deleted(ArenaId id, const std::string& name, const std::set<SessionId>& attached);
   Failure busy(const ArenaRecord& record) const;

@@ -37,6 +37,10 @@ ArenaFacts arena_facts(const ArenaRecord& record, const HeldShare& held,
   facts.capacity_bytes = arena.capacity_bytes();
   facts.holder_only = arena.options().holder_only;
   facts.canary = record.canary;
+  facts.pinned = arena.options().pinned;
+  facts.zero = arena.options().zero;
+  facts.scrub = arena.options().scrub;
+  facts.locked = arena.locked();
   facts.access = record.access;
   facts.committed_bytes = arena.committed_bytes();
   facts.held_blocks = not_negative(share.blocks);

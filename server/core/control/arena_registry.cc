@@ -6,7 +6,8 @@
 
 namespace arenad::server {
 
-Answer<ArenaRecord*> ArenaRegistry::create(const Principal& caller, const CreateArenaArgs& args) {
+Answer<std::shared_ptr<ArenaState>> ArenaRegistry::make(const Principal& caller,
+                                                        const CreateArenaArgs& args) {
   if (Failure failure = check(caller, args); failure.error != Error::kNone) return failure;
   const auto id = ids_.take();
   if (!id)
@@ -18,6 +19,10 @@ Answer<ArenaRecord*> ArenaRegistry::create(const Principal& caller, const Create
   options.capacity_bytes = args.capacity_bytes;
   options.layout = args.canary ? Layout::canaried() : Layout::plain();
   options.holder_only = args.holder_only;
+  options.pinned = args.pinned;
+  options.lock = args.lock;
+  options.zero = args.zero;
+  options.scrub = args.scrub;
   options.map_data = args.canary;  // payload is the clients' business, canaries are not
   options.max_heaps = kHeapIds;
   options.budget = budget_;
@@ -36,7 +41,31 @@ Answer<ArenaRecord*> ArenaRegistry::create(const Principal& caller, const Create
       return refuse(e, fmt::format("arena '{}' is not created: {}", args.name, why));
     }
   }
-  return add(std::move(*arena), access);
+  ArenaRecord record = record_of(std::move(*arena), access);
+  return unfinished_.emplace(args.name, std::move(record)).first->second.state;
+}
+
+ArenaRecord* ArenaRegistry::finish(const std::string& name) {
+  ArenaRecord record = std::move(unfinished_.extract(name).mapped());
+  Arena& arena = *record.state->arena;
+  if (arena.options().pinned) arena.finish_creation();
+  return add(std::move(record));
+}
+
+void ArenaRegistry::give_up(const std::string& name) {
+  const ArenaRecord record = std::move(unfinished_.extract(name).mapped());
+  capacity_bytes_ -= record.state->arena->capacity_bytes();
+  state_.remove(*record.state->arena);
+  ids_.put_back(record.id());
+}
+
+void ArenaRegistry::stop_unfinished() {
+  for (const auto& [name, record] : unfinished_) record.state->arena->stop_commits();
+}
+
+Answer<ArenaRecord*> ArenaRegistry::create(const Principal& caller, const CreateArenaArgs& args) {
+  if (const auto made = make(caller, args); !made.ok()) return made.error();
+  return finish(args.name);
 }
 
 std::uint16_t ArenaRegistry::random_arena_id() {
@@ -61,6 +90,8 @@ Failure ArenaRegistry::check(const Principal& caller, const CreateArenaArgs& arg
   }
   if (find(name) != nullptr)
     return refuse(Error::kArenaExists, fmt::format("arena '{}' exists", name));
+  if (unfinished_.contains(name))
+    return refuse(Error::kArenaExists, fmt::format("arena '{}' is being created", name));
   if (const std::string why = state_.refused(name); !why.empty()) {
     return {Error::kArenaExists, fmt::format("arena '{}' exists and is not served, {}", name, why)};
   }
@@ -68,10 +99,21 @@ Failure ArenaRegistry::check(const Principal& caller, const CreateArenaArgs& arg
   return check_quota(args.capacity_bytes);
 }
 
+std::uint64_t ArenaRegistry::pinned_bytes_of(std::uint32_t owner_uid) const {
+  std::uint64_t bytes = 0;
+  for (const auto* const arenas : {&by_name_, &unfinished_})
+    for (const auto& [name, record] : *arenas)
+      if (const Arena& arena = *record.state->arena;
+          record.access.uid == owner_uid && arena.options().pinned)
+        bytes += arena.capacity_bytes();
+  return bytes;
+}
+
 Failure ArenaRegistry::check_user(const Principal& caller, std::uint32_t owner) const {
   if (caller.is_admin) return {};
-  const auto living = static_cast<std::uint64_t>(std::ranges::count_if(
-      by_name_, [owner](const auto& arena) { return arena.second.access.uid == owner; }));
+  const auto owned = [owner](const auto& arena) { return arena.second.access.uid == owner; };
+  const auto living = static_cast<std::uint64_t>(std::ranges::count_if(by_name_, owned) +
+                                                 std::ranges::count_if(unfinished_, owned));
   const auto found = remains_of_.find(owner);
   const std::uint64_t deleted = found == remains_of_.end() ? 0 : found->second;
   if (living + deleted < limits_.max_user_arenas) return {};
@@ -86,10 +128,9 @@ Failure ArenaRegistry::check_user(const Principal& caller, std::uint32_t owner) 
 }
 
 Failure ArenaRegistry::check_quota(std::uint64_t capacity_bytes) const {
-  if (by_name_.size() >= limits_.max_arenas) {
-    return refuse(
-        Error::kQuotaDaemon,
-        fmt::format("the daemon has {} arenas, which is its limit max_arenas", by_name_.size()));
+  if (const std::size_t have = by_name_.size() + unfinished_.size(); have >= limits_.max_arenas) {
+    return refuse(Error::kQuotaDaemon,
+                  fmt::format("the daemon has {} arenas, which is its limit max_arenas", have));
   }
   const std::uint64_t rounded =
       (capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;
@@ -107,18 +148,22 @@ void ArenaRegistry::restore(std::unique_ptr<Arena> arena) {
   ids_.reserve(arena->id());
   const LedgerHeader& kept = arena->ledger().header();
   const ArenaAccess access{kept.access_uid, kept.access_gid, kept.access_mode};
-  ArenaRecord* const record = add(std::move(arena), access);
+  ArenaRecord* const record = add(record_of(std::move(arena), access));
   // No shard has counted what was held before. So the words are read.
   record->state->counts_from_words.store(true, std::memory_order_relaxed);
 }
 
-ArenaRecord* ArenaRegistry::add(std::unique_ptr<Arena> arena, const ArenaAccess& access) {
+ArenaRecord ArenaRegistry::record_of(std::unique_ptr<Arena> arena, const ArenaAccess& access) {
   ArenaRecord record;
   if (commit_elsewhere_) arena->commit_elsewhere();
   record.state = std::make_shared<ArenaState>(std::move(arena), state_.is_open());
   record.canary = record.state->arena->geometry().layout() == Layout::canaried();
   record.access = access;
   capacity_bytes_ += record.state->arena->capacity_bytes();
+  return record;
+}
+
+ArenaRecord* ArenaRegistry::add(ArenaRecord record) {
   const std::string name = record.name();
   ArenaRecord* stored = &by_name_.emplace(name, std::move(record)).first->second;
   by_id_[stored->id()] = stored;

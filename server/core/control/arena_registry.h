@@ -1,8 +1,9 @@
 // ArenaRegistry: the arenas that there are, by name and by id.
 //
 // Purpose: creates arenas within the daemon's limits, and finds them.
-// Invariants: names are unique. Ids are unique, and an id comes back only after release_id, which
-// is called when no shard knows the old arena any more.
+// Invariants: names are unique. An arena that was made and is not finished has its name and counts
+// for the limits, but nobody finds it. Ids are unique, and an id comes back only
+// after release_id, which is called when no shard knows the old arena any more.
 // Threads: the control thread.
 // Crash: private memory. Memfd arenas end with the daemon. The next daemon restores those in a
 // state directory.
@@ -47,8 +48,17 @@ class ArenaRegistry {
         shards_(shards),
         ids_(1, kMaxArenaId, random_arena_id()) {}
 
-  // Errors: kInvalidName, kInvalidCapacity, kInvalidOption, kArenaExists, kQuotaDaemon,
-  // kQuotaUser (the owner has too many), kMachineFull.
+  // Makes an arena that nobody finds until finish(). Errors: kInvalidName, kInvalidCapacity,
+  // kInvalidOption, kArenaExists, kQuotaDaemon, kQuotaUser (the owner has too many), kMachineFull.
+  Answer<std::shared_ptr<ArenaState>> make(const Principal& caller, const CreateArenaArgs& args);
+  // From here on the arena is found, and outlives the daemon if it lies in files.
+  ArenaRecord* finish(const std::string& name);
+  // Or the arena is given up: its files, name and id are free again. The memory goes with the last
+  // who has the state.
+  void give_up(const std::string& name);
+  // Ends what commits memory for arenas that are not finished: the daemon stops.
+  void stop_unfinished();
+  // Both steps in one, for arenas that need nothing in between.
   Answer<ArenaRecord*> create(const Principal& caller, const CreateArenaArgs& args);
   // An arena that a former daemon has left. No other arena has its name or id. restore comes before
   // the first create.
@@ -67,6 +77,8 @@ class ArenaRegistry {
   // Arenas from here on commit their memory on other threads (Arena::commit_elsewhere).
   void commit_elsewhere() { commit_elsewhere_ = true; }
 
+  // Capacities of the pinned arenas of that owner, unfinished ones included.
+  std::uint64_t pinned_bytes_of(std::uint32_t owner_uid) const;
   std::map<std::string, ArenaRecord>& all() { return by_name_; }
   std::uint64_t capacity_bytes() const { return capacity_bytes_; }
 
@@ -76,7 +88,8 @@ class ArenaRegistry {
   Failure check(const Principal& caller, const CreateArenaArgs& args);
   Failure check_quota(std::uint64_t capacity_bytes) const;
   Failure check_user(const Principal& caller, std::uint32_t owner) const;
-  ArenaRecord* add(std::unique_ptr<Arena> arena, const ArenaAccess& access);
+  ArenaRecord record_of(std::unique_ptr<Arena> arena, const ArenaAccess& access);
+  ArenaRecord* add(ArenaRecord record);
 
   const Limits limits_;
   StateDirectory& state_;
@@ -85,8 +98,9 @@ class ArenaRegistry {
   IdPool<ArenaId> ids_;
   std::map<std::string, ArenaRecord> by_name_;  // in order of name, as ListArenas gives them
   std::map<ArenaId, ArenaRecord*> by_id_;
+  std::map<std::string, ArenaRecord> unfinished_;
   std::map<std::uint32_t, std::uint32_t> remains_of_;  // deleted ones that have memory, by owner
-  std::uint64_t capacity_bytes_ = 0;                   // of all
+  std::uint64_t capacity_bytes_ = 0;                   // of all, unfinished ones included
   bool commit_elsewhere_ = false;
 };
 

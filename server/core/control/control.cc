@@ -54,6 +54,7 @@ void Control::stop() {
   drain_.mark();
   core_.thread.stop([this] {
     handoff_.close();
+    core_.arenas.stop_unfinished();
     liveness_.forget_all();
     core_.shards.broadcast([](Shard& shard) { shard.fail_parked(Error::kDraining); });
   });

@@ -148,7 +148,7 @@ void Maintenance::look_at(const std::shared_ptr<ArenaState>& state, bool give_ba
       static_cast<std::uint32_t>(tunables_.keep_empty_superslabs.load(std::memory_order_relaxed)));
   const std::uint32_t free = arena.units().wholly_free();
   const bool lacks = free < ahead && arena.committed_bytes() < arena.capacity_bytes();
-  const bool idle = give_back && free > keep;
+  const bool idle = give_back && free > keep && !arena.options().pinned;
   const bool touched = give_back && arena.touched_bytes() >= kMostTouchedBytes;
   if (!lacks) state->short_of_memory.store(false, std::memory_order_relaxed);
   if (!lacks && !idle && !touched) return;

@@ -40,6 +40,7 @@ Answer<Nothing> StateRecovery::open_arenas() {
       core_.arenas.restore(std::move(*arena));
       core_.log(LogLevel::kInfo,
                 fmt::format("arena '{}' of {} was found", name, bytes_text(bytes)));
+      say_if_unlocked(*core_.arenas.find(name)->state->arena);
     } else if (arena.error().error == Error::kMachineFull) {
       return Failure{Error::kMachineFull,
                      fmt::format("arena '{}' cannot be opened: {}", name, arena.error().message)};
@@ -48,6 +49,13 @@ Answer<Nothing> StateRecovery::open_arenas() {
     }
   }
   return Nothing{};
+}
+
+void StateRecovery::say_if_unlocked(const Arena& arena) const {
+  if (!arena.options().lock || arena.locked()) return;
+  core_.log(LogLevel::kError,
+            fmt::format("arena '{}' is served, but its memory is not locked as it was: {}",
+                        arena.options().name, arena.memory_refusal()));
 }
 
 Answer<Nothing> StateRecovery::open_sessions() {

@@ -51,6 +51,7 @@ class StateRecovery {
   };
 
   Answer<Nothing> open_arenas();
+  void say_if_unlocked(const Arena& arena) const;
   Answer<Nothing> open_sessions();
   Answer<Nothing> open_store(bool& lost);
   SessionSet named_in_arenas();

@@ -47,6 +47,7 @@ bool LeaseReturns::take_back(const Access& access, SessionId session, SlabIndex 
   const std::uint64_t lease_bytes = slot.arena.ledger().run(first).bytes();
   std::uint64_t held = 0;
   if (slot.arena.run_is_free(first)) {
+    slot.arena.scrub_run(first);  // the session may have left what the next one must not read
     slot.arena.reclaim(first);
   } else {
     // No lease pays any more for what the session holds there, and the reaper must look there.

@@ -312,7 +312,7 @@ Arena::Made StateDirectory::create(const ArenaConfig& options, const ArenaAccess
   header.access_gid = access.gid;
   header.access_mode = access.mode;
   watch_arena(options.name);
-  (*made)->finish_creation();
+  if (!options.pinned) (*made)->finish_creation();
   return made;
 }
 

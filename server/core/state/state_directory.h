@@ -54,7 +54,8 @@ class StateDirectory {
   // The same for the table of sessions.
   void quarantine_sessions(const std::string& why);
 
-  // Makes an arena in files, or in memfds when there is no directory. Errors: those of
+  // Makes an arena in files, or in memfds when there is no directory. A pinned arena is not whole
+  // before the caller has committed it and calls Arena::finish_creation. Errors: those of
   // Arena::create; kInvalidOption when files of that name are in the way.
   Arena::Made create(const ArenaConfig& options, const ArenaAccess& access);
   // Removes the files of the arena, if it has any. The memory goes with the last mapping.

@@ -32,6 +32,10 @@ struct Config {
     std::uint64_t capacity_bytes = 0;
     std::uint32_t mode = 0660;
     std::optional<std::uint32_t> gid;  // none: the daemon's group
+    bool pinned = false;
+    bool lock = false;
+    bool zero = false;
+    bool scrub = false;
   };
   std::string socket_dir;
   std::string state_dir;                     // empty: none

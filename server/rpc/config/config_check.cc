@@ -16,6 +16,17 @@
 namespace arenad::server {
 namespace {
 
+struct ArenaOptionRow {
+  const char* name;
+  bool Config::ArenaAtStart::*value;
+};
+constexpr ArenaOptionRow kArenaOptions[] = {
+    {"pinned", &Config::ArenaAtStart::pinned},
+    {"lock", &Config::ArenaAtStart::lock},
+    {"zero", &Config::ArenaAtStart::zero},
+    {"scrub", &Config::ArenaAtStart::scrub},
+};
+
 constexpr std::array<std::string_view, 5> kLogLevels = {"trace", "debug", "info", "warn", "error"};
 
 // Turns texts into values. The first wrong value is the one that is reported.
@@ -158,9 +169,10 @@ class Checker {
         config.arenas.push_back(std::move(*arena));
       else
         report(fmt::format(
-            "{}: '{}' is not NAME:CAPACITY[:MODE[:GROUP]], for example pool:1GiB or "
-            "pool:1GiB:0660:video; a name has 1 to 64 characters of A-Z a-z 0-9 . _ -, a mode is "
-            "octal, a group exists on this system",
+            "{}: '{}' is not NAME:CAPACITY[:MODE[:GROUP[:OPTIONS]]], for example pool:1GiB, "
+            "pool:1GiB:0660:video or pool:1GiB:::pinned+lock; a name has 1 to 64 characters of "
+            "A-Z a-z 0-9 . _ -, a mode is octal, a group exists on this system, options are "
+            "pinned, lock, zero and scrub, and lock needs pinned",
             found->second.origin, item));
     }
   }
@@ -168,21 +180,35 @@ class Checker {
   static std::optional<Config::ArenaAtStart> arena_of(const std::string& item) {
     std::vector<std::string> parts;
     boost::split(parts, item, boost::is_any_of(":"));
-    if (parts.size() < 2 || parts.size() > 4) return std::nullopt;
+    if (parts.size() < 2 || parts.size() > 5) return std::nullopt;
+    // With options the mode and the group may be empty.
+    const bool has_options = parts.size() == 5;
     Config::ArenaAtStart arena;
     arena.name = parts[0];
     arena.capacity_bytes = parse_size(parts[1]).value_or(0);
     if (!valid_name(arena.name) || arena.capacity_bytes == 0) return std::nullopt;
-    if (parts.size() > 2) {
+    if (parts.size() > 2 && !(has_options && parts[2].empty())) {
       const auto mode = parse_mode(parts[2]);
       if (!mode) return std::nullopt;
       arena.mode = *mode;
     }
-    if (parts.size() > 3) {
+    if (parts.size() > 3 && !(has_options && parts[3].empty())) {
       arena.gid = parse_group(parts[3]);
       if (!arena.gid) return std::nullopt;
     }
+    if (has_options && !read_options(parts[4], arena)) return std::nullopt;
     return arena;
+  }
+
+  static bool read_options(const std::string& text, Config::ArenaAtStart& arena) {
+    std::vector<std::string> names;
+    boost::split(names, text, boost::is_any_of("+"));
+    for (const std::string& name : names) {
+      const auto* const row = std::ranges::find(kArenaOptions, name, &ArenaOptionRow::name);
+      if (row == std::end(kArenaOptions)) return false;
+      arena.*row->value = true;
+    }
+    return arena.pinned || !arena.lock;
   }
 
   void read_tunables(Config& config) {

@@ -78,10 +78,11 @@ std::vector<ConfigKey> make_keys() {
        "check the heaps' private state, for triage: the daemon aborts when a check fails"},
       {"log_level", Kind::kText, "info", "trace, debug, info, warn or error"},
       {"arena", Kind::kList, "",
-       "arenas to create at start, each NAME:CAPACITY[:MODE[:GROUP]], for example pool:1GiB or "
-       "pool:1GiB:0660:video; they belong to arenad's user, and to arenad's group if none is "
-       "given; mode 0660 if none is given",
-       0, 0, "NAME:CAPACITY[:MODE[:GROUP]]"},
+       "arenas to create at start, each NAME:CAPACITY[:MODE[:GROUP[:OPTIONS]]], for example "
+       "pool:1GiB, pool:1GiB:0660:video or pool:1GiB:::pinned+lock; they belong to arenad's user, "
+       "and to arenad's group if none is given; mode 0660 if none is given; options are pinned, "
+       "lock, zero and scrub, as in 'arenactl arena create --help'",
+       0, 0, "NAME:CAPACITY[:MODE[:GROUP[:OPTIONS]]]"},
   };
   for (const LimitRow& row : kLimitTable) keys.push_back(limit_key(row));
   for (const TunableRow& row : kTunableTable)
