@@ -34,143 +34,23 @@
 #include "server/core/control/session_traces.h"
 #include "server/core/state/state_directory.h"
 #include "tests/fuzz/descriptors.h"
+#include "tests/fuzz/former.h"
 #include "tests/fuzz/input.h"
 #include "tests/support/temporary_directory.h"
 
 namespace arenad::fuzz {
 namespace {
 
-using server::ArenaAccess;
 using server::StateDirectory;
 
 constexpr int kDescriptorsEnd = 64;
-constexpr std::uint32_t kHeaps = 64;
-constexpr HeapId kFormer{0}, kPeerHeap{40}, kServing{1};
-constexpr SessionId kLiving{1}, kDead{2}, kPeer{5};
+constexpr HeapId kServing{1};
 constexpr std::uint64_t kMostBytes = 64 << 20;  // of a file whose size is forged
 constexpr std::uint64_t kSizes[] = {8, 48, 256, 320, 1500, 10000, 100000, 200000, 3000000};
 
 // In a forged arena every answer is right, as long as nothing breaks.
 template <class Answer>
 void any_answer(const Answer&) {}
-
-// The bytes of a file, without the pages that are zero.
-class FileImage {
- public:
-  explicit FileImage(const std::string& path) {
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    bytes_ = static_cast<std::uint64_t>(::lseek(fd.get(), 0, SEEK_END));
-    for (off_t at = ::lseek(fd.get(), 0, SEEK_DATA); at >= 0;
-         at = ::lseek(fd.get(), at + static_cast<off_t>(kPage), SEEK_DATA)) {
-      Page page{};
-      FUZZ_EXPECT(::pread(fd.get(), page.data(), page.size(), at) > 0, "a page is read");
-      if (page != Page{}) pages_.emplace_back(static_cast<std::uint64_t>(at), page);
-    }
-  }
-  void write(const std::string& path) const {
-    const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    FUZZ_EXPECT(fd && ::ftruncate(fd.get(), static_cast<off_t>(bytes_)) == 0, "a file is made");
-    for (const auto& [at, page] : pages_)
-      FUZZ_EXPECT(::pwrite(fd.get(), page.data(), page.size(), static_cast<off_t>(at)) ==
-                      static_cast<ssize_t>(page.size()),
-                  "a page is written");
-  }
-  std::uint64_t bytes() const { return bytes_; }
-  // Where the page begins that has a number below count().
-  std::uint64_t page_at(std::size_t i) const { return pages_[i].first; }
-  std::size_t count() const { return pages_.size(); }
-  // Whether the first bytes of the pages of an opened ledger are still those.
-  bool is_same(const std::byte* mapped) const {
-    for (const auto& [at, page] : pages_)
-      if (std::memcmp(mapped + at, page.data(), page.size()) != 0) return false;
-    return true;
-  }
-
- private:
-  using Page = std::array<std::uint8_t, kPage>;
-  std::uint64_t bytes_ = 0;
-  std::vector<std::pair<std::uint64_t, Page>> pages_;
-};
-
-struct ArenaImage {
-  explicit ArenaImage(const ArenaFiles& files)
-      : ledger(files.ledger_path), control(files.control_path), data(files.data_path) {}
-  void write(const ArenaFiles& files) const {
-    ledger.write(files.ledger_path);
-    control.write(files.control_path);
-    data.write(files.data_path);
-  }
-  FileImage ledger, control, data;
-};
-
-StateDirectory open_directory(const std::string& path) {
-  auto state = StateDirectory::open(path, "", [](server::LogLevel, const std::string&) {});
-  FUZZ_EXPECT(state.ok(), "the directory opens");
-  return std::move(*state);
-}
-
-// What a former daemon leaves.
-class Former {
- public:
-  explicit Former(Layout layout) {
-    const test::TemporaryDirectory directory(test::kMemoryFiles);
-    StateDirectory state = open_directory(directory.path());
-    fill(*make(state, "other", 2, 1, Layout::plain()));
-    {
-      const auto pool = make(state, "pool", 1, 2, layout);
-      fill(*pool);
-      lease(*pool);
-    }
-    pool_ = std::make_unique<ArenaImage>(state.files_of("pool"));
-    other_ = std::make_unique<ArenaImage>(state.files_of("other"));
-  }
-  const ArenaImage& pool() const { return *pool_; }
-  const ArenaImage& other() const { return *other_; }
-
- private:
-  static std::unique_ptr<Arena> make(StateDirectory& state, const char* name, std::uint16_t id,
-                                     std::uint32_t superslabs, Layout layout) {
-    ArenaConfig config;
-    config.id = {id};
-    config.name = name;
-    config.capacity_bytes = superslabs * kSuperslabBytes;
-    config.layout = layout;
-    config.max_heaps = kHeaps;
-    config.first_generation = 1;
-    auto made = state.create(config, {1000, 1000, 0660});
-    FUZZ_EXPECT(made.ok(), "an arena can be made");
-    return std::move(*made);
-  }
-  // Blocks that are held, shared, free and on their way.
-  static void fill(Arena& arena) {
-    for (const SessionId session : {kLiving, kDead, kPeer}) {
-      arena.mark_session(session, SessionEntry::kLive);
-      arena.ledger().set_attach_mode(session, session == kPeer ? 4 : 1);
-    }
-    Heap heap(arena, kFormer, kReaperSession, HeapUse::kServesOthers);
-    std::vector<Ref> refs;
-    for (const std::uint64_t size : {48, 256, 1500, 100000, 200000})
-      for (const SessionId session : {kLiving, kDead, kLiving, kDead})
-        if (const auto got = heap.allocate(size, Holder(session, 3)); got.ok())
-          refs.push_back(got->ref);
-    for (std::size_t i = 0; i < refs.size(); i += 4) {
-      any_answer(arena.share({refs[i].value}, kLiving));
-      any_answer(arena.share({refs[i].value}, kPeer));
-      if (i % 8 == 0) any_answer(heap.free(refs[i + 1]));
-    }
-    heap.publish();
-  }
-  static void lease(Arena& arena) {
-    arena.enlist_heap(kPeerHeap, kPeer);
-    any_answer(arena.ledger().claim_heap(kPeerHeap, kPeer));
-    const RunShape slab = arena.geometry().slab_shape(arena.geometry().class_of(256));
-    for (int i = 0; i < 2; ++i)
-      FUZZ_EXPECT(arena.grant(kPeerHeap, RunOwner::leased_to(kPeer), slab, {0}).ok(),
-                  "a peer gets leases");
-  }
-
-  std::unique_ptr<ArenaImage> pool_, other_;
-};
 
 class Run {
  public:
@@ -280,7 +160,7 @@ class Run {
   // Another capacity or number of heaps, and all files as large as that asks for.
   void forge_capacity() {
     const std::uint64_t capacity = (1 + input_.u8() % 8) * kSuperslabBytes;
-    const std::uint32_t heaps = input_.u8() % 2 != 0 ? kHeaps : 1 + input_.u16() % kMaxHeaps;
+    const std::uint32_t heaps = input_.u8() % 2 != 0 ? kFormerHeaps : 1 + input_.u16() % kMaxHeaps;
     change_header(true, [&](LedgerHeader& h) {
       h.capacity_bytes = capacity;
       h.max_heaps = heaps;
