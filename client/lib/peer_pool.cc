@@ -194,9 +194,10 @@ Status PeerPool::allocate(std::uint64_t size_bytes, const AllocateOptions& optio
 Status PeerPool::supply(const Seat& seat, const RunShape& missing, std::uint32_t wait_ms) {
   PeerHeap& heap = *seat.heap;
   auto run = stock_->fetch(heap.id(), missing, wait_ms);
-  if (!run && run.error().reason == Error::kQuotaSession) {
-    // Leases that the session does not use count against its quota, too. (When the arena is full,
-    // the daemon asks for them.)
+  if (!run &&
+      (run.error().reason == Error::kQuotaSession || run.error().reason == Error::kQuotaUser)) {
+    // Leases that the session does not use count against these quotas, too. (When the arena is
+    // full, the daemon asks for them.)
     trim();
     run = stock_->fetch(heap.id(), missing, wait_ms);
   }

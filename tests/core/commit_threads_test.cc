@@ -44,12 +44,13 @@ TEST_F(CommitThreadsTest, BuriedArenaEndsAfterItsLastPiece) {
     const std::weak_ptr<ArenaState> watched = arena;
     std::atomic<bool> ran{false};
     threads.run(arena, [&] { ran = true; });
-    threads.bury(std::move(arena));
-    ASSERT_TRUE(test::eventually([&] { return watched.expired(); }));
+    std::promise<bool> gone;
+    threads.bury(std::move(arena), [&] { gone.set_value(watched.expired()); });
+    EXPECT_TRUE(gone.get_future().get());
     EXPECT_TRUE(ran);
   }
   const std::weak_ptr<ArenaState> unused = first;
-  threads.bury(std::move(first));
+  threads.bury(std::move(first), nullptr);
   EXPECT_TRUE(test::eventually([&] { return unused.expired(); })) << "one without any piece";
 }
 

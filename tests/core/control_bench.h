@@ -25,7 +25,7 @@ namespace arenad::server {
 class NotedLink final : public ControlLink {
  public:
   void need_memory(ArenaId, ShardId, std::uint64_t) override { ++memory; }
-  void need_recount(SessionId, ArenaId, ShardId, std::uint64_t) override { ++recounts; }
+  void need_recount(Error, SessionId, ArenaId, ShardId, std::uint64_t) override { ++recounts; }
   void memory_returned(ArenaId) override { ++returned; }
   void need_commit(std::shared_ptr<ArenaState>, ShardId, std::uint64_t,
                    std::vector<RunWish>) override {}  // arenas of the bench commit at once
@@ -122,13 +122,16 @@ class ControlBench {
     return state->arena->id();
   }
   // A session that every shard knows.
-  SessionKey add_session(const std::string& name, std::uint64_t limit_bytes = 0) {
-    const SessionKey key =
-        on_control([&] { return (*core_->sessions.open(daemon_itself(), name, now_ns()))->key; });
-    shared_.account.open(key.id, limit_bytes);
+  SessionKey add_session(const std::string& name, std::uint64_t limit_bytes = 0,
+                         const Caller& owner = daemon_itself()) {
+    const SessionKey key = on_control([&] {
+      const SessionKey opened = (*core_->sessions.open(owner, name, now_ns()))->key;
+      core_->open_account(opened.id, limit_bytes, *owner);
+      return opened;
+    });
     for (const auto& loop : loops_) {
       loop->run([&](ShardApi& shard) {
-        dynamic_cast<Shard&>(shard).add_session(key.id, key.secret, 0);
+        dynamic_cast<Shard&>(shard).add_session(key.id, key.secret, owner->uid);
         return 0;
       });
     }

@@ -158,5 +158,85 @@ TEST_F(PeerQuota, ManyRequestsAtTheLimitAreAllAnswered) {
     EXPECT_EQ(answer_of(std::move(allocation)).error().error, Error::kQuotaSession);
 }
 
+// All sessions of a user who is no administrator have one limit together.
+class UserQuota : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    CreateArenaArgs args;
+    args.name = "a";
+    args.capacity_bytes = 32 * kMiB;
+    args.has_access = true;
+    args.access.mode = 0666;
+    arena = daemon.create(args)->id;
+  }
+  static EngineOptions options() {
+    EngineOptions o;
+    o.limits.max_user_bytes = 8 * kUnit;
+    return o;
+  }
+  SessionKey open(std::uint32_t uid) {
+    auto user = std::make_shared<Principal>();
+    user->uid = uid;
+    const auto opened = wait_for<OpenedSession>(
+        [&](auto done) { daemon.control().open_session(user, "s", 0, done); });
+    EXPECT_TRUE(daemon.attach(opened->key, "a").ok());
+    return opened->key;
+  }
+  Daemon daemon{2, options()};
+  ArenaId arena;
+};
+
+TEST_F(UserQuota, HoldsForAllSessionsOfAUserAndNotForOtherUsersAndAdministrators) {
+  const SessionKey one = open(1000), two = open(1000), other = open(1001);
+  const SessionKey admin = daemon.open_attached("a");
+  ASSERT_TRUE(daemon.allocate(0, one, arena, kUnit, 5).ok());
+  const auto refused = daemon.allocate(1, two, arena, kUnit, 4);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().error, Error::kQuotaUser);
+  const std::string facts =
+      "the sessions of uid 1000 hold and lease 320 KiB of the limit max_user_bytes, 512 KiB";
+  EXPECT_NE(refused.error().message.find(facts), std::string::npos) << refused.error().message;
+  const auto got = daemon.allocate(1, two, arena, kUnit, 3);
+  ASSERT_TRUE(got.ok());
+  EXPECT_TRUE(daemon.allocate(0, other, arena, kUnit, 8).ok());
+  EXPECT_TRUE(daemon.allocate(0, admin, arena, kUnit, 20).ok());
+
+  ASSERT_EQ(daemon.free(0, two, arena, refs_of(*got))->done, 3u);
+  ASSERT_TRUE(daemon.close(one).ok());
+  EXPECT_TRUE(daemon.allocate(1, two, arena, kUnit, 8).ok()) << "what one had counts no more";
+}
+
+TEST_F(UserQuota, HoldsForTakeOvers) {
+  const SessionKey admin = daemon.open_attached("a"), one = open(1000), two = open(1000);
+  ASSERT_TRUE(daemon.allocate(0, one, arena, kUnit, 8).ok());
+  const auto got = daemon.allocate(0, admin, arena, kUnit);
+  const auto taken = daemon.acquire(1, two, arena, refs_of(*got));
+  ASSERT_EQ(taken->errors.size(), 1u);
+  EXPECT_EQ(taken->errors[0].error, Error::kQuotaUser);
+}
+
+TEST_F(UserQuota, AllSessionsOfTheUserAreRecountedBeforeOneIsRefused) {
+  PeerClient peer(daemon, "a");
+  const SessionKey one = open(1000), two = open(1000);
+  auto got = daemon.allocate(0, one, arena, kUnit, 8);
+  ASSERT_TRUE(got.ok());
+  EXPECT_EQ(daemon.allocate(0, two, arena, kUnit).error().error, Error::kQuotaUser);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(peer.on("free", refs_of(*got)), "done=8");  // the daemon sees nothing of it
+    ASSERT_TRUE(eventually([&] {
+      got = daemon.allocate(i % 2, i % 2 == 0 ? two : one, arena, kUnit, 8);
+      return got.ok();
+    })) << got.error().message;
+  }
+}
+
+TEST_F(UserQuota, IsHalfOfTheDaemonsMemoryUnlessItIsSet) {
+  EngineOptions small;
+  small.limits.max_total_bytes = 16 * kUnit;
+  Daemon other(1, small);
+  EXPECT_EQ(other.engine().limits().max_user_bytes, 8 * kUnit);
+  EXPECT_EQ(daemon.engine().limits().max_user_bytes, 8 * kUnit);
+}
+
 }  // namespace
 }  // namespace arenad::server

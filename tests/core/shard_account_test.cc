@@ -24,7 +24,7 @@ TEST_F(ShardAccounts, BlocksThatWereGivenAreCountedForSessionAndArena) {
 TEST_F(ShardAccounts, ChargeAboveTheLimitIsRefusedWithTheFigures) {
   ASSERT_EQ(zero.account.charge(alice.id, 900), Error::kNone);
   EXPECT_EQ(zero.account.charge(alice.id, 101), Error::kQuotaSession);
-  const Failure failure = zero.account.refusal(alice.id);
+  const Failure failure = zero.account.refusal(Error::kQuotaSession, alice);
   EXPECT_EQ(failure.error, Error::kQuotaSession);
   EXPECT_NE(failure.message.find("session 5 holds 900 B of its limit of 1000 B"), std::string::npos)
       << failure.message;

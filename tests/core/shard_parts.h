@@ -22,7 +22,7 @@ namespace arenad::server {
 // A control thread that only notes what it is told.
 struct NotingControl final : ControlLink {
   void need_memory(ArenaId, ShardId, std::uint64_t ticket) override { tickets.push_back(ticket); }
-  void need_recount(SessionId, ArenaId, ShardId, std::uint64_t ticket) override {
+  void need_recount(Error, SessionId, ArenaId, ShardId, std::uint64_t ticket) override {
     recounts.push_back(ticket);
   }
   void memory_returned(ArenaId) override { ++returned; }

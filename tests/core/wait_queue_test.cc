@@ -223,6 +223,17 @@ TEST_F(Waits, SessionAtItsLimitIsRecountedOnceBeforeItIsRefused) {
   EXPECT_EQ(*answer_of("a"), "QUOTA_SESSION");
 }
 
+TEST_F(Waits, UserAtTheLimitIsRecountedOnceInAWhileWhateverSessionAsks) {
+  kind.errors["a"] = kind.errors["b"] = Error::kQuotaUser;
+  EXPECT_EQ(call("a"), nullptr);
+  ASSERT_EQ(control.recounts, (std::vector<std::uint64_t>{1}));
+  waits.recounted(arena, 1);
+  EXPECT_EQ(*answer_of("a"), "QUOTA_USER");
+  zero.tables.add_session(bob.id, bob.secret, zero.tables.session(alice.id)->uid);
+  zero.tables.attach(bob.id, arena, AttachMode::kRemote);
+  EXPECT_NE(call(bob, "b", 0), nullptr) << "counted a moment ago";
+}
+
 TEST_F(Waits, RecountedSessionThatMayHaveMoreIsServed) {
   state->counts_from_words = true;
   kind.errors["a"] = Error::kQuotaSession;

@@ -3,16 +3,19 @@
 The process imports everything as the user of the tests, and then becomes the other one. So it needs
 no right to read the tree.
 """
+import fcntl
 import json
+import mmap
 import os
 import queue
 import socket
+import struct
 import subprocess
 import sys
 
 import grpc
 
-from client import Client, Session, refusal_of
+from client import WRITER, Client, Session, refusal_of, show_token
 from contract import admin, arenas, blocks, sessions
 from contract import common as pb
 
@@ -71,6 +74,19 @@ class Calls:
 
     def get(self, name):
         return self.client.arena(name).capacity_bytes
+
+    def keep_memory(self, name, arena):
+        """Maps the arena, and takes the mark away by which the daemon knows of it."""
+        attached = self.sessions[name].attach(arena, WRITER)
+        answer = show_token(self.sessions[name].opened.handoff_path, attached.handoff_token)
+        unlock = struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
+        fcntl.fcntl(answer.fds[0], fcntl.F_OFD_SETLK, unlock)
+        self.memory = mmap.mmap(answer.fds[0], answer.data_bytes)
+        os.close(answer.fds[0])
+        return attached.arena.id
+
+    def drop_memory(self):
+        self.memory.close()
 
     def list(self):
         return [a.name for a in self.client.arenas.ListArenas(arenas.ListArenasRequest()).arenas]

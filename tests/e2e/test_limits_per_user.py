@@ -4,10 +4,12 @@ Needs root, which makes the other users' processes.
 """
 import os
 
+import grpc
 import pytest
 
 from client import MIB, WRITER, Session
 from contract import arenas
+from daemon import wait_until
 from other_user import OtherUser, Refused
 
 GREEDY, HONEST = 65534, 65533
@@ -52,6 +54,56 @@ def test_sessions_and_arenas(start_daemon, connect, users):
         root.create_arena(name, MIB)
     log = daemon.log()
     assert f"refused, uid {GREEDY}" in log and "max_user_sessions" in log
+
+
+def test_bytes(start_daemon, connect, users):
+    daemon = start_daemon("--shards", "2", "--max-user-bytes", str(2 * MIB))
+    root = connect(daemon.target)
+    shared = root.create_arena("shared", 16 * MIB, access=arenas.ArenaAccess(mode=0o666))
+    greedy, honest = users(daemon, GREEDY), users(daemon, HONEST)
+    for user, name in ((greedy, "a"), (greedy, "b"), (honest, "c")):
+        user.open(name)
+        user.attach(name, "shared", WRITER)
+    greedy.allocate("a", shared.id, MIB)
+    greedy.allocate("b", shared.id, MIB)
+    message = over_quota(greedy.allocate, "b", shared.id, 64)
+    assert f"uid {GREEDY}" in message and "max_user_bytes" in message and "2 MiB" in message
+    honest.allocate("c", shared.id, 2 * MIB)
+    session = Session(root, "root")
+    session.attach("shared")
+    session.allocate(shared.id, 4 * MIB)
+    assert root.audit().exact
+
+
+def test_memory_of_a_deleted_arena_counts_until_it_is_unmapped(start_daemon, connect, users):
+    limits = ("--max-total-bytes", str(32 * MIB), "--max-user-arenas", "1")
+    daemon = start_daemon("--shards", "1", "--max-user-bytes", str(32 * MIB), *limits)
+    greedy = users(daemon, GREEDY)
+    greedy.create("kept")
+    greedy.open("s")
+    arena = greedy.keep_memory("s", "kept")
+    greedy.allocate("s", arena, 12 * MIB)
+    greedy.delete("kept")
+    root = connect(daemon.target)
+    other = root.create_arena("other", 64 * MIB)
+    session = Session(root, "root")
+    session.attach("other")
+
+    def refused():
+        try:
+            session.free(other.id, session.allocate(other.id, 24 * MIB).refs)
+        except grpc.RpcError as error:
+            assert "max_total_bytes" in error.details()
+            return True
+        return False
+
+    wait_until("it is said", lambda: "'kept' was deleted, and clients have its" in daemon.log())
+    assert refused()
+    assert "1 of them are deleted" in over_quota(greedy.create, "next")
+    greedy.drop_memory()
+    wait_until("the memory is gone", lambda: "deleted arena 'kept' is gone" in daemon.log())
+    wait_until("there is room", lambda: not refused())
+    greedy.create("next")
 
 
 def test_silent_connections_to_the_handoff_socket(daemon, client, users, arena):

@@ -41,7 +41,7 @@ class ARENAD_API ArenaHandle {
   // --- allocate
   // One block of at least `size_bytes` (1 .. the arena's capacity), owned by the Block.
   // Errors: INVALID_SIZE, INVALID_ALIGNMENT, INVALID_TAG, ARENA_FULL, MACHINE_FULL, WAIT_EXPIRED,
-  // QUOTA_SESSION, QUARANTINED, DRAINING.
+  // QUOTA_SESSION, QUOTA_USER, QUARANTINED, DRAINING.
   Answer<Block> allocate(std::uint64_t size_bytes, const AllocateOptions& options = {}) const {
     if (options.align_bytes == 0) [[likely]] {
       if (const EnteredHeap heap = peer_cache.enter(pool_)) [[likely]] {

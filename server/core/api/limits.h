@@ -26,28 +26,31 @@ inline constexpr std::uint32_t kMaxShards = kFirstPeerHeap.value;
 inline constexpr std::uint64_t kNoBound = ~std::uint64_t{0};
 
 // (type, name of the field, unit, default, min, max, help)
-#define ARENAD_LIMITS(ROW)                                                             \
-  ROW(std::uint32_t, max_sessions, "", 4096, 1, 65534, "sessions at a time")           \
-  ROW(std::uint32_t, max_arenas, "", 256, 1, kMaxArenaId, "arenas at a time")          \
-  ROW(std::uint64_t, max_arena_bytes, "bytes", kMaxArenaBytes, 1, kMaxArenaBytes,      \
-      "capacity of one arena")                                                         \
-  ROW(std::uint64_t, max_total_bytes, "bytes", 0, 0, kNoBound,                         \
-      "memory that all arenas may have committed together; 0: chosen at start, "       \
-      "80 % of what the machine, the daemon's cgroups and the file system of "         \
-      "state_dir can give; payload on hugetlbfs does not count")                       \
-  ROW(std::uint64_t, max_total_capacity_bytes, "bytes", 0, 0, kNoBound,                \
-      "sum of the capacities of all arenas; 0: no limit, because arenas take "         \
-      "memory only as they are used")                                                  \
-  ROW(std::uint64_t, max_session_bytes, "bytes", 0, 0, kNoBound,                       \
-      "what one session may hold or lease; 0: no limit")                               \
-  ROW(std::uint32_t, max_user_connections, "", 1024, 1, 1'000'000,                     \
-      "connections of one user to the Unix sockets; never more than half of what the " \
-      "daemon has file descriptors for")                                               \
-  ROW(std::uint32_t, max_user_sessions, "", 1024, 1, 65534, "sessions of one user")    \
-  ROW(std::uint32_t, max_user_arenas, "", 64, 1, kMaxArenaId, "arenas of one user")    \
-  ROW(std::uint32_t, max_user_heaps, "", 896, 1, kHeapIds - kFirstPeerHeap.value,      \
-      "heaps of the peers of one user in each arena; more threads share heaps")        \
-  ROW(std::uint32_t, max_user_waiting_calls, "", 1024, 1, 1'000'000,                   \
+#define ARENAD_LIMITS(ROW)                                                              \
+  ROW(std::uint32_t, max_sessions, "", 4096, 1, 65534, "sessions at a time")            \
+  ROW(std::uint32_t, max_arenas, "", 256, 1, kMaxArenaId, "arenas at a time")           \
+  ROW(std::uint64_t, max_arena_bytes, "bytes", kMaxArenaBytes, 1, kMaxArenaBytes,       \
+      "capacity of one arena")                                                          \
+  ROW(std::uint64_t, max_total_bytes, "bytes", 0, 0, kNoBound,                          \
+      "memory that all arenas may have committed together; 0: chosen at start, "        \
+      "80 % of what the machine, the daemon's cgroups and the file system of "          \
+      "state_dir can give; payload on hugetlbfs does not count")                        \
+  ROW(std::uint64_t, max_total_capacity_bytes, "bytes", 0, 0, kNoBound,                 \
+      "sum of the capacities of all arenas; 0: no limit, because arenas take "          \
+      "memory only as they are used")                                                   \
+  ROW(std::uint64_t, max_session_bytes, "bytes", 0, 0, kNoBound,                        \
+      "what one session may hold or lease; 0: no limit")                                \
+  ROW(std::uint64_t, max_user_bytes, "bytes", 0, 0, kNoBound,                           \
+      "what the sessions of one user may hold and lease together; 0: chosen at start, " \
+      "half of max_total_bytes")                                                        \
+  ROW(std::uint32_t, max_user_connections, "", 1024, 1, 1'000'000,                      \
+      "connections of one user to the Unix sockets; never more than half of what the "  \
+      "daemon has file descriptors for")                                                \
+  ROW(std::uint32_t, max_user_sessions, "", 1024, 1, 65534, "sessions of one user")     \
+  ROW(std::uint32_t, max_user_arenas, "", 64, 1, kMaxArenaId, "arenas of one user")     \
+  ROW(std::uint32_t, max_user_heaps, "", 896, 1, kHeapIds - kFirstPeerHeap.value,       \
+      "heaps of the peers of one user in each arena; more threads share heaps")         \
+  ROW(std::uint32_t, max_user_waiting_calls, "", 1024, 1, 1'000'000,                    \
       "calls of one user that wait for memory, on each shard")
 
 struct Limits {

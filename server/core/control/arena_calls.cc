@@ -11,6 +11,7 @@
 #include "server/core/control/arena_facts.h"
 #include "server/core/control/drain.h"
 #include "server/core/control/recounts.h"
+#include "server/core/control/remains.h"
 #include "server/core/control/trim_rounds.h"
 
 namespace arenad::server {
@@ -121,7 +122,7 @@ Task<Answer<Nothing>> ArenaCalls::remove(Caller caller, std::string name, bool f
   for (const SessionId session : attached)
     if (SessionRecord* const s = core_.sessions.find(session)) s->attached.erase(id);
   core_.tokens.drop_arena(id);
-  std::shared_ptr<ArenaState> state = core_.arenas.remove(name).state;
+  ArenaRecord gone = core_.arenas.remove(name);
   core_.arenas_changed();
   core_.log(LogLevel::kInfo, fmt::format("arena '{}' is deleted by {}", name, caller->text()));
   tell_deleted(id, name, attached);
@@ -132,7 +133,7 @@ Task<Answer<Nothing>> ArenaCalls::remove(Caller caller, std::string name, bool f
   for (const SessionId session : attached) recounts_.start(session);
   trim_rounds_.arena_removed(id);
   core_.arenas.release_id(id);
-  core_.commits.bury(std::move(state));
+  remains_.bury(gone.access.uid, std::move(gone.state));
   co_return Nothing{};
 }
 

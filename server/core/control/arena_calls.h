@@ -16,12 +16,18 @@ namespace arenad::server {
 
 class Drain;
 class Recounts;
+class Remains;
 class TrimRounds;
 
 class ArenaCalls {
  public:
-  ArenaCalls(ControlCore& core, const Drain& drain, Recounts& recounts, TrimRounds& trim_rounds)
-      : core_(core), drain_(drain), recounts_(recounts), trim_rounds_(trim_rounds) {}
+  ArenaCalls(ControlCore& core, const Drain& drain, Recounts& recounts, TrimRounds& trim_rounds,
+             Remains& remains)
+      : core_(core),
+        drain_(drain),
+        recounts_(recounts),
+        trim_rounds_(trim_rounds),
+        remains_(remains) {}
 
   // The caller is the owner. An administrator may name another one. Errors: those of
   // ArenaRegistry::create; kDraining; kNotPermitted (a foreign owner or group; a TCP client).
@@ -46,6 +52,7 @@ class ArenaCalls {
   const Drain& drain_;
   Recounts& recounts_;
   TrimRounds& trim_rounds_;
+  Remains& remains_;
 };
 
 }  // namespace arenad::server

@@ -62,12 +62,19 @@ Failure ArenaRegistry::check(const Principal& caller, const CreateArenaArgs& arg
 
 Failure ArenaRegistry::check_user(const Principal& caller, std::uint32_t owner) const {
   if (caller.is_admin) return {};
-  const auto of_owner = std::ranges::count_if(
-      by_name_, [owner](const auto& arena) { return arena.second.access.uid == owner; });
-  if (of_owner < limits_.max_user_arenas) return {};
+  const auto living = static_cast<std::uint64_t>(std::ranges::count_if(
+      by_name_, [owner](const auto& arena) { return arena.second.access.uid == owner; }));
+  const auto found = remains_of_.find(owner);
+  const std::uint64_t deleted = found == remains_of_.end() ? 0 : found->second;
+  if (living + deleted < limits_.max_user_arenas) return {};
   return refuse(
       Error::kQuotaUser,
-      fmt::format("uid {} has {} arenas, which is the limit max_user_arenas", owner, of_owner));
+      fmt::format("uid {} has {} arenas, which is the limit max_user_arenas{}", owner,
+                  living + deleted,
+                  deleted == 0 ? std::string()
+                               : fmt::format("; {} of them are deleted, and clients have their "
+                                             "memory still",
+                                             deleted)));
 }
 
 Failure ArenaRegistry::check_quota(std::uint64_t capacity_bytes) const {

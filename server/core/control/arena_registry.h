@@ -52,6 +52,11 @@ class ArenaRegistry {
   // Takes the arena out, and removes its files. The id is not used before release_id.
   ArenaRecord remove(const std::string& name);
   void release_id(ArenaId id) { ids_.put_back(id); }
+  // A deleted arena whose memory clients have still counts for its owner.
+  void remains_began(std::uint32_t owner_uid) { ++remains_of_[owner_uid]; }
+  void remains_ended(std::uint32_t owner_uid) {
+    if (--remains_of_[owner_uid] == 0) remains_of_.erase(owner_uid);
+  }
 
   // Arenas from here on commit their memory on other threads (Arena::commit_elsewhere).
   void commit_elsewhere() { commit_elsewhere_ = true; }
@@ -73,7 +78,8 @@ class ArenaRegistry {
   IdPool<ArenaId> ids_;
   std::map<std::string, ArenaRecord> by_name_;  // in order of name, as ListArenas gives them
   std::map<ArenaId, ArenaRecord*> by_id_;
-  std::uint64_t capacity_bytes_ = 0;  // of all
+  std::map<std::uint32_t, std::uint32_t> remains_of_;  // deleted ones that have memory, by owner
+  std::uint64_t capacity_bytes_ = 0;                   // of all
   bool commit_elsewhere_ = false;
 };
 

@@ -22,12 +22,13 @@ void CommitThreads::run(const std::shared_ptr<ArenaState>& arena, Piece piece) {
   worker.changed.notify_one();
 }
 
-void CommitThreads::bury(std::shared_ptr<ArenaState> arena) {
+void CommitThreads::bury(std::shared_ptr<ArenaState> arena, Piece gone) {
   const std::lock_guard lock(mutex_);
   if (stopped_) return;
   Worker& worker = worker_of(arena);
   arena->arena->stop_commits();
   worker.last = true;
+  worker.gone = std::move(gone);
   worker.changed.notify_one();
   arena.reset();  // under the mutex, so that the worker lets go later than this thread
 }
@@ -35,6 +36,7 @@ void CommitThreads::bury(std::shared_ptr<ArenaState> arena) {
 void CommitThreads::work(Worker& self) {
   std::shared_ptr<ArenaState> arena;
   std::vector<std::unique_ptr<Worker>> ended_before;
+  Piece gone;
   {
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -50,12 +52,14 @@ void CommitThreads::work(Worker& self) {
     arena = std::move(self.arena);
     if (!stopped_) {
       ended_before.swap(over_);
+      gone = std::move(self.gone);
       const auto place = workers_.find(arena.get());
       over_.push_back(std::move(place->second));
       workers_.erase(place);
     }
   }
   arena.reset();  // the last owner unmaps
+  if (gone) gone();
   for (const auto& worker : ended_before) worker->thread.join();
 }
 

@@ -34,8 +34,9 @@ class CommitThreads {
 
   // After stop() a piece is dropped.
   void run(const std::shared_ptr<ArenaState>& arena, Piece piece);
-  // The last piece: lets go of a deleted arena, because to unmap gigabytes takes a while.
-  void bury(std::shared_ptr<ArenaState> arena);
+  // The last piece: lets go of a deleted arena, because to unmap gigabytes takes a while. `gone`
+  // runs afterwards on that thread, unless stop() came first.
+  void bury(std::shared_ptr<ArenaState> arena, Piece gone);
   // Ends what runs, drops what waits, and joins. Idempotent.
   void stop();
 
@@ -44,6 +45,7 @@ class CommitThreads {
     std::shared_ptr<ArenaState> arena;  // until the last piece
     std::deque<Piece> pieces;
     bool last = false;  // no piece comes after those that wait
+    Piece gone;
     std::condition_variable changed;
     std::thread thread;
   };

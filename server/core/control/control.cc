@@ -18,7 +18,8 @@ Control::Control(ShardGroup::Shards& shards, SharedState& shared, const Limits& 
       detaches_(core_, reap_, recounts_),
       ends_(core_, liveness_, reap_, detaches_, trim_rounds_, drain_),
       evictions_(core_, ends_),
-      arena_calls_(core_, drain_, recounts_, trim_rounds_),
+      remains_(core_),
+      arena_calls_(core_, drain_, recounts_, trim_rounds_, remains_),
       session_calls_(core_, handoff_path, drain_, liveness_, ends_, evictions_, detaches_,
                      trim_rounds_),
       session_list_(core_),
@@ -231,10 +232,10 @@ void Control::need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket)
   });
 }
 
-void Control::need_recount(SessionId session, ArenaId arena_id, ShardId shard,
+void Control::need_recount(Error why, SessionId session, ArenaId arena_id, ShardId shard,
                            std::uint64_t ticket) {
-  core_.thread.post([this, session, arena_id, shard, ticket] {
-    recounts_.start_for(session, arena_id, shard, ticket);
+  core_.thread.post([this, why, session, arena_id, shard, ticket] {
+    recounts_.start_for(why, session, arena_id, shard, ticket);
   });
 }
 

@@ -27,6 +27,7 @@
 #include "server/core/control/handoff_desk.h"
 #include "server/core/control/liveness.h"
 #include "server/core/control/recounts.h"
+#include "server/core/control/remains.h"
 #include "server/core/control/session_calls.h"
 #include "server/core/control/session_ends.h"
 #include "server/core/control/session_list.h"
@@ -90,7 +91,7 @@ class Control final : public ControlApi, public ControlLink {
 
   // --- ControlLink
   void need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket) override;
-  void need_recount(SessionId session, ArenaId arena_id, ShardId shard,
+  void need_recount(Error why, SessionId session, ArenaId arena_id, ShardId shard,
                     std::uint64_t ticket) override;
   void memory_returned(ArenaId arena_id) override;
   void need_commit(std::shared_ptr<ArenaState> arena, ShardId shard, std::uint64_t ticket,
@@ -110,6 +111,7 @@ class Control final : public ControlApi, public ControlLink {
   Detaches detaches_;
   SessionEnds ends_;
   Evictions evictions_;
+  Remains remains_;
   ArenaCalls arena_calls_;
   SessionCalls session_calls_;
   SessionList session_list_;

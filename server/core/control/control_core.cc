@@ -55,6 +55,14 @@ Failure ControlCore::must_be_admin(const Principal& caller, std::string_view wha
                            what, caller.text())});
 }
 
+void ControlCore::open_account(SessionId session, std::uint64_t limit_bytes,
+                               const Principal& owner) {
+  if (owner.is_admin)
+    shared.account.open(session, limit_bytes);
+  else
+    shared.account.open(session, limit_bytes, owner.uid);
+}
+
 std::vector<std::shared_ptr<ArenaState>> ControlCore::arenas_in(ArenaId scope) {
   std::vector<std::shared_ptr<ArenaState>> found;
   for (const auto& [name, record] : arenas.all())

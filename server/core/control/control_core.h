@@ -46,6 +46,8 @@ struct ControlCore {
   Failure refused(const Principal& caller, Failure why);
   // kNotPermitted for who is no administrator; `what` they asked for.
   Failure must_be_admin(const Principal& caller, std::string_view what);
+  // Begins the account of a session. No user is charged for what an administrator opened.
+  void open_account(SessionId session, std::uint64_t limit_bytes, const Principal& owner);
   // The arenas in the scope, or those with one of these ids.
   std::vector<std::shared_ptr<ArenaState>> arenas_in(ArenaId scope);
   std::vector<std::shared_ptr<ArenaState>> arenas_of(const std::vector<ArenaId>& ids);

@@ -13,6 +13,13 @@
 #include "server/core/state/attach_mark.h"
 
 namespace arenad::server {
+namespace {
+
+UniqueFd opened_anew(int fd, int flags) {
+  return UniqueFd(::open(fmt::format("/proc/self/fd/{}", fd).c_str(), flags | O_CLOEXEC));
+}
+
+}  // namespace
 
 HandoffGrant HandoffDesk::redeem(std::string_view token, Answer<CallerProcess> caller) {
   HandoffGrant grant;
@@ -78,16 +85,16 @@ Failure HandoffDesk::open_arena(const TokenUse& use, const CallerProcess& caller
 
 // A reader gets an open file description of its own, which is read-only. The file's mode is 0600,
 // so the reader cannot open it again for writing. The others get descriptions of their own, too,
-// because the attach mark is a lock on the description.
+// because the attach mark is a lock on the description, and because the kernel counts descriptions
+// (Remains).
 Failure HandoffDesk::open_files(const ArenaRecord& record, const TokenUse& use,
                                 HandoffGrant& grant) const {
   const Arena& arena = *record.state->arena;
   const bool reader = use.mode == AttachMode::kReader;
   const bool peer = use.mode == AttachMode::kPeer;
-  const std::string path = fmt::format("/proc/self/fd/{}", arena.data_fd());
-  grant.data = UniqueFd(::open(path.c_str(), (reader ? O_RDONLY : O_RDWR) | O_CLOEXEC));
+  grant.data = opened_anew(arena.data_fd(), reader ? O_RDONLY : O_RDWR);
   if (grant.data && !set_attach_mark(grant.data.get(), use.session)) grant.data = UniqueFd();
-  if (grant.data && peer) grant.control = UniqueFd(::fcntl(arena.control_fd(), F_DUPFD_CLOEXEC, 0));
+  if (grant.data && peer) grant.control = opened_anew(arena.control_fd(), O_RDWR);
   if (grant.data && (!peer || grant.control)) return {};
   return {Error::kMachineFull,
           fmt::format("descriptor of arena '{}': {}: raise the daemon's open file limit, and give "

@@ -35,7 +35,7 @@ Task<Answer<OpenedSession>> SessionCalls::open(Caller caller, std::string name,
     core_.sessions.release(key.id);
     co_return written.error();
   }
-  core_.shared.account.open(key.id, limit_bytes);
+  core_.open_account(key.id, limit_bytes, *caller);
   auto added = core_.shards.broadcast(
       [key, uid = caller->uid](Shard& s) { s.add_session(key.id, key.secret, uid); });
   co_await added;

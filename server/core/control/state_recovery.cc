@@ -123,8 +123,8 @@ void StateRecovery::restore(const KeptSession& kept) {
   SessionRecord& session = core_.sessions.restore(kept, owner_of(kept));
   session.attached = attached;
   for (const auto& [arena, mode] : attached) core_.arenas.find(arena)->sessions.insert(id);
-  core_.shared.account.open(id, kept.limit_bytes);
-  if (core_.shared.account.has_limit(id)) charge(id, attached);
+  core_.open_account(id, kept.limit_bytes, *session.owner);
+  if (core_.shared.account.counts(id)) charge(id, attached);
   watch(session, std::move(process), marks);
 }
 

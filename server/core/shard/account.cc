@@ -16,41 +16,80 @@ std::uint64_t smaller_limit(std::uint64_t a, std::uint64_t b) {
 }  // namespace
 
 Account::Account(std::uint64_t daemon_limit_bytes)
-    : daemon_limit_bytes_(daemon_limit_bytes), entries_(65536) {}
+    : daemon_limit_bytes_(daemon_limit_bytes), user_limit_(kMost), entries_(65536) {}
 
 void Account::open(SessionId session, std::uint64_t limit_bytes) {
+  entry(session).user = nullptr;
   at(entry(session).charged).store(0, std::memory_order_relaxed);
   at(entry(session).limit).store(limit_for(limit_bytes), std::memory_order_relaxed);
 }
 
+void Account::open(SessionId session, std::uint64_t limit_bytes, std::uint32_t uid) {
+  open(session, limit_bytes);
+  User& user = users_[uid];
+  ++user.sessions;
+  entry(session).user = &user;
+}
+
+void Account::close(SessionId session) {
+  Entry& e = entry(session);
+  if (e.user != nullptr) {
+    at(e.user->charged).fetch_sub(load(e.charged), std::memory_order_relaxed);
+    if (--e.user->sessions == 0)
+      std::erase_if(users_, [&e](const auto& user) { return &user.second == e.user; });
+  }
+  open(session, 0);
+}
+
 void Account::set_limit(SessionId session, std::uint64_t limit_bytes) {
-  if (!has_limit(session)) return open(session, limit_bytes);
+  if (!counts(session)) return open(session, limit_bytes);
   at(entry(session).limit).store(limit_for(limit_bytes), std::memory_order_relaxed);
 }
 
+std::int64_t Account::clamped(std::uint64_t bytes) {
+  return static_cast<std::int64_t>(std::min(bytes, kMost));
+}
+
 std::int64_t Account::limit_for(std::uint64_t limit_bytes) const {
-  return static_cast<std::int64_t>(
-      std::min(smaller_limit(limit_bytes, daemon_limit_bytes_), kMost));
+  return clamped(smaller_limit(limit_bytes, daemon_limit_bytes_));
 }
 
 std::uint64_t Account::limit_bytes(SessionId session) const {
   return static_cast<std::uint64_t>(load(entry(session).limit));
 }
 
+// Shards charge and credit at once, so a sum may be below 0 for a moment.
 std::uint64_t Account::charged_bytes(SessionId session) const {
-  // Shards charge and credit at once, so the sum may be below 0 for a moment.
   return static_cast<std::uint64_t>(std::max<std::int64_t>(load(entry(session).charged), 0));
 }
 
-bool Account::charge_slow(SessionId session, std::uint64_t bytes, std::int64_t limit) {
-  const auto more = static_cast<std::int64_t>(bytes);
-  std::atomic_ref<std::int64_t> charged = at(entry(session).charged);
-  // Not add and take back: a recount that began between the two would lose the difference.
-  std::int64_t before = charged.load(std::memory_order_relaxed);
+std::uint64_t Account::user_bytes(SessionId session) const {
+  const User* const user = entry(session).user;
+  if (user == nullptr) return 0;
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(load(user->charged), 0));
+}
+
+bool Account::charge_up_to(std::int64_t limit, std::int64_t& charged, std::int64_t bytes) {
+  std::atomic_ref<std::int64_t> sum = at(charged);
+  std::int64_t before = sum.load(std::memory_order_relaxed);
   do {
-    if (before > limit - more) return false;
-  } while (!charged.compare_exchange_weak(before, before + more, std::memory_order_relaxed));
+    if (before > limit - bytes) return false;
+  } while (!sum.compare_exchange_weak(before, before + bytes, std::memory_order_relaxed));
   return true;
+}
+
+// The user first. What the session refuses is taken back from the user: no recount reads a user's
+// sum. A session's charge that is taken back could be lost in a recount that began before.
+Error Account::charge_slow(SessionId session, std::uint64_t bytes) {
+  Entry& e = entry(session);
+  const std::int64_t more = clamped(bytes);
+  if (e.user != nullptr &&
+      !charge_up_to(user_limit_.load(std::memory_order_relaxed), e.user->charged, more))
+    return Error::kQuotaUser;
+  const std::int64_t limit = load(e.limit);
+  if (charge_up_to(limit == 0 ? clamped(kMost) : limit, e.charged, more)) return Error::kNone;
+  if (e.user != nullptr) at(e.user->charged).fetch_sub(more, std::memory_order_relaxed);
+  return Error::kQuotaSession;
 }
 
 }  // namespace arenad::server

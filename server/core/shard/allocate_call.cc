@@ -136,7 +136,8 @@ Failure AllocateCall::refusal(Error e, const AllocateArgs& args, const ArenaSlot
   switch (e) {
     case Error::kInvalidAlignment:
       return refuse(e, fmt::format("alignment {} in arena '{}'", args.align_bytes, slot.name()));
-    case Error::kQuotaSession: return account_.refusal(args.session.id);
+    case Error::kQuotaSession:
+    case Error::kQuotaUser: return account_.refusal(e, args.session);
     case Error::kQuarantined:
       return refuse(e, fmt::format("arena '{}' is quarantined, {}", slot.name(),
                                    slot.arena.quarantine_reason()));

@@ -28,7 +28,7 @@ class AllocateCall {
 
   // What is wrong with the request whatever the memory; error kNone when nothing is.
   Failure check(const Args& args, const ArenaSlot& slot) const;
-  // Errors: those of Heap::allocate_batch; kQuotaSession.
+  // Errors: those of Heap::allocate_batch; kQuotaSession, kQuotaUser.
   Error attempt(const Access& access, const Args& args, Out& out);
   // An error of attempt, with the particulars.
   Failure refusal(Error e, const Args& args, const ArenaSlot& slot) const;

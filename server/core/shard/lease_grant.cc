@@ -120,7 +120,7 @@ Error LeaseGrant::attempt(const Access& access, const LeaseArgs& args, LeasedSla
 Failure LeaseGrant::refusal(Error e, const LeaseArgs& args, const ArenaSlot& slot) const {
   if (e == Error::kStaleEpoch)
     return slot.state->lease_epochs.stale(args.session.id, args.epoch, slot.name());
-  if (e == Error::kQuotaSession) return account_.refusal(args.session.id);
+  if (over_quota(e)) return account_.refusal(e, args.session);
   if (e == Error::kQuarantined) {
     return refuse(e, fmt::format("arena '{}' is quarantined, {}", slot.name(),
                                  slot.arena.quarantine_reason()));

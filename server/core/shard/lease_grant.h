@@ -35,7 +35,7 @@ class LeaseGrant {
 
   // What is wrong with the request whatever the memory; error kNone when nothing is.
   Failure check(const Args& args, const ArenaSlot& slot) const;
-  // Errors: those of Arena::grant; kQuotaSession, kStaleEpoch.
+  // Errors: those of Arena::grant; kQuotaSession, kQuotaUser, kStaleEpoch.
   Error attempt(const Access& access, const Args& args, Out& out);
   // An error of attempt, with the particulars.
   Failure refusal(Error e, const Args& args, const ArenaSlot& slot) const;

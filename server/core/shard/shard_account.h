@@ -1,7 +1,7 @@
 // ShardAccount: what one shard writes down about who holds how much.
 //
 // Purpose: every allocation, free and change of holder is written down here in two places at once:
-//   the session's charge in Account, which all shards share, and this shard's own HeldShare.
+//   the charges in Account, which all shards share, and this shard's own HeldShare.
 // Invariants: a block in a run that is leased to its holder is paid for by the lease, so that block
 //   is charged to nobody. Shares say nothing in arenas that count from the words, see
 //   ArenaState::counts_from_words.
@@ -24,10 +24,8 @@ class ShardAccount {
     return slot.arena.ledger().run(slab).owner() == RunOwner::leased_to(session);
   }
 
-  // Before memory is given. Errors: kQuotaSession; then nothing is charged.
-  Error charge(SessionId session, std::uint64_t bytes) {
-    return account_.charge(session, bytes) ? Error::kNone : Error::kQuotaSession;
-  }
+  // Before memory is given. Errors: those of Account::charge.
+  Error charge(SessionId session, std::uint64_t bytes) { return account_.charge(session, bytes); }
   // A charge whose memory was not given, or memory that is not the session's any more.
   void credit(SessionId session, std::uint64_t bytes) { account_.credit(session, bytes); }
 
@@ -53,8 +51,8 @@ class ShardAccount {
     account_.move(session, lease_bytes, session, held_bytes);
   }
 
-  // kQuotaSession with the particulars.
-  Failure refusal(SessionId session) const;
+  // An error of charge, with the particulars.
+  Failure refusal(Error e, SessionKey session) const;
 
  private:
   ShardTables& tables_;

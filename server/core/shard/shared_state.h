@@ -26,9 +26,10 @@ class ControlLink {
   // A call was parked under `ticket`. Every shard must trim the arena; then Shard::trim_round must
   // be called with the ticket.
   virtual void need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket) = 0;
-  // A call was parked because its session is at its limit. The session must be recounted; then
-  // Shard::recounted must be called with the ticket.
-  virtual void need_recount(SessionId session, ArenaId arena_id, ShardId shard,
+  // A call was parked because its session or its user is at the limit: `why` is kQuotaSession or
+  // kQuotaUser. The session, or all sessions of the user, must be recounted; then Shard::recounted
+  // must be called with the ticket.
+  virtual void need_recount(Error why, SessionId session, ArenaId arena_id, ShardId shard,
                             std::uint64_t ticket) = 0;
   // Blocks were freed in an arena in which somebody waits.
   virtual void memory_returned(ArenaId arena_id) = 0;

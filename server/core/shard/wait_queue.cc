@@ -17,7 +17,8 @@ constexpr std::uint64_t kWaitLookNs = 10 * kNsPerMs;
 // While somebody waits, the shard asks for a trim round this often although nobody said that memory
 // came back. A reap gives memory back unsaid, and so does a freer that saw no waiter yet.
 constexpr std::uint64_t kWaitRoundNs = 100 * kNsPerMs;
-// A session is recounted at most this often, because a recount reads all words of its arenas.
+// A session or a user is recounted at most this often, because a recount reads all words of the
+// arenas.
 constexpr std::uint64_t kRecountNs = 100 * kNsPerMs;
 
 bool memory_short(Error e) { return e == Error::kArenaFull || e == Error::kMachineFull; }
@@ -38,8 +39,8 @@ void WaitQueue::park_slow(ArenaSlot& slot, ParkedCall call, Error why) {
   slot.state->waiting.fetch_add(1, std::memory_order_relaxed);
   ParkedCall& parked = slot.parked.back();
   if (why == Error::kCommitNeeded) return begin_commit(slot, parked);
-  if (why == Error::kQuotaSession)
-    return shared_.control->need_recount(session, slot.id, shard_, next_ticket_);
+  if (over_quota(why))
+    return shared_.control->need_recount(why, session, slot.id, shard_, next_ticket_);
   shared_.control->need_memory(slot.id, shard_, next_ticket_);
 }
 
@@ -95,7 +96,10 @@ bool WaitQueue::waits(const ArenaSlot& slot, std::uint32_t uid) {
                      [uid](const ParkedCall& call) { return call.uid == uid && !call.committing; });
 }
 
-bool WaitQueue::worth_recounting(const SessionSlot& session) const {
+bool WaitQueue::worth_recounting(Error e, const SessionSlot& session) const {
+  const auto of_user = user_recounted_ns_.find(session.uid);
+  if (e == Error::kQuotaUser)  // the user's other sessions may be attached to any arena
+    return of_user == user_recounted_ns_.end() || now_ns() - of_user->second >= kRecountNs;
   if (now_ns() - session.recounted_ns < kRecountNs) return false;
   return std::any_of(session.attached.begin(), session.attached.end(), [this](const Attached& a) {
     const ArenaSlot* slot = tables_.arena(a.arena);
@@ -110,7 +114,10 @@ void WaitQueue::recounted(ArenaId arena_id, std::uint64_t ticket) {
   for (ParkedCall& call : slot->parked) {
     if (call.ticket != ticket) continue;
     call.recounted = true;
-    if (SessionSlot* session = tables_.session(call.session.id)) session->recounted_ns = now;
+    if (call.last == Error::kQuotaUser)
+      user_recounted_ns_[call.uid] = now;
+    else if (SessionSlot* session = tables_.session(call.session.id))
+      session->recounted_ns = now;
     return serve_parked(*slot, {.now = now});
   }
 }
@@ -149,7 +156,7 @@ void WaitQueue::serve_parked(ArenaSlot& slot, const Occasion& occasion) {
     }
     // A call that waits for a recount or a commit holds up nobody: it is not memory of others that
     // it lacks.
-    if (call.deadline_ns != 0 && call.last != Error::kQuotaSession && !call.committing)
+    if (call.deadline_ns != 0 && !over_quota(call.last) && !call.committing)
       waiting_users.insert(call.uid);
     kept.push_back(std::move(call));
   }
@@ -170,17 +177,17 @@ WaitQueue::Fate WaitQueue::try_again(ArenaSlot& slot, ParkedCall& call, bool beh
   Error e = call.last;
   if (call.refused != Error::kNone) {
     e = std::exchange(call.refused, Error::kNone);
-  } else if (!call.committing && (!waits || !behind_a_waiter || e == Error::kQuotaSession)) {
+  } else if (!call.committing && (!waits || !behind_a_waiter || over_quota(e))) {
     e = tables_.admit(call.session, slot.id, call.for_peer ? Need::kPeer : Need::kChange, access);
     if (e == Error::kNone) e = call.attempt(access);
   }
   if (e == Error::kNone) return Fate::kAnswered;
   if (e == Error::kCommitNeeded) return commit_again(slot, call, occasion, failure);
-  if (e == Error::kQuotaSession && !call.recounted &&
-      (call.last == e || worth_recounting(*access.session))) {
+  if (over_quota(e) && !call.recounted &&
+      (call.last == e || worth_recounting(e, *access.session))) {
     if (std::exchange(call.last, e) != e) {
       call.ticket = ++next_ticket_;
-      shared_.control->need_recount(call.session.id, slot.id, shard_, call.ticket);
+      shared_.control->need_recount(e, call.session.id, slot.id, shard_, call.ticket);
     }
     return Fate::kKept;
   }
@@ -190,7 +197,7 @@ WaitQueue::Fate WaitQueue::try_again(ArenaSlot& slot, ParkedCall& call, bool beh
   }
   const Error before = std::exchange(call.last, e);
   bool over = waits ? occasion.now >= call.deadline_ns : round_over;
-  if (before == Error::kQuotaSession || (before == Error::kCommitNeeded && !call.trimmed)) {
+  if (over_quota(before) || (before == Error::kCommitNeeded && !call.trimmed)) {
     // It was recounted, or its commit was refused, or others took what was committed.
     ask_for_room(slot, call);
     over = waits && over;

@@ -2,9 +2,9 @@
 //
 // Purpose: runs a call that needs memory. A call that lacks something is parked, and another thread
 //   is asked for it: the arena's commit thread for memory that is not committed, or the control
-//   thread for a trim round when the arena is full, and for a recount when the session is at its
-//   limit. After it the call is tried again. Then the call fails with the particulars, or waits on
-//   when its caller said so.
+//   thread for a trim round when the arena is full, and for a recount when the session or its user
+//   is at a limit. After it the call is tried again. Then the call fails with the particulars, or
+//   waits on when its caller said so.
 // Invariants: each call is answered exactly once. Callers that wait are served first come, first
 //   served among those of one user in each arena of the shard. Nobody waits behind another user's
 //   call, which may wait for more than there will ever be. A caller that does not wait may try in
@@ -72,7 +72,8 @@ class WaitQueue {
   Failure no_place(std::uint32_t uid) const;
   // The call leaves the queue of its arena.
   void unpark(ArenaSlot& slot, const ParkedCall& call);
-  bool worth_recounting(const SessionSlot& session) const;
+  // Whether a recount for this refusal, kQuotaSession or kQuotaUser, may help.
+  bool worth_recounting(Error e, const SessionSlot& session) const;
   // Why the parked calls are tried again.
   struct Occasion {
     std::uint64_t now = 0;
@@ -90,7 +91,8 @@ class WaitQueue {
   ShardTables& tables_;
   SharedState& shared_;
   Alarm& alarm_;
-  std::map<std::uint32_t, std::uint32_t> parked_of_;  // calls that are parked, by user
+  std::map<std::uint32_t, std::uint32_t> parked_of_;          // calls that are parked, by user
+  std::map<std::uint32_t, std::uint64_t> user_recounted_ns_;  // when users were last recounted
   std::uint64_t next_ticket_ = 0;
   std::uint64_t next_round_ns_ = 0;  // when waiters ask for a trim round of their own accord
 };
@@ -112,7 +114,7 @@ void WaitQueue::serve(Kind& kind, const typename Kind::Args& args, Done<typename
   if (e == Error::kNone) [[likely]]
     return done(std::move(out));
   if (e != Error::kArenaFull && e != Error::kMachineFull && e != Error::kCommitNeeded &&
-      !(e == Error::kQuotaSession && worth_recounting(*access.session))) {
+      !(over_quota(e) && worth_recounting(e, *access.session))) {
     return done(kind.refusal(e, args, slot));
   }
   if (Failure full = no_place(access.session->uid); full.error != Error::kNone)

@@ -24,5 +24,7 @@ bool set_attach_mark(int data_fd, SessionId session);
 // Whether a description of that file, other than `data_fd`'s own, carries the session's mark. True
 // when that cannot be told.
 bool has_attach_mark(int data_fd, SessionId session);
+// The same for the marks of all sessions.
+bool has_attach_marks(int data_fd);
 
 }  // namespace arenad::server
