@@ -100,7 +100,7 @@ class World {
   void attach(SessionKey key, AttachMode mode, std::uint32_t uid) {
     if (mode == AttachMode::kPeer) state_->counts_from_words = true;
     state_->lease_epochs.begin(key.id, {});
-    shared_.account.open(key.id, uid == 0 ? 3 << 20 : 0);
+    shared_.account.open(key.id, uid == 0 ? 3 << 20 : 0, uid);
     shard_.add_session(key.id, key.secret, uid);
     shard_.attach(key.id, kArena, mode);
     arena().mark_session(key.id, SessionEntry::kLive);

@@ -281,6 +281,7 @@ class Run {
     }
     for (const std::uint16_t id : {kIds[0], kIds[5], input_.u16()})
       FUZZ_EXPECT(has_attach_mark(file.get(), {id}) == marked.contains(id), "marks are told apart");
+    FUZZ_EXPECT(has_attach_marks(file.get()) == !marked.empty(), "all marks are seen together");
     for (const std::uint16_t id : marked)
       FUZZ_EXPECT(has_attach_mark(file.get(), {id}), "a mark stands");
     handed_out.clear();
