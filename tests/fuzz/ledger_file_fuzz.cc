@@ -106,12 +106,13 @@ class Run {
         ::pwrite(file.get(), bytes, count, static_cast<off_t>(at));
   }
   void forge_run() {
-    const std::uint32_t unit = input_.below(64);
     const std::uint8_t kind = input_.u8() % 4, cls = input_.u8();
+    // Spans begin at superslabs, when they have some.
+    const std::uint32_t unit = kind < 2 ? input_.below(64) : 32 * input_.below(2);
     const std::uint32_t units = input_.u8() % 4 == 0 ? input_.u16() << 8 : 1 << input_.u8() % 7;
     const std::uint16_t owner = input_.u8() % 2 != 0 ? input_.u16() : kPeer.value;
     const RunRecord run = RunRecord::of(
-        static_cast<SlabKind>(kind), input_.u8() % 2 != 0 ? ClassId{cls} : kSpanClass, units,
+        static_cast<SlabKind>(kind), kind == 1 ? ClassId{cls} : kSpanClass, units,
         input_.u8() % 2 != 0 ? RunOwner::leased_to({owner}) : RunOwner::heap({owner}));
     const std::uint64_t runs = former_.pool().ledger.bytes() - 64 * sizeof run;
     write(ledger_, (runs & ~(kPage - 1)) + unit * sizeof run, &run, sizeof run);

@@ -42,7 +42,7 @@ class Control final : public ControlLink {
       shard->trim_round(arena, ticket, {});
     });
   }
-  void need_recount(SessionId, ArenaId arena, ShardId, std::uint64_t ticket) override {
+  void need_recount(Error, SessionId, ArenaId arena, ShardId, std::uint64_t ticket) override {
     shard->post([this, arena, ticket] { shard->recounted(arena, ticket); });
   }
   void need_commit(std::shared_ptr<ArenaState> arena, ShardId, std::uint64_t ticket,
