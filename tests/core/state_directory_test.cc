@@ -256,5 +256,23 @@ TEST_F(StateDirectoryTest, SecondArenaWithAnIdIsMovedAway) {
   EXPECT_NE(log.find("it has the id of arena 'first'"), std::string::npos) << log;
 }
 
+// Names go into logs, metrics and answers. CreateArena takes no such name.
+TEST_F(StateDirectoryTest, ArenaWithANameThatNoArenaCanHaveIsMovedAway) {
+  for (const std::string name : {"two words", "line\nfeed", "\xff"}) {
+    make(name);
+    EXPECT_TRUE(find().empty()) << name;
+    EXPECT_NE(errors.find("no arena can have that name"), std::string::npos) << errors;
+    EXPECT_TRUE(fs::exists(path("quarantine/" + name + ".1/" + name + ".ledger"))) << name;
+  }
+}
+
+TEST_F(StateDirectoryTest, DoesNotWaitForTheWriterOfAFifo) {
+  make("pool");
+  fs::remove(path("pool.ledger"));
+  ASSERT_EQ(::mkfifo(path("pool.ledger").c_str(), 0600), 0);
+  EXPECT_TRUE(find().empty());
+  EXPECT_FALSE(fs::exists(path("pool.ledger")));
+}
+
 }  // namespace
 }  // namespace arenad::server

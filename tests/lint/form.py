@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks what clang-format does not know of, and prints what is wrong.
 
-usage: tests/lint/form.py CHECK FILE...      CHECK: columns, lines, glob or once
+usage: tests/lint/form.py CHECK FILE...      CHECK: columns, lines, glob, once or fuzzer
 """
 import pathlib
 import sys
@@ -33,8 +33,20 @@ def once(path, text):
         yield f"{path}: a header without #pragma once"
 
 
+def fuzzer(path, text):
+    """`path` is NAME_fuzz.cc in the folder of the fuzzers."""
+    source = pathlib.Path(path)
+    folder, name = source.parent, source.name.removesuffix("_fuzz.cc")
+    if not any((folder / "corpus" / name).glob("*")):
+        yield f"{path}: no input in {folder / 'corpus' / name}"
+    for file, entry in (("README.md", f"| `{name}` |"),
+                        ("CMakeLists.txt", f"arenad_fuzzer({name} ")):
+        if entry not in (folder / file).read_text(encoding="utf-8"):
+            yield f"{path}: {folder / file} has no '{entry}'"
+
+
 def main():
-    check = {f.__name__: f for f in (columns, lines, glob, once)}[sys.argv[1]]
+    check = {f.__name__: f for f in (columns, lines, glob, once, fuzzer)}[sys.argv[1]]
     for path in sys.argv[2:]:
         for wrong in check(path, pathlib.Path(path).read_text(encoding="utf-8")):
             print(wrong)

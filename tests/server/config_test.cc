@@ -194,6 +194,42 @@ TEST(Config, WhatIsPrintedCanBeReadBack) {
   EXPECT_EQ(tunable(second, "idle_drain_ms"), "7");
 }
 
+TEST(Config, TextWithOddCharactersIsPrintedSoThatItCanBeReadBack) {
+  const TemporaryDirectory directory;
+  for (const std::string text : {"/quote\"d\\", "/tab\t", "/delete\x7f", "/\xc3\xa4", "\x01"}) {
+    const Config first = good({{"--tls-cert", text}, {}});
+    const Config second = good({{"--config", directory.file("arenad.toml", first.as_toml)}, {}});
+    EXPECT_EQ(second.tls.certificate, text);
+    EXPECT_EQ(second.values, first.values);
+  }
+}
+
+TEST(Config, TextThatIsNotUtf8IsRefused) {
+  for (const std::string text : {"/\xff", "/\xc3", "/\xed\xa0\x80"}) {
+    EXPECT_NE(refusal({{"--tls-cert", text}, {}}).find("flag --tls-cert: 'tls_cert' takes UTF-8"),
+              std::string::npos);
+    EXPECT_NE(refusal({{}, {"ARENAD_HTTP_HOST=a," + text}}).find("'http_host' takes UTF-8"),
+              std::string::npos);
+  }
+}
+
+TEST(Config, AnEmptyFileSaysNothing) {
+  const TemporaryDirectory directory;
+  EXPECT_EQ(good({{"--config", directory.file("arenad.toml", "")}, {}}).socket_dir, "/run/arenad");
+  EXPECT_NE(refusal({{"--config", directory.path()}, {}}).find("cannot read"), std::string::npos)
+      << "a directory";
+}
+
+// toml++ has assertions for the first of these.
+TEST(Config, FilesThatAreNotTomlAreRefused) {
+  const TemporaryDirectory directory;
+  for (const std::string text : {"[=", "[[[", "[", "[[", "a", "\"", "shards = [", "a.b.", "\xff"})
+    EXPECT_NE(
+        refusal({{"--config", directory.file("bad.toml", text)}, {}}).find("this is not TOML"),
+        std::string::npos)
+        << text;
+}
+
 TEST(Config, AnArenaMayHaveAModeAndAGroup) {
   const auto arena = [](const char* text) { return good({{"--arena", text}, {}}).arenas.at(0); };
   EXPECT_EQ(arena("a:1MiB").mode, 0660u);

@@ -117,9 +117,15 @@ std::string StateDirectory::refused(const std::string& name) const {
 // --- what there is
 
 StateDirectory::Finding StateDirectory::examine(const std::string& name, std::string& why) {
+  if (!valid_name(name)) {
+    why = "no arena can have that name";
+    return Finding::kDamaged;
+  }
   const ArenaFiles files = files_of(name);
   LedgerHeader header{};
-  const UniqueFd fd(::open(files.ledger_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  // O_NONBLOCK: a FIFO of that name would keep the daemon waiting for its writer.
+  const UniqueFd fd(
+      ::open(files.ledger_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   const auto got = fd ? ::pread(fd.get(), static_cast<void*>(&header), sizeof header, 0) : -1;
   if (got < 0) {
     why = fmt::format("its ledger cannot be read: {}", std::strerror(errno));

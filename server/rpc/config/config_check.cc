@@ -36,6 +36,7 @@ class Checker {
 
   Result<Config, Failure> config() {
     Config config;
+    check_texts();
     read_directories(config);
     read_addresses(config);
     config.shards = static_cast<std::uint32_t>(number("shards"));
@@ -69,6 +70,13 @@ class Checker {
   }
   void wrong(const std::string& name) {
     fail(name, fmt::format("is not what '{}' takes: {}", name, find_key(name)->help));
+  }
+
+  // --print-config writes a TOML file, and logs and answers are UTF-8, too.
+  void check_texts() {
+    for (const auto& [name, value] : values_)
+      for (const std::string& text : value.texts)
+        if (!is_utf8(text)) report(fmt::format("{}: '{}' takes UTF-8 text", value.origin, name));
   }
 
   // The value of a key of kNumber or kSize, within the key's bounds.

@@ -13,7 +13,7 @@ std::string toml_string(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20) {
+    if (byte < 0x20 || byte == 0x7f) {
       out += fmt::format("\\u{:04x}", byte);
     } else {
       if (c == '"' || c == '\\') out += '\\';

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <grp.h>
 
+#include <bit>
 #include <charconv>
 #include <iterator>
 #include <limits>
@@ -20,6 +21,27 @@ constexpr SizeUnit kSizeUnits[] = {{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB"
                                    {"K", 10},   {"M", 20},   {"G", 30},   {"T", 40}};
 
 }  // namespace
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const auto first = static_cast<unsigned char>(text.front());
+    // Bytes of this character: as many as the first byte has leading ones.
+    const int ones = std::countl_one(first);
+    const std::size_t bytes = ones == 0 ? 1 : static_cast<std::size_t>(ones);
+    if (ones == 1 || ones > 4 || bytes > text.size()) return false;
+    std::uint32_t code = first & (ones == 0 ? 0x7fu : 0x7fu >> ones);
+    for (const char c : text.substr(1, bytes - 1)) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (byte >> 6 != 0b10) return false;
+      code = code << 6 | (byte & 0x3f);
+    }
+    constexpr std::uint32_t kFirstOf[] = {0, 0, 0x80, 0x800, 0x10000};  // by number of bytes
+    const bool surrogate = code >= 0xd800 && code < 0xe000;
+    if (code < kFirstOf[bytes] || code > 0x10ffff || surrogate) return false;
+    text.remove_prefix(bytes);
+  }
+  return true;
+}
 
 std::optional<std::uint64_t> parse_number(std::string_view text) {
   std::uint64_t value = 0;

@@ -10,6 +10,9 @@
 
 namespace arenad::server {
 
+// Whether a TOML file can say it: well formed UTF-8.
+bool is_utf8(std::string_view text);
+
 // Decimal digits and nothing else.
 std::optional<std::uint64_t> parse_number(std::string_view text);
 

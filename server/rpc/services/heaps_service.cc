@@ -1,16 +1,11 @@
 // The service Heaps: heap ids and leases for peers. The shard that receives a call serves it.
 #include "arenad/v1/heaps.grpc.pb.h"
+#include "server/rpc/services/heap_messages.h"
 #include "server/rpc/services/services.h"
 #include "server/rpc/services/unary_call.h"
-#include "server/rpc/services/wire_ids.h"
 
 namespace arenad::server {
 namespace {
-
-template <class Request>
-LeaseCaller caller_from(const Request& request, ArenaId arena) {
-  return {session_from(request.session()), arena, {request.epoch()}};
-}
 
 class HeapsService final : public RpcService {
  public:
@@ -52,25 +47,11 @@ class HeapsService final : public RpcService {
         service_.RequestLeaseSlabs(ctx, request, writer, queue, queue, tag);
       },
       [](auto& call) {
-        const auto& request = call.request();
-        const auto arena = arena_from(request.arena_id());
-        if (!arena.ok()) return call.finish(arena.error());
-        const auto heap = heap_from(request.heap_id());
-        if (!heap.ok()) return call.finish(heap.error());
-        const auto size_class = class_from(request.size_class());
-        if (!size_class.ok()) return call.finish(size_class.error());
-        LeaseArgs args;
-        args.session = session_from(request.session());
-        args.arena_id = *arena;
-        args.epoch = {request.epoch()};
-        args.heap_id = *heap;
-        args.size_class = *size_class;
-        args.count = request.count() == 0 ? 1 : request.count();
-        args.span_units = request.span_units();
-        args.wait_ms = request.wait_ms();
-        call.shard().lease_slabs(args, [&call](Answer<LeasedSlabs> leased) {
+        const auto args = args_from(call.request());
+        if (!args.ok()) return call.finish(args.error());
+        call.shard().lease_slabs(*args, [&call](Answer<LeasedSlabs> leased) {
           if (!leased.ok()) return call.finish(leased.error());
-          add_slabs(*call.response().mutable_slabs(), leased->slabs);
+          fill(call.response(), *leased);
           call.finish();
         });
       }};
@@ -86,8 +67,7 @@ class HeapsService final : public RpcService {
         const auto answer =
             call.shard().return_slabs(caller_from(request, *arena), slabs_from(request.slabs()));
         if (!answer.ok()) return call.finish(answer.error());
-        call.response().set_returned(answer->returned);
-        add_slabs(*call.response().mutable_refused(), answer->refused);
+        fill(call.response(), *answer);
         call.finish();
       }};
 
@@ -99,17 +79,11 @@ class HeapsService final : public RpcService {
         const auto& request = call.request();
         const auto arena = arena_from(request.arena_id());
         if (!arena.ok()) return call.finish(arena.error());
-        const auto heaps = heaps_from(request.heaps());
-        if (!heaps.ok()) return call.finish(heaps.error());
-        ResumeArgs known;
-        known.first_unit = request.first_unit();
-        if (request.end_unit() != 0) known.end_unit = request.end_unit();
-        known.slabs = slabs_from(request.slabs());
-        known.heaps = *heaps;
-        const auto answer = call.shard().resume(caller_from(request, *arena), known);
+        const auto known = args_from(request);
+        if (!known.ok()) return call.finish(known.error());
+        const auto answer = call.shard().resume(caller_from(request, *arena), *known);
         if (!answer.ok()) return call.finish(answer.error());
-        call.response().set_taken_back(answer->taken_back);
-        add_slabs(*call.response().mutable_unknown(), answer->unknown);
+        fill(call.response(), *answer);
         call.finish();
       }};
 };
