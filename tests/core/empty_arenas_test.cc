@@ -3,13 +3,14 @@
 #include <cstdio>
 
 #include "tests/core/daemon.h"
+#include "tests/support/large_arena.h"
 #include "tests/support/page_faults.h"
 
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kHuge = std::uint64_t{4} << 40;
-constexpr int kHugeArenas = 30;
+constexpr std::uint64_t kHuge = test::kLargestHere;
+constexpr int kHugeArenas = test::kManyLargest;
 
 class EmptyArenas : public ::testing::Test {
  protected:
