@@ -5,14 +5,15 @@
 #include "allocator/arena/footprint.h"
 #include "allocator/arena/session_set.h"
 #include "tests/allocator/arena_fixture.h"
+#include "tests/support/large_arena.h"
 #include "tests/support/page_faults.h"
 
 namespace arenad {
 namespace {
 
-constexpr std::uint64_t kHuge = std::uint64_t{4} << 40;
+constexpr std::uint64_t kHuge = test::kLargestHere;
 constexpr std::uint64_t kFewPages = 200;  // a loop over the capacity faults thousands
-constexpr SuperslabIndex kFarSuperslab{1'900'000};
+constexpr SuperslabIndex kFarSuperslab{kHuge / kSuperslabBytes - 5000};
 
 class HugeArena : public ArenaWithHeaps {
  protected:

@@ -3,19 +3,22 @@
 #include <cstdio>
 
 #include "tests/core/daemon.h"
+#include "tests/support/large_arena.h"
 #include "tests/support/page_faults.h"
 
 namespace arenad::server {
 namespace {
 
-constexpr std::uint64_t kHuge = std::uint64_t{4} << 40;
-constexpr int kHugeArenas = 30;
+constexpr std::uint64_t kHuge = test::kLargestHere;
+constexpr int kHugeArenas = test::kManyLargest;
 
 class EmptyArenas : public ::testing::Test {
  protected:
   void make_huge_arenas() {
-    for (int i = 0; i < kHugeArenas; ++i)
-      ASSERT_TRUE(daemon.create("huge" + std::to_string(i), kHuge).ok());
+    for (int i = 0; i < kHugeArenas; ++i) {
+      const auto made = daemon.create("huge" + std::to_string(i), kHuge);
+      ASSERT_TRUE(made.ok()) << made.error().message;
+    }
   }
   std::uint64_t faults(std::uint32_t shard) {
     return daemon.loop(shard).run([](ShardApi&) { return test::page_faults(); });
@@ -43,7 +46,13 @@ class EmptyArenas : public ::testing::Test {
     return kCalls * 1e9 / static_cast<double>(now_ns() - begin);
   }
 
-  Daemon daemon;
+  // Nothing is committed ahead, so the test needs little memory.
+  static EngineOptions options() {
+    EngineOptions options;
+    options.tunables = {{"commit_ahead_superslabs", "0"}};
+    return options;
+  }
+  Daemon daemon{2, options()};
   ArenaId arena = daemon.create("victim", 64 * kMiB)->id;
   SessionKey victim = daemon.open_attached("victim", "victim");
 };
