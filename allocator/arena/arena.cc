@@ -1,7 +1,6 @@
 #include "allocator/arena/arena.h"
 
 #include <sys/random.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
@@ -363,9 +362,7 @@ void Arena::forget_session(SessionId session) {
 }
 
 std::uint64_t Arena::touched_bytes() const {
-  struct stat status {};
-  if (::fstat(data_fd(), &status) != 0) return 0;
-  const std::uint64_t has = static_cast<std::uint64_t>(status.st_blocks) * 512;
+  const std::uint64_t has = committer_.data_bytes();
   return has - std::min(has, committed_bytes());
 }
 

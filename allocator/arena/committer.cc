@@ -186,6 +186,12 @@ void Committer::give_back_superslab(SuperslabIndex i) {
   data_.give_back(i.value * kSuperslabBytes, kSuperslabBytes);
 }
 
+std::uint64_t Committer::data_bytes() const {
+  struct stat status {};
+  if (on_hugetlbfs(data_) || ::fstat(data_.fd(), &status) != 0) return 0;
+  return static_cast<std::uint64_t>(status.st_blocks) * 512;
+}
+
 void Committer::give_back_data(SuperslabIndex first, std::uint32_t count) {
   data_.give_back(first.value * kSuperslabBytes, count * kSuperslabBytes);
 }

@@ -59,6 +59,8 @@ class ARENAD_API Committer {
   Error commit_heap(HeapId id);
   // A session's entry and, when `live`, its footprint. Errors: kMachineFull.
   Error commit_session(SessionId session, bool live);
+  // The memory that the data file has. 0 on hugetlbfs, whose pages may be larger than superslabs.
+  std::uint64_t data_bytes() const;
   // The memory of data that is not committed.
   void give_back_data(SuperslabIndex first, std::uint32_t count);
   // Locks the whole data file, which is mapped and committed, into memory. Errors: kMachineFull.
