@@ -22,6 +22,16 @@ constexpr std::uint32_t kGiveBackAtOnce = 256;
 constexpr std::uint64_t kMostTouchedBytes = 8 << 20;
 constexpr std::uint64_t kGiveBackNs = 500 * kNsPerMs;  // decommit_idle's hysteresis is two of these
 
+void drop_touched(Arena& arena, const Log& log) {
+  const std::uint64_t bytes = arena.touched_bytes();
+  if (bytes < kMostTouchedBytes) return;  // it was a commit under way
+  arena.drop_touched();
+  log(LogLevel::kWarning,
+      fmt::format("clients have touched {} of arena '{}' where nothing is allocated; it was given "
+                  "back",
+                  bytes_text(bytes), arena.options().name));
+}
+
 }  // namespace
 
 Maintenance::Maintenance(const ServerTunables& tunables, CommitThreads& commits, Log log)
@@ -153,26 +163,16 @@ void Maintenance::look_at(const std::shared_ptr<ArenaState>& state, bool give_ba
   if (!lacks) state->short_of_memory.store(false, std::memory_order_relaxed);
   if (!lacks && !idle && !touched) return;
   state->tended.store(true, std::memory_order_relaxed);
-  commits_.run(state, [this, state, ahead, keep, free, lacks, idle, touched] {
+  commits_.run(state, [state, ahead, keep, free, lacks, idle, touched, log = log_] {
     if (lacks)
       state->short_of_memory.store(!state->arena->commit_ahead(ahead).ok(),
                                    std::memory_order_relaxed);
     if (idle)
       state->arena->decommit_idle(
           std::max(keep, free > kGiveBackAtOnce ? free - kGiveBackAtOnce : 0));
-    if (touched) drop_touched(*state->arena);
+    if (touched) drop_touched(*state->arena, log);
     state->tended.store(false, std::memory_order_relaxed);
   });
-}
-
-void Maintenance::drop_touched(Arena& arena) {
-  const std::uint64_t bytes = arena.touched_bytes();
-  if (bytes < kMostTouchedBytes) return;  // it was a commit under way
-  arena.drop_touched();
-  log_(LogLevel::kWarning,
-       fmt::format("clients have touched {} of arena '{}' where nothing is allocated; it was given "
-                   "back",
-                   bytes_text(bytes), arena.options().name));
 }
 
 }  // namespace arenad::server

@@ -72,7 +72,6 @@ class Maintenance {
   };
 
   using States = std::vector<std::shared_ptr<ArenaState>>;
-  void drop_touched(Arena& arena);
 
   void run(std::stop_token stop);
   // The arenas that were kicked since the call before. `all`: all arenas; set when all were kicked.
