@@ -177,7 +177,7 @@ class UnfinishedArena : public testing::Test {
     return arenas.make(*caller, args);
   }
   StateDirectory state;
-  ArenaRegistry arenas{limits(), state, nullptr};
+  ArenaRegistry arenas{limits(), state, nullptr, 1};
 };
 
 TEST_F(UnfinishedArena, HasItsNameAndCountsAndNobodyFindsIt) {

@@ -133,7 +133,7 @@ class Run {
     if (!both) return;
     const ArenaHeader c{kControlMagic,    h.version,      h.arena_id,
                         h.capacity_bytes, h.header_bytes, h.canary_bytes,
-                        h.stride_align,   h.max_heaps,    h.holder_only};
+                        h.stride_align,   h.max_heaps,    h.options};
     write(control_, 0, &c, sizeof c);
   }
   void forge_header() {
@@ -144,7 +144,7 @@ class Run {
     change_header(what >= 128, [&](LedgerHeader& h) {
       std::uint32_t* const fields[] = {&h.version,      &h.arena_id,     &h.header_bytes,
                                        &h.canary_bytes, &h.stride_align, &h.max_heaps,
-                                       &h.holder_only,  &h.access_uid,   &h.access_mode};
+                                       &h.options,      &h.access_uid,   &h.access_mode};
       constexpr std::uint32_t kLives[] = {LedgerHeader::kCreating, LedgerHeader::kDeleting};
       switch (what % 16) {
         case 9: h.capacity_bytes = std::uint64_t{value} << 21; return;

@@ -54,7 +54,7 @@ class Control final : public ControlLink {
   void memory_returned(ArenaId arena) override {
     shard->post([this, arena] { shard->retry_parked(arena); });
   }
-  void kick_maintenance() override {}
+  void kick_maintenance(ArenaId) override {}
 
   Shard* shard = nullptr;
 };

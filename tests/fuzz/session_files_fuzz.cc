@@ -16,9 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -66,10 +66,14 @@ KeptSession session(std::uint16_t id) {
   return kept;
 }
 
+bool same(const ProcessMark& a, const ProcessMark& b) {
+  return std::ranges::equal(a.boot, b.boot) && a.pid_namespace == b.pid_namespace &&
+         a.pidfs_inode == b.pidfs_inode && a.start_time == b.start_time && a.pid == b.pid;
+}
+
 // What is written of a process means nothing until it is bound.
 bool same(const KeptSession& a, const KeptSession& b) {
-  const bool same_process = a.uid == b.uid && a.gid == b.gid &&
-                            std::memcmp(&a.process, &b.process, sizeof a.process) == 0;
+  const bool same_process = a.uid == b.uid && a.gid == b.gid && same(a.process, b.process);
   return a.key == b.key && a.name == b.name && a.limit_bytes == b.limit_bytes &&
          a.opened_ns == b.opened_ns && a.owner_uid == b.owner_uid && a.owner_gid == b.owner_gid &&
          a.ending == b.ending && a.bound == b.bound && a.damaged == b.damaged &&
