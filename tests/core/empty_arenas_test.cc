@@ -25,8 +25,8 @@ class EmptyArenas : public ::testing::Test {
   }
   std::uint64_t idle_drains() {
     std::uint64_t least = ~std::uint64_t{0};
-    for (const ShardFacts& shard : daemon.stats()->shards)
-      least = std::min(least, shard.idle_drains);
+    const auto stats = daemon.stats();
+    for (const ShardFacts& shard : stats->shards) least = std::min(least, shard.idle_drains);
     return least;
   }
   void wait_for_idle_drains(std::uint64_t more) {
