@@ -384,12 +384,13 @@ Error Arena::mark_session(SessionId session, SessionEntry::State state) {
 }
 
 Error Arena::enlist_heap(HeapId id, SessionId owner) {
-  if (const Error e = commit_heap(id); e != Error::kNone) return e;
+  const Error committed = commit_heap(id);
   enlisted_[id.value / 64].fetch_or(std::uint64_t{1} << (id.value % 64), std::memory_order_relaxed);
   // The pending words may hold bits of the id's owner before. Freers that see such a bit would not
   // tell the new owner.
   raise_summary(id);
-  return ArenaView::enlist_heap(id, owner);
+  (void)ArenaView::enlist_heap(id, owner);  // a peer's view commits nothing, so it never fails
+  return committed;
 }
 
 void Arena::raise_summaries() {

@@ -98,7 +98,7 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   // Commits a heap's control pages. Without them a heap dies at its first touch of them when the
   // machine is full. Errors: kMachineFull.
   Error commit_heap(HeapId id) { return committer_.commit_heap(id); }
-  // commit_heap, and writes the heap's entry. Errors: kMachineFull; then the entry is as before.
+  // commit_heap, and writes the heap's entry, also when kMachineFull is the answer.
   Error enlist_heap(HeapId id, SessionId owner) override;
   // Raises the summaries of all heaps (see raise_summary).
   void raise_summaries();

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "tests/allocator/arena_fixture.h"
+#include "tests/allocator/counted_budget.h"
 #include "tests/support/refs.h"
 
 namespace arenad {
@@ -28,6 +29,21 @@ class ArenaTest : public ArenaWithHeaps {
     return static_cast<std::uint64_t>(s.st_blocks) * 512;
   }
 };
+
+// The reaper passes over heaps that have no entry, so a heap has one whatever the memory is.
+TEST_F(ArenaTest, HeapHasAnEntryThoughNoMemoryIsLeft) {
+  CountedBudget budget;
+  ArenaConfig config;
+  config.capacity_bytes = kMiB;
+  config.budget = &budget;
+  const auto made = Arena::create(config);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  ASSERT_EQ((*made)->commit_heap({3}), Error::kNone);
+  budget.room = 0;
+  const Heap heap(**made, HeapId{3}, SessionId{9});
+  EXPECT_EQ((*made)->control().heap({3}).state.load(), 1u);
+  EXPECT_EQ((*made)->enlist_heap({3}, {9}), Error::kMachineFull);
+}
 
 TEST_F(ArenaTest, WrongOptionsAreRefusedByNameWithAMessage) {
   EXPECT_EQ(refused({.capacity_bytes = 0}), Error::kInvalidCapacity);

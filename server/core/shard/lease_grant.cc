@@ -41,11 +41,12 @@ Answer<HeapId> LeaseGrant::open_heap(const LeaseCaller& caller) {
                   fmt::format("arena '{}' has all of its {} heap ids of peers in use",
                               access.slot->name(), kHeapIds - kFirstPeerHeap.value));
   }
-  if (const Error e = arena.enlist_heap(heap, caller.session.id); e != Error::kNone) {
+  if (const Error e = arena.commit_heap(heap); e != Error::kNone) {
     arena.ledger().release_heap(heap);
     return refuse(e, fmt::format("no memory for a heap in arena '{}'; {}", access.slot->name(),
                                  arena.memory_refusal()));
   }
+  (void)arena.enlist_heap(heap, caller.session.id);  // its pages are there
   return heap;
 }
 
