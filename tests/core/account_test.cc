@@ -135,18 +135,17 @@ TEST(Account, RefusedChargeIsSeenByNoRecount) {
   EXPECT_EQ(account.charged_bytes(kAlice), 1000u);
 }
 
-TEST(Account, OfAllThreadsTogetherNoMoreThanTheLimitIsCharged) {
-  Account account(1000);
-  account.open(kAlice, 0);
+// Four threads charge and credit these sessions in turn. Answers what is left charged.
+std::uint64_t charged_by_threads(Account& account, const std::vector<SessionId>& sessions) {
   std::vector<std::uint64_t> got(4);
   {
     std::vector<std::jthread> threads;
-    for (std::uint64_t& mine : got)
-      threads.emplace_back([&account, &mine] {
+    for (std::size_t t = 0; t < got.size(); ++t)
+      threads.emplace_back([&account, &mine = got[t], who = sessions[t % sessions.size()]] {
         for (int i = 0; i < 10'000; ++i) {
-          if (account.charge(kAlice, 1) == Error::kNone) ++mine;
+          if (account.charge(who, 1) == Error::kNone) ++mine;
           if (i % 3 == 0 && mine > 0) {
-            account.credit(kAlice, 1);
+            account.credit(who, 1);
             --mine;
           }
         }
@@ -154,6 +153,13 @@ TEST(Account, OfAllThreadsTogetherNoMoreThanTheLimitIsCharged) {
   }
   std::uint64_t sum = 0;
   for (const std::uint64_t mine : got) sum += mine;
+  return sum;
+}
+
+TEST(Account, OfAllThreadsTogetherNoMoreThanTheLimitIsCharged) {
+  Account account(1000);
+  account.open(kAlice, 0);
+  const std::uint64_t sum = charged_by_threads(account, {kAlice});
   EXPECT_LE(sum, 1000u);
   EXPECT_EQ(account.charged_bytes(kAlice), sum);
 }
@@ -229,22 +235,7 @@ TEST(AccountOfAUser, OfAllThreadsAndSessionsNoMoreThanTheLimitIsCharged) {
   account.set_user_limit(1000);
   account.open(kAlice, 0, kUid);
   account.open(kBob, 0, kUid);
-  std::vector<std::uint64_t> got(4);
-  {
-    std::vector<std::jthread> threads;
-    for (std::size_t t = 0; t < got.size(); ++t)
-      threads.emplace_back([&account, &mine = got[t], who = t % 2 == 0 ? kAlice : kBob] {
-        for (int i = 0; i < 10'000; ++i) {
-          if (account.charge(who, 1) == Error::kNone) ++mine;
-          if (i % 3 == 0 && mine > 0) {
-            account.credit(who, 1);
-            --mine;
-          }
-        }
-      });
-  }
-  std::uint64_t sum = 0;
-  for (const std::uint64_t mine : got) sum += mine;
+  const std::uint64_t sum = charged_by_threads(account, {kAlice, kBob});
   EXPECT_LE(sum, 1000u);
   EXPECT_EQ(account.user_bytes(kAlice), sum);
   EXPECT_EQ(account.charged_bytes(kAlice) + account.charged_bytes(kBob), sum);
