@@ -1,9 +1,11 @@
 #include "allocator/heap/adopter.h"
 
 #include <algorithm>
+#include <bit>
 #include <string>
 
 #include "allocator/arena/arena.h"
+#include "allocator/arena/session_set.h"
 #include "allocator/base/crash_point.h"
 #include "allocator/format/ref_layout.h"
 #include "allocator/heap/payload_wipe.h"
@@ -30,14 +32,14 @@ std::uint64_t settled(SessionId dead, std::uint64_t dead_bits, BlockWord word,
 
 }  // namespace
 
-void Adopter::adopt(SlabIndex first, SessionId dead, ReapResult& result) {
+void Adopter::adopt(SlabIndex first, SessionId dead, ReapResult& result, PaidBy paid_by) {
   const RunShape run = arena_.run_at(first);
   if (run.kind == SlabKind::kNone || slabs_.find(first) != nullptr) return;
   become_owner(first, run);
 
   SlabState& slab = slabs_.enter(first, run);
   find_carved(slab);
-  settle_words(slab, dead, result);
+  settle_words(slab, dead, paid_by, result);
   // The owner before this heap may have been told of frees that it never took back. They are
   // announced again, to this heap. Bits that stand for nothing are announced too.
   arena_.announce(first, run.capacity);
@@ -94,7 +96,7 @@ void Adopter::find_carved(SlabState& slab) {
   h.carved.store(carved, std::memory_order_release);
 }
 
-void Adopter::settle_words(SlabState& slab, SessionId dead, ReapResult& result) {
+void Adopter::settle_words(SlabState& slab, SessionId dead, PaidBy paid_by, ReapResult& result) {
   const std::uint64_t dead_bits = dead == kNoSession ? 0 : arena_.sharer_bits(dead);
   const PayloadWipe wipe(arena_);
   for (std::uint32_t b = 0; b < slab.carved; ++b) {
@@ -111,7 +113,7 @@ void Adopter::settle_words(SlabState& slab, SessionId dead, ReapResult& result) 
         break;
     }
     if (BlockWord(next).tag() != BlockTag::kFree) {
-      slab.set_away({b});
+      slabs_.note_away(slab, {b}, payer_of(BlockWord(next), paid_by));
       continue;
     }
     slab.put_free({b});
@@ -128,6 +130,17 @@ void Adopter::settle_words(SlabState& slab, SessionId dead, ReapResult& result) 
                " is FREE with a holder";
       });
   }
+}
+
+SessionId Adopter::payer_of(BlockWord word, PaidBy paid_by) const {
+  if (paid_by.named_in_words == nullptr) return paid_by.session;
+  SessionId named = word.is_held() ? word.holder().session() : kNoSession;
+  if (word.is_shared() && word.sharers() != 0) {
+    const auto first = static_cast<std::size_t>(std::countr_zero(word.sharers()));
+    named = SessionId{static_cast<std::uint16_t>(
+        arena_.control().sharers().sessions[first].load(std::memory_order_acquire))};
+  }
+  return paid_by.named_in_words->contains(named) ? named : paid_by.session;
 }
 
 }  // namespace arenad

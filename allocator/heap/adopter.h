@@ -11,8 +11,10 @@
 
 #include <cstdint>
 
+#include "allocator/format/block_word.h"
 #include "allocator/format/ids.h"
 #include "allocator/heap/counters.h"
+#include "allocator/heap/payments.h"
 #include "allocator/heap/slab.h"
 #include "allocator/heap/slab_table.h"
 
@@ -31,12 +33,13 @@ class Adopter {
   // what `dead` alone shared. What others hold stays out. A run of which nothing is out goes back
   // to the arena at once. Adds to `result`. A run that is not in the ledger, or is this heap's
   // already, is left alone.
-  void adopt(SlabIndex first, SessionId dead, ReapResult& result);
+  void adopt(SlabIndex first, SessionId dead, ReapResult& result, PaidBy paid_by = {});
 
  private:
   void become_owner(SlabIndex first, const RunShape& run);
   void find_carved(SlabState& slab);
-  void settle_words(SlabState& slab, SessionId dead, ReapResult& result);
+  void settle_words(SlabState& slab, SessionId dead, PaidBy paid_by, ReapResult& result);
+  SessionId payer_of(BlockWord word, PaidBy paid_by) const;
 
   Arena& arena_;
   const HeapId id_;

@@ -176,7 +176,7 @@ std::uint64_t Drainer::take_returned(SlabState& slab, std::uint32_t word_index) 
     // before the store leaves RETURNING, and an adopter takes RETURNING blocks whatever their bits
     // say.
     word.store(BlockWord::free_of(seen), std::memory_order_release);
-    slab.set_home(block);
+    slabs_.note_home(slab, block);
     slab.put_free(block);
     ++taken;
   }

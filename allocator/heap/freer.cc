@@ -203,7 +203,7 @@ Error Freer::local_refusal(Ref ref, const SlabState& slab, SessionId required_ho
 
 void Freer::settle_local(Slot slot, SlabState& slab) {
   const std::uint64_t block = slot.block().value;
-  slab.set_home(slot.block());
+  slabs_.note_home(slab, slot.block());
   if (canaries_.on() &&
       !canaries_.intact(slab.payload_offset + block * slab.stride_bytes, slab.usable_bytes))
     ++counters_.canary_damaged;

@@ -130,7 +130,7 @@ Result<Allocation> Heap::allocate_any(ClassId cls, std::uint64_t size, std::uint
   SlabState* const slab = slabs_.find(RefLayout::slot_of_entry(*m.top).slab());
   if (!is_in_its_slab(slab, *m.top, *got)) [[unlikely]]
     return damaged_word(*m.top);
-  slab->set_away(RefLayout::slot_of_entry(*m.top).block());
+  slabs_.note_away(*slab, RefLayout::slot_of_entry(*m.top).block(), holder.session());
   if (wipe_.at_allocate()) wipe_.wipe(got->offset, slab->usable_bytes);
   if (canaries_.on()) canaries_.write(got->offset, slab->usable_bytes);
   return got;
@@ -173,7 +173,7 @@ Result<Allocation> Heap::allocate_span(std::uint64_t size, std::uint32_t align, 
   }
   CRASH_POINT("span.word");
   word.store(BlockWord::held(free_bits, holder), std::memory_order_release);  // as in FastHeap::pop
-  slab.set_away({0});
+  slabs_.note_away(slab, {0}, holder.session());
   ++counters_.spans;
   if (wipe_.at_allocate()) wipe_.wipe(slab.payload_offset, slab.usable_bytes);
   if (canaries_.on()) canaries_.write(slab.payload_offset, slab.usable_bytes);
@@ -198,8 +198,28 @@ Error Heap::allocate_batch(std::uint64_t size, std::uint32_t align, Holder holde
 
 // --- recovery and housekeeping
 
-void Heap::adopt(Arena& arena, SlabIndex first, SessionId dead, ReapResult& result) {
-  Adopter(arena, id_, slabs_, counters_).adopt(first, dead, result);
+void Heap::adopt(Arena& arena, SlabIndex first, SessionId dead, ReapResult& result,
+                 PaidBy paid_by) {
+  Adopter(arena, id_, slabs_, counters_).adopt(first, dead, result, paid_by);
+}
+
+bool Heap::change_payer(Ref ref, SessionId session) {
+  const Slot slot = refs_.slot_of(ref);
+  SlabState* const slab = slabs_.find(slot.slab());
+  if (slab == nullptr || slot.block().value >= slab->carved || !slab->away ||
+      !slab->away->has(slot.block()))
+    return false;
+  // acquire: pairs with the release of the word by whoever took the block over.
+  const BlockWord word{words_[slot.value].load(std::memory_order_acquire)};
+  if (!refs_.is_of(ref, word) || !word.is_held() || word.holder().session() != session)
+    return false;
+  slabs_.change_payer(*slab, slot.block(), session);
+  return true;
+}
+
+void Heap::move_payments(SlabIndex first, SessionId from, SessionId to) {
+  if (SlabState* const slab = slabs_.find(first); slab != nullptr && slab->away)
+    slabs_.move_payments(*slab, from, to);
 }
 
 std::uint64_t Heap::trim() {

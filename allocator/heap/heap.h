@@ -81,7 +81,19 @@ class ARENAD_API Heap : public FastHeap {
   // --- recovery
   // Takes over a run of a heap that works no more: see Adopter::adopt. Only the arena's owner can;
   // `arena` is the one that this heap is of.
-  void adopt(Arena& arena, SlabIndex first, SessionId dead, ReapResult& result);
+  void adopt(Arena& arena, SlabIndex first, SessionId dead, ReapResult& result,
+             PaidBy paid_by = {});
+
+  // --- who pays. Only in a heap that serves others. A block is paid for by the session that it was
+  // allocated for, until one of these calls says otherwise, or until the block comes home
+  // `session` pays for the block. False when the session does not hold it under this ref any more,
+  // or the block is not this heap's; then nothing changes.
+  bool change_payer(Ref ref, SessionId session);
+  // `to` pays for the blocks of the slab that `from` pays for.
+  void move_payments(SlabIndex first, SessionId from, SessionId to);
+  // Nobody pays any more: the arena is deleted.
+  void forgive_payments() { slabs_.forgive_payments(); }
+  Payments& payments() { return slabs_.payments(); }
 
   // --- housekeeping
   // Publishes all gathered remote frees. Call it at the end of a batch and before going idle.

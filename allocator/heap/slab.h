@@ -5,8 +5,8 @@
 // * A block whose free bit is set has a FREE word and is in no magazine.
 // * carved - free_count blocks are out of the slab: held, shared, returning or cached.
 // * A block is away when somebody outside of the heap has it: held, shared or returning. A heap
-//   that serves other processes has a bit for each block that is away. In another heap every carved
-//   block without a free bit is away or in the class's magazine.
+//   that serves other processes knows which blocks are away, and who pays for each. In another heap
+//   every carved block without a free bit is away or in the class's magazine.
 // Threads: private to the heap's owner. Crash: a hint; recovery rebuilds it from the words.
 #pragma once
 
@@ -14,8 +14,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "../format/ids.h"
+#include "away_blocks.h"
 
 namespace arenad {
 
@@ -37,7 +39,7 @@ struct SlabState {
   SlabState* prev = nullptr;
   SlabState* next = nullptr;
   std::unique_ptr<std::uint64_t[]> free_bits;
-  std::unique_ptr<std::uint64_t[]> away_bits;  // null in a heap that does not serve others
+  std::optional<AwayBlocks> away;  // of a heap that serves others
 
   std::uint32_t word_count() const { return (capacity + 63) / 64; }
   std::uint64_t bytes() const { return bytes_of_units(units); }
@@ -47,16 +49,8 @@ struct SlabState {
   // Whether a carved block can be away, by what the heap knows privately. Exact in a heap that
   // serves others, and in other heaps while the magazine of the class is empty.
   bool can_be_away(BlockIndex block) const {
-    const std::uint64_t bit = std::uint64_t{1} << (block.value % 64);
-    return away_bits != nullptr ? (away_bits[block.value / 64] & bit) != 0
-                                : (free_bits[block.value / 64] & bit) == 0;
-  }
-  void set_away(BlockIndex block) {
-    if (away_bits != nullptr) away_bits[block.value / 64] |= std::uint64_t{1} << (block.value % 64);
-  }
-  void set_home(BlockIndex block) {
-    if (away_bits != nullptr)
-      away_bits[block.value / 64] &= ~(std::uint64_t{1} << (block.value % 64));
+    if (away) return away->has(block);
+    return (free_bits[block.value / 64] & std::uint64_t{1} << (block.value % 64)) == 0;
   }
 
   // Puts a block into the free bitmap. False when the block was there already.

@@ -54,8 +54,7 @@ SlabState& SlabTable::enter(SlabIndex first, const RunShape& run) {
   slab->capacity = run.capacity;
   slab->payload_offset = first.value * kSlabUnitBytes + layout.header_bytes;
   slab->free_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
-  if (use_ == HeapUse::kServesOthers)
-    slab->away_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
+  if (use_ == HeapUse::kServesOthers) slab->away.emplace(run.capacity);
   slab->stride_bytes = run.stride_bytes;
   slab->usable_bytes = run.usable_bytes;
   if (!slab->is_span) {
@@ -85,6 +84,25 @@ void SlabTable::release(SlabState& slab) {
   delete &slab;
   ++counters_.released_slabs;
   source_.give_back(id_, first, units);
+}
+
+void SlabTable::change_payer(SlabState& slab, BlockIndex block, SessionId payer) {
+  const auto bytes = static_cast<std::int64_t>(slab.stride_bytes);
+  payments_.add(slab.away->payer(block), -bytes);
+  payments_.add(payer, bytes);
+  slab.away->set_payer(block, payer);
+}
+
+void SlabTable::move_payments(SlabState& slab, SessionId from, SessionId to) {
+  const auto bytes = static_cast<std::int64_t>(slab.away->move(from, to) * slab.stride_bytes);
+  payments_.add(from, -bytes);
+  payments_.add(to, bytes);
+}
+
+void SlabTable::forgive_payments() {
+  for (SlabState* const slab : all_)
+    if (slab->away)
+      slab->away->for_each([&](BlockIndex block) { change_payer(*slab, block, kNoSession); });
 }
 
 std::uint64_t SlabTable::release_empty(ClassId cls) {

@@ -30,6 +30,7 @@
 #include "../format/ids.h"
 #include "counters.h"
 #include "magazine.h"
+#include "payments.h"
 #include "regions.h"
 #include "row_tables.h"
 #include "slab.h"
@@ -91,6 +92,26 @@ class ARENAD_API SlabTable {
   void came_home(std::uint64_t count) { active_blocks_ -= count; }
   void adopted_out(std::uint64_t count) { active_blocks_ += count; }
 
+  // --- who pays for a block that is away. Only in a heap that serves others
+  // The block leaves its slab for somebody, or has left it when a slab is adopted.
+  void note_away(SlabState& slab, BlockIndex block, SessionId payer) {
+    if (!slab.away) return;
+    slab.away->add(block, payer);
+    payments_.add(payer, static_cast<std::int64_t>(slab.stride_bytes));
+  }
+  // A block that was away is the heap's again.
+  void note_home(SlabState& slab, BlockIndex block) {
+    if (slab.away)
+      payments_.add(slab.away->remove(block), -static_cast<std::int64_t>(slab.stride_bytes));
+  }
+  // `payer` pays for a block that is away.
+  void change_payer(SlabState& slab, BlockIndex block, SessionId payer);
+  // `to` pays for all blocks of the slab that `from` pays for.
+  void move_payments(SlabState& slab, SessionId from, SessionId to);
+  // Nobody pays for any block from here on.
+  void forgive_payments();
+  Payments& payments() { return payments_; }
+
   // --- facts
   HeapUse use() const { return use_; }
   // The slab or span that starts at `first`; null when this heap has none there.
@@ -127,6 +148,7 @@ class ARENAD_API SlabTable {
   std::vector<SlabState*> all_;          // the same slabs; SlabState::position is the place here
   Regions regions_;
   std::function<void()> first_came_;  // may be empty
+  Payments payments_;
   std::array<SlabList, kMaxClasses> partial_;
   std::array<std::uint32_t, kMaxClasses> empty_slabs_{};  // carved, nothing out
   std::uint64_t active_blocks_ = 0;

@@ -6,6 +6,7 @@
 #include <array>
 #include <memory>
 
+#include "allocator/arena/session_set.h"
 #include "allocator/heap/slab_table.h"
 #include "tests/allocator/arena_fixture.h"
 #include "tests/support/refs.h"
@@ -15,6 +16,7 @@ namespace {
 
 constexpr SessionId kDead{40};
 constexpr SessionId kLiving{41};
+constexpr SessionId kHeir{42};
 constexpr ClassId kClass{5};
 constexpr HeapId kDeadsHeap{7};
 
@@ -22,7 +24,7 @@ constexpr HeapId kDeadsHeap{7};
 // which adopts it.
 class AdopterTest : public ArenaWithHeaps {
  protected:
-  void lease() {
+  void lease(HeapUse use = HeapUse::kOwnProcess) {
     broken_on_purpose_ = true;  // heap 1 is no Heap, so verify would miss it
     make(4 * kMiB, 0);
     const auto granted = arena().grant(kDeadsHeap, RunOwner::leased_to(kDead),
@@ -33,17 +35,19 @@ class AdopterTest : public ArenaWithHeaps {
     rows = std::make_unique<RowTables>(arena().id(), std::uint64_t{2} << 18);
     for (Magazine& m : magazines) m.capacity = 8;
     slabs = std::make_unique<SlabTable>(arena().geometry(), arena().unit_count(), HeapId{1},
-                                        arena().source(), *rows, magazines, counters);
+                                        arena().source(), *rows, magazines, counters, use);
   }
   AtomicWord& block(std::uint32_t b) { return arena().word(Slot::of(first, {b})); }
   void hold(std::uint32_t b, SessionId session) {
     block(b) = BlockWord::held(block(b).load(), Holder(session, 0));
   }
-  ReapResult adopt() {
+  ReapResult adopt(PaidBy paid_by = {}) {
     ReapResult result;
-    Adopter(arena(), {1}, *slabs, counters).adopt(first, kDead, result);
+    Adopter(arena(), {1}, *slabs, counters).adopt(first, kDead, result, paid_by);
     return result;
   }
+  // Who pays for a block of the adopted run.
+  SessionId payer(std::uint32_t b) { return slabs->find(first)->away->payer({b}); }
 
   SlabIndex first;
   std::array<Magazine, kMaxClasses> magazines;
@@ -74,6 +78,36 @@ TEST_F(AdopterTest, DeadsAndReturningBlocksComeHomeAndOthersStayOut) {
   EXPECT_EQ(counters.adopted_blocks, 1u);
   EXPECT_EQ(control().slab(first).owner.load(), 1u);
   EXPECT_EQ(arena().ledger().run(first).owner().heap_id(), HeapId{1});
+}
+
+TEST_F(AdopterTest, WhoIsNamedPaysForWhatStaysOutWhateverTheWordsSay) {
+  lease(HeapUse::kServesOthers);
+  hold(0, kDead);
+  hold(1, kLiving);
+  hold(2, SessionId{77});
+  adopt({kHeir});
+  EXPECT_EQ(payer(1), kHeir);
+  EXPECT_EQ(payer(2), kHeir);
+  std::int64_t charged = 0;
+  slabs->payments().take([&](SessionId payer, std::int64_t bytes) {
+    EXPECT_EQ(payer, kHeir);
+    charged += bytes;
+  });
+  EXPECT_EQ(charged, 2 * std::int64_t{arena().geometry().size_class(kClass).stride_bytes});
+}
+
+TEST_F(AdopterTest, AfterARestartTheHolderPaysIfItIsAttached) {
+  lease(HeapUse::kServesOthers);
+  hold(1, kLiving);
+  hold(2, SessionId{77});
+  arena().control().sharers().sessions[5] = kLiving.value;
+  block(3) = BlockWord::shared(block(3).load(), 1 << 5);
+  SessionSet attached;
+  attached.insert(kLiving);
+  adopt({kNoSession, &attached});
+  EXPECT_EQ(payer(1), kLiving);
+  EXPECT_EQ(payer(2), kNoSession) << "it may be forged";
+  EXPECT_EQ(payer(3), kLiving);
 }
 
 TEST_F(AdopterTest, RunOfWhichNothingIsOutGoesBackAtOnce) {

@@ -55,32 +55,23 @@ TEST(Account, CreditMakesRoom) {
   EXPECT_EQ(Error::kNone, account.charge(kAlice, 300));
 }
 
-TEST(Account, MoveChargesTheReceiverAndCreditsTheGiver) {
-  Account account(1000);
-  account.open(kAlice, 0);
-  account.open(kBob, 0);
-  ASSERT_EQ(Error::kNone, account.charge(kAlice, 600));
-  account.move(kAlice, 600, kAlice, 200);  // a lease of 600 becomes blocks of 200
-  EXPECT_EQ(account.charged_bytes(kAlice), 200u);
-  account.move(kAlice, 200, kBob, 200);
-  EXPECT_EQ(account.charged_bytes(kAlice), 0u);
-  EXPECT_EQ(account.charged_bytes(kBob), 200u);
-}
-
-TEST(Account, MoveMayGoOverTheLimitBecauseTheBytesAreHeldAlready) {
+TEST(Account, WhatIsOutAlreadyMayGoOverTheLimit) {
   Account account(100);
   account.open(kAlice, 0);
-  account.move(kAlice, 0, kAlice, 500);
+  account.add(kAlice, 500);
   EXPECT_EQ(account.charged_bytes(kAlice), 500u);
   EXPECT_EQ(Error::kQuotaSession, account.charge(kAlice, 1));
 }
 
-TEST(Account, SessionWithoutALimitIsNotCounted) {
+TEST(Account, SessionWithoutALimitIsCountedForTheDayThatItGetsOne) {
   Account account(0);
   account.open(kAlice, 0);
+  EXPECT_EQ(Error::kNone, account.charge(kAlice, 1000));
+  account.set_limit(kAlice, 500);
+  EXPECT_EQ(account.charged_bytes(kAlice), 1000u);
+  EXPECT_EQ(Error::kQuotaSession, account.charge(kAlice, 1));
+  account.set_limit(kAlice, 0);
   EXPECT_EQ(Error::kNone, account.charge(kAlice, std::uint64_t{1} << 50));
-  account.credit(kAlice, 7);
-  EXPECT_EQ(account.charged_bytes(kAlice), 0u);
 }
 
 TEST(Account, MoreCreditThanChargeIsShownAsNothing) {
@@ -97,42 +88,6 @@ TEST(Account, SessionThatGetsAnIdAgainBeginsWithNothing) {
   ASSERT_EQ(Error::kNone, account.charge(kAlice, 1000));
   account.open(kAlice, 0);
   EXPECT_EQ(account.charged_bytes(kAlice), 0u);
-}
-
-TEST(Account, RecountReplacesWhatWasChargedBeforeItBeganAndKeepsWhatCameSince) {
-  Account account(1000);
-  account.open(kAlice, 0);
-  ASSERT_EQ(Error::kNone, account.charge(kAlice, 900));
-  const Account::Recount recount = account.begin_recount(kAlice);
-  ASSERT_EQ(Error::kNone, account.charge(kAlice, 50));  // while the words are counted
-  account.finish_recount(recount, 300);
-  EXPECT_EQ(account.charged_bytes(kAlice), 350u);
-}
-
-TEST(Account, OverlappingRecountsPutTheSameErrorRightOnce) {
-  Account account(1000);
-  account.open(kAlice, 0);
-  ASSERT_EQ(Error::kNone, account.charge(kAlice, 1000));
-  const Account::Recount first = account.begin_recount(kAlice);
-  const Account::Recount second = account.begin_recount(kAlice);
-  account.finish_recount(first, 800);
-  EXPECT_EQ(account.charged_bytes(kAlice), 800u);
-  const Account::Recount third = account.begin_recount(kAlice);
-  account.finish_recount(second, 800);
-  EXPECT_EQ(account.charged_bytes(kAlice), 800u);
-  account.finish_recount(third, 700);
-  EXPECT_EQ(account.charged_bytes(kAlice), 700u);
-}
-
-TEST(Account, RefusedChargeIsSeenByNoRecount) {
-  Account account(1000);
-  account.open(kAlice, 0);
-  ASSERT_EQ(Error::kNone, account.charge(kAlice, 1000));
-  std::jthread refused([&account](const std::stop_token& stop) {
-    while (!stop.stop_requested()) EXPECT_EQ(Error::kQuotaSession, account.charge(kAlice, 500));
-  });
-  for (int i = 0; i < 200'000; ++i) account.finish_recount(account.begin_recount(kAlice), 1000);
-  EXPECT_EQ(account.charged_bytes(kAlice), 1000u);
 }
 
 // Four threads charge and credit these sessions in turn. Answers what is left charged.
@@ -188,7 +143,8 @@ TEST(AccountOfAUser, UsersDoNotPayForEachOther) {
   account.open(kBob, 0, kUid + 1);
   EXPECT_EQ(account.charge(kAlice, 1000), Error::kNone);
   EXPECT_EQ(account.charge(kBob, 1000), Error::kNone);
-  account.move(kAlice, 1000, kBob, 1000);  // a block changes hands
+  account.credit(kAlice, 1000);  // a block changes hands
+  account.add(kBob, 1000);
   EXPECT_EQ(account.user_bytes(kAlice), 0u);
   EXPECT_EQ(account.user_bytes(kBob), 2000u);
 }
@@ -202,30 +158,44 @@ TEST(AccountOfAUser, EndOfASessionGivesBackWhatItWasChargedFor) {
   ASSERT_EQ(account.charge(kBob, 400), Error::kNone);
   account.close(kAlice);
   EXPECT_EQ(account.user_bytes(kBob), 400u);
-  EXPECT_FALSE(account.counts(kAlice));
   account.close(kBob);
   account.open(kBob, 0, kUid);
   EXPECT_EQ(account.user_bytes(kBob), 0u);
 }
 
-TEST(AccountOfAUser, RecountOfASessionSetsTheUsersSumRight) {
+TEST(AccountOfAUser, HeirPaysForWhatEndedSessionsHaveLeft) {
+  constexpr SessionId kHeir{7};
   Account account(0);
   account.set_user_limit(1000);
   account.open(kAlice, 0, kUid);
-  account.open(kBob, 0, kUid);
-  ASSERT_EQ(account.charge(kAlice, 600), Error::kNone);
-  ASSERT_EQ(account.charge(kBob, 400), Error::kNone);
-  const Account::Recount recount = account.begin_recount(kAlice);
-  account.credit(kBob, 100);
-  account.finish_recount(recount, 150);
-  EXPECT_EQ(account.user_bytes(kAlice), 450u);
+  account.open(kBob, 0, kUid + 1);
+  EXPECT_EQ(account.heir_of(kAlice), kNoSession);
+  ASSERT_TRUE(account.needs_heir(kAlice));
+  account.set_heir(kAlice, kHeir);
+  EXPECT_FALSE(account.needs_heir(kAlice));
+  EXPECT_TRUE(account.needs_heir(kBob)) << "each user has an heir of its own";
+  ASSERT_EQ(account.charge(kAlice, 800), Error::kNone);
+  account.credit(kAlice, 300);  // passed on
+  account.add(account.heir_of(kAlice), 300);
+  account.close(kAlice);
+  EXPECT_TRUE(account.forget_idle_users().empty()) << "the heir pays still";
+
+  account.open(kAlice, 0, kUid);
+  EXPECT_EQ(account.heir_of(kAlice), kHeir);
+  EXPECT_EQ(account.user_bytes(kAlice), 300u);
+  EXPECT_EQ(account.charge(kAlice, 701), Error::kQuotaUser);
+  account.close(kAlice);
+  account.credit(kHeir, 300);
+  EXPECT_EQ(account.forget_idle_users(), std::vector{kHeir});
+  account.open(kAlice, 0, kUid);
+  EXPECT_EQ(account.heir_of(kAlice), kNoSession);
 }
 
 TEST(AccountOfAUser, SessionThatNobodyPaysForIsBesideAllUsers) {
   Account account(0);
   account.set_user_limit(1000);
   account.open(kAlice, 0);
-  EXPECT_FALSE(account.counts(kAlice));
+  EXPECT_FALSE(account.needs_heir(kAlice));
   EXPECT_EQ(account.charge(kAlice, 5000), Error::kNone);
   EXPECT_EQ(account.user_bytes(kAlice), 0u);
 }

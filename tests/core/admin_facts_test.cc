@@ -6,7 +6,6 @@
 #include "server/core/control/detaches.h"
 #include "server/core/control/drain.h"
 #include "server/core/control/liveness.h"
-#include "server/core/control/recounts.h"
 #include "server/core/control/session_ends.h"
 #include "server/core/control/session_reap.h"
 #include "server/core/control/trim_rounds.h"
@@ -24,9 +23,8 @@ class AdminFactsTest : public testing::Test {
   Drain drain_{bench_.core()};
   TrimRounds trim_rounds_{bench_.core()};
   Liveness liveness_{bench_.core().thread.io(), [](SessionId, Liveness::Loss) {}};
-  Recounts recounts_{bench_.core()};
   SessionReap reap_{bench_.core(), gate_, trim_rounds_};
-  Detaches detaches_{bench_.core(), reap_, recounts_};
+  Detaches detaches_{bench_.core(), reap_};
   SessionEnds ends_{bench_.core(), liveness_, reap_, detaches_, trim_rounds_, drain_};
   AdminFacts facts_{bench_.core(), ends_};
 };

@@ -20,12 +20,12 @@ class AdoptionsTest : public ShardParts {
     return leased;
   }
 
-  Adoptions adoptions{zero.tables, zero.inbox};
+  Adoptions adoptions{zero.tables, zero.account, zero.inbox};
 };
 
 TEST_F(AdoptionsTest, FewRunsAreTakenOverInsideTheCall) {
   std::uint64_t adopted = 0;
-  adoptions.begin(state, kDead, leased_to_the_dead(2),
+  adoptions.begin(state, kDead, {}, leased_to_the_dead(2),
                   [&](const ReapResult& result) { adopted = result.adopted_slabs; });
   EXPECT_EQ(adopted, 2u);
   EXPECT_TRUE(zero.inbox.empty());
@@ -33,7 +33,7 @@ TEST_F(AdoptionsTest, FewRunsAreTakenOverInsideTheCall) {
 
 TEST_F(AdoptionsTest, ManyRunsAreTakenOverInStepsOfTheInbox) {
   std::uint64_t adopted = 0;
-  adoptions.begin(state, kDead, leased_to_the_dead(20),
+  adoptions.begin(state, kDead, {}, leased_to_the_dead(20),
                   [&](const ReapResult& result) { adopted = result.adopted_slabs; });
   EXPECT_EQ(adopted, 0u);
   EXPECT_EQ(zero.inbox.run(), 1u);
@@ -44,7 +44,7 @@ TEST_F(AdoptionsTest, ManyRunsAreTakenOverInStepsOfTheInbox) {
 
 TEST_F(AdoptionsTest, RunsOfADeletedArenaAreLeftAloneAlsoWhenItsIdIsUsedAgain) {
   bool over = false;
-  adoptions.begin(state, kDead, leased_to_the_dead(20), [&](const ReapResult& result) {
+  adoptions.begin(state, kDead, {}, leased_to_the_dead(20), [&](const ReapResult& result) {
     EXPECT_EQ(result.adopted_slabs, 8u);  // what the first step did
     over = true;
   });

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "server/core/control/drain.h"
-#include "server/core/control/recounts.h"
 #include "server/core/control/remains.h"
 #include "server/core/control/trim_rounds.h"
 #include "tests/core/control_bench.h"
@@ -29,10 +28,9 @@ class ArenaCallsTest : public testing::Test {
 
   ControlBench bench_;
   Drain drain_{bench_.core()};
-  Recounts recounts_{bench_.core()};
   TrimRounds trim_rounds_{bench_.core()};
   Remains remains_{bench_.core()};
-  ArenaCalls calls_{bench_.core(), drain_, recounts_, trim_rounds_, remains_};
+  ArenaCalls calls_{bench_.core(), drain_, trim_rounds_, remains_};
 };
 
 TEST_F(ArenaCallsTest, NewArenaIsKnownToEveryShardWhenItIsAnswered) {

@@ -25,12 +25,12 @@ namespace arenad::server {
 class NotedLink final : public ControlLink {
  public:
   void need_memory(ArenaId, ShardId, std::uint64_t) override { ++memory; }
-  void need_recount(Error, SessionId, ArenaId, ShardId, std::uint64_t) override { ++recounts; }
+  void need_free_round(ArenaId, ShardId, std::uint64_t) override { ++free_rounds; }
   void memory_returned(ArenaId) override { ++returned; }
   void need_commit(std::shared_ptr<ArenaState>, ShardId, std::uint64_t,
                    std::vector<RunWish>) override {}  // arenas of the bench commit at once
   void kick_maintenance(ArenaId) override {}
-  std::atomic<int> memory{0}, recounts{0}, returned{0};
+  std::atomic<int> memory{0}, free_rounds{0}, returned{0};
 };
 
 class ControlBench {
@@ -175,6 +175,12 @@ class ControlBench {
       });
     });
     return promise->get_future();
+  }
+
+  // What `f` returns on the shard's thread.
+  template <class F>
+  auto on_shard(std::size_t index, F f) {
+    return loop(index).run([&f](ShardApi& shard) { return f(dynamic_cast<Shard&>(shard)); });
   }
 
   // The lines of at least this level.

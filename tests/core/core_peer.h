@@ -129,6 +129,15 @@ class CorePeer {
       words >> seed >> count;
       BitFlipper(*arena_, seed).flip(count);
       line << "flipped=" << count;
+    } else if (verb == "forge") {
+      std::uint32_t session = 0;
+      std::uint64_t ref = 0;
+      for (words >> session; words >> ref;) {
+        AtomicWord& word = arena_->word(arena_->refs().slot_of(Ref{ref}));
+        word.store(BlockWord::held(BlockWord::free_of(word.load()),
+                                   {{static_cast<std::uint16_t>(session)}, 0}));
+      }
+      return "forged";
     } else if (verb == "churn") {
       std::uint64_t seed = 0;
       bool takes = false;

@@ -113,9 +113,10 @@ class Daemon {
     return wait_for<Nothing>(
         [&](auto done) { control().delete_arena(daemon_itself(), name, force, done); });
   }
-  Answer<OpenedSession> open(const std::string& name = "test", std::uint64_t limit_bytes = 0) {
+  Answer<OpenedSession> open(const std::string& name = "test", std::uint64_t limit_bytes = 0,
+                             const Caller& owner = daemon_itself()) {
     return wait_for<OpenedSession>(
-        [&](auto done) { control().open_session(daemon_itself(), name, limit_bytes, done); });
+        [&](auto done) { control().open_session(owner, name, limit_bytes, done); });
   }
   // Opens a session that lives until it is closed: a KeepAlive stream stands behind it.
   SessionKey open_kept(const std::string& name = "test", std::uint64_t limit_bytes = 0) {

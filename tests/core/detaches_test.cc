@@ -13,7 +13,6 @@
 #include "server/core/control/drain.h"
 #include "server/core/control/evictions.h"
 #include "server/core/control/liveness.h"
-#include "server/core/control/recounts.h"
 #include "server/core/control/session_calls.h"
 #include "server/core/control/session_ends.h"
 #include "server/core/control/session_reap.h"
@@ -53,10 +52,9 @@ struct Parts {
   StandstillGate gate;
   Drain drain{bench->core()};
   TrimRounds trim_rounds{bench->core()};
-  Recounts recounts{bench->core()};
   Liveness liveness{bench->core().thread.io(), [](SessionId, Liveness::Loss) {}};
   SessionReap reap{bench->core(), gate, trim_rounds};
-  Detaches detaches{bench->core(), reap, recounts};
+  Detaches detaches{bench->core(), reap};
   SessionEnds ends{bench->core(), liveness, reap, detaches, trim_rounds, drain};
   Evictions evictions{bench->core(), ends};
   SessionCalls calls{bench->core(), "/handoff", drain,    liveness,

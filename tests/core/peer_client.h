@@ -36,9 +36,9 @@ std::vector<Number> numbers_of(const std::string& list) {
 class PeerClient {
  public:
   PeerClient(Daemon& of, const std::string& arena, const std::string& name = "peer",
-             std::uint64_t limit_bytes = 0)
+             std::uint64_t limit_bytes = 0, const Caller& owner = daemon_itself())
       : daemon(of), process(of.engine().handoff_path()) {
-    const auto opened = daemon.open(name, limit_bytes);
+    const auto opened = daemon.open(name, limit_bytes, owner);
     EXPECT_TRUE(opened.ok()) << opened.error().message;
     key = opened->key;
     const auto attached = daemon.attach(key, arena, AttachMode::kPeer);
@@ -93,6 +93,10 @@ class PeerClient {
     std::string line = "peer " + verb;
     for (const std::uint64_t ref : refs) line += " " + std::to_string(ref);
     return process.command(line);
+  }
+  // Writes into the block words that `holder` has the blocks.
+  void forge(SessionKey holder, const std::vector<std::uint64_t>& refs) {
+    EXPECT_EQ(on("forge " + std::to_string(holder.id.value), refs), "forged");
   }
   // What the heap has no use for, given back to the daemon.
   Answer<ReturnedSlabs> trim(std::uint32_t shard = 0) {

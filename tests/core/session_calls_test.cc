@@ -10,7 +10,6 @@
 #include "server/core/control/drain.h"
 #include "server/core/control/evictions.h"
 #include "server/core/control/liveness.h"
-#include "server/core/control/recounts.h"
 #include "server/core/control/session_ends.h"
 #include "server/core/control/session_list.h"
 #include "server/core/control/session_reap.h"
@@ -49,9 +48,8 @@ class SessionCallsTest : public testing::Test {
   Liveness liveness_{bench_.core().thread.io(), [this](SessionId session, Liveness::Loss loss) {
                        if (loss == Liveness::Loss::kGraceOver) calls_.grace_over(session);
                      }};
-  Recounts recounts_{bench_.core()};
   SessionReap reap_{bench_.core(), gate_, trim_rounds_};
-  Detaches detaches_{bench_.core(), reap_, recounts_};
+  Detaches detaches_{bench_.core(), reap_};
   SessionEnds ends_{bench_.core(), liveness_, reap_, detaches_, trim_rounds_, drain_};
   Evictions evictions_{bench_.core(), ends_};
   SessionCalls calls_{bench_.core(), "/handoff", drain_,    liveness_,

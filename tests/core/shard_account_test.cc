@@ -30,45 +30,58 @@ TEST_F(ShardAccounts, ChargeAboveTheLimitIsRefusedWithTheFigures) {
       << failure.message;
 }
 
-TEST_F(ShardAccounts, BlockThatAnotherSessionFreedIsCreditedToItsHolder) {
+TEST_F(ShardAccounts, BlockIsPaidForByWhomItWasAllocatedForUntilItIsHome) {
+  Heap& heap = zero.slot().heap;
   ASSERT_EQ(zero.account.charge(alice.id, 64), Error::kNone);
-  zero.account.gave(zero.access(alice), 1, 64);
-  zero.account.took(zero.slot(), alice.id, 1, 64);
-  EXPECT_EQ(held(alice).blocks, 0);
+  const auto block = heap.allocate_aligned(64, 0, {alice.id, 0});
+  ASSERT_TRUE(block.ok());
+  zero.account.spent(zero.slot(), alice.id, 64);
+  EXPECT_EQ(charged(alice), 64u);
+
+  // A peer writes that bob holds the block, and then that it is free.
+  AtomicWord& word = state->arena->word(state->arena->refs().slot_of(block->ref));
+  word.store(BlockWord::held(BlockWord::free_of(word.load()), {bob.id, 0}));
+  ASSERT_EQ(heap.free_checked({block->ref.value}, bob.id, kNoSession).holder.session(), bob.id);
+  EXPECT_EQ(charged(alice), 64u);
+  zero.account.settle(zero.slot());
   EXPECT_EQ(charged(alice), 0u);
-  EXPECT_EQ(zero.slot().held.bytes, 0);
+  EXPECT_EQ(charged(bob), 0u);
 }
 
-TEST_F(ShardAccounts, HolderThatIsBeingReapedIsNotCredited) {
-  ASSERT_EQ(zero.account.charge(alice.id, 64), Error::kNone);
+TEST_F(ShardAccounts, ChargeWhoseMemoryWasNotGivenIsGivenBack) {
+  ASSERT_EQ(zero.account.charge(alice.id, 640), Error::kNone);
+  ASSERT_TRUE(zero.slot().heap.allocate_aligned(64, 0, {alice.id, 0}).ok());
+  zero.account.spent(zero.slot(), alice.id, 640);
+  EXPECT_EQ(charged(alice), 64u);
+}
+
+TEST_F(ShardAccounts, NobodyPaysInAnArenaThatIsGone) {
+  ASSERT_TRUE(zero.slot().heap.allocate_aligned(64, 0, {alice.id, 0}).ok());
+  ASSERT_TRUE(zero.slot().heap.allocate_aligned(64, 0, {bob.id, 0}).ok());
+  ASSERT_TRUE(zero.slot().heap.allocate_aligned(kUnit, 0, {bob.id, 0}).ok());
+  zero.account.settle(zero.slot());
+  EXPECT_EQ(charged(alice), 64u);
+  EXPECT_EQ(charged(bob), 64u + kUnit);
+  zero.slot().heap.forgive_payments();
+  zero.account.settle(zero.slot());
+  EXPECT_EQ(charged(alice), 0u);
+  EXPECT_EQ(charged(bob), 0u);
+}
+
+TEST_F(ShardAccounts, HolderThatIsBeingReapedHasNoShare) {
   zero.account.gave(zero.access(alice), 1, 64);
   zero.tables.remove_session(alice.id);
   zero.account.took(zero.slot(), alice.id, 1, 64);
-  EXPECT_EQ(charged(alice), 64u);
   EXPECT_EQ(zero.slot().held.blocks, 0);
 }
 
-TEST_F(ShardAccounts, LeaseThatEndsWithBlocksOutIsReplacedByThoseBlocks) {
-  ASSERT_EQ(zero.account.charge(alice.id, 800), Error::kNone);
-  zero.account.lease_became_blocks(alice.id, 800, 128);
-  EXPECT_EQ(charged(alice), 128u);
-}
-
-TEST_F(ShardAccounts, OnlyTheLesseePaysByItsLease) {
-  const auto run = state->arena->grant({256}, RunOwner::leased_to(alice.id),
-                                       state->arena->geometry().span_shape(1), {0});
-  ASSERT_TRUE(run.ok());
-  EXPECT_TRUE(ShardAccount::pays_by_lease(zero.slot(), *run, alice.id));
-  EXPECT_FALSE(ShardAccount::pays_by_lease(zero.slot(), *run, bob.id));
-}
-
-TEST_F(ShardAccounts, FreesAreSettledForEachHolder) {
+TEST_F(ShardAccounts, FreesAreNotedForEachHolder) {
   {
     FreesOfOneHolder frees(zero.account, zero.slot());
     frees.add(alice.id, 64);
     frees.add(alice.id, 64);
     frees.add(bob.id, 32);
-    EXPECT_EQ(held(alice).blocks, -2);  // settled when the holder changed
+    EXPECT_EQ(held(alice).blocks, -2);  // noted when the holder changed
     EXPECT_EQ(held(bob).blocks, 0);
   }
   EXPECT_EQ(held(bob).blocks, -1);

@@ -12,6 +12,7 @@
 
 #include "server/core/api/limits.h"
 #include "server/core/shard/inbox.h"
+#include "server/core/shard/payer_changes.h"
 #include "server/core/shard/shard_account.h"
 #include "server/core/shard/shard_tables.h"
 #include "server/core/shard/shared_state.h"
@@ -22,8 +23,8 @@ namespace arenad::server {
 // A control thread that only notes what it is told.
 struct NotingControl final : ControlLink {
   void need_memory(ArenaId, ShardId, std::uint64_t ticket) override { tickets.push_back(ticket); }
-  void need_recount(Error, SessionId, ArenaId, ShardId, std::uint64_t ticket) override {
-    recounts.push_back(ticket);
+  void need_free_round(ArenaId, ShardId, std::uint64_t ticket) override {
+    free_rounds.push_back(ticket);
   }
   void memory_returned(ArenaId) override { ++returned; }
   void need_commit(std::shared_ptr<ArenaState>, ShardId, std::uint64_t ticket,
@@ -34,7 +35,7 @@ struct NotingControl final : ControlLink {
   void kick_maintenance(ArenaId arena) override { kicks.push_back(arena); }
 
   std::vector<std::uint64_t> tickets;
-  std::vector<std::uint64_t> recounts;
+  std::vector<std::uint64_t> free_rounds;
   std::vector<std::uint64_t> commits;
   std::vector<RunWish> wishes;  // of the last commit
   int returned = 0;
@@ -73,6 +74,7 @@ struct OneShard {
   ShardAccount account;
   Turn turn;
   Inbox inbox;
+  PayerChanges payer_changes{shard, tables, account, inbox, shared};
 };
 
 // Two shards of one arena; alice is attached to it on both.

@@ -184,7 +184,7 @@ TEST_F(ShardAlone, AdoptionGoesStepByStepThroughTheInbox) {
   }
   ReapResult result;
   bool over = false;
-  zero.adopt(state, {77}, runs, [&](const ReapResult& r) {
+  zero.adopt(state, {77}, {}, runs, [&](const ReapResult& r) {
     result = r;
     over = true;
   });
@@ -208,7 +208,7 @@ TEST_F(ShardAlone, AdoptionForAnArenaThatWasDeletedLeavesTheNextOneAlone) {
   for (int i = 0; i < 20; ++i)
     runs.push_back(*state->arena->grant({20}, RunOwner::leased_to({77}), run, {0}));
   bool over = false;
-  zero.adopt(state, {77}, runs, [&](const ReapResult& result) {
+  zero.adopt(state, {77}, {}, runs, [&](const ReapResult& result) {
     EXPECT_EQ(result.adopted_slabs, 8u);  // what the first step did
     over = true;
   });

@@ -29,7 +29,7 @@ TEST(Alarm, WakesTheLoopOnlyForAnEarlierTime) {
 
 class IdleDrains : public ShardParts {
  protected:
-  IdleDrain idle{zero.tables, shared.tunables};
+  IdleDrain idle{zero.tables, zero.account, shared.tunables};
 };
 
 TEST_F(IdleDrains, DrainsOnTheTunablesPeriodAndNotBefore) {

@@ -16,7 +16,7 @@ class RoundsLink final : public ControlLink {
   void need_memory(ArenaId arena, ShardId shard, std::uint64_t ticket) override {
     thread_.post([=, this] { rounds_.shard_needs_memory(arena, shard, ticket); });
   }
-  void need_recount(Error, SessionId, ArenaId, ShardId, std::uint64_t) override {}
+  void need_free_round(ArenaId, ShardId, std::uint64_t) override {}
   void memory_returned(ArenaId arena) override {
     thread_.post([=, this] { rounds_.memory_returned(arena); });
   }

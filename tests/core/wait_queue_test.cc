@@ -205,50 +205,45 @@ TEST_F(Waits, FreedMemoryServesThisShardsWaitersAndTellsOfOthers) {
   EXPECT_EQ(control.returned, 1);  // nobody waits
 }
 
-TEST_F(Waits, SessionAtItsLimitIsRefusedAtOnceWhereShardsCountExactly) {
-  kind.errors["a"] = Error::kQuotaSession;
-  ASSERT_NE(call("a"), nullptr);
-  EXPECT_EQ(messages["a"], "refused a");
-  EXPECT_TRUE(control.recounts.empty());
+TEST_F(Waits, CallAtALimitIsRefusedWhenAFreeRoundHasNotHelped) {
+  for (const Error limit : {Error::kQuotaSession, Error::kQuotaUser}) {
+    control.free_rounds.clear();
+    kind.errors["a"] = limit;
+    EXPECT_EQ(call("a"), nullptr);
+    ASSERT_EQ(control.free_rounds.size(), 1u);
+    EXPECT_TRUE(control.tickets.empty());
+    waits.free_round_over(arena, control.free_rounds[0]);
+    ASSERT_NE(answer_of("a"), nullptr);
+    EXPECT_EQ(*answer_of("a"), error_name(limit));
+    EXPECT_EQ(control.free_rounds.size(), 1u) << "one round for a call";
+    answers.erase("a");
+  }
 }
 
-TEST_F(Waits, SessionAtItsLimitIsRecountedOnceBeforeItIsRefused) {
-  state->counts_from_words = true;
-  kind.errors["a"] = Error::kQuotaSession;
+TEST_F(Waits, CallThatGoesFromOneLimitToTheOtherWaitsForOneRound) {
+  kind.errors["a"] = Error::kQuotaUser;
   EXPECT_EQ(call("a"), nullptr);
-  ASSERT_EQ(control.recounts, (std::vector<std::uint64_t>{1}));
-  EXPECT_TRUE(control.tickets.empty());
-  waits.recounted(arena, 1);
-  ASSERT_NE(answer_of("a"), nullptr);
+  kind.errors["a"] = Error::kQuotaSession;
+  waits.retry(arena);
+  EXPECT_EQ(answer_of("a"), nullptr);
+  EXPECT_EQ(control.free_rounds, (std::vector<std::uint64_t>{1}));
+  waits.free_round_over(arena, 1);
   EXPECT_EQ(*answer_of("a"), "QUOTA_SESSION");
 }
 
-TEST_F(Waits, UserAtTheLimitIsRecountedOnceInAWhileWhateverSessionAsks) {
-  kind.errors["a"] = kind.errors["b"] = Error::kQuotaUser;
-  EXPECT_EQ(call("a"), nullptr);
-  ASSERT_EQ(control.recounts, (std::vector<std::uint64_t>{1}));
-  waits.recounted(arena, 1);
-  EXPECT_EQ(*answer_of("a"), "QUOTA_USER");
-  zero.tables.add_session(bob.id, bob.secret, zero.tables.session(alice.id)->uid);
-  zero.tables.attach(bob.id, arena, AttachMode::kRemote);
-  EXPECT_NE(call(bob, "b", 0), nullptr) << "counted a moment ago";
-}
-
-TEST_F(Waits, RecountedSessionThatMayHaveMoreIsServed) {
-  state->counts_from_words = true;
+TEST_F(Waits, CallThatMayHaveMoreAfterAFreeRoundIsServed) {
   kind.errors["a"] = Error::kQuotaSession;
   EXPECT_EQ(call("a"), nullptr);
   free("a");
-  waits.recounted(arena, 1);
+  waits.free_round_over(arena, 1);
   EXPECT_EQ(*answer_of("a"), "a");
 }
 
-TEST_F(Waits, RecountedSessionInAFullArenaAsksForMemory) {
-  state->counts_from_words = true;
+TEST_F(Waits, CallInAFullArenaAsksForMemoryAfterAFreeRound) {
   kind.errors["a"] = Error::kQuotaSession;
   EXPECT_EQ(call("a"), nullptr);
   full("a");
-  waits.recounted(arena, 1);
+  waits.free_round_over(arena, 1);
   EXPECT_EQ(answer_of("a"), nullptr);
   EXPECT_EQ(control.tickets, (std::vector<std::uint64_t>{2}));
 }

@@ -119,7 +119,7 @@ class World {
       if (run.owner() == RunOwner::leased_to(session)) leased.push_back(slab);
     });
     bool adopted = false;
-    shard_.adopt(state_, session, std::move(leased), [&](const ReapResult&) { adopted = true; });
+    shard_.adopt(state_, session, {}, std::move(leased), [&](const ReapResult&) { adopted = true; });
     while (!adopted) shard_.run_inbox();
     arena().reap(session);
     shard_.drain(kArena);

@@ -126,7 +126,7 @@ struct TrimResult {
 
 struct SessionLimit {
   std::uint64_t limit_bytes = 0;    // in force; 0: none
-  std::uint64_t charged_bytes = 0;  // held or leased; 0 for a session without a limit
+  std::uint64_t charged_bytes = 0;  // blocks that it was given and that are not free, and leases
 };
 
 struct Tunable {

@@ -10,7 +10,6 @@
 #include "server/core/api/text.h"
 #include "server/core/control/arena_facts.h"
 #include "server/core/control/drain.h"
-#include "server/core/control/recounts.h"
 #include "server/core/control/remains.h"
 #include "server/core/control/trim_rounds.h"
 
@@ -167,12 +166,20 @@ Task<Answer<Nothing>> ArenaCalls::remove(Caller caller, std::string name, bool f
 
   auto removed = core_.shards.broadcast([id](Shard& shard) { shard.remove_arena(id); });
   co_await removed;
-  // What the sessions held there counts against no limit any more.
-  for (const SessionId session : attached) recounts_.start(session);
+  credit_leases(*gone.state->arena);
   trim_rounds_.arena_removed(id);
   core_.arenas.release_id(id);
   remains_.bury(gone.access.uid, std::move(gone.state));
   co_return Nothing{};
+}
+
+// The shards have forgiven what sessions paid for in their heaps. Leases are paid for by nobody any
+// more, too.
+void ArenaCalls::credit_leases(const Arena& arena) {
+  arena.for_each_run([this](SlabIndex, RunRecord run) {
+    const SessionId lessee = run.owner().lessee();
+    if (lessee != kNoSession) core_.shared.account.credit(lessee, run.bytes());
+  });
 }
 
 void ArenaCalls::tell_deleted(ArenaId id, const std::string& name,

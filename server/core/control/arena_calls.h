@@ -16,19 +16,13 @@
 namespace arenad::server {
 
 class Drain;
-class Recounts;
 class Remains;
 class TrimRounds;
 
 class ArenaCalls {
  public:
-  ArenaCalls(ControlCore& core, const Drain& drain, Recounts& recounts, TrimRounds& trim_rounds,
-             Remains& remains)
-      : core_(core),
-        drain_(drain),
-        recounts_(recounts),
-        trim_rounds_(trim_rounds),
-        remains_(remains) {}
+  ArenaCalls(ControlCore& core, const Drain& drain, TrimRounds& trim_rounds, Remains& remains)
+      : core_(core), drain_(drain), trim_rounds_(trim_rounds), remains_(remains) {}
 
   // The caller is the owner. An administrator may name another one. A pinned arena is committed
   // before anybody finds it. Errors: those of ArenaRegistry::make; kDraining; kQuotaUser (pinned
@@ -51,13 +45,13 @@ class ArenaCalls {
   // What sessions hold is charged to their users. What is pinned is nobody's yet, so it has a bound
   // of its own: the pinned arenas of one user together have at most max_user_bytes.
   Failure check_pinned(const Principal& caller, const CreateArenaArgs& args) const;
+  void credit_leases(const Arena& arena);
   // Tells the sessions that were attached, on their KeepAlive streams.
   void tell_deleted(ArenaId id, const std::string& name, const std::set<SessionId>& attached);
   Failure busy(const ArenaRecord& record) const;
 
   ControlCore& core_;
   const Drain& drain_;
-  Recounts& recounts_;
   TrimRounds& trim_rounds_;
   Remains& remains_;
 };

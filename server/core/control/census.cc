@@ -34,11 +34,10 @@ class Counter {
       switch (word.tag()) {
         case BlockTag::kFree: ++free; return;
         case BlockTag::kReturning: ++out; return;
-        case BlockTag::kHeld: hold(word.holder(), lessee, stride); break;
+        case BlockTag::kHeld: hold(word.holder(), stride); break;
         case BlockTag::kShared:
           for (std::uint64_t bits = word.sharers(); bits != 0; bits &= bits - 1)
-            hold(Holder(sharers_[static_cast<std::size_t>(std::countr_zero(bits))], 0), lessee,
-                 stride);
+            hold(Holder(sharers_[static_cast<std::size_t>(std::countr_zero(bits))], 0), stride);
       }
       ++out;
       census_.held.add(1, stride);
@@ -53,16 +52,14 @@ class Counter {
   }
 
  private:
-  void hold(Holder holder, SessionId lessee, std::int64_t stride) {
+  void hold(Holder holder, std::int64_t stride) {
     if (last_ == nullptr || holder != last_holder_) {
       const bool known =
           census_.by_holder.size() < kMostHolders || census_.by_holder.contains(holder);
       last_ = &census_.by_holder[known ? holder : Holder(holder.session(), 0)];
       last_holder_ = holder;
-      last_elsewhere_ = &census_.elsewhere[holder.session()];
     }
     last_->add(1, stride);
-    if (holder.session() != lessee) *last_elsewhere_ += stride;
   }
 
   void lease(SessionId session, RunRecord run, const RunCut& cut, std::uint64_t free,
@@ -86,7 +83,6 @@ class Counter {
   std::array<ClassUsage, kSpanClass.value + 1> by_class_{};
   Holder last_holder_;
   HeldShare* last_ = nullptr;
-  std::int64_t* last_elsewhere_ = nullptr;
 };
 
 }  // namespace
@@ -108,11 +104,6 @@ HeldShare ArenaCensus::held_by(SessionId session) const {
 HeldShare ArenaCensus::leased_by(SessionId session) const {
   const auto found = leases.find(session);
   return found == leases.end() ? HeldShare() : found->second;
-}
-
-std::int64_t ArenaCensus::charged_to(SessionId session) const {
-  const auto found = elsewhere.find(session);
-  return leased_by(session).bytes + (found == elsewhere.end() ? 0 : found->second);
 }
 
 std::map<SessionId, HeldShare> ArenaCensus::by_session() const {

@@ -32,16 +32,12 @@ struct ArenaCensus {
   // A shared block counts for each sharer, with label 0.
   std::map<Holder, HeldShare> by_holder;
   std::map<SessionId, HeldShare> leases;  // by session: runs, and bytes of them
-  // By session: bytes held in runs that are not leased to the session.
-  std::map<SessionId, std::int64_t> elsewhere;
   // Of all leased runs. A FREE block of them counts as `cached`: a peer has it.
   std::vector<ClassUsage> leased;
 
   HeldShare lease_sum() const;
   HeldShare held_by(SessionId session) const;
   HeldShare leased_by(SessionId session) const;
-  // What the session's account is charged for here: its leases whole, and what it holds elsewhere.
-  std::int64_t charged_to(SessionId session) const;
   std::map<SessionId, HeldShare> by_session() const;
 };
 

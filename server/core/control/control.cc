@@ -9,22 +9,22 @@ Control::Control(ShardGroup::Shards& shards, SharedState& shared, const Limits& 
                  std::function<void()> on_state_lost)
     : core_(shards, shared, limits, std::move(state), std::move(log)),
       drain_(core_),
-      recounts_(core_),
+      free_rounds_(core_),
       trim_rounds_(core_),
       liveness_(
           core_.thread.io(),
           [this](SessionId session, Liveness::Loss loss) { end_lost_session(session, loss); }),
       reap_(core_, gate_, trim_rounds_),
-      detaches_(core_, reap_, recounts_),
+      detaches_(core_, reap_),
       ends_(core_, liveness_, reap_, detaches_, trim_rounds_, drain_),
       evictions_(core_, ends_),
       remains_(core_),
-      arena_calls_(core_, drain_, recounts_, trim_rounds_, remains_),
+      arena_calls_(core_, drain_, trim_rounds_, remains_),
       session_calls_(core_, handoff_path, drain_, liveness_, ends_, evictions_, detaches_,
                      trim_rounds_),
       session_list_(core_),
       audits_(core_, gate_),
-      upkeep_(core_, recounts_, trim_rounds_),
+      upkeep_(core_, free_rounds_, trim_rounds_),
       facts_(core_, ends_),
       state_watch_(core_, std::move(on_state_lost)),
       desk_(core_, liveness_),
@@ -233,11 +233,9 @@ void Control::need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket)
   });
 }
 
-void Control::need_recount(Error why, SessionId session, ArenaId arena_id, ShardId shard,
-                           std::uint64_t ticket) {
-  core_.thread.post([this, why, session, arena_id, shard, ticket] {
-    recounts_.start_for(why, session, arena_id, shard, ticket);
-  });
+void Control::need_free_round(ArenaId arena_id, ShardId shard, std::uint64_t ticket) {
+  core_.thread.post(
+      [this, arena_id, shard, ticket] { free_rounds_.start_for(arena_id, shard, ticket); });
 }
 
 void Control::need_commit(std::shared_ptr<ArenaState> arena, ShardId shard, std::uint64_t ticket,

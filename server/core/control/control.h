@@ -24,9 +24,9 @@
 #include "server/core/control/detaches.h"
 #include "server/core/control/drain.h"
 #include "server/core/control/evictions.h"
+#include "server/core/control/free_rounds.h"
 #include "server/core/control/handoff_desk.h"
 #include "server/core/control/liveness.h"
-#include "server/core/control/recounts.h"
 #include "server/core/control/remains.h"
 #include "server/core/control/session_calls.h"
 #include "server/core/control/session_ends.h"
@@ -91,8 +91,7 @@ class Control final : public ControlApi, public ControlLink {
 
   // --- ControlLink
   void need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket) override;
-  void need_recount(Error why, SessionId session, ArenaId arena_id, ShardId shard,
-                    std::uint64_t ticket) override;
+  void need_free_round(ArenaId arena_id, ShardId shard, std::uint64_t ticket) override;
   void memory_returned(ArenaId arena_id) override;
   void need_commit(std::shared_ptr<ArenaState> arena, ShardId shard, std::uint64_t ticket,
                    std::vector<RunWish> wishes) override;
@@ -104,7 +103,7 @@ class Control final : public ControlApi, public ControlLink {
   ControlCore core_;
   StandstillGate gate_;
   Drain drain_;
-  Recounts recounts_;
+  FreeRounds free_rounds_;
   TrimRounds trim_rounds_;
   Liveness liveness_;
   SessionReap reap_;

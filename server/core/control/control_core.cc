@@ -63,6 +63,18 @@ void ControlCore::open_account(SessionId session, std::uint64_t limit_bytes,
     shared.account.open(session, limit_bytes, owner.uid);
 }
 
+// Without an id for an heir nobody pays. Then almost all session ids are in use.
+SessionId ControlCore::heir_of(SessionId session) {
+  if (shared.account.needs_heir(session))
+    if (const auto id = sessions.take_id()) shared.account.set_heir(session, *id);
+  return shared.account.heir_of(session);
+}
+
+void ControlCore::close_account(SessionId session) {
+  shared.account.close(session);
+  for (const SessionId heir : shared.account.forget_idle_users()) sessions.put_back_id(heir);
+}
+
 std::vector<std::shared_ptr<ArenaState>> ControlCore::arenas_in(ArenaId scope) {
   std::vector<std::shared_ptr<ArenaState>> found;
   for (const auto& [name, record] : arenas.all())

@@ -48,6 +48,10 @@ struct ControlCore {
   Failure must_be_admin(const Principal& caller, std::string_view what);
   // Begins the account of a session. No user is charged for what an administrator opened.
   void open_account(SessionId session, std::uint64_t limit_bytes, const Principal& owner);
+  // Who pays for what the session leaves with others; kNoSession: nobody.
+  SessionId heir_of(SessionId session);
+  // Ends the account of a session of which nothing is left.
+  void close_account(SessionId session);
   // The arenas in the scope, or those with one of these ids.
   std::vector<std::shared_ptr<ArenaState>> arenas_in(ArenaId scope);
   std::vector<std::shared_ptr<ArenaState>> arenas_of(const std::vector<ArenaId>& ids);

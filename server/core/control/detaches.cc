@@ -4,7 +4,6 @@
 
 #include "allocator/base/format.h"
 #include "server/core/api/text.h"
-#include "server/core/control/recounts.h"
 
 namespace arenad::server {
 
@@ -40,8 +39,6 @@ Task<Answer<GivenBack>> Detaches::detach(SessionKey key, ArenaId arena, LeaseEpo
   auto gone = reap_.forget(work);
   co_await gone;
   log_detach(work, *state);
-  auto recounted = recounts_.recount(key.id);
-  co_await recounted;
   end({key.id, arena});
   co_return work.given;
 }

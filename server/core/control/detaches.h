@@ -5,8 +5,7 @@
 //      parked there, and says what the session holds;
 //   2. a session that holds blocks, and does not give them up, stays: the shards are told so;
 //   3. every shard forgets the attachment, and says where it gave the session blocks;
-//   4. SessionReap takes back what the session has in the arena;
-//   5. the session is charged for the rest alone.
+//   4. SessionReap takes back what the session has in the arena.
 // Invariants: a session has at most one detach from an arena under way. An attach of the same
 // session and arena, and the end of the session, wait for the end of that detach. Between steps 1
 // and 3 the session may free and release, so what step 1 counted only shrinks. In step 1 a peer's
@@ -31,12 +30,9 @@
 
 namespace arenad::server {
 
-class Recounts;
-
 class Detaches {
  public:
-  Detaches(ControlCore& core, SessionReap& reap, Recounts& recounts)
-      : core_(core), reap_(reap), recounts_(recounts) {}
+  Detaches(ControlCore& core, SessionReap& reap) : core_(core), reap_(reap) {}
 
   // Errors: kUnknownSession, kUnknownArena, kNotAttached, kBlocksHeld, kStaleEpoch.
   Task<Answer<GivenBack>> detach(SessionKey key, ArenaId arena, LeaseEpoch epoch, bool give_up);
@@ -60,7 +56,6 @@ class Detaches {
 
   ControlCore& core_;
   SessionReap& reap_;
-  Recounts& recounts_;
   std::map<Attachment, std::vector<Later<Nothing>>> under_way_;  // with those who wait for its end
 };
 

@@ -94,7 +94,7 @@ void SessionEnds::release(SessionId session, EndCause cause) {
   // Now, so that a round that waited for the peer finds what the peer had.
   trim_rounds_.peer_left(session);
   core_.store.clear(session);  // when no arena knows the session any more
-  core_.shared.account.close(session);
+  core_.close_account(session);
   core_.sessions.release(session);
   if (cause != EndCause::kClosed) ++reaped_;
   // After the answer to whoever closed the session.

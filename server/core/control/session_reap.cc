@@ -12,6 +12,8 @@
 namespace arenad::server {
 
 Task<> SessionReap::take_back(Work& work) {
+  if (core_.shared.account.charged_bytes(work.session) != 0)
+    work.heir = core_.heir_of(work.session);
   auto adopted = adopt_leases(work);
   co_await adopted;
   auto quiet = gate_.wait_until_open();
@@ -31,7 +33,8 @@ Task<> SessionReap::adopt_leases(Work& work) {
     });
     for (std::size_t i = 0; i < shares.size(); ++i) {
       if (shares[i].empty()) continue;
-      parts.push_back(core_.shards.adopt(i, state, work.session, std::move(shares[i])));
+      parts.push_back(
+          core_.shards.adopt(i, state, work.session, {work.heir}, std::move(shares[i])));
     }
   }
   for (const Later<ReapResult>& part : parts) {
@@ -64,6 +67,8 @@ Task<> SessionReap::forget(Work& work) {
     for (const ArenaId id : arenas) shard.drain(id);
   });
   co_await drained;
+  auto passed = pass_on(work);
+  co_await passed;
 
   auto quiet = gate_.wait_until_open();
   co_await quiet;
@@ -73,6 +78,18 @@ Task<> SessionReap::forget(Work& work) {
     if (record == nullptr || record->state != state) continue;
     if (state->waiting.load(std::memory_order_relaxed) != 0) trim_rounds_.memory_returned(id);
   }
+}
+
+// Mostly nothing is left: then the session, when it ends, is charged for nothing any more.
+Task<> SessionReap::pass_on(Work& work) {
+  if (core_.shared.account.charged_bytes(work.session) == 0) co_return;
+  std::vector<Later<Nothing>> parts;
+  for (const auto& [id, state] : work.arenas) {
+    const auto where = std::make_shared<const Footprint>(std::move(work.footprints[id]));
+    for (std::size_t i = 0; i < core_.shards.size(); ++i)
+      parts.push_back(core_.shards.pass_on(i, state, where, work.session, work.heir));
+  }
+  for (const Later<Nothing>& part : parts) co_await part;
 }
 
 std::string SessionReap::outcome(const Work& work) {

@@ -6,8 +6,9 @@
 //   1. the session's leases become the shards', a share each;
 //   2. the rest of what the session held is given back;
 //   3. the shards drain what was given back;
-//   4. the arenas forget the session, and their ledgers say last that it is not attached.
-// Invariants: steps 2 and 4 wait for a standstill to be over. An audit may fall between any other
+//   4. the heir of the session's user pays for what the session leaves with others;
+//   5. the arenas forget the session, and their ledgers say last that it is not attached.
+// Invariants: steps 2 and 5 wait for a standstill to be over. An audit may fall between any other
 // steps: each run is somebody's at any moment. Every step is idempotent. Nobody else reaps the
 // session in the same arena meanwhile.
 // Threads: the control thread.
@@ -34,6 +35,7 @@ class SessionReap {
     SessionId session;
     std::map<ArenaId, std::shared_ptr<ArenaState>> arenas;
     std::map<ArenaId, Footprint> footprints;  // where the shards gave the session blocks
+    SessionId heir;                           // who pays for what is left; kNoSession: nobody
     GivenBack given;
     std::uint64_t adopted_runs = 0;
 
@@ -49,7 +51,7 @@ class SessionReap {
 
   // Steps 1 and 2. From then on the control thread does not know the attachments any more.
   Task<> take_back(Work& work);
-  // Steps 3 and 4.
+  // Steps 3 to 5.
   Task<> forget(Work& work);
   // ", 12 blocks of 4 KiB given back, 3 leases taken over"
   static std::string outcome(const Work& work);
@@ -57,6 +59,7 @@ class SessionReap {
  private:
   Task<> adopt_leases(Work& work);
   void reap(Work& work);
+  Task<> pass_on(Work& work);
 
   ControlCore& core_;
   StandstillGate& gate_;

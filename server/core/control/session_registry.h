@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "server/core/api/api.h"
@@ -54,6 +55,10 @@ class SessionRegistry {
   SessionRecord* find(SessionId id);  // reaping ones too
   // The session is gone; its id rests.
   void release(SessionId id);
+
+  // An id that no session has until it is put back.
+  std::optional<SessionId> take_id() { return ids_.take(); }
+  void put_back_id(SessionId id) { ids_.put_back(id); }
 
   // Until the id is another session's, the key's calls answer kEvicted.
   void remember_evicted(SessionKey key) { evicted_[key.id] = key.secret; }

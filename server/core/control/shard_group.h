@@ -62,17 +62,30 @@ class ShardGroup {
 
   // One shard takes over runs that were leased to a dead session. The answer is what was adopted.
   Later<ReapResult> adopt(std::size_t index, std::shared_ptr<ArenaState> arena, SessionId dead,
-                          std::vector<SlabIndex> runs) {
+                          PaidBy paid_by, std::vector<SlabIndex> runs) {
     auto adopted = thread_.begin_operation<ReapResult>();
     Shard* const shard = shards_[index].get();
-    shard->post([thread = &thread_, adopted, shard, arena = std::move(arena), dead,
+    shard->post([thread = &thread_, adopted, shard, arena = std::move(arena), dead, paid_by,
                  runs = std::move(runs)]() mutable {
-      shard->adopt(std::move(arena), dead, std::move(runs),
+      shard->adopt(std::move(arena), dead, paid_by, std::move(runs),
                    [thread, adopted](const ReapResult& result) {
                      thread->end_operation(adopted, ReapResult(result));
                    });
     });
     return adopted;
+  }
+
+  // On one shard `to` pays from here on for what `from` pays for in `where`.
+  Later<Nothing> pass_on(std::size_t index, std::shared_ptr<ArenaState> arena,
+                         std::shared_ptr<const Footprint> where, SessionId from, SessionId to) {
+    auto passed = thread_.begin_operation<Nothing>();
+    Shard* const shard = shards_[index].get();
+    shard->post([thread = &thread_, passed, shard, arena = std::move(arena),
+                 where = std::move(where), from, to]() mutable {
+      shard->pass_on(std::move(arena), std::move(where), from, to,
+                     [thread, passed] { thread->end_operation(passed, Nothing{}); });
+    });
+    return passed;
   }
 
  private:

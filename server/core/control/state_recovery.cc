@@ -132,7 +132,6 @@ void StateRecovery::restore(const KeptSession& kept) {
   session.attached = attached;
   for (const auto& [arena, mode] : attached) core_.arenas.find(arena)->sessions.insert(id);
   core_.open_account(id, kept.limit_bytes, *session.owner);
-  if (core_.shared.account.counts(id)) charge(id, attached);
   watch(session, std::move(process), marks);
 }
 
@@ -152,17 +151,6 @@ StateRecovery::Attached StateRecovery::attachments_of(SessionId session) {
     if (mode != AttachMode::kNone && mode <= AttachMode::kPeer) attached[record.id()] = mode;
   }
   return attached;
-}
-
-void StateRecovery::charge(SessionId session, const Attached& attached) {
-  const Account::Recount recount = core_.shared.account.begin_recount(session);
-  std::int64_t bytes = 0;
-  for (const auto& [arena, mode] : attached) {
-    if (!censuses_.contains(arena))
-      censuses_[arena] = take_census(*core_.arenas.find(arena)->state->arena);
-    bytes += censuses_[arena].charged_to(session);
-  }
-  core_.shared.account.finish_recount(recount, bytes);
 }
 
 void StateRecovery::watch(SessionRecord& session, FoundProcess process, const MemoryMarks& marks) {
@@ -204,12 +192,15 @@ void StateRecovery::adopt_runs() {
 std::vector<StateRecovery::ArenaRuns> StateRecovery::runs_to_adopt() {
   std::vector<ArenaRuns> arenas;
   for (const auto& [name, record] : core_.arenas.all()) {
-    ArenaRuns runs{record.state, std::vector<Runs>(core_.shards.size())};
+    ArenaRuns runs{record.state, {}, std::vector<Runs>(core_.shards.size())};
+    for (const SessionId session : record.sessions) runs.attached.insert(session);
     std::size_t n = 0;
     record.state->arena->for_each_run([&](SlabIndex first, RunRecord run) {
       const SessionId lessee = run.owner().lessee();
       if (lessee == kNoSession || !living_.contains(lessee))
         runs.by_shard[n++ % runs.by_shard.size()][lessee].push_back(first);
+      else
+        core_.shared.account.add(lessee, static_cast<std::int64_t>(run.bytes()));
     });
     arenas.push_back(std::move(runs));
   }
@@ -227,7 +218,7 @@ void StateRecovery::adopt_share(std::size_t index, std::vector<ArenaRuns>& arena
   for (ArenaRuns& arena : arenas) {
     for (auto& [lessee, runs] : arena.by_shard[index]) {
       bool done = false;
-      shard.adopt(arena.state, lessee, std::move(runs),
+      shard.adopt(arena.state, lessee, {kNoSession, &arena.attached}, std::move(runs),
                   [&result = given[lessee], &done](const ReapResult& adopted) {
                     result += adopted;
                     done = true;

@@ -9,7 +9,8 @@
 //      to come back. A process that cannot be seen from here lives as long as its attach marks
 //      stand (attach_mark.h).
 //   3. adopt_runs: the shards adopt the runs of the former daemon's heaps, and the runs that were
-//      leased to the dead.
+//      leased to the dead. Living sessions pay for their leases, and for the blocks that the words
+//      say they hold. Who was given a block is known to nobody any more.
 //   4. reap_dead: what the dead held elsewhere is given back, in one pass over each arena. Words
 //      can be forged, so they can name any number of holders.
 // Invariants: all of this happens before a shard's thread runs. So nobody is served by halves.
@@ -47,6 +48,7 @@ class StateRecovery {
   using Runs = std::map<SessionId, std::vector<SlabIndex>>;
   struct ArenaRuns {
     std::shared_ptr<ArenaState> state;
+    SessionSet attached;
     std::vector<Runs> by_shard;
   };
 
@@ -59,7 +61,6 @@ class StateRecovery {
   void restore(const KeptSession& kept);
   Caller owner_of(const KeptSession& kept) const;
   Attached attachments_of(SessionId session);
-  void charge(SessionId session, const Attached& attached);
   void watch(SessionRecord& session, FoundProcess process, const MemoryMarks& marks);
   void adopt_runs();
   std::vector<ArenaRuns> runs_to_adopt();
@@ -72,8 +73,7 @@ class StateRecovery {
   Liveness& liveness_;
   std::map<SessionId, KeptSession> kept_;
   SessionSet living_;
-  std::map<ArenaId, ArenaCensus> censuses_;  // of arenas that have sessions with a limit
-  std::map<SessionId, ReapResult> given_;    // by dead session; kNoSession: the daemon's heaps
+  std::map<SessionId, ReapResult> given_;  // by dead session; kNoSession: the daemon's heaps
   std::uint32_t watched_ = 0, awaited_ = 0, unseen_ = 0, dead_ = 0;
 };
 

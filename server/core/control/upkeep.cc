@@ -7,7 +7,7 @@
 
 #include "allocator/base/format.h"
 #include "server/core/api/text.h"
-#include "server/core/control/recounts.h"
+#include "server/core/control/free_rounds.h"
 #include "server/core/control/trim_rounds.h"
 
 namespace arenad::server {
@@ -64,8 +64,8 @@ Task<Answer<SessionLimitFacts>> Upkeep::limit_session(Caller caller, SessionId i
   core_.log(LogLevel::kInfo,
             fmt::format("session {} '{}' has a limit of {} now, set by {}", id, session->name,
                         bytes_text(account.limit_bytes(id)), caller->text()));
-  auto counted = recounts_.recount(id);
-  co_await counted;
+  auto over = free_rounds_.round();
+  co_await over;
   co_return SessionLimitFacts{account.limit_bytes(id), account.charged_bytes(id)};
 }
 

@@ -13,13 +13,13 @@
 
 namespace arenad::server {
 
-class Recounts;
+class FreeRounds;
 class TrimRounds;
 
 class Upkeep {
  public:
-  Upkeep(ControlCore& core, Recounts& recounts, TrimRounds& trim_rounds)
-      : core_(core), recounts_(recounts), trim_rounds_(trim_rounds) {}
+  Upkeep(ControlCore& core, FreeRounds& free_rounds, TrimRounds& trim_rounds)
+      : core_(core), free_rounds_(free_rounds), trim_rounds_(trim_rounds) {}
 
   // Answers the sums of all arenas in the scope. Errors: kNotPermitted, kUnknownArena.
   Task<Answer<TrimFacts>> trim(Caller caller, std::string arena);
@@ -31,7 +31,7 @@ class Upkeep {
   Later<Nothing> give_back(const std::vector<std::shared_ptr<ArenaState>>& arenas);
 
   ControlCore& core_;
-  Recounts& recounts_;
+  FreeRounds& free_rounds_;
   TrimRounds& trim_rounds_;
 };
 

@@ -21,7 +21,7 @@ Account::Account(std::uint64_t daemon_limit_bytes)
 void Account::open(SessionId session, std::uint64_t limit_bytes) {
   entry(session).user = nullptr;
   at(entry(session).charged).store(0, std::memory_order_relaxed);
-  at(entry(session).limit).store(limit_for(limit_bytes), std::memory_order_relaxed);
+  set_limit(session, limit_bytes);
 }
 
 void Account::open(SessionId session, std::uint64_t limit_bytes, std::uint32_t uid) {
@@ -35,14 +35,33 @@ void Account::close(SessionId session) {
   Entry& e = entry(session);
   if (e.user != nullptr) {
     at(e.user->charged).fetch_sub(load(e.charged), std::memory_order_relaxed);
-    if (--e.user->sessions == 0)
-      std::erase_if(users_, [&e](const auto& user) { return &user.second == e.user; });
+    --e.user->sessions;
   }
-  open(session, 0);
+  e.user = nullptr;
+}
+
+void Account::set_heir(SessionId session, SessionId heir) {
+  User* const user = entry(session).user;
+  user->heir = heir;
+  open(heir, 0);
+  entry(heir).user = user;
+}
+
+std::vector<SessionId> Account::forget_idle_users() {
+  std::vector<SessionId> heirs;
+  std::erase_if(users_, [&](const auto& of_uid) {
+    const User& user = of_uid.second;
+    if (user.sessions != 0 || load(user.charged) != 0) return false;
+    if (user.heir != kNoSession) {
+      entry(user.heir).user = nullptr;
+      heirs.push_back(user.heir);
+    }
+    return true;
+  });
+  return heirs;
 }
 
 void Account::set_limit(SessionId session, std::uint64_t limit_bytes) {
-  if (!counts(session)) return open(session, limit_bytes);
   at(entry(session).limit).store(limit_for(limit_bytes), std::memory_order_relaxed);
 }
 
@@ -78,9 +97,7 @@ bool Account::charge_up_to(std::int64_t limit, std::int64_t& charged, std::int64
   return true;
 }
 
-// The user first. What the session refuses is taken back from the user: no recount reads a user's
-// sum. A session's charge that is taken back could be lost in a recount that began before.
-Error Account::charge_slow(SessionId session, std::uint64_t bytes) {
+Error Account::charge(SessionId session, std::uint64_t bytes) {
   Entry& e = entry(session);
   const std::int64_t more = clamped(bytes);
   if (e.user != nullptr &&

@@ -14,16 +14,17 @@ constexpr std::uint64_t kBlocksAStep = 65536;
 struct Adoptions::Adoption {
   std::shared_ptr<ArenaState> state;
   SessionId dead;
+  PaidBy paid_by;
   std::vector<SlabIndex> runs;
   Done done;
   std::size_t next = 0;
   ReapResult result;
 };
 
-void Adoptions::begin(std::shared_ptr<ArenaState> state, SessionId dead,
+void Adoptions::begin(std::shared_ptr<ArenaState> state, SessionId dead, PaidBy paid_by,
                       std::vector<SlabIndex> runs, Done done) {
   step(std::make_shared<Adoption>(
-      Adoption{std::move(state), dead, std::move(runs), std::move(done), 0, {}}));
+      Adoption{std::move(state), dead, paid_by, std::move(runs), std::move(done), 0, {}}));
 }
 
 void Adoptions::step(const std::shared_ptr<Adoption>& adoption) {
@@ -34,8 +35,11 @@ void Adoptions::step(const std::shared_ptr<Adoption>& adoption) {
   for (std::size_t n = 0; a.next < a.runs.size() && n < kRunsAStep && blocks < kBlocksAStep;
        ++n, ++a.next) {
     blocks += slot->arena.shape_of(a.runs[a.next]).capacity();
-    slot->heap.adopt(slot->arena, a.runs[a.next], a.dead, a.result);
+    const RunRecord run = slot->arena.ledger().run(a.runs[a.next]);
+    if (run.owner() == RunOwner::leased_to(a.dead)) account_.credit(a.dead, run.bytes());
+    slot->heap.adopt(slot->arena, a.runs[a.next], a.dead, a.result, a.paid_by);
   }
+  if (slot != nullptr) account_.settle(*slot);
   if (a.next < a.runs.size()) return inbox_.push([this, adoption] { step(adoption); });
   a.done(a.result);
 }

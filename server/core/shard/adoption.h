@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "server/core/shard/inbox.h"
+#include "server/core/shard/shard_account.h"
 #include "server/core/shard/shard_tables.h"
 
 namespace arenad::server {
@@ -21,18 +22,21 @@ class Adoptions {
  public:
   using Done = std::function<void(const ReapResult&)>;
 
-  Adoptions(ShardTables& tables, Inbox& inbox) : tables_(tables), inbox_(inbox) {}
+  Adoptions(ShardTables& tables, ShardAccount& account, Inbox& inbox)
+      : tables_(tables), account_(account), inbox_(inbox) {}
 
-  // Adopts the runs. What `dead` holds in them is given back. `done` runs on the shard's thread,
-  // inside the call when one step is enough.
-  void begin(std::shared_ptr<ArenaState> state, SessionId dead, std::vector<SlabIndex> runs,
-             Done done);
+  // Adopts the runs. What `dead` holds in them is given back, and `paid_by` pays for what stays out.
+  // A run that `dead` has leased is paid for by its lease no more. `done` runs on the shard's
+  // thread, inside the call when one step is enough.
+  void begin(std::shared_ptr<ArenaState> state, SessionId dead, PaidBy paid_by,
+             std::vector<SlabIndex> runs, Done done);
 
  private:
   struct Adoption;
   void step(const std::shared_ptr<Adoption>& adoption);
 
   ShardTables& tables_;
+  ShardAccount& account_;
   Inbox& inbox_;
 };
 

@@ -85,8 +85,8 @@ Error AllocateCall::attempt(const Access& access, const AllocateArgs& args, Allo
   out.blocks.resize(args.count);
   const Error e =
       slot.heap.allocate_batch(args.size_bytes, args.align_bytes, {session, args.tag}, out.blocks);
+  account_.spent(slot, session, bytes);
   if (e != Error::kNone) [[unlikely]] {
-    account_.credit(session, bytes);
     out.blocks.clear();
     return e;
   }
@@ -109,6 +109,18 @@ Error AllocateCall::attempt_sizes(const Access& access, const AllocateArgs& args
     out.usable_bytes.push_back(cost->usable_bytes);
   }
   if (const Error e = account_.charge(session, bytes); e != Error::kNone) return e;
+  const Error e = allocate_each(slot, args, out);
+  account_.spent(slot, session, bytes);
+  if (e == Error::kNone)
+    gave(access, out, bytes);
+  else
+    out = {};
+  return e;
+}
+
+// All or nothing, for the heap.
+Error AllocateCall::allocate_each(ArenaSlot& slot, const AllocateArgs& args, AllocatedBlocks& out) {
+  const SessionId session = args.session.id;
   out.blocks.reserve(args.sizes.size());
   for (const std::uint64_t size : args.sizes) {
     const auto block = slot.heap.allocate_aligned(size, args.align_bytes, {session, args.tag});
@@ -118,11 +130,8 @@ Error AllocateCall::attempt_sizes(const Access& access, const AllocateArgs& args
     }
     for (const Allocation& got : out.blocks)
       slot.heap.free_checked({got.ref.value}, session, kNoSession);
-    account_.credit(session, bytes);
-    out = {};
     return block.error();
   }
-  gave(access, out, bytes);
   return Error::kNone;
 }
 

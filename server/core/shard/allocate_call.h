@@ -39,6 +39,7 @@ class AllocateCall {
 
  private:
   Error attempt_sizes(const Access& access, const Args& args, Out& out);
+  static Error allocate_each(ArenaSlot& slot, const AllocateArgs& args, AllocatedBlocks& out);
   void gave(const Access& access, const Out& out, std::uint64_t bytes);
 
   ShardTables& tables_;

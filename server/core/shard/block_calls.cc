@@ -38,7 +38,6 @@ Answer<PerRefAnswer> BlockCalls::free(SessionKey key, ArenaId arena_id, Untruste
   ArenaSlot& slot = *access.slot;
   const bool only_own = scope == FreeScope::kOwn || slot.arena.options().holder_only;
   const SessionId required = only_own ? key.id : kNoSession;
-  const bool counts_from_words = slot.counts_from_words();
   PerRefAnswer answer;
   {
     FreesOfOneHolder frees(account_, slot);
@@ -49,13 +48,10 @@ Answer<PerRefAnswer> BlockCalls::free(SessionKey key, ArenaId arena_id, Untruste
         continue;
       }
       ++answer.done;
-      const SessionId holder = outcome.holder.session();
-      if (counts_from_words &&
-          ShardAccount::pays_by_lease(slot, slot.arena.refs().slab_of(Ref{refs[i].value}), holder))
-        continue;
-      frees.add(holder, outcome.stride_bytes);
+      frees.add(outcome.holder.session(), outcome.stride_bytes);
     }
   }
+  account_.settle(slot);
   turn_.freed_in(slot);
   return answer;
 }
@@ -67,26 +63,28 @@ Answer<PerRefAnswer> BlockCalls::acquire(SessionKey key, ArenaId arena_id, Untru
     return refusal(e, key, arena_id, refs);
   if (tag > Holder::kMaxTag) return wrong_tag(tag);
   PerRefAnswer answer;
+  PayerChanges::Batch changes(key.id);
   for (std::size_t i = 0; i < refs.size(); ++i) {
-    if (const Error e = acquire_one(access, refs[i], {key.id, tag}); e != Error::kNone) {
+    if (const Error e = acquire_one(access, refs[i], {key.id, tag}, changes); e != Error::kNone) {
       add_failure(answer, i, refs[i], e, *access.slot, "taken over");
     } else {
       ++answer.done;
     }
   }
+  payer_changes_.send(*access.slot, std::move(changes));
   return answer;
 }
 
-Error BlockCalls::acquire_one(const Access& access, UntrustedRef ref, Holder to) {
+Error BlockCalls::acquire_one(const Access& access, UntrustedRef ref, Holder to,
+                              PayerChanges::Batch& changes) {
   ArenaSlot& slot = *access.slot;
   const SlabIndex slab = slot.arena.refs().slab_of(Ref{ref.value});
-  const bool counts_from_words = slot.counts_from_words();
   // The stride is read first. When the take-over succeeds, the block was held under this generation
   // all the while, so its stride cannot have changed.
   const std::uint64_t stride = slot.arena.describe(ref).stride_bytes;
-  const bool pays_by_lease =
-      counts_from_words && stride != 0 && ShardAccount::pays_by_lease(slot, slab, to.session());
-  const std::uint64_t charge = pays_by_lease ? 0 : stride;
+  // Who has leased the run pays for all of it.
+  const HeapId owner = stride == 0 ? kNoHeap : slot.arena.ledger().run(slab).owner().heap_id();
+  const std::uint64_t charge = owner == kNoHeap ? 0 : stride;
   if (const Error e = account_.charge(to.session(), charge); e != Error::kNone) return e;
   const auto before = slot.arena.acquire(ref, to);
   if (!before.ok()) {
@@ -94,9 +92,8 @@ Error BlockCalls::acquire_one(const Access& access, UntrustedRef ref, Holder to)
     return before.error();
   }
   access.note(slab);
-  const SessionId giver = before->session();
-  if (!counts_from_words || !ShardAccount::pays_by_lease(slot, slab, giver))
-    account_.took(slot, giver, 1, stride);
+  if (charge != 0) changes.add(owner, Ref{ref.value}, charge);
+  account_.took(slot, before->session(), 1, stride);
   account_.gave(access, 1, stride);
   return Error::kNone;
 }
@@ -119,24 +116,9 @@ Answer<PerRefAnswer> BlockCalls::share(SessionKey key, ArenaId arena_id, Untrust
 }
 
 Error BlockCalls::share_one(const Access& access, UntrustedRef untrusted, SessionId session) {
-  ArenaSlot& slot = *access.slot;
-  const auto ref = slot.arena.validate(untrusted);
-  if (!ref.ok()) return ref.error();
-  const Slot at = slot.arena.refs().slot_of(*ref);
-  const SlabIndex slab = at.slab();
-  const BlockWord word{slot.arena.word(at).load(std::memory_order_acquire)};
-  // A holder that shares its own block was charged when it got the block.
-  const bool has_it = word.is_held() ||
-                      (word.is_shared() && (word.sharers() & slot.arena.sharer_bits(session)) != 0);
-  const std::uint64_t charge = has_it || ShardAccount::pays_by_lease(slot, slab, session)
-                                   ? 0
-                                   : slot.arena.describe(untrusted).stride_bytes;
-  if (const Error e = account_.charge(session, charge); e != Error::kNone) return e;
-  if (const Error e = slot.arena.share(untrusted, session); e != Error::kNone) {
-    account_.credit(session, charge);
-    return e;
-  }
-  access.note(slab);
+  Arena& arena = access.slot->arena;
+  if (const Error e = arena.share(untrusted, session); e != Error::kNone) return e;
+  access.note(arena.refs().slab_of(Ref{untrusted.value}));
   return Error::kNone;
 }
 
@@ -147,15 +129,13 @@ Answer<PerRefAnswer> BlockCalls::release(SessionKey key, ArenaId arena_id, Untru
   ArenaSlot& slot = *access.slot;
   PerRefAnswer answer;
   for (std::size_t i = 0; i < refs.size(); ++i) {
-    const std::uint64_t stride = slot.arena.describe(refs[i]).stride_bytes;
     if (const Error e = slot.heap.release(refs[i], key.id); e != Error::kNone) {
       add_failure(answer, i, refs[i], e, slot, "released");
       continue;
     }
     ++answer.done;
-    if (!ShardAccount::pays_by_lease(slot, slot.arena.refs().slab_of(Ref{refs[i].value}), key.id))
-      account_.credit(key.id, stride);
   }
+  account_.settle(slot);
   turn_.freed_in(slot);
   return answer;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/core/api/data_plane.h"
+#include "server/core/shard/payer_changes.h"
 #include "server/core/shard/shard_account.h"
 #include "server/core/shard/shard_tables.h"
 #include "server/core/shard/turn.h"
@@ -17,8 +18,8 @@ namespace arenad::server {
 
 class BlockCalls {
  public:
-  BlockCalls(ShardTables& tables, ShardAccount& account, Turn& turn)
-      : tables_(tables), account_(account), turn_(turn) {}
+  BlockCalls(ShardTables& tables, ShardAccount& account, PayerChanges& payer_changes, Turn& turn)
+      : tables_(tables), account_(account), payer_changes_(payer_changes), turn_(turn) {}
 
   Answer<PerRefAnswer> free(SessionKey key, ArenaId arena_id, UntrustedRefs refs, FreeScope scope);
   Answer<PerRefAnswer> acquire(SessionKey key, ArenaId arena_id, UntrustedRefs refs,
@@ -31,11 +32,14 @@ class BlockCalls {
   // Errors: those of ShardTables::admit; kInvalidCount when there are too many refs.
   Error admit(SessionKey key, ArenaId arena_id, Need need, UntrustedRefs refs, Access& out);
   Failure refusal(Error e, SessionKey key, ArenaId arena_id, UntrustedRefs refs);
-  Error acquire_one(const Access& access, UntrustedRef ref, Holder to);
+  // Notes in `changes` who pays for the block from here on.
+  Error acquire_one(const Access& access, UntrustedRef ref, Holder to,
+                    PayerChanges::Batch& changes);
   Error share_one(const Access& access, UntrustedRef ref, SessionId session);
 
   ShardTables& tables_;
   ShardAccount& account_;
+  PayerChanges& payer_changes_;
   Turn& turn_;
 };
 

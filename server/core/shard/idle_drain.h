@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "server/core/shard/shard_account.h"
 #include "server/core/shard/shard_tables.h"
 #include "server/core/shard/shared_state.h"
 
@@ -14,8 +15,8 @@ namespace arenad::server {
 
 class IdleDrain {
  public:
-  IdleDrain(ShardTables& tables, const ServerTunables& tunables)
-      : tables_(tables), tunables_(tunables) {}
+  IdleDrain(ShardTables& tables, ShardAccount& account, const ServerTunables& tunables)
+      : tables_(tables), account_(account), tunables_(tunables) {}
   // Drains when it is time. Returns when the next call is due, monotonic nanoseconds.
   std::uint64_t tick(std::uint64_t now);
   // The next tick drains: there is a new arena, or the tunable changed.
@@ -24,6 +25,7 @@ class IdleDrain {
 
  private:
   ShardTables& tables_;
+  ShardAccount& account_;
   const ServerTunables& tunables_;
   std::uint64_t next_ns_ = 0;
   std::uint64_t count_ = 0;

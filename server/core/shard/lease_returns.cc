@@ -6,7 +6,6 @@
 #include "allocator/base/format.h"
 #include "server/core/api/limits.h"
 #include "server/core/api/text.h"
-#include "server/core/shard/run_words.h"
 
 namespace arenad::server {
 namespace {
@@ -45,32 +44,19 @@ bool LeaseReturns::take_back(const Access& access, SessionId session, SlabIndex 
                                     RunOwner::heap(slot.heap.id())))
     return false;
   const std::uint64_t lease_bytes = slot.arena.ledger().run(first).bytes();
-  std::uint64_t held = 0;
   if (slot.arena.run_is_free(first)) {
     slot.arena.scrub_run(first);  // the session may have left what the next one must not read
     slot.arena.reclaim(first);
   } else {
-    // No lease pays any more for what the session holds there, and the reaper must look there.
-    held = held_bytes(slot.arena, first, session);
+    // The session pays for what is still out there. Words that say who holds it may be forged. And
+    // the reaper must look there.
     access.note(first);
     ReapResult result;
-    slot.heap.adopt(slot.arena, first, kNoSession, result);
+    slot.heap.adopt(slot.arena, first, kNoSession, result, {session});
   }
-  account_.lease_became_blocks(session, lease_bytes, held);
+  account_.spent(slot, session, lease_bytes);
   turn_.freed_in(slot);
   return true;
-}
-
-std::uint64_t LeaseReturns::held_bytes(const Arena& arena, SlabIndex first, SessionId session) {
-  std::uint64_t held = 0;
-  const std::uint64_t shares = arena.sharer_bits(session);
-  const RunCut cut = cut_of(arena, first, arena.ledger().run(first));
-  for_each_word(arena, first, cut, [&](BlockWord word) {
-    const bool has_it = word.is_held() ? word.holder().session() == session
-                                       : word.is_shared() && (word.sharers() & shares) != 0;
-    if (has_it) held += cut.stride_bytes;
-  });
-  return held;
 }
 
 Answer<ReturnedSlabs> LeaseReturns::return_slabs(const LeaseCaller& caller,

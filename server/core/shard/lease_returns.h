@@ -33,8 +33,6 @@ class LeaseReturns {
   static void release_unnamed(Ledger& ledger, SessionId session, const std::vector<bool>& named);
   // Takes the run back if it is still leased to the session.
   bool take_back(const Access& access, SessionId session, SlabIndex first);
-  // The strides of the blocks of the run that the session holds or shares.
-  static std::uint64_t held_bytes(const Arena& arena, SlabIndex first, SessionId session);
 
   ShardTables& tables_;
   ShardAccount& account_;

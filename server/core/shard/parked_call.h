@@ -32,7 +32,7 @@ struct ParkedCall {
   std::function<std::vector<RunWish>(const ArenaSlot&)> wishes;  // memory for `attempt`
   std::uint64_t ticket = 0;       // a trim round for this ticket comes before the call may fail
   std::uint64_t deadline_ns = 0;  // of its wait; 0 when the caller does not wait
-  bool recounted = false;         // the session's account was recounted for this call
+  bool free_round_over = false;   // what was freed was taken back for this call
   // Memory is being committed for it. Meanwhile it is not tried, and it holds up nobody.
   bool committing = false;
   std::uint32_t short_claims = 0;     // commits in a row that brought less than was wished for

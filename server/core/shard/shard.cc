@@ -36,6 +36,8 @@ void Shard::remove_arena(ArenaId arena_id) {
   if (slot == nullptr) return;
   turn_.forget(*slot);
   slot->heap.publish();
+  slot->heap.forgive_payments();
+  account_.settle(*slot);
   counters_.retire(slot->heap);
   waits_.forget(*slot);
   waits_.fail_all(*slot, Error::kUnknownArena);
@@ -76,11 +78,18 @@ void Shard::publish() {
 }
 
 void Shard::drain(ArenaId arena_id) {
-  tables_.for_arenas(arena_id, [](ArenaSlot& slot) { slot.heap.drain(); });
+  const auto drain = [this](ArenaSlot& slot) {
+    slot.heap.drain();
+    account_.settle(slot);
+  };
+  arena_id == kAllArenas ? tables_.for_arenas_in_use(drain) : tables_.for_arenas(arena_id, drain);
 }
 
 void Shard::trim(ArenaId arena_id) {
-  if (ArenaSlot* slot = tables_.arena(arena_id)) slot->heap.trim();
+  ArenaSlot* const slot = tables_.arena(arena_id);
+  if (slot == nullptr) return;
+  slot->heap.trim();
+  account_.settle(*slot);
 }
 
 void Shard::take_part(Standstill& standstill) {

@@ -8,6 +8,7 @@
 //     block_calls.h    blocks: free, acquire, share, release, describe
 //     lease_grant.h    peers: lease
 //     lease_returns.h  peers: return, resume
+//     payer_changes.h  blocks that somebody else pays for from here on
 //     adoption.h       runs of the dead
 //     wait_queue.h     calls that wait for memory
 //     turn.h, idle_drain.h, alarm.h  the end of a turn, and timers
@@ -37,6 +38,7 @@
 #include "server/core/shard/inbox.h"
 #include "server/core/shard/lease_grant.h"
 #include "server/core/shard/lease_returns.h"
+#include "server/core/shard/payer_changes.h"
 #include "server/core/shard/shard_account.h"
 #include "server/core/shard/shard_counters.h"
 #include "server/core/shard/shard_tables.h"
@@ -134,7 +136,9 @@ class Shard final : public ShardApi {
   void trim_round(ArenaId arena_id, std::uint64_t ticket, const UsageSummary& usage) {
     waits_.trim_round(arena_id, ticket, usage);
   }
-  void recounted(ArenaId arena_id, std::uint64_t ticket) { waits_.recounted(arena_id, ticket); }
+  void free_round_over(ArenaId arena_id, std::uint64_t ticket) {
+    waits_.free_round_over(arena_id, ticket);
+  }
   // Drops what nobody took of the claims.
   void committed(const std::shared_ptr<ArenaState>& state, std::uint64_t ticket,
                  const RunClaims::Outcome& got) {
@@ -143,9 +147,14 @@ class Shard final : public ShardApi {
   }
   void fail_parked(Error why) { waits_.fail_all(why); }
   // See Adoptions::begin.
-  void adopt(std::shared_ptr<ArenaState> state, SessionId dead, std::vector<SlabIndex> runs,
-             Adoptions::Done done) {
-    adoptions_.begin(std::move(state), dead, std::move(runs), std::move(done));
+  void adopt(std::shared_ptr<ArenaState> state, SessionId dead, PaidBy paid_by,
+             std::vector<SlabIndex> runs, Adoptions::Done done) {
+    adoptions_.begin(std::move(state), dead, paid_by, std::move(runs), std::move(done));
+  }
+  // See PayerChanges::pass_on.
+  void pass_on(std::shared_ptr<ArenaState> state, std::shared_ptr<const Footprint> where,
+               SessionId from, SessionId to, std::function<void()> done) {
+    payer_changes_.pass_on(std::move(state), std::move(where), from, to, std::move(done));
   }
   // A tunable changed, or there is a new arena: the next tick runs all timers.
   void retime();
@@ -173,10 +182,11 @@ class Shard final : public ShardApi {
   WaitQueue waits_{index_, tables_, shared_, alarm_};
   AllocateCall allocate_call_{tables_, account_, turn_};
   LeaseGrant lease_grant_{tables_, account_, turn_, shared_};
-  BlockCalls blocks_{tables_, account_, turn_};
+  PayerChanges payer_changes_{index_, tables_, account_, inbox_, shared_};
+  BlockCalls blocks_{tables_, account_, payer_changes_, turn_};
   LeaseReturns lease_returns_{tables_, account_, turn_};
-  Adoptions adoptions_{tables_, inbox_};
-  IdleDrain idle_drain_{tables_, shared_.tunables};
+  Adoptions adoptions_{tables_, account_, inbox_};
+  IdleDrain idle_drain_{tables_, account_, shared_.tunables};
   ShardCounters counters_;
 };
 

@@ -1,9 +1,11 @@
-// ShardAccount: what one shard writes down about who holds how much.
+// ShardAccount: what one shard writes down about who pays for what, and who holds how much.
 //
-// Purpose: every allocation, free and change of holder is written down here in two places at once:
-//   the charges in Account, which all shards share, and this shard's own HeldShare.
-// Invariants: a block in a run that is leased to its holder is paid for by the lease, so that block
-//   is charged to nobody. Shares say nothing in arenas that count from the words, see
+// Purpose: two kinds of notes. Charges go to Account, which all shards share. Shares (HeldShare) are
+//   this shard's own, and say who holds how much.
+// Invariants: a call charges before it gets memory. The heap's Payments say what really left and
+//   came home, and settle() takes them over. So a charge is no estimate: after spent() the account
+//   has what the heap knows. A block of a leased run is paid for by the lease, and is charged to
+//   nobody. Shares say nothing in arenas that count from the words, see
 //   ArenaState::counts_from_words.
 // Threads: the shard's own. Crash: private; see account.h.
 #pragma once
@@ -19,36 +21,35 @@ class ShardAccount {
  public:
   ShardAccount(ShardTables& tables, Account& account) : tables_(tables), account_(account) {}
 
-  // Whether a block in the slab is paid for by a lease of the session.
-  static bool pays_by_lease(const ArenaSlot& slot, SlabIndex slab, SessionId session) {
-    return slot.arena.ledger().run(slab).owner() == RunOwner::leased_to(session);
-  }
-
   // Before memory is given. Errors: those of Account::charge.
   Error charge(SessionId session, std::uint64_t bytes) { return account_.charge(session, bytes); }
-  // A charge whose memory was not given, or memory that is not the session's any more.
+  // A charge whose memory was not given, or a lease that has ended.
   void credit(SessionId session, std::uint64_t bytes) { account_.credit(session, bytes); }
+  // The heap was asked for the memory of a charge, and has noted itself what it gave.
+  void spent(ArenaSlot& slot, SessionId session, std::uint64_t charged_bytes) {
+    slot.heap.payments().add(session, -static_cast<std::int64_t>(charged_bytes));
+    settle(slot);
+  }
+  // Charges and credits what has left the heap and come home to it. To be called after each call
+  // that may have taken blocks back.
+  void settle(ArenaSlot& slot) {
+    slot.heap.payments().take(
+        [this](SessionId payer, std::int64_t bytes) { account_.add(payer, bytes); });
+  }
 
-  // Blocks that were charged are the session's now. `bytes` is the sum of their strides.
+  // Blocks are the session's now. `bytes` is the sum of their strides.
   void gave(const Access& access, std::uint64_t blocks, std::uint64_t bytes) {
     const auto n = static_cast<std::int64_t>(blocks), b = static_cast<std::int64_t>(bytes);
     access.attached->held.add(n, b);
     access.slot->held.add(n, b);
   }
-  // Blocks that `holder` held and that no lease paid for are the holder's no more.
+  // Blocks that `holder` held are the holder's no more.
   void took(ArenaSlot& slot, SessionId holder, std::uint64_t blocks, std::uint64_t bytes) {
     const auto n = static_cast<std::int64_t>(blocks), b = static_cast<std::int64_t>(bytes);
-    // A holder that is not in the tables is being reaped. Its share and its charge went with it,
-    // and the reaper counts what it held.
-    if (SessionSlot* session = tables_.session(holder)) {
+    // A holder that is not in the tables is being reaped. Its share went with it.
+    if (SessionSlot* session = tables_.session(holder))
       if (Attached* attached = session->find(slot.id)) attached->held.add(-n, -b);
-      account_.credit(holder, bytes);
-    }
     slot.held.add(-n, -b);
-  }
-  // A lease of the session ended while the session still holds `held_bytes` in blocks of that run.
-  void lease_became_blocks(SessionId session, std::uint64_t lease_bytes, std::uint64_t held_bytes) {
-    account_.move(session, lease_bytes, session, held_bytes);
   }
 
   // An error of charge, with the particulars.
@@ -64,12 +65,12 @@ class ShardAccount {
 class FreesOfOneHolder {
  public:
   FreesOfOneHolder(ShardAccount& account, ArenaSlot& slot) : account_(account), slot_(slot) {}
-  ~FreesOfOneHolder() { settle(); }
+  ~FreesOfOneHolder() { note(); }
   FreesOfOneHolder(const FreesOfOneHolder&) = delete;
   FreesOfOneHolder& operator=(const FreesOfOneHolder&) = delete;
   void add(SessionId holder, std::uint64_t stride_bytes) {
     if (holder != holder_) {
-      settle();
+      note();
       holder_ = holder;
     }
     ++blocks_;
@@ -77,7 +78,7 @@ class FreesOfOneHolder {
   }
 
  private:
-  void settle() {
+  void note() {
     if (blocks_ != 0) account_.took(slot_, holder_, blocks_, bytes_);
     blocks_ = bytes_ = 0;
   }

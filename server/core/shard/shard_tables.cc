@@ -75,7 +75,7 @@ std::unique_ptr<ArenaSlot> ShardTables::remove_arena(ArenaId id) {
 
 void ShardTables::add_session(SessionId id, std::uint64_t secret, std::uint32_t uid) {
   if (id.value >= sessions_.size()) sessions_.resize(std::size_t{id.value} + 1);
-  sessions_[id.value] = {true, false, secret, uid, {}, 0};
+  sessions_[id.value] = {true, false, secret, uid, {}};
 }
 
 std::vector<Attached> ShardTables::remove_session(SessionId id, Error why) {

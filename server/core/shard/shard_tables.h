@@ -40,7 +40,6 @@ struct SessionSlot {
   std::uint64_t secret = 0;        // stays when an evicted session has ended
   std::uint32_t uid = 0;           // of who opened it
   std::vector<Attached> attached;  // few: searched in order
-  std::uint64_t recounted_ns = 0;  // when the session was last recounted for this shard
 
   Attached* find(ArenaId arena) {
     for (Attached& a : attached)

@@ -26,11 +26,9 @@ class ControlLink {
   // A call was parked under `ticket`. Every shard must trim the arena; then Shard::trim_round must
   // be called with the ticket.
   virtual void need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket) = 0;
-  // A call was parked because its session or its user is at the limit: `why` is kQuotaSession or
-  // kQuotaUser. The session, or all sessions of the user, must be recounted; then Shard::recounted
-  // must be called with the ticket.
-  virtual void need_recount(Error why, SessionId session, ArenaId arena_id, ShardId shard,
-                            std::uint64_t ticket) = 0;
+  // A call was parked because its session or its user is at the limit. All shards must publish and
+  // drain; then Shard::free_round must be called with the ticket.
+  virtual void need_free_round(ArenaId arena_id, ShardId shard, std::uint64_t ticket) = 0;
   // Blocks were freed in an arena in which somebody waits.
   virtual void memory_returned(ArenaId arena_id) = 0;
   // A call was parked because it needs memory that is not committed. On another thread the arena
@@ -41,11 +39,14 @@ class ControlLink {
   virtual void kick_maintenance(ArenaId arena_id) = 0;
 };
 
+class PayerChanges;
+
 struct SharedState {
   HostBudget memory;  // first: every arena gives its memory back to it
   ServerTunables tunables;
   Account account;
-  ControlLink* control = nullptr;  // set before any shard runs
+  ControlLink* control = nullptr;            // set before any shard runs
+  std::vector<PayerChanges*> payer_changes;  // by shard; complete before any shard runs
   // Constant once the engine has started.
   bool root_is_admin = true;
   std::uint32_t max_user_heaps = Limits().max_user_heaps;

@@ -17,9 +17,6 @@ constexpr std::uint64_t kWaitLookNs = 10 * kNsPerMs;
 // While somebody waits, the shard asks for a trim round this often although nobody said that memory
 // came back. A reap gives memory back unsaid, and so does a freer that saw no waiter yet.
 constexpr std::uint64_t kWaitRoundNs = 100 * kNsPerMs;
-// A session or a user is recounted at most this often, because a recount reads all words of the
-// arenas.
-constexpr std::uint64_t kRecountNs = 100 * kNsPerMs;
 
 bool memory_short(Error e) { return e == Error::kArenaFull || e == Error::kMachineFull; }
 
@@ -33,15 +30,13 @@ void WaitQueue::park_slow(ArenaSlot& slot, ParkedCall call, Error why) {
     call.deadline_ns = now + call.wait_ms * kNsPerMs;
     alarm_.ring_by(std::min(call.deadline_ns, now + kWaitLookNs));
   }
-  const SessionId session = call.session.id;
   ++parked_of_[call.uid];
   if (!std::exchange(slot.waited, true)) waited_.push_back(&slot);
   slot.parked.push_back(std::move(call));
   slot.state->waiting.fetch_add(1, std::memory_order_relaxed);
   ParkedCall& parked = slot.parked.back();
   if (why == Error::kCommitNeeded) return begin_commit(slot, parked);
-  if (over_quota(why))
-    return shared_.control->need_recount(why, session, slot.id, shard_, next_ticket_);
+  if (over_quota(why)) return shared_.control->need_free_round(slot.id, shard_, next_ticket_);
   shared_.control->need_memory(slot.id, shard_, next_ticket_);
 }
 
@@ -97,29 +92,13 @@ bool WaitQueue::waits(const ArenaSlot& slot, std::uint32_t uid) {
                      [uid](const ParkedCall& call) { return call.uid == uid && !call.committing; });
 }
 
-bool WaitQueue::worth_recounting(Error e, const SessionSlot& session) const {
-  const auto of_user = user_recounted_ns_.find(session.uid);
-  if (e == Error::kQuotaUser)  // the user's other sessions may be attached to any arena
-    return of_user == user_recounted_ns_.end() || now_ns() - of_user->second >= kRecountNs;
-  if (now_ns() - session.recounted_ns < kRecountNs) return false;
-  return std::any_of(session.attached.begin(), session.attached.end(), [this](const Attached& a) {
-    const ArenaSlot* slot = tables_.arena(a.arena);
-    return slot != nullptr && slot->counts_from_words();
-  });
-}
-
-void WaitQueue::recounted(ArenaId arena_id, std::uint64_t ticket) {
+void WaitQueue::free_round_over(ArenaId arena_id, std::uint64_t ticket) {
   ArenaSlot* const slot = tables_.arena(arena_id);
   if (slot == nullptr) return;
-  const std::uint64_t now = now_ns();
   for (ParkedCall& call : slot->parked) {
     if (call.ticket != ticket) continue;
-    call.recounted = true;
-    if (call.last == Error::kQuotaUser)
-      user_recounted_ns_[call.uid] = now;
-    else if (SessionSlot* session = tables_.session(call.session.id))
-      session->recounted_ns = now;
-    return serve_parked(*slot, {.now = now});
+    call.free_round_over = true;
+    return serve_parked(*slot, {.now = now_ns()});
   }
 }
 
@@ -155,7 +134,7 @@ void WaitQueue::serve_parked(ArenaSlot& slot, const Occasion& occasion) {
       finished.emplace_back(std::move(call), std::move(failure));
       continue;
     }
-    // A call that waits for a recount or a commit holds up nobody: it is not memory of others that
+    // A call that waits for a free round or a commit holds up nobody: it is not memory of others that
     // it lacks.
     if (call.deadline_ns != 0 && !over_quota(call.last) && !call.committing)
       waiting_users.insert(call.uid);
@@ -184,11 +163,10 @@ WaitQueue::Fate WaitQueue::try_again(ArenaSlot& slot, ParkedCall& call, bool beh
   }
   if (e == Error::kNone) return Fate::kAnswered;
   if (e == Error::kCommitNeeded) return commit_again(slot, call, occasion, failure);
-  if (over_quota(e) && !call.recounted &&
-      (call.last == e || worth_recounting(e, *access.session))) {
-    if (std::exchange(call.last, e) != e) {
+  if (over_quota(e) && !call.free_round_over) {
+    if (!over_quota(std::exchange(call.last, e))) {
       call.ticket = ++next_ticket_;
-      shared_.control->need_recount(e, call.session.id, slot.id, shard_, call.ticket);
+      shared_.control->need_free_round(slot.id, shard_, call.ticket);
     }
     return Fate::kKept;
   }
@@ -199,7 +177,7 @@ WaitQueue::Fate WaitQueue::try_again(ArenaSlot& slot, ParkedCall& call, bool beh
   const Error before = std::exchange(call.last, e);
   bool over = waits ? occasion.now >= call.deadline_ns : round_over;
   if (over_quota(before) || (before == Error::kCommitNeeded && !call.trimmed)) {
-    // It was recounted, or its commit was refused, or others took what was committed.
+    // A free round is over, or its commit was refused, or others took what was committed.
     ask_for_room(slot, call);
     over = waits && over;
   } else if (before == Error::kCommitNeeded && !waits) {

@@ -2,7 +2,7 @@
 //
 // Purpose: runs a call that needs memory. A call that lacks something is parked, and another thread
 //   is asked for it: the arena's commit thread for memory that is not committed, or the control
-//   thread for a trim round when the arena is full, and for a recount when the session or its user
+//   thread for a trim round when the arena is full, and for a free round when the session or its user
 //   is at a limit. After it the call is tried again. Then the call fails with the particulars, or
 //   waits on when its caller said so.
 // Invariants: each call is answered exactly once. Callers that wait are served first come, first
@@ -41,8 +41,8 @@ class WaitQueue {
   // A trim round is over. Tries all again. Calls that were parked up to `ticket` and do not wait
   // fail now.
   void trim_round(ArenaId arena_id, std::uint64_t ticket, const UsageSummary& usage);
-  // The session of the call that was parked under `ticket` was recounted.
-  void recounted(ArenaId arena_id, std::uint64_t ticket);
+  // A free round is over, for the call that was parked under `ticket`.
+  void free_round_over(ArenaId arena_id, std::uint64_t ticket);
   // What the call that was parked under `ticket` asked for is committed, or was refused.
   void committed(ArenaId arena_id, std::uint64_t ticket, const RunClaims::Outcome& got);
   // Blocks of the arena were freed on this shard.
@@ -75,8 +75,6 @@ class WaitQueue {
   Failure no_place(std::uint32_t uid) const;
   // The call leaves the queue of its arena.
   void unpark(ArenaSlot& slot, const ParkedCall& call);
-  // Whether a recount for this refusal, kQuotaSession or kQuotaUser, may help.
-  bool worth_recounting(Error e, const SessionSlot& session) const;
   // Why the parked calls are tried again.
   struct Occasion {
     std::uint64_t now = 0;
@@ -94,8 +92,7 @@ class WaitQueue {
   ShardTables& tables_;
   SharedState& shared_;
   Alarm& alarm_;
-  std::map<std::uint32_t, std::uint32_t> parked_of_;          // calls that are parked, by user
-  std::map<std::uint32_t, std::uint64_t> user_recounted_ns_;  // when users were last recounted
+  std::map<std::uint32_t, std::uint32_t> parked_of_;  // calls that are parked, by user
   // Arenas in which calls are parked, or were at the last tick. Timers look at no other.
   std::vector<ArenaSlot*> waited_;
   std::uint64_t next_ticket_ = 0;
@@ -119,7 +116,7 @@ void WaitQueue::serve(Kind& kind, const typename Kind::Args& args, Done<typename
   if (e == Error::kNone) [[likely]]
     return done(std::move(out));
   if (e != Error::kArenaFull && e != Error::kMachineFull && e != Error::kCommitNeeded &&
-      !(over_quota(e) && worth_recounting(e, *access.session))) {
+      !over_quota(e)) {
     return done(kind.refusal(e, args, slot));
   }
   if (Failure full = no_place(access.session->uid); full.error != Error::kNone)
