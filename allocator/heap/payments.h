@@ -1,11 +1,11 @@
 // Payments: what the blocks of a heap cost whom, since the heap's owner last asked.
 //
 // Purpose: a heap that serves other processes knows privately of each block who pays for it
-//   (AwayBlocks). When a block leaves the heap its stride is charged to the payer, and credited when
-//   the block comes home. This class gathers these sums, so that the shared account is not touched
-//   for each block.
-// Invariants: a sum says what has changed since it was taken. The sum of all that was ever taken for
-//   a payer is what is away for that payer now.
+//   (AwayBlocks). When a block leaves the heap its stride is charged to the payer, and credited
+//   when the block comes home. This class gathers these sums, so that the shared account is not
+//   touched for each block.
+// Invariants: a sum says what has changed since it was taken. The sum of all that was ever taken
+//   for a payer is what is away for that payer now.
 // Threads: the heap's owner. Crash: private; see SlabState.
 #pragma once
 

@@ -96,15 +96,26 @@ TEST_F(Sharing, FortySessionsShareThenTheirSlotsComeBack) {
   expect_exact(daemon, 40);
 }
 
-TEST_F(Sharing, EachSharerIsChargedAndEachBlockIsHeldOnce) {
-  const SessionKey small = daemon.open_attached("a", "small", AttachMode::kRemote, 4096);
+TEST_F(Sharing, BlockIsPaidForByWhomItWasGivenToAndHeldOnce) {
+  const SessionKey giver = daemon.open_attached("a", "giver", AttachMode::kRemote, 6 * 1024);
+  const SessionKey small = daemon.open_attached("a", "small", AttachMode::kRemote, 1024);
+  const auto paid = allocate(giver, 6);
+  ASSERT_EQ(daemon.share(0, giver, arena, paid)->done, 6u);
+  EXPECT_EQ(daemon.share(0, small, arena, paid)->done, 6u) << "sharers pay nothing";
+  EXPECT_TRUE(daemon.allocate(0, small, arena, 1024).ok());
+  ASSERT_EQ(daemon.release(1, giver, arena, paid)->done, 6u);
+  EXPECT_EQ(daemon.allocate(0, giver, arena, 1024).error().error, Error::kQuotaSession);
+  ASSERT_EQ(daemon.release(1, small, arena, paid)->done, 6u);
+  EXPECT_TRUE(daemon.allocate(0, giver, arena, 1024, 6).ok());
+  ASSERT_TRUE(daemon.close(giver).ok());
+  ASSERT_TRUE(daemon.close(small).ok());
+}
+
+TEST_F(Sharing, SharedBlockIsHeldOnceAndHasAllOfItsHolders) {
+  const SessionKey small = daemon.open_attached("a", "small");
   const auto refs = allocate(alice, 6);
   ASSERT_EQ(daemon.share(0, alice, arena, refs)->done, 6u);
-  const auto shared = daemon.share(0, small, arena, refs);
-  EXPECT_EQ(shared->done, 4u);
-  EXPECT_EQ(shared->errors[0].error, Error::kQuotaSession);
-  EXPECT_EQ(daemon.release(1, small, arena, {refs[0]})->done, 1u);
-  EXPECT_EQ(daemon.share(1, small, arena, {refs[5]})->done, 1u);
+  ASSERT_EQ(daemon.share(0, small, arena, {refs.begin(), refs.begin() + 4})->done, 4u);
   EXPECT_EQ(daemon.arena("a")->held_blocks, 6u);
   const auto holders = wait_for<Holders>(
       [&](auto done) { daemon.control().list_holders(daemon_itself(), "a", 0, done); });

@@ -119,6 +119,9 @@ class Calls:
     def allocate(self, session, arena_id, size_bytes, **more):
         return self.sessions[session].allocate(arena_id, size_bytes, **more).refs[0]
 
+    def free(self, session, arena_id, refs):
+        return self.sessions[session].free(arena_id, refs).freed
+
     def start_waiting(self, session, arena_id, size_bytes, wait_ms):
         """A call that nobody waits for here."""
         request = blocks.AllocateRequest(

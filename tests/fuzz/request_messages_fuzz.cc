@@ -3,14 +3,14 @@
 // Purpose: each call of the input is a method, the bytes of its message, and whether the numbers in
 // it are names of refs that were answered before. The bytes are parsed as protobuf, converted as
 // server/rpc does, and given to a real shard of a real arena. Three sessions use it: one remote,
-// one peer and one reader. The control thread's part (trim rounds, commits, recounts) is played at
-// once.
+// one peer and one reader. The control thread's part (trim rounds, commits, free rounds) is played
+// at once.
 // What must hold:
 // * No crash, and no report of a sanitizer.
 // * Each call is answered once. An error has a text. An answer can be serialised.
 // * Blocks lie inside the arena and are as many and as large as was asked for. An answer about refs
 //   says something of each ref.
-// * When the sessions have ended, the arena has no run left.
+// * When the sessions have ended, the arena has no run left, and nobody is charged for anything.
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -42,8 +42,12 @@ class Control final : public ControlLink {
       shard->trim_round(arena, ticket, {});
     });
   }
-  void need_recount(Error, SessionId, ArenaId arena, ShardId, std::uint64_t ticket) override {
-    shard->post([this, arena, ticket] { shard->recounted(arena, ticket); });
+  void need_free_round(ArenaId arena, ShardId, std::uint64_t ticket) override {
+    shard->post([this, arena, ticket] {
+      shard->publish();
+      shard->drain(kAllArenas);
+      shard->free_round_over(arena, ticket);
+    });
   }
   void need_commit(std::shared_ptr<ArenaState> arena, ShardId, std::uint64_t ticket,
                    std::vector<RunWish> wishes) override {
@@ -93,6 +97,8 @@ class World {
     for (const SessionKey session : {kRemote, kPeer, kReader}) end(session.id);
     shard_.trim(kArena);
     FUZZ_EXPECT(arena().units().taken_units() == 0, "the arena has no run left");
+    for (const SessionId session : {kRemote.id, kPeer.id, kReader.id, kNoSession})
+      FUZZ_EXPECT(shared_.account.charged_bytes(session) == 0, "nobody is charged for anything");
   }
 
  private:
@@ -119,7 +125,8 @@ class World {
       if (run.owner() == RunOwner::leased_to(session)) leased.push_back(slab);
     });
     bool adopted = false;
-    shard_.adopt(state_, session, {}, std::move(leased), [&](const ReapResult&) { adopted = true; });
+    shard_.adopt(state_, session, {}, std::move(leased),
+                 [&](const ReapResult&) { adopted = true; });
     while (!adopted) shard_.run_inbox();
     arena().reap(session);
     shard_.drain(kArena);

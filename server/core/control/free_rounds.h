@@ -1,9 +1,9 @@
 // FreeRounds: what was freed anywhere is taken back, before a call is refused for a limit.
 //
 // Purpose: a session pays for a block until the block is home again. A shard that frees another
-//   shard's block gathers it first, and the owner drains it later. So an account can be too high for
-//   a while. A free round makes every shard publish, and then drain. After it the accounts are right
-//   but for what peers have gathered themselves.
+//   shard's block gathers it first, and the owner drains it later. So an account can be too high
+//   for a while. A free round makes every shard publish, and then drain. After it the accounts are
+//   right but for what peers have gathered themselves.
 // Invariants: requests that come during a round share the next one. So however many calls are
 //   refused, one round is under way at a time.
 // Threads: the control thread.

@@ -25,8 +25,8 @@ class Adoptions {
   Adoptions(ShardTables& tables, ShardAccount& account, Inbox& inbox)
       : tables_(tables), account_(account), inbox_(inbox) {}
 
-  // Adopts the runs. What `dead` holds in them is given back, and `paid_by` pays for what stays out.
-  // A run that `dead` has leased is paid for by its lease no more. `done` runs on the shard's
+  // Adopts the runs. What `dead` holds in them is given back, and `paid_by` pays for what stays
+  // out. A run that `dead` has leased is paid for by its lease no more. `done` runs on the shard's
   // thread, inside the call when one step is enough.
   void begin(std::shared_ptr<ArenaState> state, SessionId dead, PaidBy paid_by,
              std::vector<SlabIndex> runs, Done done);

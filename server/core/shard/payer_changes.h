@@ -54,8 +54,8 @@ class PayerChanges {
 
   // The session of the batch pays for these blocks of the arena.
   void send(ArenaSlot& slot, Batch batch);
-  // `to` pays for what `from` pays for in this shard's slabs in `where`. In steps, so that the shard
-  // answers calls in between. `done` runs on the shard's thread.
+  // `to` pays for what `from` pays for in this shard's slabs in `where`. In steps, so that the
+  // shard answers calls in between. `done` runs on the shard's thread.
   void pass_on(std::shared_ptr<ArenaState> state, std::shared_ptr<const Footprint> where,
                SessionId from, SessionId to, std::function<void()> done);
 

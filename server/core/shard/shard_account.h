@@ -1,7 +1,7 @@
 // ShardAccount: what one shard writes down about who pays for what, and who holds how much.
 //
-// Purpose: two kinds of notes. Charges go to Account, which all shards share. Shares (HeldShare) are
-//   this shard's own, and say who holds how much.
+// Purpose: two kinds of notes. Charges go to Account, which all shards share. Shares (HeldShare)
+//   are this shard's own, and say who holds how much.
 // Invariants: a call charges before it gets memory. The heap's Payments say what really left and
 //   came home, and settle() takes them over. So a charge is no estimate: after spent() the account
 //   has what the heap knows. A block of a leased run is paid for by the lease, and is charged to

@@ -134,8 +134,8 @@ void WaitQueue::serve_parked(ArenaSlot& slot, const Occasion& occasion) {
       finished.emplace_back(std::move(call), std::move(failure));
       continue;
     }
-    // A call that waits for a free round or a commit holds up nobody: it is not memory of others that
-    // it lacks.
+    // A call that waits for a free round or a commit holds up nobody: it is not memory of others
+    // that it lacks.
     if (call.deadline_ns != 0 && !over_quota(call.last) && !call.committing)
       waiting_users.insert(call.uid);
     kept.push_back(std::move(call));

@@ -2,9 +2,9 @@
 //
 // Purpose: runs a call that needs memory. A call that lacks something is parked, and another thread
 //   is asked for it: the arena's commit thread for memory that is not committed, or the control
-//   thread for a trim round when the arena is full, and for a free round when the session or its user
-//   is at a limit. After it the call is tried again. Then the call fails with the particulars, or
-//   waits on when its caller said so.
+//   thread for a trim round when the arena is full, and for a free round when the session or its
+//   user is at a limit. After it the call is tried again. Then the call fails with the particulars,
+//   or waits on when its caller said so.
 // Invariants: each call is answered exactly once. Callers that wait are served first come, first
 //   served among those of one user in each arena of the shard. Nobody waits behind another user's
 //   call, which may wait for more than there will ever be. A caller that does not wait may try in
