@@ -217,6 +217,7 @@ Arena::Made Arena::open(const ArenaFiles& files, Ledger ledger, bool map_data,
     return Failure{
         Error::kInvalidOption,
         fmt::format("control file {} does not begin as its ledger says", files.control_path)};
+  arena->committer_.adopt_control();
   if (Failure wrong = ArenaRecovery(*arena, arena->committer_, files).run();
       wrong.error != Error::kNone)
     return wrong;
@@ -363,10 +364,11 @@ void Arena::forget_session(SessionId session) {
 
 std::uint64_t Arena::touched_bytes() const {
   const std::uint64_t has = committer_.data_bytes();
-  return has - std::min(has, committed_bytes());
+  return has - std::min(has, committed_bytes()) + committer_.touched_control_bytes();
 }
 
 void Arena::drop_touched() {
+  committer_.give_back_touched_control();
   for (SuperslabIndex at{0}; at.value < superslab_count(); ++at.value) {
     const SuperslabIndex used = units_.next_used(at);
     if (used != at) committer_.give_back_data(at, used.value - at.value);

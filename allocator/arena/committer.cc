@@ -47,6 +47,7 @@ Committer::Committer(const MemoryFile& data, const MemoryFile& control, const Co
     : data_(data),
       control_(control),
       view_(view),
+      control_pages_(control),
       first_word_(first_word),
       budget_(budget),
       data_budget_(on_hugetlbfs(data) ? nullptr : budget),
@@ -104,6 +105,7 @@ Error Committer::commit_control(std::uint64_t at, std::uint64_t bytes) {
     if (Failure full = budget_->request(MemoryBudget::Use::kControl, bytes, control_.fd());
         full.error != Error::kNone)
       return refused(std::move(full.message));
+  control_pages_.add(at, bytes);
   const Error e = control_.commit(at, bytes);
   const int system_errno = errno;
   if (budget_ != nullptr) budget_->arrived(bytes);

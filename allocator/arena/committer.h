@@ -24,6 +24,7 @@
 #include "../format/control_layout.h"
 #include "../format/ids.h"
 #include "../format/memory_file.h"
+#include "control_pages.h"
 #include "memory_budget.h"
 
 namespace arenad {
@@ -61,6 +62,11 @@ class ARENAD_API Committer {
   Error commit_session(SessionId session, bool live);
   // The memory that the data file has. 0 on hugetlbfs, whose pages may be larger than superslabs.
   std::uint64_t data_bytes() const;
+  // The memory of control pages that were never committed, and what gives that back.
+  std::uint64_t touched_control_bytes() const { return control_pages_.touched_bytes(); }
+  void give_back_touched_control() { control_pages_.give_back_touched(); }
+  // Recovery: control pages that have memory count as committed.
+  void adopt_control() { control_pages_.add_all_present(); }
   // The memory of data that is not committed.
   void give_back_data(SuperslabIndex first, std::uint32_t count);
   // Locks the whole data file, which is mapped and committed, into memory. Errors: kMachineFull.
@@ -83,6 +89,7 @@ class ARENAD_API Committer {
   const MemoryFile& data_;
   const MemoryFile& control_;
   const ControlView& view_;
+  ControlPages control_pages_;
   const std::uint64_t first_word_;    // FREE, of the first generation
   MemoryBudget* const budget_;        // may be null
   MemoryBudget* const data_budget_;   // the same, or null for data on hugetlbfs

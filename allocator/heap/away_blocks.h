@@ -58,6 +58,11 @@ class AwayBlocks {
     });
     return moved;
   }
+  // Nobody pays for any block.
+  void forget_payers() {
+    payer_ = kNoSession;
+    each_.reset();
+  }
   // Calls f(block) for each block that is away.
   template <class F>
   void for_each(F&& f) const {

@@ -9,6 +9,8 @@
 // Threads: the heap's owner. Crash: private; see SlabState.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -45,9 +47,20 @@ class Payments {
 
  private:
   void turn_to(SessionId payer) {
-    if (bytes_ != 0) earlier_.emplace_back(payer_, bytes_);
+    if (bytes_ != 0) put_away();
     bytes_ = 0;
     payer_ = payer;
+  }
+  // Payers come in turn: a few sums hold them all.
+  void put_away() {
+    const std::size_t looked_at = std::min<std::size_t>(earlier_.size(), 8);
+    for (auto sum = earlier_.end() - static_cast<std::ptrdiff_t>(looked_at); sum != earlier_.end();
+         ++sum) {
+      if (sum->first != payer_) continue;
+      sum->second += bytes_;
+      return;
+    }
+    earlier_.emplace_back(payer_, bytes_);
   }
 
   SessionId payer_;  // of bytes_: neighbours in a call mostly have one payer

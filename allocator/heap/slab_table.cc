@@ -100,9 +100,13 @@ void SlabTable::move_payments(SlabState& slab, SessionId from, SessionId to) {
 }
 
 void SlabTable::forgive_payments() {
-  for (SlabState* const slab : all_)
-    if (slab->away)
-      slab->away->for_each([&](BlockIndex block) { change_payer(*slab, block, kNoSession); });
+  for (SlabState* const slab : all_) {
+    if (!slab->away) continue;
+    const auto bytes = static_cast<std::int64_t>(slab->stride_bytes);
+    slab->away->for_each(
+        [&](BlockIndex block) { payments_.add(slab->away->payer(block), -bytes); });
+    slab->away->forget_payers();
+  }
 }
 
 std::uint64_t SlabTable::release_empty(ClassId cls) {

@@ -54,6 +54,34 @@ TEST_F(CommitterTest, SuperslabsAreBackedAndSaySoUntilTheyAreDecommitted) {
   EXPECT_TRUE(says_committed(2));
 }
 
+TEST_F(CommitterTest, TouchedControlPagesAreGivenBackAndCommittedOnesStay) {
+  ASSERT_EQ(committer.commit_superslabs({1}, 1), Error::kNone);
+  ASSERT_EQ(committer.commit_heap({2}), Error::kNone);
+  ASSERT_EQ(committer.commit_run({40}, 1024), Error::kNone);
+  EXPECT_EQ(committer.touched_control_bytes(), 0u);
+  const std::uint64_t committed = backed_bytes(control);
+  std::byte* const words = control.base() + view.word_page(5, 0);
+  words[8] = std::byte{17};
+
+  for (std::uint64_t at = 0; at < control.bytes(); at += kPage)  // as a peer may
+    control.base()[at + 16] = std::byte{1};
+  EXPECT_EQ(backed_bytes(control), control.bytes());
+  EXPECT_EQ(committer.touched_control_bytes(), control.bytes() - committed - kPage);
+  committer.give_back_touched_control();
+  EXPECT_EQ(committer.touched_control_bytes(), 0u);
+  EXPECT_EQ(backed_bytes(control), committed + kPage) << "and the first page";
+  EXPECT_EQ(words[8], std::byte{17});
+  EXPECT_TRUE(says_committed(1));
+}
+
+TEST_F(CommitterTest, AfterARestartControlPagesThatAreThereStay) {
+  control.base()[3 * kPage] = std::byte{5};
+  committer.adopt_control();
+  EXPECT_EQ(committer.touched_control_bytes(), 0u);
+  committer.give_back_touched_control();
+  EXPECT_EQ(control.base()[3 * kPage], std::byte{5});
+}
+
 TEST_F(CommitterTest, RefusedDataLeavesTheHeadersAlone) {
   Committer refused{full, control, view, kUnits, kFirstWord};
   EXPECT_EQ(refused.commit_superslabs({0}, 1), Error::kMachineFull);

@@ -147,6 +147,21 @@ class Touches(Attacker):
             self.memory[at]
 
 
+class TouchesControl(Attacker):
+    """Writes a byte of each page of its arena's control memory, most of which nobody needs."""
+
+    def __init__(self, sockets):
+        super().__init__(sockets)
+        control = self.descriptors(self.arena(4096 * MIB), PEER)[1]
+        self.size = os.fstat(control).st_size
+        self.memory = mmap.mmap(control, self.size)
+
+    def step(self):
+        start = self.counts["steps"] * 32 * MIB % self.size
+        for at in range(start, min(start + 32 * MIB, self.size), mmap.PAGESIZE):
+            self.memory[at] = 1
+
+
 class Scribbles(Attacker):
     """Writes at random places of its arena's control memory, and makes calls there meanwhile."""
 

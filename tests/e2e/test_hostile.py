@@ -62,8 +62,9 @@ def test_a_writer_that_commits_and_punches_its_file_stops_nobody(attacked):
     attacked("Fallocate")
 
 
-def test_what_a_reader_touches_is_given_back(attacked, daemon):
-    attacked("Touches")
+@pytest.mark.parametrize("attack", ["Touches", "TouchesControl"])
+def test_what_a_client_touches_is_given_back(attacked, daemon, attack):
+    attacked(attack)
     wait_until("the pages are given back", lambda: "it was given back" in daemon.log())
 
 

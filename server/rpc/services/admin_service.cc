@@ -5,6 +5,7 @@
 #include "server/rpc/services/admin_messages.h"
 #include "server/rpc/services/services.h"
 #include "server/rpc/services/unary_call.h"
+#include "server/rpc/services/wire_ids.h"
 
 namespace arenad::server {
 namespace {
@@ -37,11 +38,6 @@ class AdminService final : public RpcService {
       fill(call.response(), *answered);
       call.finish();
     });
-  }
-
-  // A number that is no session id becomes kNoSession. The control thread refuses it.
-  static SessionId session_of(std::uint32_t id) {
-    return id <= UINT16_MAX ? SessionId{static_cast<std::uint16_t>(id)} : kNoSession;
   }
 
   ControlApi& control_;
@@ -127,7 +123,7 @@ class AdminService final : public RpcService {
         service_.RequestEvictSession(ctx, request, writer, queue, queue, tag);
       },
       [this](auto& call) {
-        control_.evict_session(call.caller(), session_of(call.request().session_id()),
+        control_.evict_session(call.caller(), session_id_from(call.request().session_id()),
                                on_shard<GivenBack>(call.shard(), [&call](Answer<GivenBack> given) {
                                  if (!given.ok()) return call.finish(given.error());
                                  call.response().set_blocks_given_back(given->blocks);
@@ -149,7 +145,7 @@ class AdminService final : public RpcService {
         service_.RequestSetSessionLimit(ctx, request, writer, queue, queue, tag);
       },
       [this](auto& call) {
-        control_.limit_session(call.caller(), session_of(call.request().session_id()),
+        control_.limit_session(call.caller(), session_id_from(call.request().session_id()),
                                call.request().limit_bytes(),
                                answer_on_shard<SessionLimitFacts>(call));
       }};

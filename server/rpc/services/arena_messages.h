@@ -1,4 +1,4 @@
-// arenad.v1.Arena from the engine's facts. The services Arenas and Sessions both use it.
+// The messages of Arenas. Sessions uses arenad.v1.Arena, too.
 //
 // Threads: pure functions. Crash: nothing is shared.
 #pragma once
@@ -8,6 +8,9 @@
 
 namespace arenad::server {
 
+CreateArenaArgs args_from(const v1::CreateArenaRequest& request);
+
 void fill(v1::Arena& out, const ArenaFacts& facts);
+void fill(v1::ListArenasResponse& out, const Page<ArenaFacts>& page);
 
 }  // namespace arenad::server

@@ -6,28 +6,6 @@
 
 namespace arenad::server {
 
-void fill(v1::Arena& out, const ArenaFacts& facts) {
-  out.set_id(facts.id.value);
-  out.set_name(facts.name);
-  out.set_capacity_bytes(facts.capacity_bytes);
-  out.set_holder_only(facts.holder_only);
-  out.set_canary(facts.canary);
-  out.set_pinned(facts.pinned);
-  out.set_locked(facts.locked);
-  out.set_zero(facts.zero);
-  out.set_scrub(facts.scrub);
-  v1::ArenaAccess& access = *out.mutable_access();
-  access.set_uid(facts.access.uid);
-  access.set_gid(facts.access.gid);
-  access.set_mode(facts.access.mode);
-  out.set_committed_bytes(facts.committed_bytes);
-  out.set_held_bytes(facts.held_bytes);
-  out.set_held_blocks(facts.held_blocks);
-  out.set_sessions(facts.sessions);
-  out.set_quarantined(facts.quarantined);
-  out.set_quarantine_reason(facts.quarantine_reason);
-}
-
 namespace {
 
 class ArenasService final : public RpcService {
@@ -51,22 +29,7 @@ class ArenasService final : public RpcService {
         service_.RequestCreateArena(ctx, request, writer, queue, queue, tag);
       },
       [this](auto& call) {
-        const auto& request = call.request();
-        CreateArenaArgs args;
-        args.name = request.name();
-        args.capacity_bytes = request.capacity_bytes();
-        args.holder_only = request.holder_only();
-        args.canary = request.canary();
-        args.pinned = request.pinned();
-        args.lock = request.lock();
-        args.zero = request.zero();
-        args.scrub = request.scrub();
-        args.has_access = request.has_access();
-        if (request.has_access()) {
-          const v1::ArenaAccess& access = request.access();
-          args.access = {access.uid(), access.gid(), access.mode()};
-        }
-        control_.create_arena(call.caller(), std::move(args),
+        control_.create_arena(call.caller(), args_from(call.request()),
                               on_shard<ArenaFacts>(call.shard(), [&call](Answer<ArenaFacts> arena) {
                                 if (!arena.ok()) return call.finish(arena.error());
                                 fill(call.response(), *arena);
@@ -96,9 +59,7 @@ class ArenasService final : public RpcService {
             call.caller(), call.request().page_size(), call.request().page_token(),
             on_shard<Page<ArenaFacts>>(call.shard(), [&call](Answer<Page<ArenaFacts>> page) {
               if (!page.ok()) return call.finish(page.error());
-              for (const ArenaFacts& arena : page->items)
-                fill(*call.response().add_arenas(), arena);
-              call.response().set_next_page_token(page->next_page_token);
+              fill(call.response(), *page);
               call.finish();
             }));
       }};

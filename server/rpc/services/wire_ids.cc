@@ -15,9 +15,12 @@ constexpr bool fits(std::uint32_t wire) {
 
 }  // namespace
 
+SessionId session_id_from(std::uint32_t wire) {
+  return fits<SessionId>(wire) ? SessionId{static_cast<std::uint16_t>(wire)} : kNoSession;
+}
+
 SessionKey session_from(const v1::SessionKey& key) {
-  if (!fits<SessionId>(key.id())) return {kNoSession, key.secret()};
-  return {SessionId{static_cast<std::uint16_t>(key.id())}, key.secret()};
+  return {session_id_from(key.id()), key.secret()};
 }
 
 Answer<ArenaId> arena_from(std::uint32_t wire) {

@@ -17,7 +17,9 @@
 
 namespace arenad::server {
 
-// A number that is no session's becomes kNoSession, whose key nobody has.
+// A number that is no session's becomes kNoSession. The control thread refuses it.
+SessionId session_id_from(std::uint32_t wire);
+// The same for a key. Nobody has the key of kNoSession.
 SessionKey session_from(const v1::SessionKey& key);
 
 // Errors: kUnknownArena.
