@@ -68,15 +68,24 @@ void HugePages::set(std::uint64_t at, bool huge) {
 
 void HugePages::make(std::uint64_t at, std::uint64_t bytes) {
   if (!wanted_) return;
-  for (const std::uint64_t end = at + bytes; at < end; at += kSuperslabBytes) {
-    // The kernel makes no huge page of nothing, so there is a first page.
-    const std::uint64_t first = at + first_page_of(at / kSuperslabBytes, nodes_) * kPage;
-    int refused = 0;
-    if (!on_hugetlbfs_ && (data_.commit(first, kPage) != Error::kNone || !data_.make_huge(at)))
-      refused = errno;
-    if (refused != 0) last_errno_.store(refused, std::memory_order_relaxed);
-    set(at, refused == 0);
+  const std::uint64_t end = at + bytes;
+  // One call for all, because each has the processors empty their lists of pages. Where it fails,
+  // calls for one superslab each find those that have a huge page.
+  const bool all = on_hugetlbfs_ || (begin(at, end) && data_.make_huge(at, bytes));
+  for (; at < end; at += kSuperslabBytes) {
+    const bool huge = all || data_.make_huge(at, kSuperslabBytes);
+    if (!huge) last_errno_.store(errno, std::memory_order_relaxed);
+    set(at, huge);
   }
+}
+
+// The kernel makes no huge page of nothing, so each superslab gets a first page.
+bool HugePages::begin(std::uint64_t at, std::uint64_t end) const {
+  for (; at < end; at += kSuperslabBytes) {
+    const std::uint64_t page = first_page_of(at / kSuperslabBytes, nodes_);
+    if (data_.commit(at + page * kPage, kPage) != Error::kNone) return false;
+  }
+  return true;
 }
 
 void HugePages::gone(std::uint64_t at, std::uint64_t bytes) {

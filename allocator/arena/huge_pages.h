@@ -47,6 +47,7 @@ class ARENAD_API HugePages {
   std::string refusal() const;
 
  private:
+  bool begin(std::uint64_t at, std::uint64_t end) const;
   void set(std::uint64_t at, bool huge);
 
   const MemoryFile& data_;

@@ -164,8 +164,8 @@ bool MemoryFile::may_be_huge() const {
   return ::madvise(base_, 0, MADV_COLLAPSE) == 0;  // of nothing: whether the kernel knows the word
 }
 
-bool MemoryFile::make_huge(std::uint64_t offset) const {
-  return ::madvise(base_ + offset, kHugePageBytes, MADV_COLLAPSE) == 0;
+bool MemoryFile::make_huge(std::uint64_t offset, std::uint64_t length) const {
+  return ::madvise(base_ + offset, length, MADV_COLLAPSE) == 0;
 }
 
 void MemoryFile::give_back(std::uint64_t offset, std::uint64_t length) const {

@@ -58,9 +58,9 @@ class ARENAD_API MemoryFile {
   Error lock(std::uint64_t offset, std::uint64_t length) const;
   // From here on the kernel should use huge pages for the mapping. False: it cannot make any.
   bool may_be_huge() const;
-  // Makes one huge page of the 2 MiB at `offset`, of which some memory is there. Nothing that is
-  // stored there changes. False with errno: the kernel made none.
-  bool make_huge(std::uint64_t offset) const;
+  // Makes a huge page of each 2 MiB of the range, of which some memory is there. Nothing that is
+  // stored there changes. False with errno: one or more have none.
+  bool make_huge(std::uint64_t offset, std::uint64_t length) const;
   // Gives the range's memory back; it reads as zeros afterwards.
   void give_back(std::uint64_t offset, std::uint64_t length) const;
 
