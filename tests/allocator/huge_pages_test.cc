@@ -185,7 +185,7 @@ TEST(HugePages, ArenaOfFilesHasThemAgainAfterARestart) {
   EXPECT_EQ((*again)->huge_bytes(), huge);
   expect_report_is_true(**again);
   const std::byte* const at =
-      (*again)->data() + (*again)->describe(UntrustedRef(kept.value)).offset_bytes;
+      (*again)->data() + (*again)->describe(UntrustedRef{kept.value}).offset_bytes;
   EXPECT_EQ(std::count(at, at + 4 * kMiB, std::byte{'k'}), std::ptrdiff_t{4 * kMiB});
 }
 
