@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "allocator/arena/arena_recovery.h"
 #include "allocator/arena/reaper.h"
@@ -129,7 +130,7 @@ Arena::Arena(const ArenaConfig& config, MemoryFile data, MemoryFile control_memo
     : ArenaView(config, std::move(data), std::move(control_memory)),
       ledger_(std::move(ledger)),
       committer_(data_file(), control_file(), control(), unit_count(),
-                 first_word_of(config, refs()), config.budget),
+                 first_word_of(config, refs()), config.budget, config.huge_pages),
       units_(
           config.capacity_bytes,
           [this](SuperslabIndex first, std::uint32_t count) {
@@ -161,11 +162,13 @@ Arena::Made Arena::create(const ArenaConfig& wanted, const ArenaFiles* files) {
                   ? MemoryFile::create_at(files->data_path, c.capacity_bytes, c.map_data)
                   : MemoryFile::create("arenad-data-" + c.name, c.capacity_bytes, c.map_data);
   if (!data) return data.error();
+  std::string unplaced = set_numa_policy(data->base(), c.capacity_bytes, c.numa, c.numa_nodes);
   if (control_memory->commit(0, kPage) != Error::kNone)
     return Failure{Error::kMachineFull, fmt::format("the control file's first page; {}",
                                                     error_advice(Error::kMachineFull))};
   std::unique_ptr<Arena> arena(
       new Arena(c, std::move(*data), std::move(*control_memory), std::move(*ledger)));
+  arena->numa_refusal_ = std::move(unplaced);
   arena->control().header() = header_of(c);
   if (files == nullptr) arena->finish_creation();
   return arena;
@@ -221,9 +224,20 @@ Arena::Made Arena::open(const ArenaFiles& files, Ledger ledger, bool map_data,
   if (Failure wrong = ArenaRecovery(*arena, arena->committer_, files).run();
       wrong.error != Error::kNone)
     return wrong;
+  arena->numa_refusal_ = numa_policy_lacks(arena->data(), c.numa);
   // A lock ends with the process that made it. An arena that cannot be locked again is served.
   if (c.lock && !arena->quarantined()) (void)arena->lock_data();
   return arena;
+}
+
+std::uint64_t Arena::huge_bytes() const {
+  return std::min(committer_.huge_pages().bytes(), committed_bytes());
+}
+
+std::string Arena::huge_page_refusal() const {
+  const std::uint64_t committed = committed_bytes();
+  const bool all = committed != 0 && committer_.huge_pages().bytes() >= committed;
+  return all ? std::string() : committer_.huge_pages().refusal();
 }
 
 std::uint32_t Arena::decommit_idle(std::uint32_t keep) {

@@ -117,6 +117,12 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   std::uint64_t committed_bytes() const { return units_.committed_bytes(); }
   // Whether all data is locked into memory, by this process.
   bool locked() const { return locked_.load(std::memory_order_relaxed); }
+  // Of the committed bytes, those in huge pages. 0 without the option huge_pages.
+  std::uint64_t huge_bytes() const;
+  // Why some of an arena with the option have none. Empty when all have, or nothing was refused.
+  std::string huge_page_refusal() const;
+  // Why the data does not lie as the option `numa` says. Empty when it does.
+  const std::string& numa_refusal() const { return numa_refusal_; }
   // After kMachineFull, or without a lock that was wanted: which limit was hit, or what the kernel
   // said.
   std::string memory_refusal() const { return committer_.refusal(); }
@@ -147,6 +153,7 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   RunClaims claims_{units_};
   UnitMap::Memory memory_ = UnitMap::Memory::kAny;  // what a grant may have
   std::atomic<bool> locked_{false};                 // relaxed: set once, for those who ask
+  std::string numa_refusal_;                        // set before anybody else has the arena
   // A bit for each heap that was enlisted in this process. Relaxed: only whether a look at the
   // heap's pages would give them memory hangs on it.
   std::unique_ptr<std::atomic<std::uint64_t>[]> enlisted_;

@@ -9,6 +9,7 @@
 #include "../base/export.h"
 #include "../format/geometry.h"
 #include "../format/ids.h"
+#include "../format/numa_policy.h"
 
 namespace arenad {
 
@@ -32,9 +33,14 @@ struct ARENAD_API ArenaConfig {
   bool zero = false;   // every block that is handed out reads as zeros
   bool scrub = false;  // a block's bytes are overwritten when it was freed or its session has ended
   bool lock = false;   // pinned only: commit_whole locks the data into memory, too
-  bool map_data = true;            // map the data file here; embedders and canaries need it
-  std::uint32_t max_heaps = 256;   // heap ids are 0..max_heaps-1; at most 4096
-  MemoryBudget* budget = nullptr;  // asked before memory is committed; outlives the arena
+  // Data is committed in huge pages where the kernel makes some, else in small ones.
+  // Arena::huge_bytes says what came of it.
+  bool huge_pages = false;
+  NumaPolicy numa;  // where data lies; Arena::numa_refusal says when the kernel did not take it
+  NumaNodes numa_nodes = ~NumaNodes{0};  // of kInterleave, for create; those that there are count
+  bool map_data = true;                  // map the data file here; embedders and canaries need it
+  std::uint32_t max_heaps = 256;         // heap ids are 0..max_heaps-1; at most 4096
+  MemoryBudget* budget = nullptr;        // asked before memory is committed; outlives the arena
 };
 
 // The options as bits, for the headers of an arena's control file and ledger. No bit has a second
@@ -45,12 +51,31 @@ enum ArenaOptionBit : std::uint32_t {
   kLockBit = 4,
   kZeroBit = 8,
   kScrubBit = 16,
+  kHugePagesBit = 1 << 16,
+  kNumaInterleaveBit = 1 << 17,
+  kNumaNodeBit = 1 << 18,  // the node is in the kNumaNodeMask bits
 };
-inline constexpr std::uint32_t kArenaOptionBits = 31;
+inline constexpr int kNumaNodeShift = 24;
+inline constexpr std::uint32_t kNumaNodeMask = (kMaxNumaNodes - 1) << kNumaNodeShift;
+inline constexpr std::uint32_t kArenaOptionBits =
+    31 | kHugePagesBit | kNumaInterleaveBit | kNumaNodeBit | kNumaNodeMask;
+
+constexpr std::uint32_t numa_bits(NumaPolicy p) {
+  if (p.kind == NumaPolicy::Kind::kInterleave) return kNumaInterleaveBit;
+  if (p.kind == NumaPolicy::Kind::kDefault) return 0;
+  return kNumaNodeBit | std::uint32_t{p.node} << kNumaNodeShift;
+}
+constexpr NumaPolicy numa_of_bits(std::uint32_t bits) {
+  if ((bits & kNumaInterleaveBit) != 0) return {NumaPolicy::Kind::kInterleave, 0};
+  if ((bits & kNumaNodeBit) == 0) return {};
+  return {NumaPolicy::Kind::kNode,
+          static_cast<std::uint8_t>((bits & kNumaNodeMask) >> kNumaNodeShift)};
+}
 
 constexpr std::uint32_t option_bits(const ArenaConfig& c) {
   return (c.holder_only ? kHolderOnlyBit : 0u) | (c.pinned ? kPinnedBit : 0u) |
-         (c.lock ? kLockBit : 0u) | (c.zero ? kZeroBit : 0u) | (c.scrub ? kScrubBit : 0u);
+         (c.lock ? kLockBit : 0u) | (c.zero ? kZeroBit : 0u) | (c.scrub ? kScrubBit : 0u) |
+         (c.huge_pages ? kHugePagesBit : 0u) | numa_bits(c.numa);
 }
 constexpr void set_options(ArenaConfig& c, std::uint32_t bits) {
   c.holder_only = (bits & kHolderOnlyBit) != 0;
@@ -58,12 +83,18 @@ constexpr void set_options(ArenaConfig& c, std::uint32_t bits) {
   c.lock = (bits & kLockBit) != 0;
   c.zero = (bits & kZeroBit) != 0;
   c.scrub = (bits & kScrubBit) != 0;
+  c.huge_pages = (bits & kHugePagesBit) != 0;
+  c.numa = numa_of_bits(bits);
 }
-// Whether the owner must map the data: to lock it, or to write to it.
-constexpr bool needs_data(const ArenaConfig& c) { return c.lock || c.zero || c.scrub; }
+// Whether the owner must map the data: to lock it, to write to it, or to say what pages it gets.
+constexpr bool needs_data(const ArenaConfig& c) {
+  return c.lock || c.zero || c.scrub || c.huge_pages || c.numa != NumaPolicy{};
+}
 // Whether the bits are known, and may be set together.
 constexpr bool possible_options(std::uint32_t bits) {
-  return (bits & ~kArenaOptionBits) == 0 && ((bits & kLockBit) == 0 || (bits & kPinnedBit) != 0);
+  return (bits & ~kArenaOptionBits) == 0 && ((bits & kLockBit) == 0 || (bits & kPinnedBit) != 0) &&
+         numa_bits(numa_of_bits(bits)) ==
+             (bits & (kNumaInterleaveBit | kNumaNodeBit | kNumaNodeMask));
 }
 
 // The three files of an arena that is to outlive its daemon. Data may lie on hugetlbfs. The other

@@ -43,7 +43,8 @@ bool on_hugetlbfs(const MemoryFile& file) {
 }  // namespace
 
 Committer::Committer(const MemoryFile& data, const MemoryFile& control, const ControlView& view,
-                     std::uint32_t unit_count, std::uint64_t first_word, MemoryBudget* budget)
+                     std::uint32_t unit_count, std::uint64_t first_word, MemoryBudget* budget,
+                     bool huge_pages)
     : data_(data),
       control_(control),
       view_(view),
@@ -51,6 +52,7 @@ Committer::Committer(const MemoryFile& data, const MemoryFile& control, const Co
       first_word_(first_word),
       budget_(budget),
       data_budget_(on_hugetlbfs(data) ? nullptr : budget),
+      huge_(data, huge_pages, on_hugetlbfs(data)),
       word_pages_(unit_count / kUnitsPerGroup) {}
 
 Committer::~Committer() {
@@ -68,6 +70,16 @@ Error Committer::refused(std::string why) {
   return Error::kMachineFull;
 }
 
+Error Committer::back(std::uint64_t at, std::uint64_t bytes) {
+  huge_.make(at, bytes);
+  return data_.commit(at, bytes);
+}
+
+void Committer::unback(std::uint64_t at, std::uint64_t bytes) {
+  data_.give_back(at, bytes);
+  huge_.gone(at, bytes);
+}
+
 Error Committer::commit_data(std::uint64_t at, std::uint64_t bytes) {
   if (data_budget_ != nullptr)
     if (Failure full = data_budget_->request(MemoryBudget::Use::kPayload, bytes, data_.fd());
@@ -80,7 +92,7 @@ Error Committer::commit_data(std::uint64_t at, std::uint64_t bytes) {
     const std::uint64_t step = std::min(bytes - done, kStepBytes);
     if (stopped_.load(std::memory_order_relaxed)) {
       why = kStopping;
-    } else if (data_.commit(at + done, step) != Error::kNone) {
+    } else if (back(at + done, step) != Error::kNone) {
       why =
           fmt::format("the kernel gave no {} for data: {}", bytes_text(step), std::strerror(errno));
     } else {
@@ -92,7 +104,7 @@ Error Committer::commit_data(std::uint64_t at, std::uint64_t bytes) {
     counted_.fetch_add(bytes, std::memory_order_relaxed);
     return Error::kNone;
   }
-  if (done != 0) data_.give_back(at, done);
+  unback(at, bytes);  // also what came of the step that failed
   if (data_budget_ != nullptr) {
     data_budget_->arrived(bytes - done);
     data_budget_->give_back(bytes);
@@ -134,7 +146,7 @@ Error Committer::commit_superslabs(SuperslabIndex first, std::uint32_t count) {
   const std::uint64_t at = first.value * kSuperslabBytes, bytes = count * kSuperslabBytes;
   if (const Error e = commit_data(at, bytes); e != Error::kNone) return e;
   if (const Error e = commit_headers(first, count); e != Error::kNone) {
-    data_.give_back(at, bytes);
+    unback(at, bytes);
     no_longer_counts(bytes);
     return e;
   }
@@ -165,7 +177,7 @@ Error Committer::adopt_superslabs(std::uint32_t count) {
 }
 
 Error Committer::back_superslab(SuperslabIndex i) {
-  if (const Error e = data_.commit(i.value * kSuperslabBytes, kSuperslabBytes); e != Error::kNone)
+  if (const Error e = back(i.value * kSuperslabBytes, kSuperslabBytes); e != Error::kNone)
     return refused(fmt::format("the kernel gave no {} for data: {}", bytes_text(kSuperslabBytes),
                                std::strerror(errno)));
   return restore_superslab(i);
@@ -185,7 +197,7 @@ void Committer::decommit_superslab(SuperslabIndex i) {
 }
 
 void Committer::give_back_superslab(SuperslabIndex i) {
-  data_.give_back(i.value * kSuperslabBytes, kSuperslabBytes);
+  unback(i.value * kSuperslabBytes, kSuperslabBytes);
 }
 
 std::uint64_t Committer::data_bytes() const {
@@ -195,7 +207,7 @@ std::uint64_t Committer::data_bytes() const {
 }
 
 void Committer::give_back_data(SuperslabIndex first, std::uint32_t count) {
-  data_.give_back(first.value * kSuperslabBytes, count * kSuperslabBytes);
+  unback(first.value * kSuperslabBytes, count * kSuperslabBytes);
 }
 
 Error Committer::lock_data() {

@@ -25,6 +25,7 @@
 #include "../format/ids.h"
 #include "../format/memory_file.h"
 #include "control_pages.h"
+#include "huge_pages.h"
 #include "memory_budget.h"
 
 namespace arenad {
@@ -32,8 +33,10 @@ namespace arenad {
 class ARENAD_API Committer {
  public:
   // All of them outlive the committer. `first_word` is the FREE word that blocks begin with; not 0.
+  // With `huge_pages` the data is mapped.
   Committer(const MemoryFile& data, const MemoryFile& control, const ControlView& view,
-            std::uint32_t unit_count, std::uint64_t first_word, MemoryBudget* budget = nullptr);
+            std::uint32_t unit_count, std::uint64_t first_word, MemoryBudget* budget = nullptr,
+            bool huge_pages = false);
   // The data that is committed counts for the budget until here.
   ~Committer();
   Committer(const Committer&) = delete;
@@ -62,6 +65,7 @@ class ARENAD_API Committer {
   Error commit_session(SessionId session, bool live);
   // The memory that the data file has. 0 on hugetlbfs, whose pages may be larger than superslabs.
   std::uint64_t data_bytes() const;
+  const HugePages& huge_pages() const { return huge_; }
   // The memory of control pages that were never committed, and what gives that back.
   std::uint64_t touched_control_bytes() const { return control_pages_.touched_bytes(); }
   void give_back_touched_control() { control_pages_.give_back_touched(); }
@@ -79,6 +83,8 @@ class ARENAD_API Committer {
 
  private:
   Error commit_data(std::uint64_t at, std::uint64_t bytes);
+  Error back(std::uint64_t at, std::uint64_t bytes);  // with errno; some may be backed then
+  void unback(std::uint64_t at, std::uint64_t bytes);
   Error commit_control(std::uint64_t at, std::uint64_t bytes);
   Error commit_headers(SuperslabIndex first, std::uint32_t count);
   void say_committed(SuperslabIndex first, std::uint32_t count);
@@ -90,9 +96,10 @@ class ARENAD_API Committer {
   const MemoryFile& control_;
   const ControlView& view_;
   ControlPages control_pages_;
-  const std::uint64_t first_word_;    // FREE, of the first generation
-  MemoryBudget* const budget_;        // may be null
-  MemoryBudget* const data_budget_;   // the same, or null for data on hugetlbfs
+  const std::uint64_t first_word_;   // FREE, of the first generation
+  MemoryBudget* const budget_;       // may be null
+  MemoryBudget* const data_budget_;  // the same, or null for data on hugetlbfs
+  HugePages huge_;
   std::atomic<bool> stopped_{false};  // relaxed: no memory hangs on it
   // Bytes of data that count for data_budget_. Relaxed: only the destructor reads it.
   std::atomic<std::uint64_t> counted_{0};

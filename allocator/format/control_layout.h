@@ -25,7 +25,7 @@
 namespace arenad {
 
 inline constexpr std::uint64_t kControlMagic = 0x314c544344415241;  // "ARADCTL1"
-inline constexpr std::uint32_t kLayoutVersion = 4;
+inline constexpr std::uint32_t kLayoutVersion = 5;
 inline constexpr std::uint32_t kMaxSessions = 65536;
 inline constexpr std::uint32_t kMaxHeaps = 4096;
 inline constexpr std::uint32_t kMaxSharers = 40;

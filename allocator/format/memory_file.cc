@@ -18,6 +18,9 @@ namespace {
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 Failure machine_full(const std::string& what) {
   return system_failure(Error::kMachineFull, what, errno);
@@ -33,18 +36,47 @@ int open_memfd(const std::string& name) {
   return ::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);  // before Linux 6.3
 }
 
+bool begins_huge_page(const std::byte* at) {
+  return reinterpret_cast<std::uintptr_t>(at) % kHugePageBytes == 0;
+}
+
+std::byte* map_anywhere(int fd, std::uint64_t bytes, int protection, int flags) {
+  void* const p = ::mmap(nullptr, bytes, protection, flags, fd, 0);
+  return p == MAP_FAILED ? nullptr : static_cast<std::byte*>(p);
+}
+
 }  // namespace
+
+std::byte* map_file(int fd, std::uint64_t bytes, int protection, int flags) {
+  std::byte* const first = map_anywhere(fd, bytes, protection, flags);
+  if (first == nullptr || bytes < kHugePageBytes || begins_huge_page(first)) return first;
+  ::munmap(first, bytes);
+  // Room for a mapping and a huge page. What is left in front and behind is unmapped.
+  std::byte* const room = map_anywhere(-1, bytes + kHugePageBytes, PROT_NONE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+  if (room == nullptr) return nullptr;
+  const std::uint64_t front =
+      kHugePageBytes - reinterpret_cast<std::uintptr_t>(room) % kHugePageBytes;
+  void* const p = ::mmap(room + front, bytes, protection, flags | MAP_FIXED, fd, 0);
+  if (p == MAP_FAILED) {
+    const int why = errno;
+    ::munmap(room, bytes + kHugePageBytes);
+    errno = why;
+    return nullptr;
+  }
+  ::munmap(room, front);
+  if (front != kHugePageBytes) ::munmap(room + front + bytes, kHugePageBytes - front);
+  return static_cast<std::byte*>(p);
+}
 
 MemoryFile::~MemoryFile() {
   if (base_ != nullptr) ::munmap(base_, bytes_);
 }
 
 Error MemoryFile::map() {
-  void* p =
-      ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_.get(), 0);
-  if (p == MAP_FAILED) return Error::kMachineFull;
-  base_ = static_cast<std::byte*>(p);
-  ::madvise(p, bytes_, MADV_DONTFORK);
+  base_ = map_file(fd_.get(), bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE);
+  if (base_ == nullptr) return Error::kMachineFull;
+  ::madvise(base_, bytes_, MADV_DONTFORK);
   return Error::kNone;
 }
 
@@ -125,6 +157,15 @@ Error MemoryFile::commit(std::uint64_t offset, std::uint64_t length) const {
 Error MemoryFile::lock(std::uint64_t offset, std::uint64_t length) const {
   // Not ::mlock, which does nothing in a program with a sanitizer.
   return ::syscall(SYS_mlock, base_ + offset, length) == 0 ? Error::kNone : Error::kMachineFull;
+}
+
+bool MemoryFile::may_be_huge() const {
+  ::madvise(base_, bytes_, MADV_HUGEPAGE);
+  return ::madvise(base_, 0, MADV_COLLAPSE) == 0;  // of nothing: whether the kernel knows the word
+}
+
+bool MemoryFile::make_huge(std::uint64_t offset, std::uint64_t length) const {
+  return ::madvise(base_ + offset, length, MADV_COLLAPSE) == 0;
 }
 
 void MemoryFile::give_back(std::uint64_t offset, std::uint64_t length) const {

@@ -2,7 +2,8 @@
 //
 // Purpose: creates, sizes, seals (memfds: SHRINK, GROW, SEAL) and maps the file; commits ranges
 // (fallocate) and gives them back (punches holes).
-// Invariants: the size never changes. Mappings are MADV_DONTFORK, descriptors are CLOEXEC.
+// Invariants: the size never changes. Mappings are MADV_DONTFORK, descriptors are CLOEXEC. A
+// mapping of 2 MiB or more begins at a multiple of 2 MiB, so that the kernel can map huge pages.
 // Threads: any thread may commit and give back. One thread creates and destroys.
 // Crash: a memfd vanishes with its last descriptor and mapping. A file stays, with what was stored.
 #pragma once
@@ -17,6 +18,11 @@
 #include "../base/unique_fd.h"
 
 namespace arenad {
+
+inline constexpr std::uint64_t kHugePageBytes = 2 << 20;
+
+// mmap of a file from its beginning, at an address as said above. Null with errno when it fails.
+ARENAD_API std::byte* map_file(int fd, std::uint64_t bytes, int protection, int flags);
 
 class ARENAD_API MemoryFile {
  public:
@@ -50,6 +56,11 @@ class ARENAD_API MemoryFile {
   // Locks the range of the mapping into memory, as long as this process maps it. Errors:
   // kMachineFull, with errno.
   Error lock(std::uint64_t offset, std::uint64_t length) const;
+  // From here on the kernel should use huge pages for the mapping. False: it cannot make any.
+  bool may_be_huge() const;
+  // Makes a huge page of each 2 MiB of the range, of which some memory is there. Nothing that is
+  // stored there changes. False with errno: one or more have none.
+  bool make_huge(std::uint64_t offset, std::uint64_t length) const;
   // Gives the range's memory back; it reads as zeros afterwards.
   void give_back(std::uint64_t offset, std::uint64_t length) const;
 

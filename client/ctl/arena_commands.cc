@@ -63,6 +63,13 @@ void add_create(CLI::App& arena, Invocation& invocation) {
   create->add_flag("--scrub", args->options.scrub,
                    "Overwrite a block's bytes when it was freed, or when its session has ended, "
                    "before another session can get it");
+  create->add_flag(
+      "--huge-pages", args->options.huge_pages,
+      "Commit memory in huge pages of 2 MiB where the kernel makes some, else in small "
+      "ones; 'arena get' says what came of it");
+  create->add_option("--numa", args->options.numa,
+                     "Where the memory is to lie: interleave (on all NUMA nodes in turn), or the "
+                     "number of a node; default: where the kernel takes it");
   auto* uid =
       create->add_option("--uid", args->options.access.uid,
                          "Owner, a number; default: your user; another owner needs admin.sock");

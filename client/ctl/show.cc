@@ -31,6 +31,16 @@ std::string class_name(const client::SlabUsage& row) {
 // In hexadecimal, as programs that pack something into a tag write it down.
 std::string tag_text(std::uint32_t tag) { return tag == 0 ? "0" : fmt::format("{:#x}", tag); }
 
+// What came of the options that the kernel need not follow.
+void print_pages(const client::ArenaInfo& a) {
+  if (a.huge_pages)
+    std::cout << a.name << ": " << bytes_text(a.huge_page_bytes) << " of "
+              << bytes_text(a.committed_bytes) << " in huge pages"
+              << (a.huge_page_fallback.empty() ? "" : ": " + a.huge_page_fallback) << '\n';
+  if (!a.numa_fallback.empty())
+    std::cout << a.name << ": numa=" << a.numa << ": " << a.numa_fallback << '\n';
+}
+
 void print_arenas(const std::vector<client::ArenaInfo>& arenas) {
   Table table({"NAME", ">ID", ">CAPACITY", ">COMMITTED", ">HELD", ">BLOCKS", ">SESSIONS", "UID:GID",
                "MODE", "OPTIONS"});
@@ -42,6 +52,8 @@ void print_arenas(const std::vector<client::ArenaInfo>& arenas) {
     if (a.locked) options += "locked ";
     if (a.zero) options += "zero ";
     if (a.scrub) options += "scrub ";
+    if (a.huge_pages) options += "huge-pages ";
+    if (!a.numa.empty()) options += "numa=" + a.numa + " ";
     if (a.quarantined) options += "QUARANTINED: " + a.quarantine_reason;
     table.add({a.name, to_string(a.id.value), bytes_text(a.capacity_bytes),
                bytes_text(a.committed_bytes), bytes_text(a.held_bytes), to_string(a.held_blocks),
@@ -49,6 +61,7 @@ void print_arenas(const std::vector<client::ArenaInfo>& arenas) {
                octal(a.access.mode), options});
   }
   table.print(std::cout);
+  for (const client::ArenaInfo& a : arenas) print_pages(a);
 }
 
 // One row for each counter, one column for each shard.
@@ -255,9 +268,10 @@ int show_topology(const client::Topology& t, bool as_json) {
             << (t.p0_batch_refill_built ? "built in" : "not built in") << ", up "
             << human_duration(t.uptime_ms) << "\ncommon   " << t.common_address << "\nhandoff  "
             << t.handoff_path << '\n';
-  Table table({">SHARD", ">CPU", "ADDRESS"});
+  const auto number = [](int n) { return n < 0 ? std::string("-") : to_string(n); };
+  Table table({">SHARD", ">CPU", ">NUMA", "ADDRESS"});
   for (const auto& s : t.shards)
-    table.add({to_string(s.index.value), s.cpu < 0 ? "-" : to_string(s.cpu), s.address});
+    table.add({to_string(s.index.value), number(s.cpu), number(s.numa_node), s.address});
   table.print(std::cout);
   return kExitOk;
 }

@@ -34,6 +34,11 @@ json to_json(const client::ArenaInfo& a) {
       {"locked", a.locked},
       {"zero", a.zero},
       {"scrub", a.scrub},
+      {"huge_pages",
+       {{"wanted", a.huge_pages},
+        {"bytes", a.huge_page_bytes},
+        {"fallback", a.huge_page_fallback}}},
+      {"numa", {{"policy", a.numa}, {"fallback", a.numa_fallback}}},
       {"access", {{"uid", a.access.uid}, {"gid", a.access.gid}, {"mode", octal(a.access.mode)}}},
       {"committed_bytes", a.committed_bytes},
       {"held_bytes", a.held_bytes},
@@ -155,7 +160,10 @@ json to_json(const client::Stats& stats) {
 json to_json(const client::Topology& t) {
   json shards = json::array();
   for (const auto& s : t.shards)
-    shards.push_back({{"index", s.index.value}, {"address", s.address}, {"cpu", s.cpu}});
+    shards.push_back({{"index", s.index.value},
+                      {"address", s.address},
+                      {"cpu", s.cpu},
+                      {"numa_node", s.numa_node}});
   return {{"version", t.version},           {"common_address", t.common_address},
           {"handoff_path", t.handoff_path}, {"shards", shards},
           {"build_type", t.build_type},     {"p0_batch_refill_built", t.p0_batch_refill_built},

@@ -31,6 +31,8 @@ Answer<ArenaInfo> Client::create_arena(std::string_view name, const ArenaOptions
   request.set_lock(options.lock);
   request.set_zero(options.zero);
   request.set_scrub(options.scrub);
+  request.set_huge_pages(options.huge_pages);
+  request.set_numa(options.numa);
   if (options.set_access) {
     request.mutable_access()->set_uid(options.access.uid);
     request.mutable_access()->set_gid(options.access.gid);

@@ -43,8 +43,8 @@ Topology from_wire(const v1::Topology& wire, const Target& target) {
                     .uptime_ms = wire.uptime_ms()};
   for (const v1::ShardInfo& shard : wire.shards())
     topology.shards.push_back({ShardId{static_cast<std::uint16_t>(shard.index())},
-                               rebase(target, wire.common_address(), shard.address()),
-                               shard.cpu()});
+                               rebase(target, wire.common_address(), shard.address()), shard.cpu(),
+                               shard.numa_node()});
   return topology;
 }
 

@@ -7,6 +7,8 @@
 #include <system_error>
 #include <utility>
 
+#include "allocator/format/memory_file.h"
+
 namespace arenad::client {
 
 Mapping::Mapping(Mapping&& other) noexcept
@@ -32,14 +34,14 @@ Answer<Mapping> Mapping::map(int fd, std::uint64_t bytes, bool writable) {
                   "the data file that was handed over has " + std::to_string(file.st_size) +
                       " bytes and should have " + std::to_string(bytes) +
                       "; report this as a bug of arenad"};
-  void* base = ::mmap(nullptr, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
-  if (base == MAP_FAILED)
+  std::byte* const base = map_file(fd, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED);
+  if (base == nullptr)
     return Status{Code::kResourceExhausted, Error::kNone,
                   "mapping " + std::to_string(bytes) +
                       " bytes of arena data failed: " + std::generic_category().message(errno) +
                       "; check the limit of address space (ulimit -v) and vm.max_map_count"};
   Mapping mapping;
-  mapping.base_ = static_cast<std::byte*>(base);
+  mapping.base_ = base;
   mapping.size_ = bytes;
   mapping.writable_ = writable;
   if (::madvise(base, bytes, MADV_DONTFORK) != 0)

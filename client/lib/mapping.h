@@ -1,8 +1,10 @@
 // Mapping: an arena's data in this process's address space.
 //
 // Purpose: maps the data file that was handed over. The destructor unmaps it.
-// Invariants: MADV_DONTFORK, so that a child cannot write what its parent holds. The daemon commits
-//   memory before it hands a block out, so touching a block that you hold never raises SIGBUS.
+// Invariants: the mapping begins at a multiple of 2 MiB. So what the daemon has committed in huge
+//   pages is mapped as huge pages here, too. MADV_DONTFORK, so that a child cannot write what its
+//   parent holds. The daemon commits memory before it hands a block out, so touching a block that
+//   you hold never raises SIGBUS.
 // Threads: immutable after map(). Crash: the kernel unmaps.
 #pragma once
 

@@ -21,12 +21,12 @@
 #include "server/core/api/clock.h"
 #include "server/core/api/text.h"
 #include "server/core/control/engine.h"
-#include "server/rpc/config/cpus.h"
 #include "server/rpc/connections/connections.h"
 #include "server/rpc/connections/listener.h"
 #include "server/rpc/http.h"
 #include "server/rpc/instance_lock.h"
 #include "server/rpc/loop/shard_loop.h"
+#include "server/rpc/machine/machine.h"
 #include "server/rpc/metrics.h"
 #include "server/rpc/services/services.h"
 #include "server/rpc/tls/tls_credentials.h"
@@ -101,7 +101,8 @@ class Daemon {
  private:
   Answer<Nothing> start_engine() {
     EngineOptions options;
-    options.shards = config_.shards != 0 ? config_.shards : default_shards();
+    options.shards = config_.shards != 0 ? config_.shards : default_shards(machine_);
+    options.numa_nodes = machine_.numa_nodes;
     options.directory = config_.socket_dir;
     options.state_directory = config_.state_dir;
     options.data_directory = config_.data_dir;
@@ -135,11 +136,14 @@ class Daemon {
       if (!credentials.ok()) return credentials.error();
       tls = std::move(*credentials);
     }
-    const std::vector<int> cpus = allowed_cpus();
-    for (std::uint32_t i = 0; i < engine_->shard_count(); ++i)
+    if (!machine_.fallback.empty()) spdlog::warn("{}", machine_.fallback);
+    spdlog::info("{}", places_text(machine_, engine_->shard_count()));
+    for (std::uint32_t i = 0; i < engine_->shard_count(); ++i) {
+      const Machine::Place& place = place_of_shard(machine_, i);
       topology_.shards.push_back(
-          {unix_address(config_.socket_dir, "shard-" + std::to_string(i) + ".sock"),
-           cpus[i % cpus.size()]});
+          {unix_address(config_.socket_dir, "shard-" + std::to_string(i) + ".sock"), place.cpu,
+           place.numa_node});
+    }
     for (std::uint32_t i = 0; i < engine_->shard_count(); ++i)
       loops_.push_back(std::make_unique<ShardLoop>(
           engine_->shard(shard_id(i)), engine_->tunables().spin_us,
@@ -222,6 +226,8 @@ class Daemon {
       args.lock = arena.lock;
       args.zero = arena.zero;
       args.scrub = arena.scrub;
+      args.huge_pages = arena.huge_pages;
+      args.numa = arena.numa;
       args.access.mode = arena.mode;
       args.access.gid = arena.gid.value_or(::getegid());
       args.has_access = true;
@@ -251,7 +257,8 @@ class Daemon {
           wanted.name, bytes_text(arena->capacity_bytes), bytes_text(wanted.capacity_bytes));
     }
     if (wanted.pinned != arena->pinned || wanted.zero != arena->zero ||
-        wanted.scrub != arena->scrub)
+        wanted.scrub != arena->scrub || wanted.huge_pages != arena->huge_pages ||
+        wanted.numa != arena->numa)
       spdlog::warn(
           "arena {} exists with other options than the configuration asks for: delete the arena to "
           "change them ('arenactl arena get {}' shows them)",
@@ -332,6 +339,7 @@ class Daemon {
   asio::io_context io_{1};
   asio::signal_set signals_{io_, SIGTERM, SIGINT};
   asio::signal_set requests_{io_, SIGHUP, SIGUSR1, SIGUSR2};
+  const Machine machine_ = this_machine();
   std::unique_ptr<Engine> engine_;
   TopologyFacts topology_;
   Connections connections_{io_, config_.root_is_admin, config_.limits.max_user_connections};

@@ -29,6 +29,8 @@ constexpr ArenaMetric kArenaMetrics[] = {
     {"capacity_bytes", [](const ArenaFacts& a) { return a.capacity_bytes; }, "capacity of arenas"},
     {"committed_bytes", [](const ArenaFacts& a) { return a.committed_bytes; },
      "memory taken from the system now"},
+    {"huge_page_bytes", [](const ArenaFacts& a) { return a.huge_page_bytes; },
+     "committed bytes in huge pages, of arenas that ask for some"},
     {"held_bytes", [](const ArenaFacts& a) { return a.held_bytes; },
      "sum of the strides of held blocks"},
     {"held_blocks", [](const ArenaFacts& a) { return a.held_blocks; }, "blocks that sessions hold"},

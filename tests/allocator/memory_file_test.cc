@@ -9,6 +9,7 @@
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tests/support/temporary_directory.h"
 
@@ -78,6 +79,17 @@ TEST(MemoryFile, DescriptorOfAnotherSizeIsNotMapped) {
   EXPECT_EQ(held.map_whole(kBytes).error, Error::kNone);
   EXPECT_EQ(held.bytes(), kBytes);
   held.base()[kBytes - 1] = std::byte{1};
+}
+
+TEST(MemoryFile, LargeMappingsBeginAtAMultipleOfAHugePage) {
+  std::vector<MemoryFile> files;
+  for (int i = 0; i < 8; ++i) {
+    auto file = MemoryFile::create("test", kHugePageBytes * 3, true);
+    ASSERT_TRUE(file.ok()) << file.error().message;
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(file->base()) % kHugePageBytes, 0u);
+    file->base()[0] = file->base()[kHugePageBytes * 3 - 1] = std::byte{1};
+    files.push_back(std::move(*file));
+  }
 }
 
 }  // namespace

@@ -26,13 +26,13 @@
 
 #include "echo.grpc.pb.h"
 #include "server/core/shard/inbox.h"
-#include "server/rpc/config/cpus.h"
 #include "server/rpc/connections/connection_limits.h"
 #include "server/rpc/connections/connections.h"
 #include "server/rpc/connections/listener.h"
 #include "server/rpc/connections/shard_connections.h"
 #include "server/rpc/loop/shard_loop.h"
 #include "server/rpc/loop/turn_end.h"
+#include "server/rpc/machine/machine.h"
 #include "server/rpc/services/unary_call.h"
 #include "server/rpc/tls/tls_users.h"
 
@@ -113,7 +113,8 @@ class EchoService final : public RpcService {
 struct Options {
   std::string directory;
   std::string layout = "servers";
-  std::uint32_t shards = default_shards();
+  Machine machine = this_machine();
+  std::uint32_t shards = default_shards(machine);
   std::atomic<std::uint64_t> spin_us{0};
 };
 
@@ -138,7 +139,6 @@ int failed(const Failure& failure) {
 // As the daemon does it: one Server and one queue for each shard, and connections that the main
 // thread accepts.
 int serve_servers(const Options& options) {
-  const std::vector<int> cpus = allowed_cpus();
   boost::asio::io_context io{1};
   Connections connections(io, true, UINT32_MAX);
   std::vector<std::unique_ptr<Listener>> listeners;
@@ -146,8 +146,9 @@ int serve_servers(const Options& options) {
   std::vector<std::unique_ptr<ShardLoop>> loops;
   for (std::uint32_t i = 0; i < options.shards; ++i) {
     shards.push_back(std::make_unique<NoShard>(ShardId{static_cast<std::uint16_t>(i)}));
-    loops.push_back(std::make_unique<ShardLoop>(*shards[i], options.spin_us,
-                                                ShardLoopOptions{.cpu = cpus[i % cpus.size()]}));
+    loops.push_back(std::make_unique<ShardLoop>(
+        *shards[i], options.spin_us,
+        ShardLoopOptions{.cpu = place_of_shard(options.machine, i).cpu}));
     std::vector<std::unique_ptr<RpcService>> services;
     services.push_back(std::make_unique<EchoService>());
     if (const auto started = loops[i]->start(std::move(services)); !started.ok())
@@ -176,7 +177,6 @@ int serve_servers(const Options& options) {
 // The plain alternative: one Server, a queue and a thread for each shard; gRPC deals calls out to
 // the queues.
 int serve_queues(const Options& options) {
-  const std::vector<int> cpus = allowed_cpus();
   Echo::AsyncService service;
   grpc::ServerBuilder builder;
   for (std::uint32_t i = 0; i < options.shards; ++i)
@@ -194,7 +194,7 @@ int serve_queues(const Options& options) {
     threads.emplace_back([&, i] {
       cpu_set_t set;
       CPU_ZERO(&set);
-      CPU_SET(static_cast<std::size_t>(cpus[i % cpus.size()]), &set);
+      CPU_SET(static_cast<std::size_t>(place_of_shard(options.machine, i).cpu), &set);
       pthread_setaffinity_np(pthread_self(), sizeof set, &set);
       NoShard shard(ShardId{static_cast<std::uint16_t>(i)});
       TurnEnd turn_end;

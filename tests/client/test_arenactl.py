@@ -83,7 +83,30 @@ def test_arena_that_wipes(ctl):
     ctl.ok("arena", "delete", "clean")
 
 
+def test_arena_says_what_came_of_huge_pages_and_numa(ctl):
+    made = ctl.json("arena", "create", "wide", "-c", "4M", "--pinned", "--huge-pages",
+                    "--numa", "0")
+    huge, numa = made["huge_pages"], made["numa"]
+    assert huge["wanted"] and numa["policy"] == "0"
+    assert (huge["bytes"] == 4 << 20) == (huge["fallback"] == "")
+    table, _, rest = ctl.ok("arena", "get", "wide").partition("\nwide: ")
+    assert table.split()[-3:] == ["pinned", "huge-pages", "numa=0"]
+    assert "4 MiB in huge pages" in rest and huge["fallback"] in rest and numa["fallback"] in rest
+    ctl.ok("arena", "delete", "wide")
+
+
+def test_topology_says_where_shards_are(ctl):
+    shards = ctl.json("topology")["shards"]
+    assert all(shard["cpu"] in os.sched_getaffinity(0) for shard in shards)
+    lines = [line.split() for line in ctl.ok("topology").splitlines()]
+    rows = lines[lines.index(["SHARD", "CPU", "NUMA", "ADDRESS"]) + 1:]
+    assert [row[:3] for row in rows] == [
+        [str(shard["index"]), str(shard["cpu"]), str(shard["numa_node"])] for shard in shards]
+
+
 @pytest.mark.parametrize("words, reason", [
+    (["arena", "create", "far", "-c", "2M", "--numa", "61"], "INVALID_OPTION"),
+    (["arena", "create", "far", "-c", "2M", "--numa", "everywhere"], "INVALID_OPTION"),
     (["arena", "get", "nowhere"], "UNKNOWN_ARENA"),
     (["arena", "create", "bad name", "-c", "2M"], "INVALID_NAME"),
     (["arena", "create", "empty", "-c", "0"], "INVALID_CAPACITY"),

@@ -1,5 +1,6 @@
 """The daemon as a service: what it offers, how it starts, how it ends."""
 import os
+import pathlib
 import stat
 import subprocess
 
@@ -37,6 +38,39 @@ def test_topology_names_a_shard_and_an_address_each(start_daemon, connect):
     for shard in topology.shards:
         assert len(connect(shard.address).topology().shards) == 3
     assert stat.S_ISSOCK(os.stat(topology.handoff_path).st_mode)
+
+
+def cpus_of_threads(daemon):
+    """By the name of the thread."""
+    tasks = pathlib.Path(f"/proc/{daemon.process.pid}/task")
+    return {
+        (task / "comm").read_text().strip(): os.sched_getaffinity(int(task.name))
+        for task in tasks.iterdir()
+    }
+
+
+def test_shards_run_where_topology_and_log_say(start_daemon, connect):
+    daemon = start_daemon("--shards", "3")
+    threads = cpus_of_threads(daemon)
+    for shard in connect(daemon.target).topology().shards:
+        assert threads[f"shard-{shard.index}"] == {shard.cpu}
+        where = f"shard {shard.index} on cpu {shard.cpu} of NUMA node {shard.numa_node}"
+        assert where in daemon.log()
+
+
+def test_hardware_threads_of_one_core_get_one_shard(start_daemon, connect):
+    """hwloc takes the machine from the variable instead of looking."""
+    daemon = start_daemon(env={"HWLOC_SYNTHETIC": "core:1 pu:1024"})
+    assert len(connect(daemon.target).topology().shards) == 1
+
+
+def test_without_hwloc_shards_take_the_cpus_in_order(start_daemon, connect):
+    daemon = start_daemon(env={"HWLOC_COMPONENTS": "stop"})  # hwloc may ask nothing of the system
+    assert "hwloc cannot read this machine" in daemon.log()
+    shards = connect(daemon.target).topology().shards
+    cpus = sorted(os.sched_getaffinity(0))
+    assert [shard.cpu for shard in shards] == cpus[: len(shards)]
+    assert {shard.numa_node for shard in shards} == {-1}
 
 
 def test_every_service_answers_on_every_shard(client, shards):

@@ -121,10 +121,12 @@ TEST(Config, WrongValuesNameSourceKeyAndWhatItTakes) {
 }
 
 TEST(Config, ArenasOfTheStartMayHaveOptions) {
-  const Config config = good({{"--arena", "a:2MiB:::pinned", "--arena", "b:2MiB:0640::lock+pinned",
-                               "--arena", "c:2MiB:0640:0", "--arena", "d:2MiB:::zero+scrub"},
-                              {}});
-  ASSERT_EQ(config.arenas.size(), 4u);
+  const Config config =
+      good({{"--arena", "a:2MiB:::pinned", "--arena", "b:2MiB:0640::lock+pinned", "--arena",
+             "c:2MiB:0640:0", "--arena", "d:2MiB:::zero+scrub", "--arena",
+             "e:2MiB:::huge_pages+numa=interleave", "--arena", "f:2MiB:::numa=1"},
+            {}});
+  ASSERT_EQ(config.arenas.size(), 6u);
   EXPECT_TRUE(config.arenas[0].pinned);
   EXPECT_FALSE(config.arenas[0].lock);
   EXPECT_EQ(config.arenas[0].mode, 0660u);
@@ -133,10 +135,16 @@ TEST(Config, ArenasOfTheStartMayHaveOptions) {
   EXPECT_EQ(config.arenas[1].mode, 0640u);
   EXPECT_FALSE(config.arenas[2].pinned);
   EXPECT_TRUE(config.arenas[3].zero && config.arenas[3].scrub && !config.arenas[3].pinned);
+  EXPECT_TRUE(config.arenas[4].huge_pages);
+  EXPECT_EQ(config.arenas[4].numa, "interleave");
+  EXPECT_FALSE(config.arenas[5].huge_pages);
+  EXPECT_EQ(config.arenas[5].numa, "1");
   for (const char* wrong : {"a:2MiB:::lock", "a:2MiB:::", "a:2MiB:::pinned+", "a:2MiB:::round",
-                            "a:2MiB:", "a:2MiB:0640:", "a:2MiB:::pinned:more"})
-    EXPECT_NE(refusal({{"--arena", wrong}, {}}).find("options are pinned, lock, zero and scrub"),
-              std::string::npos)
+                            "a:2MiB:", "a:2MiB:0640:", "a:2MiB:::pinned:more", "a:2MiB:::numa",
+                            "a:2MiB:::numa=", "a:2MiB:::numa=all"})
+    EXPECT_NE(
+        refusal({{"--arena", wrong}, {}}).find("options are pinned, lock, zero, scrub, huge_pages"),
+        std::string::npos)
         << wrong;
 }
 

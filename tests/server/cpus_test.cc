@@ -1,5 +1,5 @@
 // How many cpus this process may use, by affinity and by cgroup.
-#include "server/rpc/config/cpus.h"
+#include "server/rpc/machine/cpus.h"
 
 #include <gtest/gtest.h>
 
@@ -44,11 +44,7 @@ TEST_F(Cgroup, TightestOnTheWayToTheRootHolds) {
   EXPECT_EQ(cpus("/other"), 4u);
 }
 
-TEST(Cpus, ThereIsAlwaysOne) {
-  EXPECT_FALSE(allowed_cpus().empty());
-  EXPECT_GE(default_shards(), 1u);
-  EXPECT_LE(default_shards(), allowed_cpus().size());
-}
+TEST(Cpus, ThereIsAlwaysOne) { EXPECT_FALSE(allowed_cpus().empty()); }
 
 }  // namespace
 }  // namespace arenad::server

@@ -80,11 +80,12 @@ TEST(Metrics, EveryCountOfAnArenaHasASample) {
   const std::string text = metrics_text(facts);
   std::set<std::string> names = fields<v1::Arena>();
   for (const char* fixed : {"id", "name", "holder_only", "canary", "pinned", "locked", "zero",
-                            "scrub", "access", "quarantine_reason"})
+                            "scrub", "huge_pages", "numa", "access", "quarantine_reason"})
     ASSERT_EQ(names.erase(fixed), 1u);
   for (const std::string& name : names)
     EXPECT_TRUE(has(text, "arenad_arena_" + name + "{arena=\"pool\"} ")) << name;
   EXPECT_TRUE(has(text, "arenad_arena_held_bytes{arena=\"pool\"} 4096\n"));
+  EXPECT_TRUE(has(text, "arenad_arena_huge_page_bytes{arena=\"pool\"} "));
 }
 
 TEST(Metrics, SamplesAreSumsOfAllArenasUnlessArenasMayBeNamed) {

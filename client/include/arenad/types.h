@@ -64,9 +64,13 @@ struct ArenaOptions {
   // the arena lives. For io_uring buffers, RDMA and cudaHostRegister. Creating the arena takes some
   // 0.5 s for each GiB, so large ones need a larger ConnectOptions::call_timeout_ms.
   bool pinned = false;
-  bool lock = false;        // pinned only: arenad locks the memory (mlock); for administrators
-  bool zero = false;        // every block that is handed out reads as zeros
-  bool scrub = false;       // bytes of a freed block, and of an ended session, are overwritten
+  bool lock = false;   // pinned only: arenad locks the memory (mlock); for administrators
+  bool zero = false;   // every block that is handed out reads as zeros
+  bool scrub = false;  // bytes of a freed block, and of an ended session, are overwritten
+  // Memory in huge pages of 2 MiB where the kernel makes some. ArenaInfo says what came of it.
+  bool huge_pages = false;
+  // On which NUMA nodes memory lies: empty, "interleave", or the number of a node.
+  std::string numa;
   bool set_access = false;  // false: the caller's user and group, mode 0660
   Access access;
 };
@@ -80,7 +84,12 @@ struct ArenaInfo {
   bool pinned = false;
   bool zero = false;
   bool scrub = false;
-  bool locked = false;  // arenad has the memory locked now
+  bool locked = false;                // arenad has the memory locked now
+  bool huge_pages = false;            // asked for
+  std::uint64_t huge_page_bytes = 0;  // of committed_bytes, what was committed in huge pages
+  std::string huge_page_fallback;     // why some of it is in small pages; else empty
+  std::string numa;                   // asked for
+  std::string numa_fallback;          // why that has no effect; else empty
   Access access;
   std::uint64_t committed_bytes = 0;  // memory that the arena has taken from the system
   std::uint64_t held_bytes = 0;       // sum of the strides of held blocks
@@ -155,8 +164,9 @@ struct GivenBack {
 
 struct Shard {
   ShardId index;
-  std::string address;  // gRPC target, as this process reaches it
-  std::int32_t cpu = -1;
+  std::string address;          // gRPC target, as this process reaches it
+  std::int32_t cpu = -1;        // -1: the shard is not pinned
+  std::int32_t numa_node = -1;  // of the cpu; -1: not known
 };
 
 struct Topology {

@@ -28,6 +28,8 @@ struct CreateArenaArgs {
   bool lock = false;
   bool zero = false;
   bool scrub = false;
+  bool huge_pages = false;
+  std::string numa;  // NumaPolicy::parse
   bool has_access = false;
   ArenaAccess access;
 };

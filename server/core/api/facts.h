@@ -29,6 +29,11 @@ struct ArenaFacts {
   bool pinned = false;
   bool zero = false;
   bool scrub = false;
+  bool huge_pages = false;            // asked for
+  std::uint64_t huge_page_bytes = 0;  // of the committed bytes
+  std::string huge_page_fallback;     // why some are in small pages; else empty
+  std::string numa;                   // asked for: NumaPolicy::text
+  std::string numa_fallback;          // why that has no effect; else empty
   bool locked = false;  // now; whoever asked for a lock may not have it after a restart
   ArenaAccess access;
   std::uint64_t committed_bytes = 0;

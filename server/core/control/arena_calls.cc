@@ -66,10 +66,13 @@ Task<Answer<ArenaFacts>> ArenaCalls::create(Caller caller, CreateArenaArgs args)
   }
   const ArenaRecord& finished = *core_.arenas.finish(args.name);
   core_.log(LogLevel::kInfo,
-            fmt::format("arena '{}' is created by {}: {}{}{}, owner {}, group {}, mode 0{:03o}",
+            fmt::format("arena '{}' is created by {}: {}{}{}{}{}, owner {}, group {}, mode 0{:03o}",
                         args.name, caller->text(), bytes_text(state->arena->capacity_bytes()),
                         args.pinned ? ", pinned" : "", args.lock ? " and locked" : "",
+                        args.huge_pages ? ", huge pages" : "",
+                        args.numa.empty() ? std::string() : ", NUMA " + args.numa,
                         finished.access.uid, finished.access.gid, finished.access.mode));
+  warn_of_fallbacks(finished);
   core_.arenas_changed();
   auto added = core_.shards.broadcast([state](Shard& shard) { shard.add_arena(state); });
   co_await added;
@@ -77,6 +80,16 @@ Task<Answer<ArenaFacts>> ArenaCalls::create(Caller caller, CreateArenaArgs args)
   const ArenaRecord* const record = core_.arenas.find(name);
   if (record == nullptr || record->state != state) co_return unknown_arena(name);
   co_return arena_facts(*record, HeldShare(), CensusResult());
+}
+
+void ArenaCalls::warn_of_fallbacks(const ArenaRecord& record) const {
+  if (!record.numa_fallback.empty())
+    core_.log(LogLevel::kWarning,
+              fmt::format("arena '{}' is served, but NUMA {}: {}", record.name(),
+                          record.state->arena->options().numa.text(), record.numa_fallback));
+  if (const std::string why = record.state->arena->huge_page_refusal(); !why.empty())
+    core_.log(LogLevel::kWarning,
+              fmt::format("arena '{}' is served, but with small pages: {}", record.name(), why));
 }
 
 Failure ArenaCalls::check_pinned(const Principal& caller, const CreateArenaArgs& args) const {

@@ -44,6 +44,7 @@ class ArenaCalls {
   static Failure take_ownership(const Principal& caller, CreateArenaArgs& args);
   // What sessions hold is charged to their users. What is pinned is nobody's yet, so it has a bound
   // of its own: the pinned arenas of one user together have at most max_user_bytes.
+  void warn_of_fallbacks(const ArenaRecord& record) const;
   Failure check_pinned(const Principal& caller, const CreateArenaArgs& args) const;
   void credit_leases(const Arena& arena);
   // Tells the sessions that were attached, on their KeepAlive streams.

@@ -40,6 +40,11 @@ ArenaFacts arena_facts(const ArenaRecord& record, const HeldShare& held,
   facts.pinned = arena.options().pinned;
   facts.zero = arena.options().zero;
   facts.scrub = arena.options().scrub;
+  facts.huge_pages = arena.options().huge_pages;
+  facts.huge_page_bytes = arena.huge_bytes();
+  facts.huge_page_fallback = arena.huge_page_refusal();
+  facts.numa = arena.options().numa.text();
+  facts.numa_fallback = record.numa_fallback;
   facts.locked = arena.locked();
   facts.access = record.access;
   facts.committed_bytes = arena.committed_bytes();

@@ -9,6 +9,8 @@ namespace arenad::server {
 Answer<std::shared_ptr<ArenaState>> ArenaRegistry::make(const Principal& caller,
                                                         const CreateArenaArgs& args) {
   if (Failure failure = check(caller, args); failure.error != Error::kNone) return failure;
+  const auto numa = nodes_.policy_of(args.name, args.numa);
+  if (!numa.ok()) return numa.error();
   const auto id = ids_.take();
   if (!id)
     return refuse(Error::kQuotaDaemon, fmt::format("all {} arena ids are in use", kMaxArenaId));
@@ -23,6 +25,9 @@ Answer<std::shared_ptr<ArenaState>> ArenaRegistry::make(const Principal& caller,
   options.lock = args.lock;
   options.zero = args.zero;
   options.scrub = args.scrub;
+  options.huge_pages = args.huge_pages;
+  options.numa = *numa;
+  options.numa_nodes = nodes_.all();
   options.map_data = args.canary;  // payload is the clients' business, canaries are not
   options.max_heaps = kHeapIds;
   options.budget = budget_;
@@ -159,6 +164,9 @@ ArenaRecord ArenaRegistry::record_of(std::unique_ptr<Arena> arena, const ArenaAc
   record.state = std::make_shared<ArenaState>(std::move(arena), state_.is_open());
   record.canary = record.state->arena->geometry().layout() == Layout::canaried();
   record.access = access;
+  const Arena& made = *record.state->arena;
+  record.numa_fallback = made.numa_refusal();
+  if (record.numa_fallback.empty()) record.numa_fallback = nodes_.no_effect(made.options().numa);
   capacity_bytes_ += record.state->arena->capacity_bytes();
   return record;
 }

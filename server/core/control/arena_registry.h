@@ -14,11 +14,13 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "allocator/arena/memory_budget.h"
 #include "server/core/api/api.h"
 #include "server/core/api/limits.h"
 #include "server/core/control/id_pool.h"
+#include "server/core/host/numa_nodes.h"
 #include "server/core/shard/shared_state.h"
 #include "server/core/state/state_directory.h"
 
@@ -28,6 +30,7 @@ struct ArenaRecord {
   std::shared_ptr<ArenaState> state;
   ArenaAccess access;
   bool canary = false;
+  std::string numa_fallback;     // why the option `numa` has no effect; else empty
   std::set<SessionId> sessions;  // attached
   // What the reaper gave back. Shards count allocations and frees, but not what the reaper takes.
   GivenBack reaped;
@@ -41,11 +44,12 @@ class ArenaRegistry {
   // `state` is where the files of arenas lie, if they have any. `budget` outlives all arenas.
   // Each arena has memory for the heaps of so many shards.
   ArenaRegistry(const Limits& limits, StateDirectory& state, MemoryBudget* budget,
-                std::size_t shards)
+                std::size_t shards, MachineNodes nodes = MachineNodes())
       : limits_(limits),
         state_(state),
         budget_(budget),
         shards_(shards),
+        nodes_(std::move(nodes)),
         ids_(1, kMaxArenaId, random_arena_id()) {}
 
   // Makes an arena that nobody finds until finish(). Errors: kInvalidName, kInvalidCapacity,
@@ -95,6 +99,7 @@ class ArenaRegistry {
   StateDirectory& state_;
   MemoryBudget* const budget_;
   const std::size_t shards_;
+  const MachineNodes nodes_;
   IdPool<ArenaId> ids_;
   std::map<std::string, ArenaRecord> by_name_;  // in order of name, as ListArenas gives them
   std::map<ArenaId, ArenaRecord*> by_id_;

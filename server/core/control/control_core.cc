@@ -14,7 +14,7 @@ ControlCore::ControlCore(ShardGroup::Shards& all_shards, SharedState& shared_sta
     : log(write_log ? std::move(write_log) : [](LogLevel, const std::string&) {}),
       shared(shared_state),
       state(std::move(state_directory)),
-      arenas(limits, state, &shared_state.memory, all_shards.size()),
+      arenas(limits, state, &shared_state.memory, all_shards.size(), shared_state.numa_nodes),
       sessions(limits),
       maintenance(shared_state.tunables, commits, log),
       shards(thread, all_shards) {}

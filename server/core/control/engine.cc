@@ -41,6 +41,7 @@ Engine::Engine(EngineOptions options, StateDirectory state)
       limits_(options.limits),
       handoff_path_(options.directory + "/handoff.sock") {
   shared_.root_is_admin = options.root_is_admin;
+  shared_.numa_nodes = MachineNodes(options.numa_nodes);
   shared_.max_user_heaps = options.limits.max_user_heaps;
   shared_.max_user_waiting_calls = options.limits.max_user_waiting_calls;
   for (std::uint32_t i = 0; i < options.shards; ++i) {

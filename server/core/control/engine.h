@@ -35,6 +35,8 @@ struct EngineOptions {
   std::string state_directory;  // of arenas that outlive the daemon; empty: arenas are memfds
   std::string data_directory;   // of the arenas' payload, when that lies elsewhere (hugetlbfs)
   std::string host_root;        // in front of /proc and /sys/fs/cgroup; empty but in tests
+  // Nodes with memory that this process may use. Empty: not known, the kernel judges requests.
+  std::vector<unsigned> numa_nodes;
   Limits limits;
   bool root_is_admin = true;  // root in the daemon's user namespace is an administrator
   std::vector<std::pair<std::string, std::string>> tunables;  // by the names of GetTunables

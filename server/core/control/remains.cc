@@ -15,7 +15,7 @@ namespace arenad::server {
 namespace {
 
 // A look is a few system calls for each deleted arena that somebody has.
-constexpr std::chrono::milliseconds kAskEvery{250};
+constexpr std::chrono::milliseconds kLookEvery{250};
 // The log says that there are users after so many looks. Before that it may be a thread of the
 // daemon that has not let go.
 constexpr std::uint32_t kLooksBeforeTold = 4;
@@ -46,7 +46,7 @@ void Remains::bury(std::uint32_t owner_uid, std::shared_ptr<ArenaState> arena) {
 
 Task<> Remains::keep_looking() {
   while (!kept_.empty()) {
-    auto rested = core_.thread.sleep(kAskEvery);
+    auto rested = core_.thread.sleep(kLookEvery);
     co_await rested;
     look();
   }

@@ -14,6 +14,7 @@
 #include "server/core/api/limits.h"
 #include "server/core/api/tunables.h"
 #include "server/core/host/host_budget.h"
+#include "server/core/host/numa_nodes.h"
 #include "server/core/shard/account.h"
 #include "server/core/shard/arena_state.h"
 
@@ -49,6 +50,7 @@ struct SharedState {
   std::vector<PayerChanges*> payer_changes;  // by shard; complete before any shard runs
   // Constant once the engine has started.
   bool root_is_admin = true;
+  MachineNodes numa_nodes;
   std::uint32_t max_user_heaps = Limits().max_user_heaps;
   std::uint32_t max_user_waiting_calls = Limits().max_user_waiting_calls;
   // `host_root`: see HostMemory.

@@ -36,11 +36,13 @@ struct Config {
     bool lock = false;
     bool zero = false;
     bool scrub = false;
+    bool huge_pages = false;
+    std::string numa;  // NumaPolicy::parse
   };
   std::string socket_dir;
   std::string state_dir;                     // empty: none
   std::string data_dir;                      // empty: the state directory
-  std::uint32_t shards = 0;                  // 0: one for each cpu that this process may use
+  std::uint32_t shards = 0;                  // 0: default_shards
   std::optional<HostPort> listen;            // gRPC over TLS; none: no TLS
   std::optional<HostPort> listen_plaintext;  // gRPC over TCP in plain text, on loopback; none: none
   TlsFiles tls;

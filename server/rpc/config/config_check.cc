@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "allocator/base/tunables.h"
+#include "allocator/format/numa_policy.h"
 #include "server/core/api/text.h"
 #include "server/core/control/tunable_registry.h"
 #include "server/rpc/config/config_keys.h"
@@ -25,7 +26,10 @@ constexpr ArenaOptionRow kArenaOptions[] = {
     {"lock", &Config::ArenaAtStart::lock},
     {"zero", &Config::ArenaAtStart::zero},
     {"scrub", &Config::ArenaAtStart::scrub},
+    {"huge_pages", &Config::ArenaAtStart::huge_pages},
 };
+
+constexpr std::string_view kNumaOption = "numa=";
 
 constexpr std::array<std::string_view, 5> kLogLevels = {"trace", "debug", "info", "warn", "error"};
 
@@ -180,7 +184,8 @@ class Checker {
             "{}: '{}' is not NAME:CAPACITY[:MODE[:GROUP[:OPTIONS]]], for example pool:1GiB, "
             "pool:1GiB:0660:video or pool:1GiB:::pinned+lock; a name has 1 to 64 characters of "
             "A-Z a-z 0-9 . _ -, a mode is octal, a group exists on this system, options are "
-            "pinned, lock, zero and scrub, and lock needs pinned",
+            "pinned, lock, zero, scrub, huge_pages, numa=interleave and numa=NODE, and lock needs "
+            "pinned",
             found->second.origin, item));
     }
   }
@@ -212,6 +217,11 @@ class Checker {
     std::vector<std::string> names;
     boost::split(names, text, boost::is_any_of("+"));
     for (const std::string& name : names) {
+      if (name.starts_with(kNumaOption)) {
+        arena.numa = name.substr(kNumaOption.size());
+        if (arena.numa.empty() || !NumaPolicy::parse(arena.numa)) return false;
+        continue;
+      }
       const auto* const row = std::ranges::find(kArenaOptions, name, &ArenaOptionRow::name);
       if (row == std::end(kArenaOptions)) return false;
       arena.*row->value = true;

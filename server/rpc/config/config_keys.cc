@@ -42,7 +42,7 @@ std::vector<ConfigKey> make_keys() {
        "directory on hugetlbfs, mode 0700, for the payload of the arenas in state_dir; empty: "
        "state_dir"},
       {"shards", Kind::kNumber, "0",
-       "shard threads, 0..256; 0: one for each cpu that affinity and cgroup allow", 0, kMaxShards},
+       "shard threads, 0..256; 0: one for each core that affinity and cgroup allow", 0, kMaxShards},
       {"listen", Kind::kText, "off",
        "host:port on which to serve gRPC over TLS in addition to the Unix sockets, or off; needs "
        "tls_cert and tls_key"},
@@ -81,7 +81,8 @@ std::vector<ConfigKey> make_keys() {
        "arenas to create at start, each NAME:CAPACITY[:MODE[:GROUP[:OPTIONS]]], for example "
        "pool:1GiB, pool:1GiB:0660:video or pool:1GiB:::pinned+lock; they belong to arenad's user, "
        "and to arenad's group if none is given; mode 0660 if none is given; options are pinned, "
-       "lock, zero and scrub, as in 'arenactl arena create --help'",
+       "lock, zero, scrub, huge_pages, numa=interleave and numa=NODE, as in 'arenactl arena create "
+       "--help'",
        0, 0, "NAME:CAPACITY[:MODE[:GROUP[:OPTIONS]]]"},
   };
   for (const LimitRow& row : kLimitTable) keys.push_back(limit_key(row));

@@ -59,6 +59,7 @@ class AdminService final : public RpcService {
           shard.set_index(i);
           shard.set_address(topology_.shards[i].address);
           shard.set_cpu(topology_.shards[i].cpu);
+          shard.set_numa_node(topology_.shards[i].numa_node);
         }
         out.set_p0_batch_refill_built(p0_batch_refill_built());
         out.set_uptime_ms((now_ns() - topology_.started_ns) / kNsPerMs);

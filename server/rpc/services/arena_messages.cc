@@ -12,6 +12,8 @@ CreateArenaArgs args_from(const v1::CreateArenaRequest& request) {
   args.lock = request.lock();
   args.zero = request.zero();
   args.scrub = request.scrub();
+  args.huge_pages = request.huge_pages();
+  args.numa = request.numa();
   args.has_access = request.has_access();
   if (request.has_access()) {
     const v1::ArenaAccess& access = request.access();
@@ -30,6 +32,12 @@ void fill(v1::Arena& out, const ArenaFacts& facts) {
   out.set_locked(facts.locked);
   out.set_zero(facts.zero);
   out.set_scrub(facts.scrub);
+  v1::HugePages& huge = *out.mutable_huge_pages();
+  huge.set_wanted(facts.huge_pages);
+  huge.set_bytes(facts.huge_page_bytes);
+  huge.set_fallback(facts.huge_page_fallback);
+  out.mutable_numa()->set_policy(facts.numa);
+  out.mutable_numa()->set_fallback(facts.numa_fallback);
   v1::ArenaAccess& access = *out.mutable_access();
   access.set_uid(facts.access.uid);
   access.set_gid(facts.access.gid);

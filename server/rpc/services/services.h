@@ -19,6 +19,7 @@ struct TopologyFacts {
   struct Shard {
     std::string address;  // gRPC target
     int cpu = -1;
+    int numa_node = -1;
   };
   std::string version;
   std::string build_type;

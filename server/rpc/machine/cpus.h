@@ -1,6 +1,6 @@
 // The cpus that this process may use.
 //
-// Purpose: how many shards there should be, and which cpus they are pinned to.
+// Purpose: what affinity and cgroups allow. machine.h says which of these cpus shards get.
 // Threads: pure functions that read /proc and /sys. Crash: nothing is shared.
 #pragma once
 
@@ -17,7 +17,7 @@ std::vector<int> allowed_cpus();
 // hierarchy.
 unsigned cgroup_cpus(const std::string& proc_cgroup, const std::string& root);
 
-// The smaller of the two numbers above, at least 1.
-unsigned default_shards();
+// The same of this process.
+unsigned cgroup_cpus();
 
 }  // namespace arenad::server

@@ -1,8 +1,7 @@
-#include "server/rpc/config/cpus.h"
+#include "server/rpc/machine/cpus.h"
 
 #include <sched.h>
 
-#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -41,13 +40,11 @@ unsigned cgroup_cpus(const std::string& proc_cgroup, const std::string& root) {
   return static_cast<unsigned>(std::ceil(least));
 }
 
-unsigned default_shards() {
+unsigned cgroup_cpus() {
   std::ifstream file("/proc/self/cgroup");
   std::ostringstream text;
   text << file.rdbuf();
-  const auto affinity = static_cast<unsigned>(allowed_cpus().size());
-  const unsigned limit = cgroup_cpus(text.str(), "/sys/fs/cgroup");
-  return std::max(1u, limit == 0 ? affinity : std::min(affinity, limit));
+  return cgroup_cpus(text.str(), "/sys/fs/cgroup");
 }
 
 }  // namespace arenad::server
