@@ -32,7 +32,10 @@ struct ARENAD_API ArenaConfig {
   bool zero = false;   // every block that is handed out reads as zeros
   bool scrub = false;  // a block's bytes are overwritten when it was freed or its session has ended
   bool lock = false;   // pinned only: commit_whole locks the data into memory, too
-  bool map_data = true;            // map the data file here; embedders and canaries need it
+  // Which mistakes of its users the arena looks for. Z and U need a layout of their own, so
+  // `layout` follows from them. P goes neither with zero nor with scrub.
+  DebugFlags debug;
+  bool map_data = true;            // map the data file here; embedders need it
   std::uint32_t max_heaps = 256;   // heap ids are 0..max_heaps-1; at most 4096
   MemoryBudget* budget = nullptr;  // asked before memory is committed; outlives the arena
 };
@@ -46,11 +49,13 @@ enum ArenaOptionBit : std::uint32_t {
   kZeroBit = 8,
   kScrubBit = 16,
 };
-inline constexpr std::uint32_t kArenaOptionBits = 31;
+inline constexpr int kDebugShift = 8;  // of DebugFlags::bits
+inline constexpr std::uint32_t kArenaOptionBits = 31 | kDebugBits << kDebugShift;
 
 constexpr std::uint32_t option_bits(const ArenaConfig& c) {
   return (c.holder_only ? kHolderOnlyBit : 0u) | (c.pinned ? kPinnedBit : 0u) |
-         (c.lock ? kLockBit : 0u) | (c.zero ? kZeroBit : 0u) | (c.scrub ? kScrubBit : 0u);
+         (c.lock ? kLockBit : 0u) | (c.zero ? kZeroBit : 0u) | (c.scrub ? kScrubBit : 0u) |
+         c.debug.bits() << kDebugShift;
 }
 constexpr void set_options(ArenaConfig& c, std::uint32_t bits) {
   c.holder_only = (bits & kHolderOnlyBit) != 0;
@@ -58,12 +63,20 @@ constexpr void set_options(ArenaConfig& c, std::uint32_t bits) {
   c.lock = (bits & kLockBit) != 0;
   c.zero = (bits & kZeroBit) != 0;
   c.scrub = (bits & kScrubBit) != 0;
+  c.debug = DebugFlags::of_bits(bits >> kDebugShift);
 }
 // Whether the owner must map the data: to lock it, or to write to it.
-constexpr bool needs_data(const ArenaConfig& c) { return c.lock || c.zero || c.scrub; }
+constexpr bool needs_data(const ArenaConfig& c) {
+  return c.lock || c.zero || c.scrub || c.debug.poison || c.debug.take_space();
+}
+// P fills payloads with bytes of its own.
+constexpr bool fills_twice(std::uint32_t bits) {
+  return DebugFlags::of_bits(bits >> kDebugShift).poison && (bits & (kZeroBit | kScrubBit)) != 0;
+}
 // Whether the bits are known, and may be set together.
 constexpr bool possible_options(std::uint32_t bits) {
-  return (bits & ~kArenaOptionBits) == 0 && ((bits & kLockBit) == 0 || (bits & kPinnedBit) != 0);
+  return (bits & ~kArenaOptionBits) == 0 && !fills_twice(bits) &&
+         ((bits & kLockBit) == 0 || (bits & kPinnedBit) != 0);
 }
 
 // The three files of an arena that is to outlive its daemon. Data may lie on hugetlbfs. The other

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "../arena/block_debug.h"
 #include "../format/ids.h"
 
 namespace arenad {
@@ -38,6 +39,7 @@ struct SlabState {
   SlabState* next = nullptr;
   std::unique_ptr<std::uint64_t[]> free_bits;
   std::unique_ptr<std::uint64_t[]> away_bits;  // null in a heap that does not serve others
+  std::unique_ptr<Holder[]> last_holders;      // to whom blocks went; null without debug flag P
 
   std::uint32_t word_count() const { return (capacity + 63) / 64; }
   std::uint64_t bytes() const { return bytes_of_units(units); }
@@ -57,6 +59,10 @@ struct SlabState {
   void set_home(BlockIndex block) {
     if (away_bits != nullptr)
       away_bits[block.value / 64] &= ~(std::uint64_t{1} << (block.value % 64));
+  }
+
+  BlockPlace place_of(BlockIndex block) const {
+    return {Slot::of(slab, block), payload_offset + block.value * stride_bytes, usable_bytes};
   }
 
   // Puts a block into the free bitmap. False when the block was there already.

@@ -222,6 +222,7 @@ class Daemon {
       args.lock = arena.lock;
       args.zero = arena.zero;
       args.scrub = arena.scrub;
+      args.debug = arena.debug;
       args.access.mode = arena.mode;
       args.access.gid = arena.gid.value_or(::getegid());
       args.has_access = true;
@@ -251,7 +252,7 @@ class Daemon {
           wanted.name, bytes_text(arena->capacity_bytes), bytes_text(wanted.capacity_bytes));
     }
     if (wanted.pinned != arena->pinned || wanted.zero != arena->zero ||
-        wanted.scrub != arena->scrub)
+        wanted.scrub != arena->scrub || wanted.debug != arena->debug)
       spdlog::warn(
           "arena {} exists with other options than the configuration asks for: delete the arena to "
           "change them ('arenactl arena get {}' shows them)",

@@ -186,7 +186,7 @@ TEST_F(StateDirectoryTest, AnotherLayoutVersionIsLeftAloneAndItsNameStaysTaken) 
     header("pool", ledger)->version = kLayoutVersion + 1;
   }
   EXPECT_TRUE(find().empty());
-  EXPECT_NE(refused.find("layout version 5, this arenad knows 4"), std::string::npos) << refused;
+  EXPECT_NE(refused.find("layout version 6, this arenad knows 5"), std::string::npos) << refused;
   EXPECT_EQ(files(), (Names{"pool.control", "pool.data", "pool.ledger"}));
 }
 

@@ -121,10 +121,11 @@ TEST(Config, WrongValuesNameSourceKeyAndWhatItTakes) {
 }
 
 TEST(Config, ArenasOfTheStartMayHaveOptions) {
-  const Config config = good({{"--arena", "a:2MiB:::pinned", "--arena", "b:2MiB:0640::lock+pinned",
-                               "--arena", "c:2MiB:0640:0", "--arena", "d:2MiB:::zero+scrub"},
-                              {}});
-  ASSERT_EQ(config.arenas.size(), 4u);
+  const Config config = good(
+      {{"--arena", "a:2MiB:::pinned", "--arena", "b:2MiB:0640::lock+pinned", "--arena",
+        "c:2MiB:0640:0", "--arena", "d:2MiB:::zero+scrub", "--arena", "e:2MiB:::debug=UZ+zero"},
+       {}});
+  ASSERT_EQ(config.arenas.size(), 5u);
   EXPECT_TRUE(config.arenas[0].pinned);
   EXPECT_FALSE(config.arenas[0].lock);
   EXPECT_EQ(config.arenas[0].mode, 0660u);
@@ -133,10 +134,15 @@ TEST(Config, ArenasOfTheStartMayHaveOptions) {
   EXPECT_EQ(config.arenas[1].mode, 0640u);
   EXPECT_FALSE(config.arenas[2].pinned);
   EXPECT_TRUE(config.arenas[3].zero && config.arenas[3].scrub && !config.arenas[3].pinned);
-  for (const char* wrong : {"a:2MiB:::lock", "a:2MiB:::", "a:2MiB:::pinned+", "a:2MiB:::round",
-                            "a:2MiB:", "a:2MiB:0640:", "a:2MiB:::pinned:more"})
-    EXPECT_NE(refusal({{"--arena", wrong}, {}}).find("options are pinned, lock, zero and scrub"),
-              std::string::npos)
+  EXPECT_EQ(debug_text(config.arenas[4].debug), "ZU");
+  EXPECT_TRUE(config.arenas[4].zero);
+  for (const char* wrong :
+       {"a:2MiB:::debug", "a:2MiB:::debug=", "a:2MiB:::debug=X", "a:2MiB:::debug=Z+debug=U",
+        "a:2MiB:::debug=P+zero", "a:2MiB:::scrub+debug=FP", "a:2MiB:::lock", "a:2MiB:::",
+        "a:2MiB:::pinned+", "a:2MiB:::round", "a:2MiB:", "a:2MiB:0640:", "a:2MiB:::pinned:more"})
+    EXPECT_NE(
+        refusal({{"--arena", wrong}, {}}).find("options are pinned, lock, zero, scrub and debug="),
+        std::string::npos)
         << wrong;
 }
 

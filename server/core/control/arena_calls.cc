@@ -67,9 +67,10 @@ Task<Answer<ArenaFacts>> ArenaCalls::create(Caller caller, CreateArenaArgs args)
   }
   const ArenaRecord& finished = *core_.arenas.finish(args.name);
   core_.log(LogLevel::kInfo,
-            fmt::format("arena '{}' is created by {}: {}{}{}, owner {}, group {}, mode 0{:03o}",
+            fmt::format("arena '{}' is created by {}: {}{}{}{}, owner {}, group {}, mode 0{:03o}",
                         args.name, caller->text(), bytes_text(state->arena->capacity_bytes()),
                         args.pinned ? ", pinned" : "", args.lock ? " and locked" : "",
+                        args.debug.any() ? ", debug " + debug_text(args.debug) : std::string(),
                         finished.access.uid, finished.access.gid, finished.access.mode));
   core_.arenas_changed();
   auto added = core_.shards.broadcast([state](Shard& shard) { shard.add_arena(state); });

@@ -17,13 +17,13 @@ Answer<std::shared_ptr<ArenaState>> ArenaRegistry::make(const Principal& caller,
   options.id = *id;
   options.name = args.name;
   options.capacity_bytes = args.capacity_bytes;
-  options.layout = args.canary ? Layout::canaried() : Layout::plain();
   options.holder_only = args.holder_only;
   options.pinned = args.pinned;
   options.lock = args.lock;
   options.zero = args.zero;
   options.scrub = args.scrub;
-  options.map_data = args.canary;  // payload is the clients' business, canaries are not
+  options.debug = args.debug;
+  options.map_data = false;  // payload is the clients' business, unless an option needs it
   options.max_heaps = kHeapIds;
   options.budget = budget_;
   ArenaAccess access = args.access;
@@ -157,7 +157,6 @@ ArenaRecord ArenaRegistry::record_of(std::unique_ptr<Arena> arena, const ArenaAc
   ArenaRecord record;
   if (commit_elsewhere_) arena->commit_elsewhere();
   record.state = std::make_shared<ArenaState>(std::move(arena), state_.is_open());
-  record.canary = record.state->arena->geometry().layout() == Layout::canaried();
   record.access = access;
   capacity_bytes_ += record.state->arena->capacity_bytes();
   return record;

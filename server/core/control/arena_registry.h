@@ -27,7 +27,6 @@ namespace arenad::server {
 struct ArenaRecord {
   std::shared_ptr<ArenaState> state;
   ArenaAccess access;
-  bool canary = false;
   std::set<SessionId> sessions;  // attached
   // What the reaper gave back. Shards count allocations and frees, but not what the reaper takes.
   GivenBack reaped;

@@ -36,6 +36,7 @@ struct Config {
     bool lock = false;
     bool zero = false;
     bool scrub = false;
+    DebugFlags debug;
   };
   std::string socket_dir;
   std::string state_dir;                     // empty: none

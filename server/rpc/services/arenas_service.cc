@@ -11,11 +11,12 @@ void fill(v1::Arena& out, const ArenaFacts& facts) {
   out.set_name(facts.name);
   out.set_capacity_bytes(facts.capacity_bytes);
   out.set_holder_only(facts.holder_only);
-  out.set_canary(facts.canary);
   out.set_pinned(facts.pinned);
   out.set_locked(facts.locked);
   out.set_zero(facts.zero);
   out.set_scrub(facts.scrub);
+  out.set_debug(debug_text(facts.debug));
+  out.set_debug_findings(facts.debug_findings);
   v1::ArenaAccess& access = *out.mutable_access();
   access.set_uid(facts.access.uid);
   access.set_gid(facts.access.gid);
@@ -56,11 +57,13 @@ class ArenasService final : public RpcService {
         args.name = request.name();
         args.capacity_bytes = request.capacity_bytes();
         args.holder_only = request.holder_only();
-        args.canary = request.canary();
         args.pinned = request.pinned();
         args.lock = request.lock();
         args.zero = request.zero();
         args.scrub = request.scrub();
+        const auto debug = parse_debug(request.debug());
+        if (!debug) return call.finish(unknown_debug(request.debug()));
+        args.debug = *debug;
         args.has_access = request.has_access();
         if (request.has_access()) {
           const v1::ArenaAccess& access = request.access();
