@@ -42,6 +42,11 @@ Failure check(const ArenaConfig& c) {
   if (c.max_heaps == 0 || c.max_heaps > kMaxHeaps)
     return {Error::kInvalidOption,
             fmt::format("max_heaps {}; use 1 to {}", c.max_heaps, kMaxHeaps)};
+  if (!c.layout.fits(c.debug) && c.layout != Layout::plain())
+    return {Error::kInvalidOption, "debug flags Z and U need the plain layout"};
+  if (fills_twice(option_bits(c)))
+    return {Error::kInvalidOption,
+            "debug flag P fills blocks with bytes of its own: leave out P, or zero and scrub"};
   if (!possible_options(option_bits(c)))
     return {Error::kInvalidOption, "an arena that is locked must be pinned, too"};
   if (c.name.size() > kMaxNameBytes)
@@ -63,7 +68,7 @@ std::uint64_t first_word_of(const ArenaConfig& c, const RefLayout& refs) {
 
 ArenaHeader header_of(const ArenaConfig& c) {
   return {kControlMagic,         kLayoutVersion,        c.id.value,
-          c.capacity_bytes,      c.layout.header_bytes, c.layout.canary_bytes,
+          c.capacity_bytes,      c.layout.header_bytes, c.layout.trailer_bytes,
           c.layout.stride_align, c.max_heaps,           option_bits(c)};
 }
 
@@ -72,7 +77,7 @@ void fill(LedgerHeader& h, const ArenaConfig& c) {
   h.arena_id = c.id.value;
   h.capacity_bytes = c.capacity_bytes;
   h.header_bytes = c.layout.header_bytes;
-  h.canary_bytes = c.layout.canary_bytes;
+  h.trailer_bytes = c.layout.trailer_bytes;
   h.stride_align = c.layout.stride_align;
   h.max_heaps = c.max_heaps;
   h.options = option_bits(c);
@@ -86,7 +91,7 @@ ArenaConfig config_of(const LedgerHeader& h, bool map_data, MemoryBudget* budget
   c.id = {static_cast<std::uint16_t>(h.arena_id)};
   c.name.assign(h.name, strnlen(h.name, kMaxNameBytes));
   c.capacity_bytes = h.capacity_bytes;
-  c.layout = {h.header_bytes, h.canary_bytes, h.stride_align};
+  c.layout = {h.header_bytes, h.trailer_bytes, h.stride_align};
   set_options(c, h.options);
   c.max_heaps = h.max_heaps;
   c.map_data = map_data || needs_data(c);
@@ -143,6 +148,7 @@ Arena::Made Arena::create(const ArenaConfig& wanted, const ArenaFiles* files) {
   if (Failure wrong = check(wanted); wrong.error != Error::kNone) return wrong;
   ArenaConfig c = wanted;
   c.capacity_bytes = rounded_up(c.capacity_bytes);
+  if (c.debug.take_space()) c.layout = Layout::debugged(c.debug);
   c.map_data |= needs_data(c);
   const OverheadRequest overhead(c, files != nullptr);
   if (!overhead.granted()) return overhead.refusal();
@@ -202,9 +208,7 @@ Failure Arena::lock_data() {
 Arena::Made Arena::open(const ArenaFiles& files, Ledger ledger, bool map_data,
                         MemoryBudget* budget) {
   const ArenaConfig c = config_of(ledger.header(), map_data, budget);
-  const bool known_layout = c.layout == Layout::plain() || c.layout == Layout::canaried() ||
-                            c.layout == Layout::headered();
-  if (c.id.value == 0 || c.id.value > kMaxArenaId || !known_layout ||
+  if (c.id.value == 0 || c.id.value > kMaxArenaId || !c.layout.fits(c.debug) ||
       !possible_options(ledger.header().options))
     return Failure{Error::kInvalidOption, fmt::format("ledger {} is damaged", files.ledger_path)};
   auto control_memory = MemoryFile::open(

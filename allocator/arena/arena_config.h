@@ -38,9 +38,12 @@ struct ARENAD_API ArenaConfig {
   bool huge_pages = false;
   NumaPolicy numa;  // where data lies; Arena::numa_refusal says when the kernel did not take it
   NumaNodes numa_nodes = ~NumaNodes{0};  // of kInterleave, for create; those that there are count
-  bool map_data = true;                  // map the data file here; embedders and canaries need it
-  std::uint32_t max_heaps = 256;         // heap ids are 0..max_heaps-1; at most 4096
-  MemoryBudget* budget = nullptr;        // asked before memory is committed; outlives the arena
+  // Which mistakes of its users the arena looks for. Z and U need a layout of their own, so
+  // `layout` follows from them. P goes neither with zero nor with scrub.
+  DebugFlags debug;
+  bool map_data = true;            // map the data file here; embedders need it
+  std::uint32_t max_heaps = 256;   // heap ids are 0..max_heaps-1; at most 4096
+  MemoryBudget* budget = nullptr;  // asked before memory is committed; outlives the arena
 };
 
 // The options as bits, for the headers of an arena's control file and ledger. No bit has a second
@@ -57,8 +60,9 @@ enum ArenaOptionBit : std::uint32_t {
 };
 inline constexpr int kNumaNodeShift = 24;
 inline constexpr std::uint32_t kNumaNodeMask = (kMaxNumaNodes - 1) << kNumaNodeShift;
+inline constexpr int kDebugShift = 8;  // of DebugFlags::bits
 inline constexpr std::uint32_t kArenaOptionBits =
-    31 | kHugePagesBit | kNumaInterleaveBit | kNumaNodeBit | kNumaNodeMask;
+    31 | kDebugBits << kDebugShift | kHugePagesBit | kNumaInterleaveBit | kNumaNodeBit | kNumaNodeMask;
 
 constexpr std::uint32_t numa_bits(NumaPolicy p) {
   if (p.kind == NumaPolicy::Kind::kInterleave) return kNumaInterleaveBit;
@@ -75,7 +79,7 @@ constexpr NumaPolicy numa_of_bits(std::uint32_t bits) {
 constexpr std::uint32_t option_bits(const ArenaConfig& c) {
   return (c.holder_only ? kHolderOnlyBit : 0u) | (c.pinned ? kPinnedBit : 0u) |
          (c.lock ? kLockBit : 0u) | (c.zero ? kZeroBit : 0u) | (c.scrub ? kScrubBit : 0u) |
-         (c.huge_pages ? kHugePagesBit : 0u) | numa_bits(c.numa);
+         c.debug.bits() << kDebugShift | (c.huge_pages ? kHugePagesBit : 0u) | numa_bits(c.numa);
 }
 constexpr void set_options(ArenaConfig& c, std::uint32_t bits) {
   c.holder_only = (bits & kHolderOnlyBit) != 0;
@@ -83,16 +87,23 @@ constexpr void set_options(ArenaConfig& c, std::uint32_t bits) {
   c.lock = (bits & kLockBit) != 0;
   c.zero = (bits & kZeroBit) != 0;
   c.scrub = (bits & kScrubBit) != 0;
+  c.debug = DebugFlags::of_bits(bits >> kDebugShift);
   c.huge_pages = (bits & kHugePagesBit) != 0;
   c.numa = numa_of_bits(bits);
 }
 // Whether the owner must map the data: to lock it, to write to it, or to say what pages it gets.
 constexpr bool needs_data(const ArenaConfig& c) {
-  return c.lock || c.zero || c.scrub || c.huge_pages || c.numa != NumaPolicy{};
+  return c.lock || c.zero || c.scrub || c.debug.poison || c.debug.take_space() || c.huge_pages ||
+         c.numa != NumaPolicy{};
+}
+// P fills payloads with bytes of its own.
+constexpr bool fills_twice(std::uint32_t bits) {
+  return DebugFlags::of_bits(bits >> kDebugShift).poison && (bits & (kZeroBit | kScrubBit)) != 0;
 }
 // Whether the bits are known, and may be set together.
 constexpr bool possible_options(std::uint32_t bits) {
-  return (bits & ~kArenaOptionBits) == 0 && ((bits & kLockBit) == 0 || (bits & kPinnedBit) != 0) &&
+  return (bits & ~kArenaOptionBits) == 0 && !fills_twice(bits) &&
+         ((bits & kLockBit) == 0 || (bits & kPinnedBit) != 0) &&
          numa_bits(numa_of_bits(bits)) ==
              (bits & (kNumaInterleaveBit | kNumaNodeBit | kNumaNodeMask));
 }

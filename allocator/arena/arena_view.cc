@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "allocator/arena/block_debug.h"
 #include "allocator/base/crash_point.h"
 
 namespace arenad {
@@ -54,6 +55,8 @@ BlockFacts ArenaView::describe(UntrustedRef untrusted) const {
   facts.usable_bytes = shape.usable_bytes;
   facts.stride_bytes = shape.stride_bytes;
   facts.offset_bytes = geometry_.payload_offset(shape, slot);
+  if (config_.debug.tracking && facts.offset_bytes < capacity_bytes())
+    facts.track = track_of(*this, facts.offset_bytes);
   if (!refs_.is_of(*ref, word_seen)) {
     facts.state = BlockFacts::State::kStale;
     return facts;

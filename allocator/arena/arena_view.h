@@ -10,12 +10,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "../base/error.h"
 #include "../base/export.h"
 #include "../format/block_word.h"
 #include "../format/control_layout.h"
+#include "../format/debug_flags.h"
 #include "../format/geometry.h"
 #include "../format/ids.h"
 #include "../format/memory_file.h"
@@ -38,6 +40,7 @@ struct BlockFacts {
   HeapId heap = kNoHeap;           // owner of the slab
   std::uint32_t generation = 0;    // frees of the block, modulo RefLayout::generations
   ClassId cls = kSpanClass;
+  std::optional<BlockTrack> track;  // in arenas with debug flag U
 };
 
 class ARENAD_API ArenaView {

@@ -35,7 +35,7 @@ struct LedgerHeader {
   std::uint32_t arena_id;
   std::uint64_t capacity_bytes;
   std::uint32_t header_bytes;
-  std::uint32_t canary_bytes;
+  std::uint32_t trailer_bytes;
   std::uint32_t stride_align;
   std::uint32_t max_heaps;
   std::uint32_t options;  // bits, see option_bits in arena_config.h

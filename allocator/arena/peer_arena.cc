@@ -13,11 +13,9 @@ Failure unusable(std::string why) { return {Error::kInvalidOption, std::move(why
 
 // Whether an arena can be like this. The header comes from shared memory.
 bool possible(const ArenaConfig& c) {
-  const bool known_layout = c.layout == Layout::plain() || c.layout == Layout::canaried() ||
-                            c.layout == Layout::headered();
   return c.id.value != 0 && c.id.value <= kMaxArenaId && c.capacity_bytes != 0 &&
          c.capacity_bytes <= kMaxArenaBytes && c.capacity_bytes % kSuperslabBytes == 0 &&
-         c.max_heaps != 0 && c.max_heaps <= kMaxHeaps && known_layout;
+         c.max_heaps != 0 && c.max_heaps <= kMaxHeaps && c.layout.fits(c.debug);
 }
 
 }  // namespace
@@ -43,7 +41,7 @@ PeerArena::Made PeerArena::attach(int data_fd, int control_fd, SessionId session
   ArenaConfig config;
   config.id = {static_cast<std::uint16_t>(h.arena_id)};
   config.capacity_bytes = h.capacity_bytes;
-  config.layout = {h.header_bytes, h.canary_bytes, h.stride_align};
+  config.layout = {h.header_bytes, h.trailer_bytes, h.stride_align};
   set_options(config, h.options);
   config.max_heaps = h.max_heaps;
   if (!possible(config) || !possible_options(h.options))

@@ -81,6 +81,9 @@ bool Reaper::reap_block(Slot slot, std::uint64_t stride_bytes, Dead& dead) {
   // Somebody else may take or free the block first, or join or leave its sharers. Then the CAS
   // fails and this looks again.
   while (const std::uint64_t next = without(dead, BlockWord(seen))) {
+    // Before the CAS, for the reason that Freer::look_at_freed has.
+    if (debug_.on() && BlockWord(next).is_returning()) [[unlikely]]
+      debug_.freed(slot, BlockWord(seen), kReaperSession);
     CRASH_POINT("reap.word");
     // acq_rel: pairs with the CAS of whoever changes the word at the same time.
     if (!word.compare_exchange_weak(seen, next, std::memory_order_acq_rel,

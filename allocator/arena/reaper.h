@@ -16,12 +16,13 @@
 #include <map>
 
 #include "allocator/arena/arena.h"
+#include "allocator/arena/block_debug.h"
 
 namespace arenad {
 
 class Reaper {
  public:
-  explicit Reaper(Arena& arena) : arena_(arena) {}
+  explicit Reaper(Arena& arena) : arena_(arena), debug_(arena) {}
 
   // See Arena::reap.
   ReapResult reap(SessionId dead, const Footprint* footprint);
@@ -39,6 +40,7 @@ class Reaper {
   std::uint64_t without(const Dead& dead, BlockWord word) const;
 
   Arena& arena_;
+  const BlockDebug debug_;
 };
 
 }  // namespace arenad

@@ -20,7 +20,8 @@ constexpr Row kRows[] = {
     {"OK", 0, ""},
     {"INVALID_SIZE", 3, "ask for at least 1 byte and at most the arena's capacity"},
     {"INVALID_ALIGNMENT", 3,
-     "use 0 or a power of two up to 4096 that the arena's layout allows (with canaries: up to 16)"},
+     "use 0 or a power of two up to 4096 that the arena's layout allows (with debug flag Z or U: "
+     "up to 16)"},
     {"INVALID_COUNT", 3, "split the call: at most 16384 blocks each, and at least one"},
     {"INVALID_NAME", 3, "use 1 to 64 characters of A-Z a-z 0-9 . _ -"},
     {"INVALID_CAPACITY", 3, "give a capacity of at least 1 byte and at most the daemon's limit"},

@@ -45,7 +45,7 @@ struct ArenaHeader {
   std::uint32_t arena_id;
   std::uint64_t capacity_bytes;
   std::uint32_t header_bytes;
-  std::uint32_t canary_bytes;
+  std::uint32_t trailer_bytes;
   std::uint32_t stride_align;
   std::uint32_t max_heaps;
   std::uint32_t options;  // bits, see option_bits in arena_config.h
@@ -58,7 +58,16 @@ struct alignas(128) SharerTable {
   std::atomic<std::uint32_t> sessions[kMaxSharers];
 };
 inline constexpr std::uint64_t kSharersAt = 1024;  // in the header's page
-static_assert(sizeof(ArenaHeader) <= kSharersAt && kSharersAt + sizeof(SharerTable) <= 4096);
+static_assert(sizeof(ArenaHeader) <= kSharersAt);
+
+// What the debug flags of the arena have found, in the daemon and in peers. Relaxed: a count for
+// people, and nothing is decided by it.
+struct alignas(128) DebugFindings {
+  std::atomic<std::uint64_t> count;
+};
+inline constexpr std::uint64_t kFindingsAt = 2048;  // in the header's page
+static_assert(kSharersAt + sizeof(SharerTable) <= kFindingsAt &&
+              kFindingsAt + sizeof(DebugFindings) <= kPage);
 
 // One for each session id. The daemon writes it, and recovery reads it.
 struct alignas(64) SessionEntry {
@@ -149,6 +158,7 @@ class ARENAD_API ControlView {
     return reinterpret_cast<SessionEntry*>(base_ + sessions_)[id.value];
   }
   SharerTable& sharers() const { return *reinterpret_cast<SharerTable*>(base_ + kSharersAt); }
+  DebugFindings& findings() const { return *reinterpret_cast<DebugFindings*>(base_ + kFindingsAt); }
   // A session's footprint. The session sets a bit before it changes a block word of a slab that is
   // not its own. The reaper reads the bits and clears them when the session does nothing any more.
   // Pairs: the fetch_or in FootprintMarker::mark and the acquire load in Arena::footprint_of.

@@ -44,7 +44,7 @@ void Geometry::build(const std::vector<std::uint32_t>& usable_sizes) {
   for (std::uint32_t c = 0; c < count_; ++c) {
     SizeClass& sc = classes_[c];
     sc.usable_bytes = usable_sizes[c];
-    const std::uint32_t bare = layout_.header_bytes + sc.usable_bytes + layout_.canary_bytes;
+    const std::uint32_t bare = layout_.header_bytes + sc.usable_bytes + layout_.trailer_bytes;
     const std::uint32_t unit = bare < layout_.stride_align ? 8 : layout_.stride_align;
     sc.stride_bytes =
         static_cast<std::uint32_t>(round_up(bare, std::min(unit, layout_.stride_align)));
@@ -79,7 +79,7 @@ Result<ClassId> Geometry::class_of(std::uint64_t size, std::uint32_t align) cons
 }
 
 std::uint64_t Geometry::span_units(std::uint64_t size) const {
-  const std::uint64_t bytes = layout_.header_bytes + size + layout_.canary_bytes;
+  const std::uint64_t bytes = layout_.header_bytes + size + layout_.trailer_bytes;
   const std::uint64_t units = (bytes + kSlabUnitBytes - 1) / kSlabUnitBytes;
   return units <= kUnitsPerSuperslab ? units : round_up(units, kUnitsPerSuperslab);
 }
@@ -93,7 +93,7 @@ RunShape Geometry::span_shape(std::uint32_t units) const {
   const std::uint64_t bytes = bytes_of_units(units);
   return {SlabKind::kSpan, kSpanClass,
           units,           1,
-          bytes,           bytes - layout_.header_bytes - layout_.canary_bytes};
+          bytes,           bytes - layout_.header_bytes - layout_.trailer_bytes};
 }
 
 RunShape Geometry::span_for(std::uint64_t size) const {

@@ -2,7 +2,7 @@
 //
 // Purpose: everything that follows from an arena's Layout and nothing else.
 // Invariants:
-// * stride >= header + usable + canary. A stride need not be a power of two.
+// * stride >= header + usable + trailer. A stride need not be a power of two.
 // * capacity = floor(slab_bytes / stride).
 // * A block is valid when offset % stride == 0 and offset / stride < carved. The offset counts from
 //   the slab's base. An absolute address is never tested against the stride.
@@ -18,6 +18,7 @@
 
 #include "../base/error.h"
 #include "../base/export.h"
+#include "debug_flags.h"
 #include "ids.h"
 
 namespace arenad {
@@ -25,16 +26,29 @@ namespace arenad {
 inline constexpr std::uint32_t kMaxAlignBytes = 4096;
 inline constexpr std::uint64_t kLargestClassBytes = 128 * 1024;
 
+inline constexpr std::uint32_t kRedzoneHeadBytes = 16;  // right in front of a payload
+inline constexpr std::uint32_t kRedzoneTailBytes = 8;   // right behind it
+inline constexpr std::uint32_t kTrackBytes = 32;        // a block's first bytes
+
 // What lies around each payload. By default the data file has nothing but payload.
 struct Layout {
-  std::uint32_t header_bytes = 0;
-  std::uint32_t canary_bytes = 0;   // behind the payload
+  std::uint32_t header_bytes = 0;   // in front of the payload
+  std::uint32_t trailer_bytes = 0;  // behind the payload
   std::uint32_t stride_align = 16;  // strides are rounded up to this (8-byte blocks: to 8)
   static constexpr Layout plain() { return {}; }
   static constexpr Layout headered() {
     return {1, 0, 1};
   }  // 512 B -> stride 513, as the predecessor had
-  static constexpr Layout canaried() { return {16, 8, 16}; }
+  // A record of who had the block, then a redzone, the payload, and a redzone.
+  static constexpr Layout debugged(DebugFlags flags) {
+    return {(flags.tracking ? kTrackBytes : 0) + (flags.redzones ? kRedzoneHeadBytes : 0),
+            flags.redzones ? kRedzoneTailBytes : 0, 16};
+  }
+  static constexpr Layout redzoned() { return debugged({.redzones = true}); }
+  // Whether an arena with these flags may be laid out so.
+  constexpr bool fits(DebugFlags flags) const {
+    return *this == debugged(flags) || (!flags.take_space() && *this == headered());
+  }
   friend constexpr bool operator==(const Layout&, const Layout&) = default;
 };
 
@@ -154,7 +168,7 @@ class ARENAD_API Geometry {
   RunShape slab_shape(ClassId cls) const;
   // A span of so many units. Span sizes are units inside a superslab, or whole superslabs.
   RunShape span_shape(std::uint32_t units) const;
-  // The smallest span with `size` payload bytes, header and canary beside them.
+  // The smallest span with `size` payload bytes, header and trailer beside them.
   RunShape span_for(std::uint64_t size) const;
   // The shape of a run that a ledger, a header or a message names. Kind kNone when this geometry
   // has no such run.
@@ -171,7 +185,7 @@ class ARENAD_API Geometry {
     return size_class(shape.cls).reciprocal.divide(static_cast<std::uint32_t>(offset_in_run));
   }
 
-  // Units of 64 KiB that a span of `size` payload bytes takes, header and canary included. Beyond
+  // Units of 64 KiB that a span of `size` payload bytes takes, header and trailer included. Beyond
   // one superslab they are whole superslabs.
   std::uint64_t span_units(std::uint64_t size) const;
 

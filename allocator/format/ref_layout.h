@@ -90,6 +90,13 @@ class RefLayout {
     const auto step = static_cast<std::uint32_t>(step_.bits >> BlockWord::kGenerationShift);
     return (generation + step) & generation_mask();
   }
+  // The ref that the block had before its last free.
+  constexpr Ref before(Ref ref) const {
+    const auto step = static_cast<std::uint32_t>(step_.bits >> BlockWord::kGenerationShift);
+    const std::uint64_t generation = (generation_of(ref) - step) & generation_mask();
+    const std::uint64_t mask = std::uint64_t{generation_mask()} << kLeastSlotBits;
+    return {(ref.value & ~mask) | generation << kLeastSlotBits};
+  }
 
  private:
   static constexpr int kLeastSlotBits = 32;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "allocator/arena/arena.h"
+#include "allocator/arena/block_debug.h"
 #include "allocator/arena/session_set.h"
 #include "allocator/base/crash_point.h"
 #include "allocator/format/ref_layout.h"
@@ -99,6 +100,7 @@ void Adopter::find_carved(SlabState& slab) {
 void Adopter::settle_words(SlabState& slab, SessionId dead, PaidBy paid_by, ReapResult& result) {
   const std::uint64_t dead_bits = dead == kNoSession ? 0 : arena_.sharer_bits(dead);
   const PayloadWipe wipe(arena_);
+  const BlockDebug debug(arena_);
   for (std::uint32_t b = 0; b < slab.carved; ++b) {
     AtomicWord& word = arena_.word(Slot::of(slab.slab, {b}));
     std::uint64_t seen = word.load(std::memory_order_acquire), next = 0;
@@ -112,11 +114,15 @@ void Adopter::settle_words(SlabState& slab, SessionId dead, PaidBy paid_by, Reap
                                      std::memory_order_acquire))
         break;
     }
+    if (slab.last_holders != nullptr && BlockWord(seen).is_held())
+      slab.last_holders[b] = BlockWord(seen).holder();
     if (BlockWord(next).tag() != BlockTag::kFree) {
       slabs_.note_away(slab, {b}, payer_of(BlockWord(next), paid_by));
       continue;
     }
     slab.put_free({b});
+    if (debug.on() && (BlockWord(seen).is_held() || BlockWord(seen).is_shared()))
+      debug.freed(slab.place_of({b}), BlockWord(seen), kReaperSession);
     // Also what was FREE before: whoever freed it may have died before the wipe.
     if (wipe.at_home())
       wipe.wipe(slab.payload_offset + b * std::uint64_t{slab.stride_bytes}, slab.usable_bytes);

@@ -16,6 +16,7 @@ BlockTransfer::BlockTransfer(ArenaView& arena, const RowTables& rows, SlabTable&
       slabs_(slabs),
       counters_(counters),
       guards_(rows, arena.control().words(), arena.geometry().layout().header_bytes),
+      debug_(arena),
       arena_bits_(arena.refs().arena_bits()) {}
 
 std::uint32_t BlockTransfer::take(SlabState& slab, Magazine& m, std::uint32_t most) {
@@ -52,6 +53,8 @@ std::uint32_t BlockTransfer::carve(SlabState& slab, Magazine& m, std::uint32_t m
     guards_.check_carve(slab, got);
   for (std::uint32_t i = 0; i < got; ++i)
     m.top[i] = arena_bits_ | Slot::of(slab.slab, {slab.carved + i}).value;
+  if (debug_.on()) [[unlikely]]
+    for (std::uint32_t i = 0; i < got; ++i) debug_.prepare(slab.place_of({slab.carved + i}));
   slab.carved += got;
   CRASH_POINT("carve.carved");
   // release: pairs with the acquire of carved in ArenaView::validate. The count is published before

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "../arena/block_debug.h"
 #include "../base/export.h"
 #include "counters.h"
 #include "magazine.h"
@@ -46,6 +47,7 @@ class ARENAD_API BlockTransfer {
   SlabTable& slabs_;
   HeapCounters& counters_;
   const PrivateGuards guards_;
+  const BlockDebug debug_;
   const std::uint64_t arena_bits_;  // the arena's field of a ref
 };
 

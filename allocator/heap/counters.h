@@ -39,8 +39,7 @@ namespace arenad {
   X(spans, "span allocations")                                                          \
   X(p0_counter_ok, "refills whose counters agreed")                                     \
   X(p0_counter_mismatch, "refills whose counters did not agree; each of them is a bug") \
-  X(guard_trips, "values from shared memory that were refused")                         \
-  X(canary_damaged, "frees that found a damaged canary")
+  X(guard_trips, "values from shared memory that were refused")
 
 struct ARENAD_API HeapCounters {
 #define ARENAD_FIELD(name, help) std::uint64_t name = 0;

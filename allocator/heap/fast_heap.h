@@ -67,7 +67,8 @@ class ARENAD_API FastHeap {
     const std::uint64_t* offsets;
     // The magazine_position of the row's class. Below 1, as a signed number, when a free of the
     // row's blocks must take the slow path: the row has fewer than 64 blocks (kPartRow), the heap
-    // serves others, or the row is of a span, of a block with canaries, or of no slab of this heap.
+    // serves others, or the row is of a span, of an arena with debug flags, or of no slab of this
+    // heap.
     const std::uint16_t* magazines;
   };
 

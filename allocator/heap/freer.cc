@@ -4,6 +4,7 @@
 
 #include "allocator/arena/arena_view.h"
 #include "allocator/base/crash_point.h"
+#include "allocator/heap/slab_checks.h"
 
 namespace arenad {
 namespace {
@@ -54,7 +55,7 @@ Freer::Freer(ArenaView& arena, HeapId id, SessionId owner, SlabTable& slabs,
       transfer_(transfer),
       remote_frees_(remote_frees),
       counters_(counters),
-      canaries_(arena),
+      debug_(arena),
       wipe_(arena),
       refs_(arena.refs()),
       footprint_(arena.footprint_marker()),
@@ -72,16 +73,19 @@ Error Freer::free(Ref ref) {
   const std::uint32_t generation = refs_.generation_of(ref);
   AtomicWord& word = words_[slot.value];
   if (SlabState* const slab = slabs_.find(at); slab != nullptr) {
-    if (const Error e = local_refusal(ref, *slab, kNoSession); e != Error::kNone) return e;
-    if (!free_own(word, generation, *slab)) return arena_.refusal(ref, kNoSession);
+    if (const Error e = local_refusal(ref, *slab, kNoSession, owner_); e != Error::kNone) return e;
+    const std::uint64_t replaced = free_own(word, generation, *slab);
+    if (replaced == 0) return refused(ref, kNoSession, owner_);
+    look_at_freed(ref, *slab, replaced, owner_);
     settle_local(slot, *slab);
   } else {
     note_footprint(at);
     // Blocks mostly come back in the order of their addresses. So the next line of words is asked
     // for while this one is worked on.
     if ((ref.value & 7) == 0) prefetch_to_change(&word + 8);
+    look_at_returning(ref, kNoSession, owner_);
     if (replace_held(word, generation, kNoSession, returning_to_owner(owner_, refs_.step())) == 0)
-      return arena_.refusal(ref, kNoSession);
+      return refused(ref, kNoSession, owner_);
     settle_remote(slot);
   }
   return Error::kNone;
@@ -89,15 +93,15 @@ Error Freer::free(Ref ref) {
 
 // HELD -> FREE in this heap's own slab. A store, as in FastHeap::free. It is a CAS where a free
 // also looks at the payload, ends the slab, or is made for another process.
-bool Freer::free_own(AtomicWord& word, std::uint32_t generation, const SlabState& slab) {
-  if (slab.is_span || canaries_.on() || wipe_.at_home() || slabs_.use() == HeapUse::kServesOthers)
-    return replace_held(word, generation, kNoSession, freed_here(refs_.step())) != 0;
+std::uint64_t Freer::free_own(AtomicWord& word, std::uint32_t generation, const SlabState& slab) {
+  if (slab.is_span || debug_.on() || wipe_.at_home() || slabs_.use() == HeapUse::kServesOthers)
+    return replace_held(word, generation, kNoSession, freed_here(refs_.step()));
   const std::uint64_t bits = word.load(std::memory_order_relaxed);
-  if (!BlockWord(bits).is_held_of(generation)) return false;
+  if (!BlockWord(bits).is_held_of(generation)) return 0;
   CRASH_POINT("free.own_word");
   // release: as in FastHeap::free_slot.
   word.store(BlockWord::freed(bits, refs_.step()), std::memory_order_release);
-  return true;
+  return bits;
 }
 
 FreeOutcome Freer::free_checked(UntrustedRef untrusted, SessionId freer,
@@ -106,30 +110,34 @@ FreeOutcome Freer::free_checked(UntrustedRef untrusted, SessionId freer,
   const auto ref = arena_.validate(untrusted);
   if (!ref) {
     out.error = ref.error();
+    debug_.refused(Ref{untrusted.value}, out.error, freer);
     return out;
   }
   const Slot slot = refs_.slot_of(*ref);
   AtomicWord& word = words_[slot.value];
   SlabState* const mine = slabs_.find(slot.slab());
-  if (mine != nullptr) out.error = local_refusal(*ref, *mine, required_holder);
+  if (mine != nullptr) out.error = local_refusal(*ref, *mine, required_holder, freer);
   if (out.error != Error::kNone) return out;
   // Read before the CAS: after it the slab may start another life.
   const RunShape shape = arena_.run_at(slot.slab());
   const HeapId owner{static_cast<std::uint16_t>(
       arena_.control().slab(slot.slab()).owner.load(std::memory_order_relaxed))};
-  if (mine == nullptr) note_footprint(slot.slab());
+  if (mine == nullptr) {
+    note_footprint(slot.slab());
+    look_at_returning(*ref, required_holder, freer);
+  }
   const std::uint64_t replaced =
       mine != nullptr
           ? replace_held(word, refs_.generation_of(*ref), required_holder, freed_here(refs_.step()))
           : replace_held(word, refs_.generation_of(*ref), required_holder,
                          returning_to_owner(freer, refs_.step()));
   if (replaced == 0) [[unlikely]] {
-    out.error = arena_.refusal(*ref, required_holder);
+    out.error = refused(*ref, required_holder, freer);
     return out;
   }
   out.holder = BlockWord(replaced).holder();
-  const std::uint64_t damaged_before = counters_.canary_damaged;
   if (mine != nullptr) {
+    look_at_freed(*ref, *mine, replaced, freer);
     out.owner = id_;
     out.stride_bytes = mine->stride_bytes;
     settle_local(slot, *mine);
@@ -138,7 +146,6 @@ FreeOutcome Freer::free_checked(UntrustedRef untrusted, SessionId freer,
     out.stride_bytes = shape.stride_bytes;
     settle_remote(slot);
   }
-  out.canary_damaged = counters_.canary_damaged != damaged_before;
   return out;
 }
 
@@ -149,7 +156,7 @@ Error Freer::release(UntrustedRef untrusted, SessionId session) {
   const SlabIndex at = slot.slab();
   SlabState* const mine = slabs_.find(at);
   if (mine != nullptr) {
-    if (const Error e = local_refusal(*ref, *mine, session); e != Error::kNone) return e;
+    if (const Error e = local_refusal(*ref, *mine, session, session); e != Error::kNone) return e;
   } else {
     note_footprint(at);
   }
@@ -158,13 +165,15 @@ Error Freer::release(UntrustedRef untrusted, SessionId session) {
   std::uint64_t bits = word.load(std::memory_order_acquire);
   for (;;) {
     const BlockWord seen{bits};
-    if (!refs_.is_of(*ref, seen) || !seen.is_shared()) return arena_.refusal(*ref, session);
+    if (!refs_.is_of(*ref, seen) || !seen.is_shared()) return refused(*ref, session, session);
     if ((seen.sharers() & my_bits) == 0) return Error::kNotHolder;
     const std::uint64_t left = seen.sharers() & ~my_bits;
     const std::uint64_t next = left != 0 ? BlockWord::shared(bits, left)
                                : mine != nullptr
                                    ? BlockWord::freed(bits, refs_.step())
                                    : BlockWord::returning(bits, session, refs_.step());
+    if (left == 0 && mine == nullptr && debug_.on()) [[unlikely]]
+      debug_.freed(slot, seen, session);
     CRASH_POINT("release.word");
     // acq_rel: pairs with the same CAS of the other sharers. What each sharer did to the block
     // comes before its reuse, whoever is the last.
@@ -172,29 +181,60 @@ Error Freer::release(UntrustedRef untrusted, SessionId session) {
                                     std::memory_order_acquire))
       continue;
     if (left != 0) return Error::kNone;
-    if (mine != nullptr)
-      settle_local(slot, *mine);
-    else
+    if (mine == nullptr) {
       settle_remote(slot);
+      return Error::kNone;
+    }
+    look_at_freed(*ref, *mine, bits, session);
+    settle_local(slot, *mine);
     return Error::kNone;
   }
 }
 
 // validate knows only what the header says. In this heap's own slabs the private state decides:
 // memory beyond the carved blocks may be another slab's, and nobody has a block that is at home.
-Error Freer::local_refusal(Ref ref, const SlabState& slab, SessionId required_holder) {
+Error Freer::local_refusal(Ref ref, const SlabState& slab, SessionId required_holder,
+                           SessionId by) {
   const Slot slot = refs_.slot_of(ref);
   if (slot.block().value >= slab.carved) return Error::kStaleRef;
   if (slab.can_be_away(slot.block())) return Error::kNone;
   const BlockWord seen{words_[slot.value].load(std::memory_order_relaxed)};
   if (!refs_.is_of(ref, seen) || !(seen.is_held() || seen.is_shared()))
-    return arena_.refusal(ref, required_holder);
+    return refused(ref, required_holder, by);
   return forged_word(slot, slab);
+}
+
+Error Freer::refused(Ref ref, SessionId required_holder, SessionId by) const {
+  const Error why = arena_.refusal(ref, required_holder);
+  if (debug_.on()) [[unlikely]]
+    debug_.refused(ref, why, by);
+  return why;
+}
+
+void Freer::look_at_freed(Ref ref, const SlabState& mine, std::uint64_t replaced, SessionId by) {
+  if (!debug_.on()) [[likely]]
+    return;
+  debug_.freed(mine.place_of(refs_.slot_of(ref).block()), BlockWord(replaced), by);
+  (void)slab_passes(arena_, debug_, id_, mine, ref, "freed");
+}
+
+void Freer::look_at_returning(Ref ref, SessionId required_holder, SessionId by) {
+  if (!debug_.on()) [[likely]]
+    return;
+  const Slot slot = refs_.slot_of(ref);
+  // acquire: pairs with whoever gave the block to its holder, as in ArenaView::describe.
+  const BlockWord seen{words_[slot.value].load(std::memory_order_acquire)};
+  if (!seen.is_held_of(refs_.generation_of(ref))) return;
+  if (required_holder != kNoSession && seen.holder().session() != required_holder) return;
+  debug_.freed(slot, seen, by);
 }
 
 [[gnu::cold]] Error Freer::forged_word(Slot slot, const SlabState& slab) {
   transfer_.guard_forged_free(slab, refs_.entry_of(slot));
   ++counters_.guard_trips;
+  if (debug_.flags().checks)
+    debug_.found(refs_.ref_of(slot, BlockWord(words_[slot.value].load(std::memory_order_relaxed))),
+                 "freed while it was free; its word had been forged to say HELD");
   arena_.quarantine([slot] {
     return "block word of a free block said HELD, slot " + std::to_string(slot.value);
   });
@@ -204,9 +244,6 @@ Error Freer::local_refusal(Ref ref, const SlabState& slab, SessionId required_ho
 void Freer::settle_local(Slot slot, SlabState& slab) {
   const std::uint64_t block = slot.block().value;
   slabs_.note_home(slab, slot.block());
-  if (canaries_.on() &&
-      !canaries_.intact(slab.payload_offset + block * slab.stride_bytes, slab.usable_bytes))
-    ++counters_.canary_damaged;
   if (wipe_.at_home())
     wipe_.wipe(slab.payload_offset + block * slab.stride_bytes, slab.usable_bytes);
   if (slab.is_span) {
@@ -221,8 +258,6 @@ void Freer::settle_local(Slot slot, SlabState& slab) {
 
 void Freer::settle_remote(Slot slot) {
   ++counters_.remote_frees;
-  if (canaries_.on() && !canaries_.intact_at(slot)) [[unlikely]]
-    ++counters_.canary_damaged;
   remote_frees_.add(slot);
 }
 

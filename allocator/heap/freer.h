@@ -1,8 +1,8 @@
 // Freer: every free that is not a fast one, and every refusal of a free.
 //
-// Purpose: frees of other heaps' blocks, spans, blocks with canaries, refs from the wire, and the
-// last share of a shared block. The fast path (FastHeap::free) comes here when its exact check
-// fails.
+// Purpose: frees of other heaps' blocks, spans, blocks of arenas with debug flags, refs from the
+// wire, and the last share of a shared block. The fast path (FastHeap::free) comes here when its
+// exact check fails.
 // Invariants: the one CAS from the exact word decides. A ref whose tag or generation differs is
 // refused, so a second free of a ref and a free of an old ref are errors. A block of this heap that
 // is not away (slab.h) is not freed whatever its word says.
@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <span>
 
+#include "../arena/block_debug.h"
 #include "../arena/footprint_marker.h"
 #include "../base/error.h"
 #include "../base/export.h"
@@ -22,7 +23,6 @@
 #include "../format/ids.h"
 #include "../format/ref_layout.h"
 #include "block_transfer.h"
-#include "canaries.h"
 #include "counters.h"
 #include "magazine.h"
 #include "payload_wipe.h"
@@ -40,7 +40,6 @@ struct FreeOutcome {
   std::uint64_t stride_bytes = 0;  // of the freed block; of a span: units * 64 KiB
   Holder holder;                   // who held it
   HeapId owner = kNoHeap;          // the slab's heap; this heap's own id for a local free
-  bool canary_damaged = false;     // the block was freed; its surroundings had been overwritten
 };
 
 class ARENAD_API Freer {
@@ -61,8 +60,17 @@ class ARENAD_API Freer {
 
  private:
   // Why a block of this heap's slab cannot be freed whatever its word will say; kNone when it can.
-  Error local_refusal(Ref ref, const SlabState& slab, SessionId required_holder);
-  bool free_own(AtomicWord& word, std::uint32_t generation, const SlabState& slab);
+  // `by` frees or releases it.
+  Error local_refusal(Ref ref, const SlabState& slab, SessionId required_holder, SessionId by);
+  // Returns the word that was replaced; 0 when the ref is refused.
+  std::uint64_t free_own(AtomicWord& word, std::uint32_t generation, const SlabState& slab);
+  // What debug flags want to see of a free. In a slab of this heap after the CAS. In another heap's
+  // slab before the CAS: after it the slab may start another life, and nothing may be written
+  // there. If somebody takes the block over in between, its track tells of a free that was refused.
+  void look_at_freed(Ref ref, const SlabState& mine, std::uint64_t replaced, SessionId by);
+  void look_at_returning(Ref ref, SessionId required_holder, SessionId by);
+  // Why a free or a release of `by` is refused, by the block's word. Reports it where F is on.
+  Error refused(Ref ref, SessionId required_holder, SessionId by) const;
   // The word of a block at home says that somebody has the block. Quarantines.
   Error forged_word(Slot slot, const SlabState& slab);
   // The rest of a free, after its CAS.
@@ -81,7 +89,7 @@ class ARENAD_API Freer {
   BlockTransfer& transfer_;
   RemoteFrees& remote_frees_;
   HeapCounters& counters_;
-  const Canaries canaries_;
+  const BlockDebug debug_;
   const PayloadWipe wipe_;
   const RefLayout refs_;
   const FootprintMarker footprint_;            // empty in the arena's owner

@@ -7,6 +7,7 @@
 #include "allocator/arena/arena.h"
 #include "allocator/format/ref_layout.h"
 #include "allocator/heap/adopter.h"
+#include "allocator/heap/slab_checks.h"
 
 namespace arenad {
 namespace {
@@ -15,6 +16,11 @@ namespace {
 constexpr std::uint64_t kMagazineBytes = 256 * 1024;
 // A refill brings about this much.
 constexpr std::uint64_t kBatchBytes = 32 * 1024;
+
+// With debug flag F every heap knows of each block whether it is away.
+HeapUse use_in(const ArenaView& arena, HeapUse use) {
+  return arena.options().debug.checks ? HeapUse::kServesOthers : use;
+}
 
 }  // namespace
 
@@ -34,12 +40,13 @@ Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source, Hea
       geometry_(arena.geometry()),
       rows_(std::move(rows)),
       id_(id),
-      use_(use),
-      canaries_(arena),
+      use_(use_in(arena, use)),
+      debug_(arena),
       wipe_(arena),
-      only_pops_(!canaries_.on() && !wipe_.at_allocate() && use == HeapUse::kOwnProcess),
+      only_pops_(!debug_.on() && !wipe_.at_allocate() && use == HeapUse::kOwnProcess),
       slabs_(arena.geometry(), arena.unit_count(), id, source, *rows_,
-             std::span(magazines_).subspan(1), counters_, use, wipe_.at_home()),
+             std::span(magazines_).subspan(1), counters_, use_,
+             {debug_.on() || wipe_.at_home(), debug_.flags().poison}),
       transfer_(arena, *rows_, slabs_, counters_),
       remote_frees_(arena),
       freer_(arena, id, owner, slabs_, std::span(magazines_).subspan(1), transfer_, remote_frees_,
@@ -47,6 +54,8 @@ Heap::Heap(ArenaView& arena, HeapId id, SessionId owner, SlabSource& source, Hea
       drainer_(arena, id, slabs_, std::span(magazines_).subspan(1), transfer_, counters_),
       refiller_(arena, id, slabs_, transfer_, drainer_, counters_, [this] { trim(); }) {
   set_up_magazines();
+  if (debug_.flags().poison)
+    slabs_.before_release([this](const SlabState& slab) { look_at_leaving(slab); });
   (void)arena.enlist_heap(id, owner);  // whoever makes a heap has committed its pages
 }
 
@@ -60,8 +69,8 @@ void Heap::set_up_magazines() {
         static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kMagazineBytes / stride, 8, 2048));
     m.batch = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kBatchBytes / stride, 2, 512));
   }
-  // Canaries and zeros are written by the slow path. For others it is the slow path that notes that
-  // the block is away.
+  // Zeros are written by the slow path, and debug flags look there. For others it is the slow path
+  // that notes that the block is away.
   if (!only_pops_) return;
   const std::uint64_t largest = std::min(kSmallSteps * 8, geometry_.largest_class_bytes());
   for (std::uint64_t step = 1; step * 8 <= largest; ++step)
@@ -131,13 +140,35 @@ Result<Allocation> Heap::allocate_any(ClassId cls, std::uint64_t size, std::uint
   if (!is_in_its_slab(slab, *m.top, *got)) [[unlikely]]
     return damaged_word(*m.top);
   slabs_.note_away(*slab, RefLayout::slot_of_entry(*m.top).block(), holder.session());
-  if (wipe_.at_allocate()) wipe_.wipe(got->offset, slab->usable_bytes);
-  if (canaries_.on()) canaries_.write(got->offset, slab->usable_bytes);
+  if (debug_.on() && !look_at_outgoing(*slab, *got, holder)) return Error::kQuarantined;
+  if (wipe_.at_allocate()) wipe_.wipe_for_holder(got->offset, slab->usable_bytes);
   return got;
 }
 
-// Private memory is asked here, once more, before a block leaves for another process or a canary is
-// written.
+bool Heap::look_at_outgoing(SlabState& slab, const Allocation& block, Holder holder) const {
+  const BlockIndex index = refs_.slot_of(block.ref).block();
+  const BlockPlace place = slab.place_of(index);
+  if (!slab.is_span) {
+    const bool knows = slab.last_holders != nullptr;
+    debug_.check_home(place, block.ref, knows ? slab.last_holders[index.value] : Holder());
+    if (knows) slab.last_holders[index.value] = holder;
+  }
+  debug_.handed_out(place, holder);
+  return slab_passes(arena_, debug_, id_, slab, block.ref, "allocated");
+}
+
+// The slab's memory becomes somebody else's, and what was written there after a free is lost.
+void Heap::look_at_leaving(const SlabState& slab) const {
+  if (slab.is_span) return;
+  for (BlockIndex block{0}; block.value < slab.carved; ++block.value) {
+    const BlockPlace place = slab.place_of(block);
+    const BlockWord word{arena_.word(place.slot).load(std::memory_order_relaxed)};
+    debug_.check_home(place, refs_.ref_of(place.slot, word), slab.last_holders[block.value]);
+  }
+}
+
+// Private memory is asked here, once more, before a block leaves for another process or something
+// is written around it.
 bool Heap::is_in_its_slab(const SlabState* slab, std::uint64_t entry,
                           const Allocation& block) const {
   if (slab == nullptr) return false;
@@ -147,7 +178,7 @@ bool Heap::is_in_its_slab(const SlabState* slab, std::uint64_t entry,
 
 Result<Allocation> Heap::allocate_span(std::uint64_t size, std::uint32_t align, Holder holder) {
   const Layout& layout = geometry_.layout();
-  if (size == 0 || size > arena_.capacity_bytes() - layout.header_bytes - layout.canary_bytes)
+  if (size == 0 || size > arena_.capacity_bytes() - layout.header_bytes - layout.trailer_bytes)
     return Error::kInvalidSize;
   // A span starts at a unit, so every allowed alignment holds.
   if (align > kMaxAlignBytes) return Error::kInvalidAlignment;
@@ -160,6 +191,7 @@ Result<Allocation> Heap::allocate_span(std::uint64_t size, std::uint32_t align, 
   }
   if (!taken) return taken.error();
   SlabState& slab = **taken;
+  if (debug_.on()) debug_.prepare_span(slab.place_of({0}));
   slab.carved = 1;
   CRASH_POINT("span.carved");
   // release: pairs with the acquire of carved in ArenaView::validate, as in BlockTransfer::carve.
@@ -175,9 +207,10 @@ Result<Allocation> Heap::allocate_span(std::uint64_t size, std::uint32_t align, 
   word.store(BlockWord::held(free_bits, holder), std::memory_order_release);  // as in FastHeap::pop
   slabs_.note_away(slab, {0}, holder.session());
   ++counters_.spans;
-  if (wipe_.at_allocate()) wipe_.wipe(slab.payload_offset, slab.usable_bytes);
-  if (canaries_.on()) canaries_.write(slab.payload_offset, slab.usable_bytes);
-  return Allocation{RefLayout::ref_of(refs_.entry_of(slot), free_bits), slab.payload_offset};
+  const Allocation span{RefLayout::ref_of(refs_.entry_of(slot), free_bits), slab.payload_offset};
+  if (debug_.on() && !look_at_outgoing(slab, span, holder)) return Error::kQuarantined;
+  if (wipe_.at_allocate()) wipe_.wipe_for_holder(slab.payload_offset, slab.usable_bytes);
+  return span;
 }
 
 Error Heap::allocate_batch(std::uint64_t size, std::uint32_t align, Holder holder,

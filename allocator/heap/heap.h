@@ -9,7 +9,7 @@
 //   Freer          every free that is not a fast one; refuses bad refs (freer.h)
 //   RemoteFrees    gathers and publishes frees of other heaps' blocks (remote_frees.h)
 //   Drainer        takes back what other heaps freed (drainer.h)
-//   Canaries       known bytes around payloads (canaries.h)
+//   BlockDebug     what debug flags look for in blocks (arena/block_debug.h)
 //   PayloadWipe    zeros in payloads that go out or come home (payload_wipe.h)
 //   Adopter        takes over runs of heaps that work no more (adopter.h)
 // Invariants: per slab, held + shared + returning + cached + free + uncarved == capacity. A block
@@ -33,10 +33,10 @@
 #include <vector>
 
 #include "../arena/arena_view.h"
+#include "../arena/block_debug.h"
 #include "../base/export.h"
 #include "../format/ref_layout.h"
 #include "block_transfer.h"
-#include "canaries.h"
 #include "class_usage.h"
 #include "counters.h"
 #include "drainer.h"
@@ -143,6 +143,9 @@ class ARENAD_API Heap : public FastHeap {
                                   Holder holder);
   Result<Allocation> allocate_span(std::uint64_t size, std::uint32_t align, Holder holder);
   Result<Allocation> damaged_word(std::uint64_t entry);
+  // What debug flags want to see of a block that goes out to `holder`. False: it must not go.
+  bool look_at_outgoing(SlabState& slab, const Allocation& block, Holder holder) const;
+  void look_at_leaving(const SlabState& slab) const;
   bool is_in_its_slab(const SlabState* slab, std::uint64_t entry, const Allocation& block) const;
 
   ArenaView& arena_;
@@ -152,7 +155,7 @@ class ARENAD_API Heap : public FastHeap {
   const HeapUse use_;
   // All but allocs and local_frees: these follow from the magazines, the spans and the freer.
   HeapCounters counters_;
-  const Canaries canaries_;
+  const BlockDebug debug_;
   const PayloadWipe wipe_;
   // Allocations only pop: nothing is noted privately, and nothing is written into payloads.
   const bool only_pops_;

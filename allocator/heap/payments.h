@@ -9,11 +9,8 @@
 // Threads: the heap's owner. Crash: private; see SlabState.
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
-#include <utility>
-#include <vector>
+#include <map>
 
 #include "../format/ids.h"
 
@@ -37,7 +34,7 @@ class Payments {
       turn_to(payer);
     bytes_ += bytes;
   }
-  // Calls f(payer, bytes) for what was added since the last take. A payer may come more than once.
+  // Calls f(payer, bytes) for what was added since the last take.
   template <class F>
   void take(F&& f) {
     turn_to(payer_);
@@ -47,25 +44,14 @@ class Payments {
 
  private:
   void turn_to(SessionId payer) {
-    if (bytes_ != 0) put_away();
+    if (bytes_ != 0) earlier_[payer_] += bytes_;
     bytes_ = 0;
     payer_ = payer;
-  }
-  // Payers come in turn: a few sums hold them all.
-  void put_away() {
-    const std::size_t looked_at = std::min<std::size_t>(earlier_.size(), 8);
-    for (auto sum = earlier_.end() - static_cast<std::ptrdiff_t>(looked_at); sum != earlier_.end();
-         ++sum) {
-      if (sum->first != payer_) continue;
-      sum->second += bytes_;
-      return;
-    }
-    earlier_.emplace_back(payer_, bytes_);
   }
 
   SessionId payer_;  // of bytes_: neighbours in a call mostly have one payer
   std::int64_t bytes_ = 0;
-  std::vector<std::pair<SessionId, std::int64_t>> earlier_;
+  std::map<SessionId, std::int64_t> earlier_;
 };
 
 }  // namespace arenad

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 
+#include "../arena/block_debug.h"
 #include "../format/ids.h"
 #include "away_blocks.h"
 
@@ -40,6 +41,7 @@ struct SlabState {
   SlabState* next = nullptr;
   std::unique_ptr<std::uint64_t[]> free_bits;
   std::optional<AwayBlocks> away;  // of a heap that serves others
+  std::unique_ptr<Holder[]> last_holders;  // to whom blocks went; null without debug flag P
 
   std::uint32_t word_count() const { return (capacity + 63) / 64; }
   std::uint64_t bytes() const { return bytes_of_units(units); }
@@ -51,6 +53,10 @@ struct SlabState {
   bool can_be_away(BlockIndex block) const {
     if (away) return away->has(block);
     return (free_bits[block.value / 64] & std::uint64_t{1} << (block.value % 64)) == 0;
+  }
+
+  BlockPlace place_of(BlockIndex block) const {
+    return {Slot::of(slab, block), payload_offset + block.value * stride_bytes, usable_bytes};
   }
 
   // Puts a block into the free bitmap. False when the block was there already.

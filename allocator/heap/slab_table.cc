@@ -6,12 +6,12 @@ namespace arenad {
 
 SlabTable::SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId id,
                      SlabSource& source, RowTables& rows, std::span<Magazine> magazines,
-                     HeapCounters& counters, HeapUse use, bool wipes_freed)
+                     HeapCounters& counters, HeapUse use, SlabNeeds needs)
     : geometry_(geometry),
       id_(id),
       use_(use),
-      fast_frees_(use == HeapUse::kOwnProcess && geometry.layout().canary_bytes == 0 &&
-                  !wipes_freed),
+      fast_frees_(use == HeapUse::kOwnProcess && !needs.slow_frees),
+      last_holders_(needs.last_holders),
       source_(source),
       rows_(rows),
       magazines_(magazines),
@@ -55,6 +55,7 @@ SlabState& SlabTable::enter(SlabIndex first, const RunShape& run) {
   slab->payload_offset = first.value * kSlabUnitBytes + layout.header_bytes;
   slab->free_bits = std::make_unique<std::uint64_t[]>(slab->word_count());
   if (use_ == HeapUse::kServesOthers) slab->away.emplace(run.capacity);
+  if (last_holders_) slab->last_holders = std::make_unique<Holder[]>(run.capacity);
   slab->stride_bytes = run.stride_bytes;
   slab->usable_bytes = run.usable_bytes;
   if (!slab->is_span) {
@@ -73,6 +74,7 @@ SlabState& SlabTable::enter(SlabIndex first, const RunShape& run) {
 void SlabTable::release(SlabState& slab) {
   const SlabIndex first = slab.slab;
   const std::uint32_t units = slab.units;
+  if (goes_) goes_(slab);
   if (slab.listed) partial_[slab.cls.value].remove(&slab);
   rows_.clear(slab);
   slabs_[first.value] = nullptr;

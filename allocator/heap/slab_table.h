@@ -37,6 +37,12 @@
 
 namespace arenad {
 
+// What a heap's slabs need beyond plain ones.
+struct SlabNeeds {
+  bool slow_frees = false;    // something is done at each free, so no free is a fast one
+  bool last_holders = false;  // SlabState::last_holders
+};
+
 // Whom a heap allocates and frees for.
 enum class HeapUse : std::uint8_t {
   // For callers that are trusted to free only what they have. The fast paths are on.
@@ -48,11 +54,10 @@ enum class HeapUse : std::uint8_t {
 
 class ARENAD_API SlabTable {
  public:
-  // `magazines` are the heap's, by class. `wipes_freed`: what is freed must be wiped, so frees are
-  // not fast ones. All references must outlive the table.
+  // `magazines` are the heap's, by class. All references must outlive the table.
   SlabTable(const Geometry& geometry, std::uint32_t unit_count, HeapId id, SlabSource& source,
             RowTables& rows, std::span<Magazine> magazines, HeapCounters& counters,
-            HeapUse use = HeapUse::kOwnProcess, bool wipes_freed = false);
+            HeapUse use = HeapUse::kOwnProcess, SlabNeeds needs = {});
   ~SlabTable();
   SlabTable(const SlabTable&) = delete;
   SlabTable& operator=(const SlabTable&) = delete;
@@ -125,6 +130,8 @@ class ARENAD_API SlabTable {
   const Regions& regions() const { return regions_; }
   // From here on `f` is called when the heap has got a first slab or span, and had none before.
   void when_first_comes(std::function<void()> f) { first_came_ = std::move(f); }
+  // From here on `f` is called with each slab or span that is about to go back to the source.
+  void before_release(std::function<void(const SlabState&)> f) { goes_ = std::move(f); }
   // Blocks of slabs (not spans) that are out of their slab: the predecessor's total_active_blocks.
   std::uint64_t active_blocks() const { return active_blocks_; }
 
@@ -137,8 +144,8 @@ class ARENAD_API SlabTable {
   const Geometry& geometry_;
   const HeapId id_;
   const HeapUse use_;
-  // Canaries are compared at each free, and wipes are made there. Neither is a fast path.
   const bool fast_frees_;
+  const bool last_holders_;
   SlabSource& source_;
   RowTables& rows_;
   const std::span<Magazine> magazines_;
@@ -147,7 +154,8 @@ class ARENAD_API SlabTable {
   ZeroedArray<std::uint32_t> my_units_;  // by superslab
   std::vector<SlabState*> all_;          // the same slabs; SlabState::position is the place here
   Regions regions_;
-  std::function<void()> first_came_;  // may be empty
+  std::function<void()> first_came_;            // may be empty
+  std::function<void(const SlabState&)> goes_;  // may be empty
   Payments payments_;
   std::array<SlabList, kMaxClasses> partial_;
   std::array<std::uint32_t, kMaxClasses> empty_slabs_{};  // carved, nothing out

@@ -76,6 +76,36 @@ void add_tune(CLI::App& app, Invocation& invocation) {
       ->required();
 }
 
+void add_blocks(CLI::App& app, Invocation& invocation) {
+  struct Args {
+    std::string arena;
+    std::vector<client::Ref> refs;
+  };
+  auto args = std::make_shared<Args>();
+  auto* blocks = add(
+      app, "blocks",
+      "Show blocks by their refs, as the log names them: state, holder, tag, and with debug flag U "
+      "who allocated and who freed them last",
+      invocation,
+      [args](const Client& client) -> Answer<std::vector<client::BlockInfo>> {
+        auto session = client::Session::open(client, {.name = "arenactl"});
+        if (!session) return session.error();
+        const auto arena = session->attach(args->arena, client::AttachMode::kReader);
+        if (!arena) return arena.error();
+        return arena->describe(args->refs);
+      },
+      show_blocks);
+  blocks->add_option("arena", args->arena, "Name of the arena")->required();
+  blocks
+      ->add_option_function<std::vector<std::uint64_t>>(
+          "ref",
+          [args](const std::vector<std::uint64_t>& refs) {
+            for (const std::uint64_t ref : refs) args->refs.push_back({ref});
+          },
+          "Refs, for example 0x0040000100000012")
+      ->required();
+}
+
 }  // namespace
 
 void add_admin_commands(CLI::App& app, Invocation& invocation) {
@@ -94,6 +124,8 @@ void add_admin_commands(CLI::App& app, Invocation& invocation) {
   holders->add_option("arena", *held, "Name of the arena")->required();
   holders->add_option("--limit", *limit, "Rows to show, 1..1000000; default 100")
       ->check(CLI::Range(1, 1'000'000));
+
+  add_blocks(app, invocation);
 
   auto* sessions = add(
       app, "sessions", "Show all sessions: what they are attached to, hold and lease", invocation,

@@ -45,9 +45,6 @@ void add_create(CLI::App& arena, Invocation& invocation) {
   create->add_flag(
       "--holder-only", args->options.holder_only,
       "Only the holder may free a block; another session must take the block over first");
-  create->add_flag(
-      "--canary", args->options.canary,
-      "Put 24 guard bytes around each block; they are checked when the block is freed");
   auto* pinned =
       create->add_flag("--pinned", args->options.pinned,
                        "Commit all memory now and never give it back, so that a block's pages stay "
@@ -70,6 +67,12 @@ void add_create(CLI::App& arena, Invocation& invocation) {
   create->add_option("--numa", args->options.numa,
                      "Where the memory is to lie: interleave (on all NUMA nodes in turn), or the "
                      "number of a node; default: where the kernel takes it");
+  create->add_option(
+      "--debug", args->options.debug,
+      "Look for mistakes, some of the letters FZPU: F checks slabs and words at each "
+      "call; Z finds writes outside of a block; P finds writes to freed blocks (not "
+      "with --zero or --scrub); U remembers who allocated and freed each block. What "
+      "is found is a line of the log");
   auto* uid =
       create->add_option("--uid", args->options.access.uid,
                          "Owner, a number; default: your user; another owner needs admin.sock");

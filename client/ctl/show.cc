@@ -1,5 +1,8 @@
 #include "client/ctl/show.h"
 
+#include <fmt/chrono.h>
+
+#include <ctime>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -47,13 +50,14 @@ void print_arenas(const std::vector<client::ArenaInfo>& arenas) {
   for (const client::ArenaInfo& a : arenas) {
     std::string options;
     if (a.holder_only) options += "holder-only ";
-    if (a.canary) options += "canary ";
     if (a.pinned) options += "pinned ";
     if (a.locked) options += "locked ";
     if (a.zero) options += "zero ";
     if (a.scrub) options += "scrub ";
     if (a.huge_pages) options += "huge-pages ";
     if (!a.numa.empty()) options += "numa=" + a.numa + " ";
+    if (!a.debug.empty()) options += "debug=" + a.debug + " ";
+    if (a.debug_findings != 0) options += to_string(a.debug_findings) + " findings ";
     if (a.quarantined) options += "QUARANTINED: " + a.quarantine_reason;
     table.add({a.name, to_string(a.id.value), bytes_text(a.capacity_bytes),
                bytes_text(a.committed_bytes), bytes_text(a.held_bytes), to_string(a.held_blocks),
@@ -143,6 +147,25 @@ int show_slabinfo(const std::vector<client::SlabUsage>& rows, bool as_json) {
                to_string(r.active_blocks), to_string(r.total_blocks), to_string(r.cached_blocks),
                to_string(r.free_blocks), to_string(r.uncarved_blocks), to_string(r.active_slabs),
                to_string(r.total_slabs)});
+  table.print(std::cout);
+  return kExitOk;
+}
+
+int show_blocks(const std::vector<client::BlockInfo>& blocks, bool as_json) {
+  if (as_json) return print_json(list("blocks", blocks)), kExitOk;
+  const auto event = [](const client::BlockEvent& e) {
+    if (e.time_ns == 0) return std::string("unknown");
+    const auto seconds = static_cast<std::time_t>(e.time_ns / 1'000'000'000);
+    return fmt::format("session {} tag {} {:%Y-%m-%dT%H:%M:%S}.{:06}Z", e.session.value,
+                       tag_text(e.tag), fmt::gmtime(seconds), e.time_ns % 1'000'000'000 / 1000);
+  };
+  Table table(
+      {"REF", "STATE", ">HOLDER", ">TAG", ">OFFSET", ">USABLE", ">HEAP", "ALLOCATED", "FREED"});
+  for (const client::BlockInfo& b : blocks)
+    table.add({fmt::format("0x{:016x}", b.ref.value), client::block_state_name(b.state),
+               to_string(b.holder.value), tag_text(b.tag), to_string(b.offset_bytes),
+               to_string(b.usable_bytes), to_string(b.heap.value),
+               b.track ? event(b.track->allocated) : "", b.track ? event(b.track->freed) : ""});
   table.print(std::cout);
   return kExitOk;
 }

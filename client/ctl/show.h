@@ -17,6 +17,7 @@ int show_arenas(const std::vector<client::ArenaInfo>& arenas, bool as_json);
 int show_deleted(const std::string& name, bool as_json);
 int show_slabinfo(const std::vector<client::SlabUsage>& rows, bool as_json);
 int show_holders(const client::Holders& holders, bool as_json);
+int show_blocks(const std::vector<client::BlockInfo>& blocks, bool as_json);
 int show_sessions(const std::vector<client::SessionInfo>& sessions, bool as_json);
 int show_session_limit(const client::SessionLimit& limit, bool as_json);
 int show_trim(const client::TrimResult& trimmed, bool as_json);

@@ -29,7 +29,6 @@ json to_json(const client::ArenaInfo& a) {
       {"name", a.name},
       {"capacity_bytes", a.capacity_bytes},
       {"holder_only", a.holder_only},
-      {"canary", a.canary},
       {"pinned", a.pinned},
       {"locked", a.locked},
       {"zero", a.zero},
@@ -39,6 +38,8 @@ json to_json(const client::ArenaInfo& a) {
         {"bytes", a.huge_page_bytes},
         {"fallback", a.huge_page_fallback}}},
       {"numa", {{"policy", a.numa}, {"fallback", a.numa_fallback}}},
+      {"debug", a.debug},
+      {"debug_findings", a.debug_findings},
       {"access", {{"uid", a.access.uid}, {"gid", a.access.gid}, {"mode", octal(a.access.mode)}}},
       {"committed_bytes", a.committed_bytes},
       {"held_bytes", a.held_bytes},
@@ -46,6 +47,25 @@ json to_json(const client::ArenaInfo& a) {
       {"sessions", a.sessions},
       {"quarantined", a.quarantined},
       {"quarantine_reason", a.quarantine_reason}};
+}
+
+json to_json(const client::BlockInfo& b) {
+  const auto event = [](const client::BlockEvent& e) {
+    return json{{"session", e.session.value}, {"tag", e.tag}, {"time_ns", e.time_ns}};
+  };
+  json block = {{"ref", b.ref.value},
+                {"state", client::block_state_name(b.state)},
+                {"offset_bytes", b.offset_bytes},
+                {"usable_bytes", b.usable_bytes},
+                {"stride_bytes", b.stride_bytes},
+                {"holder", b.holder.value},
+                {"tag", b.tag},
+                {"heap", b.heap.value},
+                {"generation", b.generation},
+                {"size_class", b.size_class.value}};
+  if (b.track)
+    block["track"] = {{"allocated", event(b.track->allocated)}, {"freed", event(b.track->freed)}};
+  return block;
 }
 
 json to_json(const client::SlabUsage& r) {

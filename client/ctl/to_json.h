@@ -14,6 +14,7 @@ namespace arenad::ctl {
 
 nlohmann::json to_json(const client::ArenaInfo& arena);
 nlohmann::json to_json(const client::SlabUsage& row);
+nlohmann::json to_json(const client::BlockInfo& block);
 nlohmann::json to_json(const client::Holders& holders);
 nlohmann::json to_json(const client::SessionInfo& session);
 nlohmann::json to_json(const client::AuditReport& report);

@@ -26,13 +26,13 @@ Answer<ArenaInfo> Client::create_arena(std::string_view name, const ArenaOptions
   request.set_name(std::string(name));
   request.set_capacity_bytes(options.capacity_bytes);
   request.set_holder_only(options.holder_only);
-  request.set_canary(options.canary);
   request.set_pinned(options.pinned);
   request.set_lock(options.lock);
   request.set_zero(options.zero);
   request.set_scrub(options.scrub);
   request.set_huge_pages(options.huge_pages);
   request.set_numa(options.numa);
+  request.set_debug(options.debug);
   if (options.set_access) {
     request.mutable_access()->set_uid(options.access.uid);
     request.mutable_access()->set_gid(options.access.gid);

@@ -63,10 +63,11 @@ ArenaInfo from_wire(const v1::Arena& arena) {
           .name = arena.name(),
           .capacity_bytes = arena.capacity_bytes(),
           .holder_only = arena.holder_only(),
-          .canary = arena.canary(),
           .pinned = arena.pinned(),
           .zero = arena.zero(),
           .scrub = arena.scrub(),
+          .debug = arena.debug(),
+          .debug_findings = arena.debug_findings(),
           .locked = arena.locked(),
           .huge_pages = arena.huge_pages().wanted(),
           .huge_page_bytes = arena.huge_pages().bytes(),
@@ -82,6 +83,10 @@ ArenaInfo from_wire(const v1::Arena& arena) {
           .quarantine_reason = arena.quarantine_reason()};
 }
 
+static BlockEvent from_wire(const v1::BlockEvent& event) {
+  return {SessionId{static_cast<std::uint16_t>(event.session())}, event.tag(), event.time_ns()};
+}
+
 BlockInfo from_wire(const v1::BlockInfo& info) {
   const bool known = v1::BlockState_IsValid(info.state());
   return {.ref = Ref{info.ref()},
@@ -93,7 +98,10 @@ BlockInfo from_wire(const v1::BlockInfo& info) {
           .tag = info.tag(),
           .heap = HeapId{static_cast<std::uint16_t>(info.heap())},
           .generation = info.generation(),
-          .size_class = ClassId{static_cast<std::uint8_t>(info.size_class())}};
+          .size_class = ClassId{static_cast<std::uint8_t>(info.size_class())},
+          .track = info.has_track() ? std::optional(BlockTrack{from_wire(info.track().allocated()),
+                                                               from_wire(info.track().freed())})
+                                    : std::nullopt};
 }
 
 Status from_wire(const v1::ExchangeError& error) {

@@ -30,7 +30,8 @@ BlockInfo described(const arenad::BlockFacts& info, Ref ref) {
           .tag = info.holder.tag(),
           .heap = info.heap,
           .generation = info.generation,
-          .size_class = info.cls};
+          .size_class = info.cls,
+          .track = info.track};
 }
 
 }  // namespace

@@ -228,6 +228,7 @@ class Daemon {
       args.scrub = arena.scrub;
       args.huge_pages = arena.huge_pages;
       args.numa = arena.numa;
+      args.debug = arena.debug;
       args.access.mode = arena.mode;
       args.access.gid = arena.gid.value_or(::getegid());
       args.has_access = true;
@@ -258,7 +259,7 @@ class Daemon {
     }
     if (wanted.pinned != arena->pinned || wanted.zero != arena->zero ||
         wanted.scrub != arena->scrub || wanted.huge_pages != arena->huge_pages ||
-        wanted.numa != arena->numa)
+        wanted.numa != arena->numa || wanted.debug != arena->debug)
       spdlog::warn(
           "arena {} exists with other options than the configuration asks for: delete the arena to "
           "change them ('arenactl arena get {}' shows them)",

@@ -38,6 +38,8 @@ constexpr ArenaMetric kArenaMetrics[] = {
      "attached sessions"},
     {"quarantined", [](const ArenaFacts& a) { return std::uint64_t{a.quarantined}; },
      "1 for each arena that is quarantined"},
+    {"debug_findings", [](const ArenaFacts& a) { return a.debug_findings; },
+     "mistakes that debug flags have found since the arena was created"},
 };
 
 struct DaemonMetric {

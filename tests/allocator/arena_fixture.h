@@ -39,13 +39,15 @@ class ArenaWithHeaps : public testing::Test {
     ArenaConfig options;
     options.capacity_bytes = capacity_bytes;
     options.layout = layout;
+    options.debug = debug_;
+    options.debug.redzones |= layout == Layout::redzoned();
     options.max_heaps = 64;
     auto created = Arena::create(options);
     ASSERT_TRUE(created.ok()) << created.error().message;
     arena_ = std::move(*created);
     for (std::uint16_t i = 0; i < heaps; ++i)
-      heaps_.push_back(
-          std::make_unique<Heap>(*arena_, HeapId{i}, SessionId{static_cast<std::uint16_t>(i + 1)}));
+      heaps_.push_back(std::make_unique<Heap>(*arena_, HeapId{i},
+                                              SessionId{static_cast<std::uint16_t>(i + 1)}, use_));
   }
 
   void TearDown() override {
@@ -104,7 +106,9 @@ class ArenaWithHeaps : public testing::Test {
 
   std::unique_ptr<Arena> arena_;
   std::vector<std::unique_ptr<Heap>> heaps_;
-  bool broken_on_purpose_ = false;  // set by tests that damage the arena: no final verify
+  HeapUse use_ = HeapUse::kOwnProcess;  // of heaps that make() makes
+  DebugFlags debug_;                    // of arenas that make() makes
+  bool broken_on_purpose_ = false;      // set by tests that damage the arena: no final verify
 };
 
 // The allocator's toggles as they were, when the test is over.

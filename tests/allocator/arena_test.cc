@@ -202,14 +202,14 @@ TEST_F(ArenaTest, PayloadIsWhereAnyOtherMappingOfTheFileSeesIt) {
 }
 
 TEST_F(ArenaTest, HeaderSaysWhatTheArenaIs) {
-  make(6 * kMiB, 1, Layout::canaried());
+  make(6 * kMiB, 1, Layout::redzoned());
   const ArenaHeader& h = control().header();
   EXPECT_EQ(h.magic, kControlMagic);
   EXPECT_EQ(h.version, kLayoutVersion);
   EXPECT_EQ(h.arena_id, arena().id().value);
   EXPECT_EQ(h.capacity_bytes, 6 * kMiB);
   EXPECT_EQ(h.header_bytes, 16u);
-  EXPECT_EQ(h.canary_bytes, 8u);
+  EXPECT_EQ(h.trailer_bytes, 8u);
   EXPECT_EQ(h.stride_align, 16u);
   EXPECT_EQ(h.max_heaps, 64u);
 }

@@ -10,7 +10,7 @@ namespace {
 using ArenaViewTest = ArenaWithHeaps;
 
 TEST_F(ArenaViewTest, RefAtFindsABlockByItsPayloadAndNothingElse) {
-  for (const Layout layout : {Layout::plain(), Layout::headered(), Layout::canaried()}) {
+  for (const Layout layout : {Layout::plain(), Layout::headered(), Layout::redzoned()}) {
     heaps_.clear();
     make(16 * kMiB, 1, layout);
     for (const std::uint64_t size : {8, 200, 3000, 100000, 700000}) {

@@ -125,9 +125,9 @@ TEST_P(ForgedWords, SlabDoesNotLeaveWhileTheMagazineHasABlockOfIt) {
 }
 
 const Kind kKinds[] = {{"Plain", Layout::plain(), HeapUse::kOwnProcess},
-                       {"Canaried", Layout::canaried(), HeapUse::kOwnProcess},
+                       {"Redzoned", Layout::redzoned(), HeapUse::kOwnProcess},
                        {"PlainForOthers", Layout::plain(), HeapUse::kServesOthers},
-                       {"CanariedForOthers", Layout::canaried(), HeapUse::kServesOthers}};
+                       {"RedzonedForOthers", Layout::redzoned(), HeapUse::kServesOthers}};
 INSTANTIATE_TEST_SUITE_P(Heaps, ForgedWords, testing::ValuesIn(kKinds),
                          [](const auto& kind) { return std::string(kind.param.name); });
 

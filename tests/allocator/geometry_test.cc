@@ -12,11 +12,11 @@ namespace {
 
 class GeometryOfLayout : public testing::TestWithParam<Layout> {};
 INSTANTIATE_TEST_SUITE_P(, GeometryOfLayout,
-                         testing::Values(Layout::plain(), Layout::headered(), Layout::canaried()),
+                         testing::Values(Layout::plain(), Layout::headered(), Layout::redzoned()),
                          [](const auto& of) {
                            return of.param == Layout::plain()      ? "Plain"
                                   : of.param == Layout::headered() ? "Headered"
-                                                                   : "Canaried";
+                                                                   : "Redzoned";
                          });
 
 TEST_P(GeometryOfLayout, ClassesAscendFrom8BytesTo128KiB) {
@@ -40,12 +40,12 @@ TEST_P(GeometryOfLayout, ClassOfIsTheSmallestThatFitsForEverySize) {
   EXPECT_EQ(expected.value + 1u, g.class_count());
 }
 
-TEST_P(GeometryOfLayout, StrideHoldsHeaderPayloadAndCanary) {
+TEST_P(GeometryOfLayout, StrideHoldsHeaderPayloadAndTrailer) {
   const Geometry g(GetParam());
   const Layout& l = g.layout();
   for (const ClassId cls : g.classes()) {
     const SizeClass& sc = g.size_class(cls);
-    const std::uint32_t bare = l.header_bytes + sc.usable_bytes + l.canary_bytes;
+    const std::uint32_t bare = l.header_bytes + sc.usable_bytes + l.trailer_bytes;
     EXPECT_GE(sc.stride_bytes, bare);
     EXPECT_LT(sc.stride_bytes, bare + l.stride_align);
     EXPECT_EQ(sc.stride_bytes % std::min(l.stride_align, 8u), 0u);
@@ -96,9 +96,9 @@ TEST_P(GeometryOfLayout, EveryPayloadHasTheAlignmentThatItsClassStates) {
   }
 }
 
-TEST_P(GeometryOfLayout, SpanUnitsCoverHeaderAndCanaryAndRoundUpToSuperslabsBeyondOne) {
+TEST_P(GeometryOfLayout, SpanUnitsCoverHeaderAndTrailerAndRoundUpToSuperslabsBeyondOne) {
   const Geometry g(GetParam());
-  const std::uint64_t around = g.layout().header_bytes + g.layout().canary_bytes;
+  const std::uint64_t around = g.layout().header_bytes + g.layout().trailer_bytes;
   EXPECT_EQ(g.span_units(kSlabUnitBytes - around), 1u);
   EXPECT_EQ(g.span_units(kSlabUnitBytes - around + 1), 2u);
   EXPECT_EQ(g.span_units(kSuperslabBytes - around), 32u);
@@ -157,8 +157,8 @@ TEST(Geometry, HeaderOfOneByteRefusesAlignmentThatItCannotKeep) {
   EXPECT_EQ(g.class_of(64, 64).error(), Error::kInvalidAlignment);
 }
 
-TEST(Geometry, CanariedPayloadsKeepSixteen) {
-  const Geometry g(Layout::canaried());
+TEST(Geometry, RedzonedPayloadsKeepSixteen) {
+  const Geometry g(Layout::redzoned());
   for (const ClassId cls : g.classes()) EXPECT_EQ(g.size_class(cls).align_bytes, 16u);
   EXPECT_TRUE(g.class_of(64, 16).ok());
   EXPECT_EQ(g.class_of(64, 32).error(), Error::kInvalidAlignment);

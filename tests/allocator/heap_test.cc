@@ -76,13 +76,13 @@ TEST(HeapOfTheLastArena, OffsetsAreThoseThatTheArenaKnows) {
 }
 
 TEST_F(HeapTest, BlocksOfOneSizeFillTheirSlabsWithoutOverlapInEveryLayout) {
-  for (const Layout layout : {Layout::plain(), Layout::headered(), Layout::canaried()}) {
+  for (const Layout layout : {Layout::plain(), Layout::headered(), Layout::redzoned()}) {
     heaps_.clear();
     make(8 * kMiB, 1, layout);
     std::map<std::uint64_t, std::uint64_t> ends;
     const auto blocks = take(3000, 512);
     for (const Allocation& b : blocks)
-      ends[b.offset - layout.header_bytes] = b.offset + 512 + layout.canary_bytes;
+      ends[b.offset - layout.header_bytes] = b.offset + 512 + layout.trailer_bytes;
     EXPECT_EQ(ends.size(), blocks.size());
     expect_disjoint(ends);
     EXPECT_LE(ends.rbegin()->second, arena().capacity_bytes());

@@ -28,6 +28,7 @@ class WipeTest : public ArenaWithPeers {
     options.zero = zero;
     options.scrub = scrub;
     options.layout = layout;
+    options.debug.redzones = layout == Layout::redzoned();
     options.map_data = false;  // the options need it all the same
     auto created = Arena::create(options);
     ASSERT_TRUE(created.ok()) << created.error().message;
@@ -70,7 +71,7 @@ class WipeTest : public ArenaWithPeers {
 
 class ZeroTest : public WipeTest, public testing::WithParamInterface<std::tuple<HeapUse, bool>> {
  protected:
-  static Layout layout() { return std::get<1>(GetParam()) ? Layout::canaried() : Layout::plain(); }
+  static Layout layout() { return std::get<1>(GetParam()) ? Layout::redzoned() : Layout::plain(); }
 };
 INSTANTIATE_TEST_SUITE_P(Uses, ZeroTest,
                          testing::Combine(testing::Values(HeapUse::kOwnProcess,

@@ -240,8 +240,8 @@ TEST_F(QuarantineTest, BlockBeyondTheSlabIsNotFreedWhateverControlMemorySays) {
     EXPECT_LT(slot_of(got.ref).block().value, capacity);
 }
 
-TEST_F(QuarantineTest, RemoteCanaryCheckStaysInsideTheDataFile) {
-  make(4 * kMiB, 2, Layout::canaried());
+TEST_F(QuarantineTest, RemoteRedzoneCheckStaysInsideTheDataFile) {
+  make(4 * kMiB, 2, Layout::redzoned());
   const auto blocks = take(8, 256);
   SlabHeader& h = control().slab(slot_of(blocks[0].ref).slab());
   const std::uint64_t shapes[] = {

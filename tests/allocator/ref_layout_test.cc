@@ -58,6 +58,8 @@ TEST(RefLayout, GivesBackGenerationArenaAndSlot) {
           ASSERT_EQ(RefLayout::slot_of_entry(refs.entry_of(ref)), slot);
           ASSERT_EQ(RefLayout::ref_of(refs.entry_of(slot), refs.free_word(number)), ref);
           ASSERT_TRUE(refs.is_of(ref, word));
+          const BlockWord next(BlockWord::freed(word.bits(), refs.step()));
+          ASSERT_EQ(refs.before(refs.ref_of(slot, next)), ref);
         }
     }
 }

@@ -196,7 +196,7 @@ TEST_F(RefillTest, SpliceCountsWhatItMoved) {
 
 TEST_F(RefillTest, PrivateGuardsPassAWorkloadInEveryLayout) {
   environment("ARENAD_GUARDS_PRIVATE", "1");
-  for (const Layout layout : {Layout::plain(), Layout::headered(), Layout::canaried()}) {
+  for (const Layout layout : {Layout::plain(), Layout::headered(), Layout::redzoned()}) {
     heaps_.clear();
     make(16 * kMiB, 2, layout);
     for (int round = 0; round < 5; ++round)

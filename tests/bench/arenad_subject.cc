@@ -2,9 +2,10 @@
 // MAP_SHARED.
 //
 // Beside the workloads that all subjects have: `arena_sizes`, the same work in arenas of 16 MiB to
-// 16 GiB, and `heap_counts`, the same work spread over 1 to 16 heaps. Their variants take turns
-// round by round inside this process, so that drift of the machine hits all alike. The modes of
-// batch refill are chosen through the environment, as everywhere (HAKMEM_TINY_P0_*).
+// 16 GiB; `heap_counts`, the same work spread over 1 to 16 heaps; and `debug_flags`, a pair in
+// arenas with and without debug flags. Their variants take turns round by round inside this
+// process, so that drift of the machine hits all alike. The modes of batch refill are chosen
+// through the environment, as everywhere (HAKMEM_TINY_P0_*).
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -26,10 +27,11 @@ using namespace arenad;
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr Holder kHolder{SessionId{1}, 0};
 
-std::unique_ptr<Arena> make_arena(std::uint64_t capacity_bytes) {
+std::unique_ptr<Arena> make_arena(std::uint64_t capacity_bytes, DebugFlags debug) {
   ArenaConfig options;
   options.name = "bench";
   options.capacity_bytes = capacity_bytes;
+  options.debug = debug;
   auto arena = Arena::create(options);
   if (!arena.ok()) throw std::runtime_error(arena.error().message);
   if (auto committed = (*arena)->commit_ahead(4); !committed.ok())
@@ -41,8 +43,9 @@ std::unique_ptr<Arena> make_arena(std::uint64_t capacity_bytes) {
 class HeapSubject {
  public:
   using Context = load::HeapContext;
-  explicit HeapSubject(std::size_t heaps, std::uint64_t capacity_bytes = 1024 * kMiB)
-      : arena_(make_arena(capacity_bytes)) {
+  explicit HeapSubject(std::size_t heaps, std::uint64_t capacity_bytes = 1024 * kMiB,
+                       DebugFlags debug = {})
+      : arena_(make_arena(capacity_bytes, debug)) {
     for (std::size_t i = 0; i < heaps; ++i) {
       heaps_.push_back(std::make_unique<Heap>(*arena_, HeapId{static_cast<std::uint16_t>(i)},
                                               kHolder.session()));
@@ -160,16 +163,37 @@ void heap_counts(const bench::Options& options) {
   measure_in_turn(named, options);
 }
 
+// Pairs of 64 B, 256 B and 4 KiB.
+void debug_flags(const bench::Options& options) {
+  using Pair = load::Pair<load::HeapContext>;
+  for (const std::uint64_t bytes : {64, 256, 4096}) {
+    std::vector<std::unique_ptr<HeapSubject>> subjects;
+    std::vector<std::unique_ptr<Pair>> kernels;
+    std::vector<std::pair<std::string, Pair*>> named;
+    for (const char* letters : {"", "F", "Z", "P", "U", "FZPU"}) {
+      subjects.push_back(std::make_unique<HeapSubject>(1, 64 * kMiB, *parse_debug(letters)));
+      kernels.push_back(std::make_unique<Pair>(subjects.back()->context(0), bytes));
+      named.emplace_back(
+          "pair_" + std::to_string(bytes) + "B_debug_" + (*letters == 0 ? "none" : letters),
+          kernels.back().get());
+    }
+    measure_in_turn(named, options);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
     const bench::Options options = bench::parse_options(argc, argv);
-    if (options.workload != "arena_sizes" && options.workload != "heap_counts")
+    if (options.workload != "arena_sizes" && options.workload != "heap_counts" &&
+        options.workload != "debug_flags")
       return bench::subject_main<HeapSubject>(argc, argv);
     load::pin_to_core(bench::two_cores()[0]);
     if (options.workload == "arena_sizes")
       arena_sizes(options);
+    else if (options.workload == "debug_flags")
+      debug_flags(options);
     else
       heap_counts(options);
     return 0;

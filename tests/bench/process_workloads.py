@@ -7,7 +7,7 @@ import subject_process
 
 ONE_THREAD = ("pair", "batch", "shuffled", "churn")
 TWO_THREADS = ("producer_consumer", "xmalloc", "larson", "own")
-WORKLOADS = ONE_THREAD + TWO_THREADS + ("seed", "arena_sizes", "heap_counts")
+WORKLOADS = ONE_THREAD + TWO_THREADS + ("seed", "arena_sizes", "heap_counts", "debug_flags")
 
 P0_ON = {"HAKMEM_TINY_P0_ENABLE": "1"}
 P0_NO_DRAIN = {"HAKMEM_TINY_P0_ENABLE": "1", "HAKMEM_TINY_P0_NO_DRAIN": "1"}
@@ -22,7 +22,7 @@ FLOOR = ("no allocator", "bench_no_allocator", {})
 
 
 def subjects(workload):
-    if workload in ("arena_sizes", "heap_counts"):
+    if workload in ("arena_sizes", "heap_counts", "debug_flags"):
         return (ARENAD,)
     if workload == "seed":
         return (ARENAD, ARENAD_NO_DRAIN, ARENAD_OFF) + PEERS + (FLOOR,)

@@ -301,12 +301,12 @@ TEST_F(HolderOnlyPeerTest, OnlyTheHolderFrees) {
   EXPECT_TRUE(taken.free().ok());
 }
 
-class CanaryPeerTest : public PeerTest {
+class DebugPeerTest : public PeerTest {
  protected:
-  CanaryPeerTest() { arena_options.canary = true; }
+  DebugPeerTest() { arena_options.debug = "FZPU"; }
 };
 
-TEST_F(CanaryPeerTest, CanariedBlocksWorkToo) {
+TEST_F(DebugPeerTest, BlocksOfArenasWithDebugFlagsWorkToo) {
   auto a = attach(AttachMode::kPeer);
   std::vector<Block> blocks;
   for (int i = 0; i < 1000; ++i) {

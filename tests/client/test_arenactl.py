@@ -31,7 +31,7 @@ def test_arena_is_created_shown_listed_and_deleted(ctl):
     created = ctl.json("arena", "create", "frames", "--capacity", "16MiB")
     assert created["name"] == "frames" and created["capacity_bytes"] == 16 << 20
     assert created["access"]["mode"] == "0660"
-    assert not created["holder_only"] and not created["canary"]
+    assert not created["holder_only"] and created["debug"] == ""
     assert ctl.json("arena", "get", "frames")["id"] == created["id"]
     assert [a["name"] for a in ctl.json("arena", "list")["arenas"]] == ["frames"]
     assert ctl.ok("arena", "delete", "frames") == "deleted frames\n"
@@ -57,11 +57,11 @@ def test_sizes_have_units_and_round_up_to_superslabs(ctl, text, capacity_bytes):
 
 def test_access_and_options_of_an_arena(ctl):
     made = ctl.json("arena", "create", "mine", "-c", "2M", "--mode", "0640", "--gid", "7",
-                    "--holder-only", "--canary")
+                    "--holder-only", "--debug", "UZ")
     assert made["access"] == {"uid": os.geteuid(), "gid": 7, "mode": "0640"}
-    assert made["holder_only"] and made["canary"]
+    assert made["holder_only"] and made["debug"] == "ZU" and made["debug_findings"] == 0
     line = ctl.ok("arena", "get", "mine").splitlines()[1]
-    assert "0640" in line and "holder-only canary" in line
+    assert "0640" in line and "holder-only debug=ZU" in line
     ctl.ok("arena", "delete", "mine")
 
 
@@ -104,10 +104,30 @@ def test_topology_says_where_shards_are(ctl):
         [str(shard["index"]), str(shard["cpu"]), str(shard["numa_node"])] for shard in shards]
 
 
+def test_blocks_shows_who_has_a_block_and_who_had_it(ctl, fields):
+    made = ctl.json("arena", "create", "tracked", "-c", "4M", "--debug", "U")
+    with running_peer(ctl, "tracked") as (peer, session):
+        ref = asked(peer, "allocate 256 text").strip()  # under tag 77
+        [block] = ctl.json("blocks", "tracked", ref)["blocks"]
+        assert block["state"] == "held" and block["holder"] == int(session) and block["tag"] == 77
+        allocated = block["track"]["allocated"]
+        assert (allocated["session"], allocated["tag"]) == (int(session), 77)
+        assert block["track"]["freed"]["time_ns"] == 0
+        assert set(block) == fields("BlockInfo") and set(allocated) == fields("BlockEvent")
+        title, line = ctl.ok("blocks", "tracked", ref).splitlines()
+        assert title.split()[0] == "REF" and title.split()[-2:] == ["ALLOCATED", "FREED"]
+        assert re.search(rf"session {session} tag 0x4d \d{{4}}-\d\d-\d\dT[0-9:.]+Z +unknown", line)
+    assert made["debug"] == "U"
+    ctl.ok("arena", "delete", "tracked", "--force")
+
+
 @pytest.mark.parametrize("words, reason", [
     (["arena", "create", "far", "-c", "2M", "--numa", "61"], "INVALID_OPTION"),
     (["arena", "create", "far", "-c", "2M", "--numa", "everywhere"], "INVALID_OPTION"),
     (["arena", "get", "nowhere"], "UNKNOWN_ARENA"),
+    (["blocks", "nowhere", "0x1"], "UNKNOWN_ARENA"),
+    (["arena", "create", "bugs", "-c", "2M", "--debug", "Q"], "INVALID_OPTION"),
+    (["arena", "create", "bugs", "-c", "2M", "--debug", "P", "--zero"], "INVALID_OPTION"),
     (["arena", "create", "bad name", "-c", "2M"], "INVALID_NAME"),
     (["arena", "create", "empty", "-c", "0"], "INVALID_CAPACITY"),
     (["holders", "nowhere"], "UNKNOWN_ARENA"),
@@ -247,7 +267,7 @@ def test_sessions_show_what_a_peer_holds_and_leases(ctl, arena):
 def fields(tmp_path_factory):
     """The names of a message's fields, as the proto files have them."""
     out = tmp_path_factory.mktemp("descriptors") / "set"
-    names = ["admin", "arenas", "sessions"]
+    names = ["admin", "arenas", "blocks", "sessions"]
     subprocess.run(["protoc", "-I", ROOT / "proto", f"--descriptor_set_out={out}",
                     *[f"arenad/v1/{name}.proto" for name in names]], check=True)
     files = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file

@@ -11,14 +11,15 @@ TEST(Arenas, FactsOfAFreshArena) {
   CreateArenaArgs args;
   args.name = "cam.frames-1_x";
   args.capacity_bytes = 3 * kMiB;
-  args.canary = true;
+  args.debug = *parse_debug("UZ");
   args.holder_only = true;
   args.has_access = true;
   args.access = {1234, 5678, 0640};
   const auto made = daemon.create(args);
   ASSERT_TRUE(made.ok()) << made.error().message;
   EXPECT_EQ(made->capacity_bytes, 4 * kMiB);  // rounded up to superslabs
-  EXPECT_TRUE(made->canary);
+  EXPECT_EQ(debug_text(made->debug), "ZU");
+  EXPECT_EQ(made->debug_findings, 0u);
   EXPECT_TRUE(made->holder_only);
   const auto facts = daemon.arena("cam.frames-1_x");
   EXPECT_EQ(facts->id, made->id);

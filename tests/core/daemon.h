@@ -81,12 +81,12 @@ class Daemon {
   const std::string& directory() const { return directory_; }
 
   Answer<ArenaFacts> create(const std::string& name, std::uint64_t capacity,
-                            bool holder_only = false, bool canary = false) {
+                            bool holder_only = false, DebugFlags debug = {}) {
     CreateArenaArgs args;
     args.name = name;
     args.capacity_bytes = capacity;
     args.holder_only = holder_only;
-    args.canary = canary;
+    args.debug = debug;
     return create(args);
   }
   Answer<ArenaFacts> create(CreateArenaArgs args) {

@@ -97,15 +97,15 @@ TEST_F(DataPath, SizesAreAllOrNothing) {
 // free takes off again.
 TEST(DataPathAccounting, ChargeOfAnAllocationEqualsThatOfItsFree) {
   Daemon daemon(2);
-  for (const bool canary : {false, true}) {
-    const std::string name = canary ? "canaries" : "plain";
-    const auto arena = daemon.create(name, 64 * kMiB, false, canary);
+  for (const char* const letters : {"", "Z", "FZPU"}) {
+    const std::string name = std::string("arena-") + letters;
+    const auto arena = daemon.create(name, 64 * kMiB, false, *parse_debug(letters));
     ASSERT_TRUE(arena.ok()) << arena.error().message;
     const SessionKey key = daemon.open_attached(name);
     for (const std::uint64_t size : {1ul, 8ul, 9ul, 511ul, 4096ul, 65'536ul, 131'072ul, 131'073ul,
                                      1'000'000ul, 2'097'152ul, 5'000'000ul}) {
       for (const std::uint32_t align : {0u, 16u, 64u, 4096u}) {
-        if (canary && align > 16) continue;
+        if (*letters != 0 && align > 16) continue;
         AllocateArgs args;
         args.session = key;
         args.arena_id = arena->id;
@@ -122,10 +122,10 @@ TEST(DataPathAccounting, ChargeOfAnAllocationEqualsThatOfItsFree) {
           EXPECT_EQ(info.offset_bytes % (align == 0 ? 1 : align), 0u);
         }
         EXPECT_EQ(daemon.stats(name)->held_bytes, strides)
-            << size << " aligned " << align << (canary ? " canaries" : "");
+            << size << " aligned " << align << " in " << name;
         EXPECT_EQ(daemon.free(1, key, arena->id, refs_of(*got))->done, 3u);
         EXPECT_EQ(daemon.stats(name)->held_bytes, 0u)
-            << size << " aligned " << align << (canary ? " canaries" : "");
+            << size << " aligned " << align << " in " << name;
       }
     }
   }

@@ -93,7 +93,7 @@ def test_peers_allocate_on_while_the_daemon_dies_again_and_again(client, restart
 
 
 def test_an_operators_restart_costs_nobody_a_block(daemon, client, connect):
-    arena = client.create_arena("pool", 64 * MIB, holder_only=True, canary=True)
+    arena = client.create_arena("pool", 64 * MIB, holder_only=True, debug="FZPU")
     session = Session(client, "writer").bind()
     _, data = session.map("pool")
     written = session.allocate(arena.id, 100, 1000)
@@ -104,9 +104,9 @@ def test_an_operators_restart_costs_nobody_a_block(daemon, client, connect):
     daemon.start()
     session.client = connect(daemon.target)
     facts = session.client.arena("pool")
-    assert (facts.holder_only, facts.canary, facts.access.mode, facts.held_blocks) == (
+    assert (facts.holder_only, facts.debug, facts.access.mode, facts.held_blocks) == (
         True,
-        True,
+        "FZPU",
         0o660,
         1000,
     )

@@ -47,7 +47,7 @@ std::unique_ptr<Arena> make_arena(std::uint16_t id, Layout layout) {
   ArenaConfig config;
   config.id = {id};
   config.capacity_bytes = 3 * kSuperslabBytes;
-  config.layout = layout;
+  config.debug.redzones = layout == Layout::redzoned();
   config.max_heaps = 64;
   config.first_generation = 1;
   auto made = Arena::create(config);
@@ -96,7 +96,7 @@ class World : private SlabSource {
   World(Input& input, Neighbour& neighbour)
       : input_(input),
         neighbour_(neighbour),
-        arena_(make_arena(1, input.u8() % 2 != 0 ? Layout::canaried() : Layout::plain())),
+        arena_(make_arena(1, input.u8() % 2 != 0 ? Layout::redzoned() : Layout::plain())),
         serving_(*arena_, kServing, kReaperSession, HeapUse::kServesOthers),
         fast_(*arena_, kFast, {1}),
         forger_(*arena_, input, known_, {kServing, kFast, kPeerHeap}) {

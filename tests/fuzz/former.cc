@@ -23,7 +23,7 @@ std::unique_ptr<Arena> make(StateDirectory& state, const char* name, std::uint16
   config.id = {id};
   config.name = name;
   config.capacity_bytes = superslabs * kSuperslabBytes;
-  config.layout = layout;
+  config.debug.redzones = layout == Layout::redzoned();
   config.max_heaps = kFormerHeaps;
   config.first_generation = 1;
   auto made = state.create(config, {1000, 1000, 0660});

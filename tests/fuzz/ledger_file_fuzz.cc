@@ -132,7 +132,7 @@ class Run {
     write(ledger_, 0, &h, sizeof h);
     if (!both) return;
     const ArenaHeader c{kControlMagic,    h.version,      h.arena_id,
-                        h.capacity_bytes, h.header_bytes, h.canary_bytes,
+                        h.capacity_bytes, h.header_bytes, h.trailer_bytes,
                         h.stride_align,   h.max_heaps,    h.options};
     write(control_, 0, &c, sizeof c);
   }
@@ -142,9 +142,9 @@ class Run {
     std::array<char, kMaxNameBytes> name;
     for (std::size_t i = 0; i < 4; ++i) name[i] = static_cast<char>(input_.u8());
     change_header(what >= 128, [&](LedgerHeader& h) {
-      std::uint32_t* const fields[] = {&h.version,      &h.arena_id,     &h.header_bytes,
-                                       &h.canary_bytes, &h.stride_align, &h.max_heaps,
-                                       &h.options,      &h.access_uid,   &h.access_mode};
+      std::uint32_t* const fields[] = {&h.version,       &h.arena_id,     &h.header_bytes,
+                                       &h.trailer_bytes, &h.stride_align, &h.max_heaps,
+                                       &h.options,       &h.access_uid,   &h.access_mode};
       constexpr std::uint32_t kLives[] = {LedgerHeader::kCreating, LedgerHeader::kDeleting};
       switch (what % 16) {
         case 9: h.capacity_bytes = std::uint64_t{value} << 21; return;
@@ -229,7 +229,7 @@ class Run {
       const LedgerHeader& h = f.ledger.header();
       const std::string name(h.name, ::strnlen(h.name, kMaxNameBytes));
       FUZZ_EXPECT(server::valid_name(name), "an arena that is served has a valid name");
-      auto arena = Arena::open(f.files, std::move(f.ledger), h.canary_bytes != 0);
+      auto arena = Arena::open(f.files, std::move(f.ledger), h.trailer_bytes != 0);
       if (!arena.ok()) {
         FUZZ_EXPECT(arena.error().error == Error::kInvalidOption, "damage is told from no memory");
         state.quarantine(name, arena.error().message);
@@ -355,10 +355,10 @@ void run_one(std::span<const std::uint8_t> bytes) {
     set_log_sink([](std::string_view) {});
     return true;
   }();
-  static const Former plain(Layout::plain()), canaried(Layout::canaried());
+  static const Former plain(Layout::plain()), redzoned(Layout::redzoned());
   const int before = quiet ? open_descriptors(kDescriptorsEnd) : 0;
   Input input(bytes);
-  Run(input, input.u8() % 4 == 0 ? canaried : plain).run();
+  Run(input, input.u8() % 4 == 0 ? redzoned : plain).run();
   FUZZ_EXPECT(open_descriptors(kDescriptorsEnd) == before, "no descriptor is left");
 }
 

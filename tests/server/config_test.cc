@@ -124,9 +124,10 @@ TEST(Config, ArenasOfTheStartMayHaveOptions) {
   const Config config =
       good({{"--arena", "a:2MiB:::pinned", "--arena", "b:2MiB:0640::lock+pinned", "--arena",
              "c:2MiB:0640:0", "--arena", "d:2MiB:::zero+scrub", "--arena",
-             "e:2MiB:::huge_pages+numa=interleave", "--arena", "f:2MiB:::numa=1"},
+             "e:2MiB:::huge_pages+numa=interleave", "--arena", "f:2MiB:::numa=1", "--arena",
+              "g:2MiB:::debug=UZ+zero"},
             {}});
-  ASSERT_EQ(config.arenas.size(), 6u);
+  ASSERT_EQ(config.arenas.size(), 7u);
   EXPECT_TRUE(config.arenas[0].pinned);
   EXPECT_FALSE(config.arenas[0].lock);
   EXPECT_EQ(config.arenas[0].mode, 0660u);
@@ -139,9 +140,13 @@ TEST(Config, ArenasOfTheStartMayHaveOptions) {
   EXPECT_EQ(config.arenas[4].numa, "interleave");
   EXPECT_FALSE(config.arenas[5].huge_pages);
   EXPECT_EQ(config.arenas[5].numa, "1");
-  for (const char* wrong : {"a:2MiB:::lock", "a:2MiB:::", "a:2MiB:::pinned+", "a:2MiB:::round",
-                            "a:2MiB:", "a:2MiB:0640:", "a:2MiB:::pinned:more", "a:2MiB:::numa",
-                            "a:2MiB:::numa=", "a:2MiB:::numa=all"})
+  EXPECT_EQ(debug_text(config.arenas[6].debug), "ZU");
+  EXPECT_TRUE(config.arenas[6].zero);
+  for (const char* wrong :
+       {"a:2MiB:::debug", "a:2MiB:::debug=", "a:2MiB:::debug=X", "a:2MiB:::debug=Z+debug=U",
+        "a:2MiB:::debug=P+zero", "a:2MiB:::scrub+debug=FP", "a:2MiB:::lock", "a:2MiB:::",
+        "a:2MiB:::pinned+", "a:2MiB:::round", "a:2MiB:", "a:2MiB:0640:", "a:2MiB:::pinned:more",
+        "a:2MiB:::numa", "a:2MiB:::numa=", "a:2MiB:::numa=all"})
     EXPECT_NE(
         refusal({{"--arena", wrong}, {}}).find("options are pinned, lock, zero, scrub, huge_pages"),
         std::string::npos)

@@ -79,7 +79,7 @@ TEST(Metrics, EveryCountOfAnArenaHasASample) {
   facts.name_arenas = true;
   const std::string text = metrics_text(facts);
   std::set<std::string> names = fields<v1::Arena>();
-  for (const char* fixed : {"id", "name", "holder_only", "canary", "pinned", "locked", "zero",
+  for (const char* fixed : {"id", "name", "holder_only", "debug", "pinned", "locked", "zero",
                             "scrub", "huge_pages", "numa", "access", "quarantine_reason"})
     ASSERT_EQ(names.erase(fixed), 1u);
   for (const std::string& name : names)

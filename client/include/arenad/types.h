@@ -7,11 +7,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "arenad/allocator/base/export.h"
 #include "arenad/allocator/format/block_word.h"
+#include "arenad/allocator/format/debug_flags.h"
 #include "arenad/allocator/format/ids.h"
 #include "arenad/status.h"
 
@@ -19,6 +21,8 @@ namespace arenad::client {
 
 // Ids and refs are the allocator's. Their `value` is the number that tools print.
 using arenad::ArenaId;
+using arenad::BlockEvent;
+using arenad::BlockTrack;
 using arenad::ClassId;
 using arenad::HeapId;
 using arenad::kSpanClass;
@@ -58,8 +62,6 @@ struct Access {
 struct ArenaOptions {
   std::uint64_t capacity_bytes = 0;  // rounded up to a multiple of 2 MiB
   bool holder_only = false;          // only the holder may free a block
-  // Writes 16 bytes in front of each block and 8 bytes behind it, and checks them at its free.
-  bool canary = false;
   // All memory is committed at once and never given back: a block's pages stay the same as long as
   // the arena lives. For io_uring buffers, RDMA and cudaHostRegister. Creating the arena takes some
   // 0.5 s for each GiB, so large ones need a larger ConnectOptions::call_timeout_ms.
@@ -71,6 +73,9 @@ struct ArenaOptions {
   bool huge_pages = false;
   // On which NUMA nodes memory lies: empty, "interleave", or the number of a node.
   std::string numa;
+  // Which mistakes the arena looks for, some of the letters FZPU: checks, redzones, poison, user
+  // tracking. client/README.md, "Debug flags", says what each finds. P not with zero or scrub.
+  std::string debug;
   bool set_access = false;  // false: the caller's user and group, mode 0660
   Access access;
 };
@@ -80,16 +85,17 @@ struct ArenaInfo {
   std::string name;
   std::uint64_t capacity_bytes = 0;
   bool holder_only = false;
-  bool canary = false;
   bool pinned = false;
   bool zero = false;
   bool scrub = false;
-  bool locked = false;                // arenad has the memory locked now
   bool huge_pages = false;            // asked for
   std::uint64_t huge_page_bytes = 0;  // of committed_bytes, what was committed in huge pages
   std::string huge_page_fallback;     // why some of it is in small pages; else empty
   std::string numa;                   // asked for
   std::string numa_fallback;          // why that has no effect; else empty
+  std::string debug;                 // letters, in the order FZPU
+  std::uint64_t debug_findings = 0;  // what they have found since the arena was created
+  bool locked = false;               // arenad has the memory locked now
   Access access;
   std::uint64_t committed_bytes = 0;  // memory that the arena has taken from the system
   std::uint64_t held_bytes = 0;       // sum of the strides of held blocks
@@ -153,7 +159,8 @@ struct BlockInfo {
   std::uint32_t tag = 0;
   HeapId heap;  // the heap that owns the block: below 256 a shard's, else a peer's
   std::uint32_t generation = 0;
-  ClassId size_class;  // kSpanClass for a span
+  ClassId size_class;               // kSpanClass for a span
+  std::optional<BlockTrack> track;  // in arenas with debug flag U
 };
 
 // What a session held when it was closed, or when it detached.

@@ -23,13 +23,13 @@ struct CreateArenaArgs {
   std::string name;
   std::uint64_t capacity_bytes = 0;
   bool holder_only = false;
-  bool canary = false;
   bool pinned = false;
   bool lock = false;
   bool zero = false;
   bool scrub = false;
   bool huge_pages = false;
   std::string numa;  // NumaPolicy::parse
+  DebugFlags debug;
   bool has_access = false;
   ArenaAccess access;
 };

@@ -25,7 +25,6 @@ struct ArenaFacts {
   std::string name;
   std::uint64_t capacity_bytes = 0;
   bool holder_only = false;
-  bool canary = false;
   bool pinned = false;
   bool zero = false;
   bool scrub = false;
@@ -34,6 +33,8 @@ struct ArenaFacts {
   std::string huge_page_fallback;     // why some are in small pages; else empty
   std::string numa;                   // asked for: NumaPolicy::text
   std::string numa_fallback;          // why that has no effect; else empty
+  DebugFlags debug;
+  std::uint64_t debug_findings = 0;  // peers can forge it
   bool locked = false;  // now; whoever asked for a lock may not have it after a restart
   ArenaAccess access;
   std::uint64_t committed_bytes = 0;

@@ -10,6 +10,12 @@ Failure wrong_tag(std::uint32_t tag) {
   return refuse(Error::kInvalidTag, fmt::format("tag {}", tag));
 }
 
+Failure unknown_debug(std::string_view letters) {
+  return {Error::kInvalidOption,
+          fmt::format("debug '{}': give some of the letters F, Z, P and U, each at most once",
+                      letters.substr(0, 80))};
+}
+
 std::string ref_text(std::uint64_t ref) { return fmt::format("0x{:016x}", ref); }
 
 bool valid_name(std::string_view name) {

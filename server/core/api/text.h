@@ -30,6 +30,9 @@ Failure refuse(Error e, std::string_view particulars);
 // Of a tag above Holder::kMaxTag.
 Failure wrong_tag(std::uint32_t tag);
 
+// Of letters that are no debug flags (allocator/format/debug_flags.h).
+Failure unknown_debug(std::string_view letters);
+
 // "0x" and 16 hex digits.
 std::string ref_text(std::uint64_t ref);
 

@@ -36,7 +36,6 @@ ArenaFacts arena_facts(const ArenaRecord& record, const HeldShare& held,
   facts.name = record.name();
   facts.capacity_bytes = arena.capacity_bytes();
   facts.holder_only = arena.options().holder_only;
-  facts.canary = record.canary;
   facts.pinned = arena.options().pinned;
   facts.zero = arena.options().zero;
   facts.scrub = arena.options().scrub;
@@ -45,6 +44,8 @@ ArenaFacts arena_facts(const ArenaRecord& record, const HeldShare& held,
   facts.huge_page_fallback = arena.huge_page_refusal();
   facts.numa = arena.options().numa.text();
   facts.numa_fallback = record.numa_fallback;
+  facts.debug = arena.options().debug;
+  facts.debug_findings = arena.control().findings().count.load(std::memory_order_relaxed);
   facts.locked = arena.locked();
   facts.access = record.access;
   facts.committed_bytes = arena.committed_bytes();

@@ -19,7 +19,6 @@ Answer<std::shared_ptr<ArenaState>> ArenaRegistry::make(const Principal& caller,
   options.id = *id;
   options.name = args.name;
   options.capacity_bytes = args.capacity_bytes;
-  options.layout = args.canary ? Layout::canaried() : Layout::plain();
   options.holder_only = args.holder_only;
   options.pinned = args.pinned;
   options.lock = args.lock;
@@ -28,7 +27,8 @@ Answer<std::shared_ptr<ArenaState>> ArenaRegistry::make(const Principal& caller,
   options.huge_pages = args.huge_pages;
   options.numa = *numa;
   options.numa_nodes = nodes_.all();
-  options.map_data = args.canary;  // payload is the clients' business, canaries are not
+  options.debug = args.debug;
+  options.map_data = false;  // payload is the clients' business, unless an option needs it
   options.max_heaps = kHeapIds;
   options.budget = budget_;
   ArenaAccess access = args.access;
@@ -162,7 +162,6 @@ ArenaRecord ArenaRegistry::record_of(std::unique_ptr<Arena> arena, const ArenaAc
   ArenaRecord record;
   if (commit_elsewhere_) arena->commit_elsewhere();
   record.state = std::make_shared<ArenaState>(std::move(arena), state_.is_open());
-  record.canary = record.state->arena->geometry().layout() == Layout::canaried();
   record.access = access;
   const Arena& made = *record.state->arena;
   record.numa_fallback = made.numa_refusal();

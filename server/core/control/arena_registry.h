@@ -29,7 +29,6 @@ namespace arenad::server {
 struct ArenaRecord {
   std::shared_ptr<ArenaState> state;
   ArenaAccess access;
-  bool canary = false;
   std::string numa_fallback;     // why the option `numa` has no effect; else empty
   std::set<SessionId> sessions;  // attached
   // What the reaper gave back. Shards count allocations and frees, but not what the reaper takes.

@@ -33,8 +33,7 @@ Answer<Nothing> StateRecovery::open_arenas() {
   for (StateDirectory::Found& f : *found) {
     const LedgerHeader& header = f.ledger.header();
     const std::string name(header.name, ::strnlen(header.name, kMaxNameBytes));
-    auto arena =
-        Arena::open(f.files, std::move(f.ledger), header.canary_bytes != 0, &core_.shared.memory);
+    auto arena = Arena::open(f.files, std::move(f.ledger), false, &core_.shared.memory);
     if (arena.ok()) {
       const std::uint64_t bytes = (*arena)->capacity_bytes();
       core_.arenas.restore(std::move(*arena));

@@ -38,6 +38,7 @@ struct Config {
     bool scrub = false;
     bool huge_pages = false;
     std::string numa;  // NumaPolicy::parse
+    DebugFlags debug;
   };
   std::string socket_dir;
   std::string state_dir;                     // empty: none

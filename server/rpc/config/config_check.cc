@@ -184,8 +184,9 @@ class Checker {
             "{}: '{}' is not NAME:CAPACITY[:MODE[:GROUP[:OPTIONS]]], for example pool:1GiB, "
             "pool:1GiB:0660:video or pool:1GiB:::pinned+lock; a name has 1 to 64 characters of "
             "A-Z a-z 0-9 . _ -, a mode is octal, a group exists on this system, options are "
-            "pinned, lock, zero, scrub, huge_pages, numa=interleave and numa=NODE, and lock needs "
-            "pinned",
+            "pinned, lock, zero, scrub, huge_pages, numa=interleave, numa=NODE and debug= with some "
+            "of the letters F, Z, P and U; lock needs pinned, and P goes neither with zero nor with "
+            "scrub",
             found->second.origin, item));
     }
   }
@@ -216,17 +217,24 @@ class Checker {
   static bool read_options(const std::string& text, Config::ArenaAtStart& arena) {
     std::vector<std::string> names;
     boost::split(names, text, boost::is_any_of("+"));
+    constexpr std::string_view kDebug = "debug=";
     for (const std::string& name : names) {
       if (name.starts_with(kNumaOption)) {
         arena.numa = name.substr(kNumaOption.size());
         if (arena.numa.empty() || !NumaPolicy::parse(arena.numa)) return false;
         continue;
       }
+      if (name.starts_with(kDebug) && !arena.debug.any()) {
+        const auto flags = parse_debug(std::string_view(name).substr(kDebug.size()));
+        if (!flags || !flags->any()) return false;
+        arena.debug = *flags;
+        continue;
+      }
       const auto* const row = std::ranges::find(kArenaOptions, name, &ArenaOptionRow::name);
       if (row == std::end(kArenaOptions)) return false;
       arena.*row->value = true;
     }
-    return arena.pinned || !arena.lock;
+    return (arena.pinned || !arena.lock) && !(arena.debug.poison && (arena.zero || arena.scrub));
   }
 
   void read_tunables(Config& config) {

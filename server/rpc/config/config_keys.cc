@@ -81,8 +81,8 @@ std::vector<ConfigKey> make_keys() {
        "arenas to create at start, each NAME:CAPACITY[:MODE[:GROUP[:OPTIONS]]], for example "
        "pool:1GiB, pool:1GiB:0660:video or pool:1GiB:::pinned+lock; they belong to arenad's user, "
        "and to arenad's group if none is given; mode 0660 if none is given; options are pinned, "
-       "lock, zero, scrub, huge_pages, numa=interleave and numa=NODE, as in 'arenactl arena create "
-       "--help'",
+       "lock, zero, scrub, huge_pages, numa=interleave, numa=NODE and debug=FZPU, as in 'arenactl "
+       "arena create --help'",
        0, 0, "NAME:CAPACITY[:MODE[:GROUP[:OPTIONS]]]"},
   };
   for (const LimitRow& row : kLimitTable) keys.push_back(limit_key(row));

@@ -1,19 +1,23 @@
 #include "server/rpc/services/arena_messages.h"
 
+#include "server/core/api/text.h"
+
 namespace arenad::server {
 
-CreateArenaArgs args_from(const v1::CreateArenaRequest& request) {
+Answer<CreateArenaArgs> args_from(const v1::CreateArenaRequest& request) {
   CreateArenaArgs args;
   args.name = request.name();
   args.capacity_bytes = request.capacity_bytes();
   args.holder_only = request.holder_only();
-  args.canary = request.canary();
   args.pinned = request.pinned();
   args.lock = request.lock();
   args.zero = request.zero();
   args.scrub = request.scrub();
   args.huge_pages = request.huge_pages();
   args.numa = request.numa();
+  const auto debug = parse_debug(request.debug());
+  if (!debug) return unknown_debug(request.debug());
+  args.debug = *debug;
   args.has_access = request.has_access();
   if (request.has_access()) {
     const v1::ArenaAccess& access = request.access();
@@ -27,11 +31,12 @@ void fill(v1::Arena& out, const ArenaFacts& facts) {
   out.set_name(facts.name);
   out.set_capacity_bytes(facts.capacity_bytes);
   out.set_holder_only(facts.holder_only);
-  out.set_canary(facts.canary);
   out.set_pinned(facts.pinned);
   out.set_locked(facts.locked);
   out.set_zero(facts.zero);
   out.set_scrub(facts.scrub);
+  out.set_debug(debug_text(facts.debug));
+  out.set_debug_findings(facts.debug_findings);
   v1::HugePages& huge = *out.mutable_huge_pages();
   huge.set_wanted(facts.huge_pages);
   huge.set_bytes(facts.huge_page_bytes);

@@ -8,7 +8,8 @@
 
 namespace arenad::server {
 
-CreateArenaArgs args_from(const v1::CreateArenaRequest& request);
+// Errors: kInvalidOption (debug).
+Answer<CreateArenaArgs> args_from(const v1::CreateArenaRequest& request);
 
 void fill(v1::Arena& out, const ArenaFacts& facts);
 void fill(v1::ListArenasResponse& out, const Page<ArenaFacts>& page);

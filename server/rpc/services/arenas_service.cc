@@ -29,7 +29,9 @@ class ArenasService final : public RpcService {
         service_.RequestCreateArena(ctx, request, writer, queue, queue, tag);
       },
       [this](auto& call) {
-        control_.create_arena(call.caller(), args_from(call.request()),
+        auto args = args_from(call.request());
+        if (!args.ok()) return call.finish(args.error());
+        control_.create_arena(call.caller(), std::move(*args),
                               on_shard<ArenaFacts>(call.shard(), [&call](Answer<ArenaFacts> arena) {
                                 if (!arena.ok()) return call.finish(arena.error());
                                 fill(call.response(), *arena);

@@ -29,6 +29,12 @@ void add_errors(google::protobuf::RepeatedPtrField<v1::RefError>& out,
   }
 }
 
+void fill(v1::BlockEvent& out, const BlockEvent& event) {
+  out.set_session(event.session.value);
+  out.set_tag(event.tag);
+  out.set_time_ns(event.time_ns);
+}
+
 }  // namespace
 
 AllocateArgs args_from(const v1::AllocateRequest& request, SessionKey session, ArenaId arena) {
@@ -94,6 +100,9 @@ void fill(v1::DescribeResponse& response, const std::vector<BlockFacts>& infos,
     block.set_heap(info.heap.value);
     block.set_generation(info.generation);
     block.set_size_class(info.cls.value);
+    if (!info.track) continue;
+    fill(*block.mutable_track()->mutable_allocated(), info.track->allocated);
+    fill(*block.mutable_track()->mutable_freed(), info.track->freed);
   }
 }
 

@@ -15,7 +15,7 @@ void fill_geometry(v1::Geometry& out, const Geometry& geometry, int ref_slot_bit
   out.set_slab_unit_bytes(kSlabUnitBytes);
   out.set_superslab_bytes(kSuperslabBytes);
   out.set_header_bytes(geometry.layout().header_bytes);
-  out.set_canary_bytes(geometry.layout().canary_bytes);
+  out.set_trailer_bytes(geometry.layout().trailer_bytes);
   for (const ClassId cls : geometry.classes()) {
     out.add_class_usable_bytes(geometry.size_class(cls).usable_bytes);
     out.add_class_stride_bytes(geometry.size_class(cls).stride_bytes);
