@@ -61,8 +61,8 @@ enum ArenaOptionBit : std::uint32_t {
 inline constexpr int kNumaNodeShift = 24;
 inline constexpr std::uint32_t kNumaNodeMask = (kMaxNumaNodes - 1) << kNumaNodeShift;
 inline constexpr int kDebugShift = 8;  // of DebugFlags::bits
-inline constexpr std::uint32_t kArenaOptionBits =
-    31 | kDebugBits << kDebugShift | kHugePagesBit | kNumaInterleaveBit | kNumaNodeBit | kNumaNodeMask;
+inline constexpr std::uint32_t kArenaOptionBits = 31 | kDebugBits << kDebugShift | kHugePagesBit |
+                                                  kNumaInterleaveBit | kNumaNodeBit | kNumaNodeMask;
 
 constexpr std::uint32_t numa_bits(NumaPolicy p) {
   if (p.kind == NumaPolicy::Kind::kInterleave) return kNumaInterleaveBit;

@@ -40,7 +40,7 @@ struct SlabState {
   SlabState* prev = nullptr;
   SlabState* next = nullptr;
   std::unique_ptr<std::uint64_t[]> free_bits;
-  std::optional<AwayBlocks> away;  // of a heap that serves others
+  std::optional<AwayBlocks> away;          // of a heap that serves others
   std::unique_ptr<Holder[]> last_holders;  // to whom blocks went; null without debug flag P
 
   std::uint32_t word_count() const { return (capacity + 63) / 64; }

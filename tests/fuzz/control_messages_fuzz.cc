@@ -152,8 +152,10 @@ class World {
   void create() {
     v1::CreateArenaRequest request;
     if (!parse(request)) return;
+    auto args = args_from(request);
+    if (!args.ok()) return;
     const auto made = told<ArenaFacts, v1::Arena>(
-        [&](auto done) { control().create_arena(caller_, args_from(request), std::move(done)); });
+        [&](auto done) { control().create_arena(caller_, std::move(*args), std::move(done)); });
     if (!made.ok()) return;
     FUZZ_EXPECT(made->name == request.name(), "an arena has the name that was asked for");
     FUZZ_EXPECT(made->capacity_bytes >= request.capacity_bytes() &&

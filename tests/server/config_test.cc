@@ -121,12 +121,11 @@ TEST(Config, WrongValuesNameSourceKeyAndWhatItTakes) {
 }
 
 TEST(Config, ArenasOfTheStartMayHaveOptions) {
-  const Config config =
-      good({{"--arena", "a:2MiB:::pinned", "--arena", "b:2MiB:0640::lock+pinned", "--arena",
-             "c:2MiB:0640:0", "--arena", "d:2MiB:::zero+scrub", "--arena",
-             "e:2MiB:::huge_pages+numa=interleave", "--arena", "f:2MiB:::numa=1", "--arena",
-              "g:2MiB:::debug=UZ+zero"},
-            {}});
+  const Config config = good({{"--arena", "a:2MiB:::pinned", "--arena", "b:2MiB:0640::lock+pinned",
+                               "--arena", "c:2MiB:0640:0", "--arena", "d:2MiB:::zero+scrub",
+                               "--arena", "e:2MiB:::huge_pages+numa=interleave", "--arena",
+                               "f:2MiB:::numa=1", "--arena", "g:2MiB:::debug=UZ+zero"},
+                              {}});
   ASSERT_EQ(config.arenas.size(), 7u);
   EXPECT_TRUE(config.arenas[0].pinned);
   EXPECT_FALSE(config.arenas[0].lock);

@@ -93,9 +93,9 @@ struct ArenaInfo {
   std::string huge_page_fallback;     // why some of it is in small pages; else empty
   std::string numa;                   // asked for
   std::string numa_fallback;          // why that has no effect; else empty
-  std::string debug;                 // letters, in the order FZPU
-  std::uint64_t debug_findings = 0;  // what they have found since the arena was created
-  bool locked = false;               // arenad has the memory locked now
+  std::string debug;                  // letters, in the order FZPU
+  std::uint64_t debug_findings = 0;   // what they have found since the arena was created
+  bool locked = false;                // arenad has the memory locked now
   Access access;
   std::uint64_t committed_bytes = 0;  // memory that the arena has taken from the system
   std::uint64_t held_bytes = 0;       // sum of the strides of held blocks

@@ -65,14 +65,15 @@ Task<Answer<ArenaFacts>> ArenaCalls::create(Caller caller, CreateArenaArgs args)
     }
   }
   const ArenaRecord& finished = *core_.arenas.finish(args.name);
-  core_.log(LogLevel::kInfo,
-            fmt::format("arena '{}' is created by {}: {}{}{}{}{}{}, owner {}, group {}, mode 0{:03o}",
-                        args.name, caller->text(), bytes_text(state->arena->capacity_bytes()),
-                        args.pinned ? ", pinned" : "", args.lock ? " and locked" : "",
-                        args.huge_pages ? ", huge pages" : "",
-                        args.numa.empty() ? std::string() : ", NUMA " + args.numa,
-                        args.debug.any() ? ", debug " + debug_text(args.debug) : std::string(),
-                        finished.access.uid, finished.access.gid, finished.access.mode));
+  core_.log(
+      LogLevel::kInfo,
+      fmt::format("arena '{}' is created by {}: {}{}{}{}{}{}, owner {}, group {}, mode 0{:03o}",
+                  args.name, caller->text(), bytes_text(state->arena->capacity_bytes()),
+                  args.pinned ? ", pinned" : "", args.lock ? " and locked" : "",
+                  args.huge_pages ? ", huge pages" : "",
+                  args.numa.empty() ? std::string() : ", NUMA " + args.numa,
+                  args.debug.any() ? ", debug " + debug_text(args.debug) : std::string(),
+                  finished.access.uid, finished.access.gid, finished.access.mode));
   warn_of_fallbacks(finished);
   core_.arenas_changed();
   auto added = core_.shards.broadcast([state](Shard& shard) { shard.add_arena(state); });
