@@ -19,7 +19,7 @@ from contract import arenas
 from daemon import BIN, DEADLINE_S, clean_environment, wait_until
 
 LIFE_CREATING, LIFE_DELETING = 0x11, 0x33
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 VERSION_AT, LIFE_AT = 8, 136  # in a ledger's header
 
 
