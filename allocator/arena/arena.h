@@ -132,8 +132,8 @@ class ARENAD_API Arena final : public ArenaView, private SlabSource {
   // Gives wholly free superslabs beyond `keep` back to the system, if they were free at the call
   // before too. One thread at a time. Returns how many; a pinned arena gives nothing back.
   std::uint32_t decommit_idle(std::uint32_t keep);
-  // Memory that the arena's files have where nothing is committed. Clients make it by touching their
-  // mappings, readers too. A commit that is under way counts.
+  // Memory that the arena's files have where nothing is committed. Clients make it by touching
+  // their mappings, readers too. A commit that is under way counts.
   std::uint64_t touched_bytes() const;
   // Gives that memory back to the system. By the thread that commits.
   void drop_touched();

@@ -1,7 +1,8 @@
 // ControlPages: which pages of the control file the owner has committed.
 //
-// Purpose: the control file is sparse. A peer can write to all of it, so it can give memory to pages
-//   that nobody needs. The owner knows which pages it has committed, and gives the others back.
+// Purpose: the control file is sparse. A peer can write to all of it, so it can give memory to
+//   pages that nobody needs. The owner knows which pages it has committed, and gives the others
+//   back.
 // Invariants: a page is added before it is committed, and stays. What is not added holds nothing
 //   that anybody needs: it reads as zeros before and after.
 // Threads: any, at once. The mutex is held while bits change, and while at most kChunkPages pages

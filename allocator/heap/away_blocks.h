@@ -23,6 +23,8 @@ class AwayBlocks {
   explicit AwayBlocks(std::uint32_t capacity) : bits_((capacity + 63) / 64) {}
 
   bool has(BlockIndex block) const { return (bits_[block.value / 64] & bit_of(block)) != 0; }
+  // Of the blocks from 64 * `word` on, bit by bit.
+  std::uint64_t bits(std::uint32_t word) const { return bits_[word]; }
   // Of a block that is away.
   SessionId payer(BlockIndex block) const { return each_ == nullptr ? payer_ : each_[block.value]; }
   // The block leaves. `payer` pays for it.

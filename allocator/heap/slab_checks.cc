@@ -20,7 +20,7 @@ const char* slab_fault(const ArenaView& arena, HeapId id, const SlabState& slab)
   std::uint32_t free = 0;
   for (std::uint32_t w = 0; w < slab.word_count(); ++w) {
     free += static_cast<std::uint32_t>(std::popcount(slab.free_bits[w]));
-    if (slab.away_bits != nullptr && (slab.free_bits[w] & slab.away_bits[w]) != 0)
+    if (slab.away && (slab.free_bits[w] & slab.away->bits(w)) != 0)
       return "a block of its slab is free and away at once";
   }
   if (free != slab.free_count || free > slab.carved)

@@ -198,7 +198,7 @@ TEST_F(ModelTest, RandomOperationsAgreeWithTheModelInEveryLayout) {
 }
 
 TEST_F(ModelTest, RandomOperationsAgreeWithTheModelWithDebugFlags) {
-  const LogLines lines;
+  const LogLines logged;
   for (const char* letters : {"P", "U", "ZPU"}) {
     debug_ = *parse_debug(letters);
     start(test_seed(), Layout::plain());

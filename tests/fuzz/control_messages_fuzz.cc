@@ -1,10 +1,9 @@
 // Requests of the services Arenas, Sessions and Admin.
 //
-// Purpose: each call of the input is a method, who makes it, and the bytes of its message. The bytes
-// are parsed as protobuf, converted as server/rpc does, and given to a real engine with one shard.
-// Names, ids and keys in a message may stand for those that were answered before. The engine serves
-// all inputs, one after another.
-// What must hold:
+// Purpose: each call of the input is a method, who makes it, and the bytes of its message. The
+// bytes are parsed as protobuf, converted as server/rpc does, and given to a real engine with one
+// shard. Names, ids and keys in a message may stand for those that were answered before. The engine
+// serves all inputs, one after another. What must hold:
 // * No crash, and no report of a sanitizer.
 // * Each call is answered once. An error has a text. An answer can be serialised.
 // * Who is no administrator changes nothing that is not theirs.
