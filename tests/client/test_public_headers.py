@@ -24,6 +24,7 @@ ALLOCATOR_HEADERS = {
     "allocator/base/error.h",
     "allocator/base/export.h",
     "allocator/format/block_word.h",
+    "allocator/format/debug_flags.h",
     "allocator/format/geometry.h",
     "allocator/format/ids.h",
     "allocator/format/ref_layout.h",
