@@ -7,6 +7,7 @@
 #include <string>
 
 #include "../base/export.h"
+#include "../format/debug_flags.h"
 #include "../format/geometry.h"
 #include "../format/ids.h"
 #include "../format/numa_policy.h"

@@ -49,11 +49,17 @@ def cpus_of_threads(daemon):
     }
 
 
+def named_threads(daemon, name):
+    threads = cpus_of_threads(daemon)
+    return threads if name in threads else None
+
+
 def test_shards_run_where_topology_and_log_say(start_daemon, connect):
     daemon = start_daemon("--shards", "3")
-    threads = cpus_of_threads(daemon)
     for shard in connect(daemon.target).topology().shards:
-        assert threads[f"shard-{shard.index}"] == {shard.cpu}
+        name = f"shard-{shard.index}"  # a thread takes its cpu, and then its name
+        threads = wait_until("it has a name", lambda name=name: named_threads(daemon, name))
+        assert threads[name] == {shard.cpu}
         where = f"shard {shard.index} on cpu {shard.cpu} of NUMA node {shard.numa_node}"
         assert where in daemon.log()
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "allocator/arena/arena.h"
+#include "allocator/format/debug_flags.h"
 #include "server/core/api/common.h"
 #include "server/core/api/facts.h"
 #include "server/core/api/principal.h"

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "allocator/check/verify.h"
+#include "allocator/format/debug_flags.h"
 #include "allocator/heap/class_usage.h"
 #include "allocator/heap/counters.h"
 #include "server/core/api/common.h"

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "allocator/base/error.h"
+#include "allocator/format/debug_flags.h"
 #include "server/core/api/limits.h"
 #include "server/rpc/config/values.h"
 #include "server/rpc/tls/tls_credentials.h"

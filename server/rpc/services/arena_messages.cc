@@ -1,5 +1,6 @@
 #include "server/rpc/services/arena_messages.h"
 
+#include "allocator/format/debug_flags.h"
 #include "server/core/api/text.h"
 
 namespace arenad::server {
