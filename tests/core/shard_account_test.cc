@@ -2,6 +2,7 @@
 #include "server/core/shard/shard_account.h"
 
 #include "tests/core/shard_parts.h"
+#include "tests/support/sizes.h"
 
 namespace arenad::server {
 namespace {

@@ -8,6 +8,8 @@
 // * Each call is answered once. An error has a text. An answer can be serialised.
 // * Who is no administrator changes nothing that is not theirs.
 // * After an input, when its sessions are closed and its arenas are deleted, nothing is left.
+#include <google/protobuf/stubs/logging.h>
+
 #include <cstdint>
 #include <future>
 #include <memory>
@@ -67,7 +69,7 @@ class Daemon {
     loop_ = std::make_unique<ThreadLoop>(*engine_, ShardId{0});
   }
 
-  const TemporaryDirectory directory_;
+  const test::TemporaryDirectory directory_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ThreadLoop> loop_;
 };
@@ -167,7 +169,7 @@ class World {
   void get() {
     v1::GetArenaRequest request;
     if (!parse(request)) return;
-    told<ArenaFacts, v1::Arena>(
+    (void)told<ArenaFacts, v1::Arena>(
         [&](auto done) { control().get_arena(caller_, known(request.name()), std::move(done)); });
   }
   void list() {
@@ -226,7 +228,7 @@ class World {
     const auto id =
         request.arena_id() == 0 ? Answer<ArenaId>(last_arena_) : arena_from(request.arena_id());
     if (!id.ok()) return;
-    told<GivenBack>([&](auto done) {
+    (void)told<GivenBack>([&](auto done) {
       control().detach_arena(known(request.session()), *id, {request.epoch()},
                              request.give_up_blocks(), std::move(done));
     });
@@ -235,7 +237,7 @@ class World {
     v1::CloseSessionRequest request;
     if (!parse(request)) return;
     const SessionKey key = known(request.session());
-    told<GivenBack>([&](auto done) { control().close_session(key, std::move(done)); });
+    (void)told<GivenBack>([&](auto done) { control().close_session(key, std::move(done)); });
   }
   void list_sessions() {
     v1::ListSessionsRequest request;
@@ -254,11 +256,11 @@ class World {
     v1::GetStatsRequest request;
     if (!parse(request)) return;
     const std::string& name = known(request.arena());
-    told<DaemonStats, v1::Stats>(
+    (void)told<DaemonStats, v1::Stats>(
         [&](auto done) { control().get_stats(caller_, name, std::move(done)); });
-    told<std::vector<SlabInfoRow>, v1::GetSlabInfoResponse>(
+    (void)told<std::vector<SlabInfoRow>, v1::GetSlabInfoResponse>(
         [&](auto done) { control().slab_info(caller_, name, std::move(done)); });
-    told<std::vector<TunableFacts>, v1::Tunables>(
+    (void)told<std::vector<TunableFacts>, v1::Tunables>(
         [&](auto done) { control().get_tunables(std::move(done)); });
     only_for_administrators(told<TrimFacts, v1::TrimArenasResponse>(
         [&](auto done) { control().trim(caller_, name, std::move(done)); }));
@@ -266,7 +268,7 @@ class World {
   void holders() {
     v1::ListHoldersRequest request;
     if (!parse(request)) return;
-    told<Holders, v1::ListHoldersResponse>([&](auto done) {
+    (void)told<Holders, v1::ListHoldersResponse>([&](auto done) {
       control().list_holders(caller_, known(request.arena()), request.limit(), std::move(done));
     });
   }
@@ -326,16 +328,16 @@ class World {
     args.size_bytes = input_.u16();
     args.count = 1 + input_.u8() % 4;
     ShardApi& shard = Daemon::one().shard();
-    answer<AllocatedBlocks>([&](auto done) {
+    (void)answer<AllocatedBlocks>([&](auto done) {
       shard.post([&shard, args, done = std::move(done)] { shard.allocate(args, done); });
     });
   }
 
   void clean_up() {
     for (const SessionKey key : keys_)
-      answer<GivenBack>([&](auto done) { control().close_session(key, std::move(done)); });
+      (void)answer<GivenBack>([&](auto done) { control().close_session(key, std::move(done)); });
     for (const std::string& name : arenas_)
-      answer<Nothing>(
+      (void)answer<Nothing>(
           [&](auto done) { control().delete_arena(user(true), name, true, std::move(done)); });
     // A session whose grace was over ends by itself meanwhile.
     while (!answer<Page<SessionFacts>>([&](auto done) {
@@ -363,6 +365,7 @@ class World {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const bool quiet = [] {
     arenad::set_log_sink([](std::string_view) {});
+    google::protobuf::SetLogHandler(nullptr);  // it says when text is not UTF-8
     return true;
   }();
   arenad::fuzz::Input input({data, quiet ? size : 0});
