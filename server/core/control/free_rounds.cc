@@ -5,7 +5,7 @@
 namespace arenad::server {
 
 Later<Nothing> FreeRounds::round() {
-  const Later<Nothing> over;
+  Later<Nothing> over;
   waiting_.push_back(over);
   if (!std::exchange(under_way_, true)) core_.thread.run(run_rounds());
   return over;
