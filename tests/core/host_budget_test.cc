@@ -6,8 +6,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <future>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -273,7 +276,18 @@ TEST(HostBudget, OtherCallsAreAnsweredWhileAPinnedArenaIsCommitted) {
   UniqueFd of_control(::open(host.gate_path().c_str(), O_WRONLY | O_CLOEXEC));
   host.close_gate();
   open_gate(std::move(of_control));
-  UniqueFd of_commit(::open(host.gate_path().c_str(), O_WRONLY | O_CLOEXEC));
+  UniqueFd of_commit;
+  for (;;) {
+    of_commit = UniqueFd(::open(host.gate_path().c_str(), O_WRONLY | O_CLOEXEC));
+    // A control thread that is slow reads more than once. While it is held it answers nothing.
+    const auto answered = std::make_shared<std::promise<void>>();
+    daemon.control().get_arena(daemon_itself(), "a",
+                               [answered](const Answer<ArenaFacts>&) { answered->set_value(); });
+    if (answered->get_future().wait_for(std::chrono::seconds(5)) == std::future_status::ready)
+      break;
+    host.close_gate();
+    open_gate(std::move(of_commit));
+  }
   // From here on a thread is held that is neither the shard's nor the control thread.
   EXPECT_TRUE(daemon.allocate(0, key, arena, 64, 10).ok());
   EXPECT_EQ(daemon.free(0, key, arena, refs_of(*before))->done, 10u);
