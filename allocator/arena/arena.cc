@@ -17,44 +17,6 @@
 namespace arenad {
 namespace {
 
-std::uint64_t rounded_up(std::uint64_t capacity_bytes) {
-  return (capacity_bytes + kSuperslabBytes - 1) / kSuperslabBytes * kSuperslabBytes;
-}
-
-// How many generations blocks of the arena have.
-std::uint32_t generations_of(const ArenaConfig& c) {
-  return RefLayout(c.id, rounded_up(c.capacity_bytes) / kSlabUnitBytes * kMaxBlocksPerSlab)
-      .generations();
-}
-
-Failure check(const ArenaConfig& c) {
-  if (c.capacity_bytes == 0 || c.capacity_bytes > kMaxArenaBytes)
-    return {Error::kInvalidCapacity,
-            fmt::format("capacity of {} bytes; {} and {} bytes in any case", c.capacity_bytes,
-                        error_advice(Error::kInvalidCapacity), kMaxArenaBytes)};
-  if (c.id.value == 0 || c.id.value > kMaxArenaId)
-    return {Error::kInvalidOption,
-            fmt::format("arena id {}; use 1 to {}", c.id.value, kMaxArenaId)};
-  if (const std::uint32_t last = generations_of(c) - 1; c.first_generation > last)
-    return {Error::kInvalidOption,
-            fmt::format("first generation {}; use 1 to {}, or 0 for a random one",
-                        c.first_generation, last)};
-  if (c.max_heaps == 0 || c.max_heaps > kMaxHeaps)
-    return {Error::kInvalidOption,
-            fmt::format("max_heaps {}; use 1 to {}", c.max_heaps, kMaxHeaps)};
-  if (!c.layout.fits(c.debug) && c.layout != Layout::plain())
-    return {Error::kInvalidOption, "debug flags Z and U need the plain layout"};
-  if (fills_twice(option_bits(c)))
-    return {Error::kInvalidOption,
-            "debug flag P fills blocks with bytes of its own: leave out P, or zero and scrub"};
-  if (!possible_options(option_bits(c)))
-    return {Error::kInvalidOption, "an arena that is locked must be pinned, too"};
-  if (c.name.size() > kMaxNameBytes)
-    return {Error::kInvalidName, fmt::format("a name of {} bytes; {}", c.name.size(),
-                                             error_advice(Error::kInvalidName))};
-  return {};
-}
-
 // The FREE word that blocks begin with. Not 0, by which the committer knows a word without a life.
 std::uint64_t first_word_of(const ArenaConfig& c, const RefLayout& refs) {
   if (c.first_generation != 0) return refs.free_word(c.first_generation);
@@ -145,9 +107,9 @@ Arena::Arena(const ArenaConfig& config, MemoryFile data, MemoryFile control_memo
       enlisted_(std::make_unique<std::atomic<std::uint64_t>[]>((config.max_heaps + 63) / 64)) {}
 
 Arena::Made Arena::create(const ArenaConfig& wanted, const ArenaFiles* files) {
-  if (Failure wrong = check(wanted); wrong.error != Error::kNone) return wrong;
+  if (Failure wrong = check_config(wanted); wrong.error != Error::kNone) return wrong;
   ArenaConfig c = wanted;
-  c.capacity_bytes = rounded_up(c.capacity_bytes);
+  c.capacity_bytes = rounded_capacity(c.capacity_bytes);
   if (c.debug.take_space()) c.layout = Layout::debugged(c.debug);
   c.map_data |= needs_data(c);
   const OverheadRequest overhead(c, files != nullptr);

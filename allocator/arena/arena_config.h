@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "../base/error.h"
 #include "../base/export.h"
 #include "../format/debug_flags.h"
 #include "../format/geometry.h"
@@ -108,6 +109,12 @@ constexpr bool possible_options(std::uint32_t bits) {
          numa_bits(numa_of_bits(bits)) ==
              (bits & (kNumaInterleaveBit | kNumaNodeBit | kNumaNodeMask));
 }
+
+// The capacity that an arena gets: a multiple of the superslab.
+std::uint64_t rounded_capacity(std::uint64_t capacity_bytes);
+// What is wrong with the configuration of a new arena. Errors: kNone, kInvalidCapacity,
+// kInvalidOption, kInvalidName.
+Failure check_config(const ArenaConfig& c);
 
 // The three files of an arena that is to outlive its daemon. Data may lie on hugetlbfs. The other
 // two lie on tmpfs.

@@ -1,8 +1,9 @@
 // AwayBlocks: which blocks of a slab are away from their heap, and who pays for each.
 //
 // Purpose: a block is away when somebody outside of the heap has it: held, shared or returning. A
-//   heap that serves other processes must know that from memory that they cannot write. So it must
-//   know who pays: the session that the block was given to, whatever the block word says later.
+//   heap that serves other processes keeps this in private memory, which no client can write. It
+//   also keeps who pays for a block: the session that the block was given to. What the block word
+//   says later changes nothing.
 // Invariants: a payer is known exactly while its block is away. `each_` exists once two payers had
 //   blocks of the slab; until then `payer_` pays for all that are away.
 // Threads: private to the heap's owner. Crash: a hint; recovery rebuilds it from the words.

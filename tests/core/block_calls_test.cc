@@ -11,13 +11,8 @@ class BlockCallsTest : public ShardParts {
  protected:
   BlockCallsTest() : ShardParts(AttachMode::kRemote, 1 << 20) { attach(bob, AttachMode::kRemote); }
   std::vector<std::uint64_t> allocate(std::uint32_t count) {
-    AllocateArgs args;
-    args.session = alice;
-    args.arena_id = arena;
-    args.size_bytes = 64;
-    args.count = count;
     AllocatedBlocks out;
-    EXPECT_EQ(allocating.attempt(zero.access(alice), args, out), Error::kNone);
+    EXPECT_EQ(allocating.attempt(zero.access(alice), wants(alice, 64, count), out), Error::kNone);
     std::vector<std::uint64_t> refs;
     for (const Allocation& block : out.blocks) refs.push_back(block.ref.value);
     return refs;

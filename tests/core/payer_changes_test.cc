@@ -19,13 +19,8 @@ class PayerChangesTest : public ShardParts {
   }
   // Blocks of shard zero's heap.
   std::vector<std::uint64_t> allocate(SessionKey key, std::uint32_t count) {
-    AllocateArgs args;
-    args.session = key;
-    args.arena_id = arena;
-    args.size_bytes = kStride;
-    args.count = count;
     AllocatedBlocks out;
-    EXPECT_EQ(allocating.attempt(zero.access(key), args, out), Error::kNone);
+    EXPECT_EQ(allocating.attempt(zero.access(key), wants(key, kStride, count), out), Error::kNone);
     std::vector<std::uint64_t> refs;
     for (const Allocation& block : out.blocks) refs.push_back(block.ref.value);
     return refs;

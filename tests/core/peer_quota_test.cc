@@ -137,6 +137,16 @@ TEST_F(PeerQuota, ReturnedLeaseIsPaidForAsFarAsItIsStillOut) {
   EXPECT_TRUE(daemon.allocate(1, other, arena, kUnit, 8).ok());
 }
 
+TEST_F(PeerQuota, LeasesOfAnArenaThatThePeerHasLeftArePaidForNoMore) {
+  const auto other = daemon.create("other", 8 * kMiB);
+  PeerClient peer(daemon, "a", "peer", 8 * kUnit);
+  ASSERT_TRUE(daemon.attach(peer.key, "other").ok());
+  EXPECT_EQ(daemon.lease(0, peer.lease_args(64, 8))->slabs.size(), 8u);
+  EXPECT_EQ(daemon.allocate(0, peer.key, other->id, 64).error().error, Error::kQuotaSession);
+  ASSERT_TRUE(daemon.detach(peer.key, arena).ok());
+  EXPECT_TRUE(daemon.allocate(1, peer.key, other->id, kUnit, 8).ok());
+}
+
 TEST_F(PeerQuota, WhatWasHeldInADeletedArenaCountsNoMore) {
   for (const bool mixed : {false, true}) {
     const auto other = daemon.create("other", 8 * kMiB);

@@ -91,6 +91,14 @@ class ShardParts : public ::testing::Test {
     shared.account.open(key.id, 0);
     for (OneShard* one_of : {&zero, &one}) one_of->attach(key, mode, uid);
   }
+  static AllocateArgs wants(SessionKey key, std::uint64_t size_bytes, std::uint32_t count) {
+    AllocateArgs args;
+    args.session = key;
+    args.arena_id = OneShard::kArena;
+    args.size_bytes = size_bytes;
+    args.count = count;
+    return args;
+  }
   std::uint64_t charged(SessionKey key) const { return shared.account.charged_bytes(key.id); }
 
   const ArenaId arena = OneShard::kArena;

@@ -9,38 +9,21 @@ import mmap
 import os
 import random
 import select
-import subprocess
 import sys
 
 import grpc
 
 from client import MIB, PEER, READER, REMOTE, WRITER, Client, Session, refusal_of, show_token
+from hostile_process import HostileProcess, become, repeat
 
 TIB = 1 << 40
 
 
-class Attack:
-    """with Attack(daemon.sockets, "Audits") as attack: ... Its counts are complete afterwards."""
+class Attack(HostileProcess):
+    """with Attack(daemon.sockets, "Administration") as attack: ..."""
 
     def __init__(self, sockets, name, uid=65533, **more):
-        self.counts = {}
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, sockets, name, str(uid), json.dumps(more)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self):
-        assert self.process.stdout.readline() == "began\n"
-        return self
-
-    def __exit__(self, kind, *_):
-        self.process.stdin.close()
-        counts = self.process.stdout.read()
-        assert self.process.wait() == 0
-        if kind is None:
-            self.counts = json.loads(counts)
+        super().__init__(__file__, sockets, name, str(uid), json.dumps(more))
 
 
 class Attacker:
@@ -49,7 +32,12 @@ class Attacker:
     def __init__(self, sockets):
         self.client = Client(f"unix:{sockets}/arenad.sock")
         self.session = Session(self.client, "attacker")
-        self.counts = {"steps": 0}
+        self.counts = {}
+        self.steps = 0
+
+    def make_step(self):
+        self.step()
+        self.steps += 1
 
     def count(self, what):
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -80,8 +68,8 @@ class HugeArenas(Attacker):
     """Creates arenas of 4 TiB, as many as it gets, and uses none."""
 
     def step(self):
-        if self.counts["steps"] < 30:
-            name = f"huge-{self.counts['steps']}"
+        if self.steps < 30:
+            name = f"huge-{self.steps}"
             if self.tried(self.client.create_arena, name, 4 * TIB) is not None:
                 self.count("created")
         select.select([sys.stdin], [], [], 0.01)
@@ -93,7 +81,7 @@ class Administration(Attacker):
     def step(self):
         self.tried(self.client.audit)
         self.tried(self.client.set_tunables, remote_batch="1")
-        self.tried(self.client.evict, self.counts["steps"] % 64 + 1)
+        self.tried(self.client.evict, self.steps % 64 + 1)
 
 
 class GuessedRefs(Attacker):
@@ -108,7 +96,7 @@ class GuessedRefs(Attacker):
         self.random = random.Random(1)
 
     def step(self):
-        slot = self.refs[self.counts["steps"] % 16]
+        slot = self.refs[self.steps % 16]
         guesses = [slot ^ self.random.getrandbits(64) for _ in range(100)]
         for arena_id in (self.others, (self.others + 500) % 1023 + 1):
             self.tried(self.session.free, arena_id, guesses)
@@ -142,7 +130,7 @@ class Touches(Attacker):
         self.memory = mmap.mmap(fd, 512 * MIB, access=mmap.ACCESS_READ)
 
     def step(self):
-        part = self.counts["steps"] % 16 * 32 * MIB
+        part = self.steps % 16 * 32 * MIB
         for at in range(part, part + 32 * MIB, mmap.PAGESIZE):
             self.memory[at]
 
@@ -157,7 +145,7 @@ class TouchesControl(Attacker):
         self.memory = mmap.mmap(control, self.size)
 
     def step(self):
-        start = self.counts["steps"] * 32 * MIB % self.size
+        start = self.steps * 32 * MIB % self.size
         for at in range(start, min(start + 32 * MIB, self.size), mmap.PAGESIZE):
             self.memory[at] = 1
 
@@ -223,17 +211,9 @@ class ForgedHolders(Attacker):
 
 def main():
     sockets, name, uid, more = sys.argv[1:]
-    os.setgroups([])
-    os.setgid(int(uid))
-    os.setuid(int(uid))
+    become(uid)
     attacker = globals()[name](sockets, **json.loads(more))
-    print("began", flush=True)
-    ended = False
-    while not ended or attacker.counts["steps"] < attacker.LEAST_STEPS:
-        attacker.step()
-        attacker.counts["steps"] += 1
-        ended = bool(select.select([sys.stdin], [], [], 0)[0])
-    print(json.dumps(attacker.counts))
+    repeat(attacker.make_step, attacker.counts, attacker.LEAST_STEPS)
 
 
 if __name__ == "__main__":

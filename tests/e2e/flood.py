@@ -3,40 +3,22 @@
 The attacks are the functions of Attacks. Each makes one step, again and again.
 """
 import gzip
-import json
 import os
 import select
-import subprocess
 import sys
 
 import http2
+from hostile_process import HostileProcess, become, repeat
 
 CONNECTIONS = 8
 BATCH = 500
 
 
-class Flood:
-    """with Flood(daemon.sockets, "pings") as flood: ... Its counts are complete afterwards."""
+class Flood(HostileProcess):
+    """with Flood(daemon.sockets, "pings") as flood: ..."""
 
     def __init__(self, sockets, attack, uid=65533):
-        self.counts = {}
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, sockets, attack, str(uid)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self):
-        assert self.process.stdout.readline() == "began\n"
-        return self
-
-    def __exit__(self, kind, *_):
-        self.process.stdin.close()
-        counts = self.process.stdout.read()
-        assert self.process.wait() == 0
-        if kind is None:
-            self.counts = json.loads(counts)
+        super().__init__(__file__, sockets, attack, str(uid))
 
 
 class Attacks:
@@ -133,16 +115,11 @@ class Attacks:
 
 def main():
     sockets, attack, uid = sys.argv[1:]
-    os.setgroups([])
-    os.setgid(int(uid))
-    os.setuid(int(uid))
+    become(uid)
     attacks = Attacks(os.path.join(sockets, "arenad.sock"))
     step = getattr(attacks, attack)
     step()
-    print("began", flush=True)
-    while not select.select([sys.stdin], [], [], 0)[0]:
-        step()
-    print(json.dumps(attacks.counts))
+    repeat(step, attacks.counts)
 
 
 if __name__ == "__main__":

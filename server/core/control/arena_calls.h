@@ -42,9 +42,10 @@ class ArenaCalls {
   Later<Failure> commit_whole(const std::shared_ptr<ArenaState>& state);
   // Who may own the arena: fills in the caller where nobody is named.
   static Failure take_ownership(const Principal& caller, CreateArenaArgs& args);
+  // Logs what the kernel did not give the new arena: huge pages, or the NUMA policy.
+  void warn_of_fallbacks(const ArenaRecord& record) const;
   // What sessions hold is charged to their users. What is pinned is nobody's yet, so it has a bound
   // of its own: the pinned arenas of one user together have at most max_user_bytes.
-  void warn_of_fallbacks(const ArenaRecord& record) const;
   Failure check_pinned(const Principal& caller, const CreateArenaArgs& args) const;
   void credit_leases(const Arena& arena);
   // Tells the sessions that were attached, on their KeepAlive streams.

@@ -1,8 +1,15 @@
 #include "server/core/control/free_rounds.h"
 
+#include <chrono>
 #include <utility>
 
 namespace arenad::server {
+namespace {
+
+// A round with a thousand arenas in use takes a shard 0.1 ms.
+constexpr std::chrono::milliseconds kRest{1};
+
+}  // namespace
 
 Later<Nothing> FreeRounds::round() {
   Later<Nothing> over;
@@ -23,6 +30,8 @@ Task<> FreeRounds::run_rounds() {
     auto drained = core_.shards.broadcast([](Shard& shard) { shard.drain(kAllArenas); });
     co_await drained;
     for (const Later<Nothing>& over : served) over.set({});
+    auto rested = core_.thread.sleep(kRest);
+    co_await rested;
   }
   under_way_ = false;
 }

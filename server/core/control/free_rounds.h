@@ -4,8 +4,8 @@
 //   shard's block gathers it first, and the owner drains it later. So an account can be too high
 //   for a while. A free round makes every shard publish, and then drain. After it the accounts are
 //   right but for what peers have gathered themselves.
-// Invariants: requests that come during a round share the next one. So however many calls are
-//   refused, one round is under way at a time.
+// Invariants: requests that come during a round share the next one, and after each round there is a
+//   rest. So however many calls are refused, rounds take a small part of the shards' time.
 // Threads: the control thread.
 // Crash: private memory of the daemon.
 #pragma once

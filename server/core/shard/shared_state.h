@@ -28,7 +28,7 @@ class ControlLink {
   // be called with the ticket.
   virtual void need_memory(ArenaId arena_id, ShardId shard, std::uint64_t ticket) = 0;
   // A call was parked because its session or its user is at the limit. All shards must publish and
-  // drain; then Shard::free_round must be called with the ticket.
+  // drain; then Shard::free_round_over must be called with the ticket.
   virtual void need_free_round(ArenaId arena_id, ShardId shard, std::uint64_t ticket) = 0;
   // Blocks were freed in an arena in which somebody waits.
   virtual void memory_returned(ArenaId arena_id) = 0;

@@ -185,10 +185,8 @@ class Checker {
             "pool:1GiB:0660:video or pool:1GiB:::pinned+lock; a name has 1 to 64 characters of "
             "A-Z a-z 0-9 . _ -, a mode is octal, a group exists on this system, options are "
             "pinned, lock, zero, scrub, huge_pages, numa=interleave, numa=NODE and debug= with "
-            "some "
-            "of the letters F, Z, P and U; lock needs pinned, and P goes neither with zero nor "
-            "with "
-            "scrub",
+            "some of the letters F, Z, P and U; lock needs pinned, and P goes neither with zero "
+            "nor with scrub",
             found->second.origin, item));
     }
   }
