@@ -68,8 +68,8 @@ constexpr Row kRows[] = {
      "open another session, and ask the administrator who ended this one: arenad's log has the "
      "uid"},
     {"QUOTA_USER", 8,
-     "free blocks, close sessions, delete arenas or end waiting calls of this user, or raise the "
-     "daemon's limit"},
+     "free blocks, close sessions, delete arenas, end waiting calls or read answers of this user, "
+     "or raise the daemon's limit"},
 };
 
 const Row& row(Error e) {

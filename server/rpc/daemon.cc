@@ -8,6 +8,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <chrono>
 #include <csignal>
 #include <future>
 #include <string_view>
@@ -37,7 +38,7 @@ namespace {
 namespace asio = boost::asio;
 
 // How long a call may still run when the daemon has drained and ends.
-constexpr std::uint64_t kCallGraceMs = 250;
+constexpr std::chrono::milliseconds kCallGrace{250};
 
 constexpr std::string_view kUnixScheme = "unix:";
 
@@ -88,10 +89,7 @@ class Daemon {
   void stop() {
     listeners_.clear();
     if (engine_ != nullptr) engine_->stop();
-    {
-      std::vector<std::jthread> stoppers;  // at once: each may take the whole grace time
-      for (const auto& loop : loops_) stoppers.emplace_back([&loop] { loop->stop(kCallGraceMs); });
-    }
+    stop_loops();
     for (std::uint32_t i = 0; i < loops_.size(); ++i) engine_->set_waker(shard_id(i), nullptr);
     http_.reset();
     loops_.clear();
@@ -99,6 +97,21 @@ class Daemon {
   }
 
  private:
+  // At once: each may take the whole grace time.
+  void stop_loops() {
+    std::vector<std::future<void>> stopped;
+    for (const auto& loop : loops_)
+      stopped.push_back(std::async(std::launch::async, [&loop] {
+        loop->stop(static_cast<std::uint64_t>(kCallGrace.count()));
+      }));
+    // gRPC tells the calls that are left, and closes no connection while a write is under way. A
+    // client that does not read would hold the daemon for as long as it lives.
+    const auto told = std::chrono::steady_clock::now() + 2 * kCallGrace;
+    for (const auto& one : stopped) one.wait_until(told);
+    connections_.end_all();
+    for (auto& one : stopped) one.get();
+  }
+
   Answer<Nothing> start_engine() {
     EngineOptions options;
     options.shards = config_.shards != 0 ? config_.shards : default_shards(machine_);
@@ -148,7 +161,8 @@ class Daemon {
       loops_.push_back(std::make_unique<ShardLoop>(
           engine_->shard(shard_id(i)), engine_->tunables().spin_us,
           ShardLoopOptions{
-              topology_.shards[i].cpu, tls, config_.tls_users, [this](int number, const char* why) {
+              topology_.shards[i].cpu, tls, config_.tls_users,
+              config_.limits.max_user_unanswered_bytes, [this](int number, const char* why) {
                 asio::post(io_, [this, number, why] { connections_.cut(number, why); });
               }}));
     // Shard 0 comes last: a client that reaches its TCP address can then reach every shard.

@@ -22,8 +22,8 @@ def test_memory_of_waiting_calls_comes_back(start_daemon, connect):
     arena = client.create_arena("pool", 64 * MIB)
     session = Session(client, "tester")
     session.attach(arena.name)
-    # A connection has 4096 streams at most.
-    stubs = [client.blocks, connect(daemon.target).blocks]
+    # A connection has 1024 streams at most.
+    stubs = [client.blocks] + [connect(daemon.target).blocks for _ in range(5)]
     session.allocate(arena.id, 60 * MIB)
     at_rest = private_bytes(daemon)
     for _ in range(2):
@@ -32,7 +32,7 @@ def test_memory_of_waiting_calls_comes_back(start_daemon, connect):
         request = blocks.AllocateRequest(
             session=waiter.key, arena_id=arena.id, size_bytes=60 * MIB, count=1, wait_ms=600000
         )
-        calls = [stubs[i % 2].Allocate.future(request) for i in range(CALLS)]
+        calls = [stubs[i % 6].Allocate.future(request) for i in range(CALLS)]
         wait_until(
             f"{CALLS} calls wait", lambda: private_bytes(daemon) > at_rest + 60 * MIB
         )

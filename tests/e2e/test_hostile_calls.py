@@ -10,8 +10,9 @@ import sys
 import grpc
 import pytest
 
+import http2
 from beside import Victim, memory
-from client import MIB
+from client import MIB, expect, refusal_of
 from contract import arenas
 from daemon import wait_until
 from flood import Flood
@@ -89,6 +90,54 @@ def test_a_compressed_message_is_refused(client):
     for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
         status = status_of(client.arenas.CreateArena, request, compression=compression)
         assert status is grpc.StatusCode.UNIMPLEMENTED
+
+
+def ask_for_lists(daemon, calls):
+    """A connection that has made so many calls of ListArenas."""
+    connection = http2.Connection(daemon.sockets + "/arenad.sock")
+    for _ in range(calls):
+        connection.unsent += http2.request(connection.next_stream(), "/arenad.v1.Arenas/ListArenas")
+        connection.unsent += http2.message(connection.stream, b"")
+    while connection.unsent:
+        connection.push(b"")
+    return connection
+
+
+def test_who_reads_no_answers_gets_no_large_ones_and_others_do(start_daemon, connect):
+    daemon = start_daemon("--shards", "1", "--max-user-unanswered-bytes", str(MIB))
+    client = connect(daemon.target)
+    for number in range(60):
+        client.create_arena(f"{number:060}", MIB, access=arenas.ArenaAccess(mode=0o664))
+    silent = ask_for_lists(daemon, 250)  # of 5 kB and more, and the window is 64 KiB
+
+    def list_arenas():
+        return client.arenas.ListArenas(arenas.ListArenasRequest())
+
+    def is_refused():
+        try:
+            return not list_arenas()
+        except grpc.RpcError:
+            return True
+
+    wait_until("a call is refused", is_refused)
+    refusal = refusal_of(list_arenas)
+    expect(refusal, "RESOURCE_EXHAUSTED", "QUOTA_USER", "max_user_unanswered_bytes", "uid 0")
+    assert client.topology().shards  # small answers go on
+    other = OtherUser(daemon.sockets)
+    assert len(other.list()) == 60
+    other.close()
+    silent.close()
+    wait_until("calls are answered", lambda: not is_refused())
+
+
+def test_answers_that_nobody_reads_hold_no_drain(start_daemon, connect):
+    daemon = start_daemon("--shards", "1")
+    client = connect(daemon.target)
+    for number in range(60):
+        client.create_arena(f"{number:060}", MIB)
+    silent = ask_for_lists(daemon, 250)
+    assert client.topology().shards and silent
+    daemon.stop()
 
 
 def test_who_floods_is_barred_and_nobody_else(daemon, connect):

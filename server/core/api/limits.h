@@ -51,7 +51,9 @@ inline constexpr std::uint64_t kNoBound = ~std::uint64_t{0};
   ROW(std::uint32_t, max_user_heaps, "", 896, 1, kHeapIds - kFirstPeerHeap.value,       \
       "heaps of the peers of one user in each arena; more threads share heaps")         \
   ROW(std::uint32_t, max_user_waiting_calls, "", 1024, 1, 1'000'000,                    \
-      "calls of one user that wait for memory, on each shard")
+      "calls of one user that wait for memory, on each shard")                          \
+  ROW(std::uint64_t, max_user_unanswered_bytes, "bytes", 64 << 20, 1 << 20, kNoBound,   \
+      "answers of one user that its clients have not read, on each shard")
 
 struct Limits {
 #define ARENAD_FIELD(type, name, unit, default_value, min, max, help) type name = default_value;

@@ -5,7 +5,7 @@
 //   and an answer that nobody takes keeps its call for ever.
 // Invariants: a connection is told apart only when kFreeUntaken answers are under way, because
 //   reading a call's connection costs 1 us. A client that keeps to kMostStreams is cut only when it
-//   has taken nothing for kPatience, and a thousand answers wait.
+//   has taken nothing for kPatience, and kManyUntaken answers wait.
 // Threads: the shard's own. Crash: nothing is shared.
 #pragma once
 
@@ -23,9 +23,9 @@ namespace arenad::server {
 class ConnectionLimits {
  public:
   // Of a connection. gRPC holds those clients to it that acknowledge its settings.
-  static constexpr std::uint32_t kMostStreams = 4096;
+  static constexpr std::uint32_t kMostStreams = 1024;
   static constexpr std::uint32_t kMostUnknownCalls = 1000;  // of a connection, ever
-  static constexpr std::uint32_t kManyUntaken = 1000;       // answers of a connection
+  static constexpr std::uint32_t kManyUntaken = 256;        // answers of a connection
   static constexpr std::uint32_t kMostUntaken = kMostStreams + kManyUntaken;
   static constexpr std::uint64_t kPatienceNs = 5'000'000'000;
   static constexpr std::uint32_t kFreeUntaken = 256;  // answers of all connections

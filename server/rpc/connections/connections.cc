@@ -221,6 +221,10 @@ void Connections::cut(int number, const char* why) {
   while (::recv(socket, dropped.data(), dropped.size(), MSG_DONTWAIT) > 0) {}
 }
 
+void Connections::end_all() {
+  for (const auto& [number, connection] : open_) ::shutdown(connection.socket.get(), SHUT_RDWR);
+}
+
 void Connections::watch_floods(std::chrono::milliseconds pause) {
   poll_set_->look_again.expires_after(pause);
   poll_set_->look_again.async_wait([this](const boost::system::error_code& stopped) {

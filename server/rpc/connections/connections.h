@@ -57,6 +57,8 @@ class Connections {
   // Ends the connection with that number, if there is one, and bars its user for a while. `why`
   // goes to the log.
   void cut(int number, const char* why);
+  // Ends all connections. For the end of the daemon, when no call is under way.
+  void end_all();
 
  private:
   struct Connection {

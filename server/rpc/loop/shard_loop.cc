@@ -17,6 +17,7 @@
 #include "server/core/api/clock.h"
 #include "server/rpc/loop/event.h"
 #include "server/rpc/loop/turn_end.h"
+#include "server/rpc/services/unanswered_of_user.h"
 #include "server/rpc/services/unknown_methods.h"
 
 namespace arenad::server {
@@ -32,7 +33,7 @@ constexpr int kMaxRequestBytes = 8 << 20;
 // What gRPC may take for the connections and calls of a shard, before it cancels some.
 constexpr std::size_t kMostGrpcBytes = 512 << 20;
 // One read of gRPC, and so the calls and frames that it takes in before it looks at others.
-constexpr int kMostReadBytes = 16 << 10;
+constexpr int kMostReadBytes = 4 << 10;
 constexpr int kMostMetadataBytes = 8 << 10;
 // For TLS, and for the first frame of a client over TCP.
 constexpr int kHandshakeMs = 10'000;
@@ -83,6 +84,7 @@ void pin_to(int cpu) {
 struct ShardLoop::Impl final {
   Impl(ShardLoop& owner, ShardLoopOptions options)
       : limits(std::move(options.cut)),
+        unanswered(options.max_user_unanswered_bytes),
         tls(std::move(options.tls)),
         tls_users(std::move(options.tls_users)),
         woken(owner) {}
@@ -101,6 +103,7 @@ struct ShardLoop::Impl final {
   TurnEnd turn_end;
   ShardConnections connections;
   ConnectionLimits limits;
+  UnansweredOfUser unanswered;
   const std::shared_ptr<grpc::ServerCredentials> tls;
   const TlsUsers tls_users;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
@@ -160,8 +163,9 @@ Answer<Nothing> ShardLoop::start(std::vector<std::unique_ptr<RpcService>> servic
     impl_->queue.reset();
     return Failure{Error::kInternal, "gRPC does not start: see the lines above"};
   }
-  impl_->context = std::make_unique<ServeContext>(ServeContext{
-      *impl_->queue, impl_->turn_end, shard_, impl_->connections, impl_->limits, impl_->tls_users});
+  impl_->context = std::make_unique<ServeContext>(
+      ServeContext{*impl_->queue, impl_->turn_end, shard_, impl_->connections, impl_->limits,
+                   impl_->tls_users, impl_->unanswered});
   impl_->thread = std::thread([this] { run(); });
   return Nothing{};
 }

@@ -19,6 +19,7 @@
 
 #include "allocator/base/unique_fd.h"
 #include "server/core/api/api.h"
+#include "server/core/api/limits.h"
 #include "server/rpc/connections/connection_limits.h"
 #include "server/rpc/connections/shard_connections.h"
 #include "server/rpc/services/rpc_service.h"
@@ -35,6 +36,7 @@ struct ShardLoopOptions {
   // Of connect_tcp with Tcp::kTls.
   std::shared_ptr<grpc::ServerCredentials> tls;
   TlsUsers tls_users;
+  std::uint64_t max_user_unanswered_bytes = Limits().max_user_unanswered_bytes;
   // Ends a connection that takes too much. Called on the loop's thread.
   ConnectionLimits::Cut cut = [](int, const char*) {};
 };

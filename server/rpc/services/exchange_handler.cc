@@ -43,7 +43,7 @@ void ExchangeHandler::on_asked(bool ok) {
   if (!ok) return owner_.ended(*this);
   owner_.ask_another();
   const auto process = owner_.context_.connections.of(context_->peer());
-  user_ = owner_.users_.share(process ? std::optional(process->uid) : std::nullopt);
+  user_ = owner_.context_.unanswered.share(process ? std::optional(process->uid) : std::nullopt);
   read();
 }
 
@@ -247,7 +247,7 @@ void ExchangeHandler::count_bytes(Slot& slot, std::size_t bytes) {
 
 bool ExchangeHandler::may_read() const {
   return slots_.size() < kMostUnanswered && unanswered_bytes_ < kMostUnansweredBytes &&
-         (slots_.empty() || *user_ < kMostUnansweredBytesOfUser);
+         (slots_.empty() || *user_ < owner_.context_.unanswered.most_bytes());
 }
 
 void ExchangeHandler::drop_first() {

@@ -5,8 +5,8 @@
 // work.
 // Invariants: at most one read and one write are under way. While kMostUnanswered requests are
 //   unanswered, or their answers take kMostUnansweredBytes, the handler reads no further: the
-//   client must take answers first. When the answers of all streams of its user take
-//   kMostUnansweredBytesOfUser, it reads only while it has no request unanswered, so each stream
+//   client must take answers first. When the answers of its user take
+//   max_user_unanswered_bytes, it reads only while it has no request unanswered, so each stream
 //   goes on. Answers wait for the end of the turn, and all but the last answer of a run are only
 //   buffered. So one system call answers all requests that arrived together.
 // Threads: the shard's own. Crash: nothing is shared.
@@ -50,7 +50,6 @@ class ExchangeHandler final : public TurnEnd::Task {
   static constexpr std::size_t kMostUnanswered = 1024;
   // One answer more may come on top: 16,384 blocks take 0.6 MiB.
   static constexpr std::size_t kMostUnansweredBytes = 4 << 20;
-  static constexpr std::size_t kMostUnansweredBytesOfUser = 64 << 20;
   static constexpr std::size_t kInlineBytes = 4096;
 
   // The place of one answer in the order of requests.
@@ -125,7 +124,6 @@ class ExchangeHandlers {
 
   ServeContext& context_;
   const Ask ask_;
-  UnansweredOfUser users_;  // before the streams, which have shares of it
   CallPool<ExchangeHandler> streams_{kMostIdleStreams};
 };
 

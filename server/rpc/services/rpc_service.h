@@ -23,6 +23,7 @@ class TurnEnd;
 class ShardConnections;
 class ConnectionLimits;
 class TlsUsers;
+class UnansweredOfUser;
 
 struct ServeContext {
   grpc::ServerCompletionQueue& queue;
@@ -31,6 +32,7 @@ struct ServeContext {
   const ShardConnections& connections;
   ConnectionLimits& limits;
   const TlsUsers& tls_users;
+  UnansweredOfUser& unanswered;
 };
 
 class RpcService {

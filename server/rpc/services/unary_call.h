@@ -27,6 +27,7 @@
 #include "server/rpc/services/caller.h"
 #include "server/rpc/services/rpc_service.h"
 #include "server/rpc/services/status.h"
+#include "server/rpc/services/unanswered_of_user.h"
 
 namespace arenad::server {
 
@@ -44,7 +45,17 @@ class UnaryCall final : public Event {
   // Who made the connection. Costs a microsecond: for calls without a session.
   Caller caller() const { return caller_of(*method_.context_, *context_); }
 
-  void finish() { send(grpc::Status::OK); }
+  // A large answer may be too much for what its user has left unread. Then kQuotaUser is sent, and
+  // the answer is not delivered.
+  void finish() {
+    const std::size_t bytes = response_->ByteSizeLong();
+    if (bytes <= kSmallAnswerBytes) [[likely]]
+      return send(grpc::Status::OK);
+    const Failure full = count_unanswered(bytes);
+    if (full.error == Error::kNone) return send(grpc::Status::OK);
+    if (method_.undelivered_) method_.undelivered_(*this);
+    send(status_from(full));
+  }
   void finish(const Failure& failure) { send(status_from(failure)); }
   void finish(const grpc::Status& status) { send(status); }
 
@@ -52,6 +63,8 @@ class UnaryCall final : public Event {
   friend Method;
   enum class State : std::uint8_t { kIdle, kAsked, kServed, kFinishing };
   static constexpr std::size_t kInlineBytes = 4096;
+  // Up to here an answer counts as one of its connection's only (connection_limits.h).
+  static constexpr std::size_t kSmallAnswerBytes = 4096;
 
   explicit UnaryCall(Method& method) : method_(method), arena_(arena_options(first_block_)) {}
 
@@ -72,6 +85,12 @@ class UnaryCall final : public Event {
     method_.ask_(&*context_, request_, &*writer_, &method_.queue(), static_cast<Event*>(this));
   }
 
+  Failure count_unanswered(std::size_t bytes) {
+    const auto process = method_.context_->connections.of(context_->peer());
+    return unanswered_.count(method_.context_->unanswered,
+                             process ? std::optional(process->uid) : std::nullopt, bytes);
+  }
+
   void send(const grpc::Status& status) {
     ok_ = status.ok();
     state_ = State::kFinishing;
@@ -90,6 +109,7 @@ class UnaryCall final : public Event {
     }
     state_ = State::kIdle;
     method_.context_->limits.answer_taken(charged_);
+    unanswered_.taken();
     if (!ok && ok_ && method_.undelivered_) method_.undelivered_(*this);
     method_.done(*this);  // destroys this object when enough others are idle
   }
@@ -100,6 +120,7 @@ class UnaryCall final : public Event {
   State state_ = State::kIdle;
   bool ok_ = false;  // whether the call was finished with OK
   int charged_ = ConnectionLimits::kNotCharged;
+  UnansweredAnswer unanswered_;
   std::optional<grpc::ServerContext> context_;
   std::optional<grpc::ServerAsyncResponseWriter<Response>> writer_;
   alignas(16) char first_block_[kInlineBytes];
