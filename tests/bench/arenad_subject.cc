@@ -3,15 +3,16 @@
 //
 // Beside the workloads that all subjects have: `arena_sizes`, the same work in arenas of 16 MiB to
 // 16 GiB; `heap_counts`, the same work spread over 1 to 16 heaps; and `debug_flags`, a pair in
-// arenas with and without debug flags. Their variants take turns round by round inside this
-// process, so that drift of the machine hits all alike. The modes of batch refill are chosen
-// through the environment, as everywhere (HAKMEM_TINY_P0_*).
+// arenas with and without debug flags, zero and scrub. Their variants take turns round by round
+// inside this process, so that drift of the machine hits all alike. The modes of batch refill are
+// chosen through the environment, as everywhere (HAKMEM_TINY_P0_*).
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "allocator/arena/arena.h"
@@ -27,11 +28,9 @@ using namespace arenad;
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr Holder kHolder{SessionId{1}, 0};
 
-std::unique_ptr<Arena> make_arena(std::uint64_t capacity_bytes, DebugFlags debug) {
-  ArenaConfig options;
+std::unique_ptr<Arena> make_arena(std::uint64_t capacity_bytes, ArenaConfig options) {
   options.name = "bench";
   options.capacity_bytes = capacity_bytes;
-  options.debug = debug;
   auto arena = Arena::create(options);
   if (!arena.ok()) throw std::runtime_error(arena.error().message);
   if (auto committed = (*arena)->commit_ahead(4); !committed.ok())
@@ -44,8 +43,8 @@ class HeapSubject {
  public:
   using Context = load::HeapContext;
   explicit HeapSubject(std::size_t heaps, std::uint64_t capacity_bytes = 1024 * kMiB,
-                       DebugFlags debug = {})
-      : arena_(make_arena(capacity_bytes, debug)) {
+                       ArenaConfig options = {})
+      : arena_(make_arena(capacity_bytes, std::move(options))) {
     for (std::size_t i = 0; i < heaps; ++i) {
       heaps_.push_back(std::make_unique<Heap>(*arena_, HeapId{static_cast<std::uint16_t>(i)},
                                               kHolder.session()));
@@ -163,6 +162,18 @@ void heap_counts(const bench::Options& options) {
   measure_in_turn(named, options);
 }
 
+// What arenas may look for in their blocks, or do with them.
+std::vector<std::pair<std::string, ArenaConfig>> options_of_blocks() {
+  std::vector<std::pair<std::string, ArenaConfig>> options{{"debug_none", {}}};
+  for (const char* letters : {"F", "Z", "P", "U", "FZPU"}) {
+    options.emplace_back(std::string("debug_") + letters, ArenaConfig{});
+    options.back().second.debug = *parse_debug(letters);
+  }
+  options.emplace_back("zero", ArenaConfig{}).second.zero = true;
+  options.emplace_back("scrub", ArenaConfig{}).second.scrub = true;
+  return options;
+}
+
 // Pairs of 64 B, 256 B and 4 KiB.
 void debug_flags(const bench::Options& options) {
   using Pair = load::Pair<load::HeapContext>;
@@ -170,12 +181,10 @@ void debug_flags(const bench::Options& options) {
     std::vector<std::unique_ptr<HeapSubject>> subjects;
     std::vector<std::unique_ptr<Pair>> kernels;
     std::vector<std::pair<std::string, Pair*>> named;
-    for (const char* letters : {"", "F", "Z", "P", "U", "FZPU"}) {
-      subjects.push_back(std::make_unique<HeapSubject>(1, 64 * kMiB, *parse_debug(letters)));
+    for (auto& [name, config] : options_of_blocks()) {
+      subjects.push_back(std::make_unique<HeapSubject>(1, 64 * kMiB, config));
       kernels.push_back(std::make_unique<Pair>(subjects.back()->context(0), bytes));
-      named.emplace_back(
-          "pair_" + std::to_string(bytes) + "B_debug_" + (*letters == 0 ? "none" : letters),
-          kernels.back().get());
+      named.emplace_back("pair_" + std::to_string(bytes) + "B_" + name, kernels.back().get());
     }
     measure_in_turn(named, options);
   }

@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -34,6 +36,16 @@ struct Verdict {
   std::vector<std::string> details;
   client::AuditReport audit;
 };
+
+// What names, in the daemon's log, its starts and the sessions of the findings.
+std::set<std::string> words_of(const std::vector<std::string>& findings) {
+  std::set<std::string> words{"state directory: "};
+  const std::regex session("session [0-9]+");
+  for (const std::string& finding : findings)
+    if (std::smatch found; std::regex_search(finding, found, session))
+      words.insert(found.str() + " ");
+  return words;
+}
 
 // The survivors work on. So a session of the main arena that no seat has is one that its process
 // has left: by exec, or by a close that found no daemon. Or its process is dead. All of these must
@@ -233,9 +245,12 @@ int run_chaos(const Options& asked) {
   const bool clean =
       v.lost == 0 && board.doubled.load() == 0 && v.quarantined == 0 && v.mismatches == 0;
   for (const std::string& d : v.details) std::fprintf(out, "FOUND: %s\n", d.c_str());
-  if (!clean)
+  if (!clean) {
+    std::fprintf(out, "the daemon's log of these sessions, and of its starts:\n%s\n",
+                 daemon.log_lines(words_of(v.details)).c_str());
     std::fprintf(out, "the end of the daemon's log:\n%s\nrun it again with --seed %llu\n",
                  log.c_str(), ull{options.seed});
+  }
   print_table(out, options, driver, why_no_boot_ids);
   int code = clean ? kExitOk : kExitNotConserved;
   if (!driver.all_done()) {

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -133,6 +134,15 @@ std::string ChaosDaemon::log_tail() const {
   const std::streamoff size = in.tellg();
   in.seekg(size > kLogTail ? size - kLogTail : 0);
   return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::string ChaosDaemon::log_lines(const std::set<std::string>& words) const {
+  std::ifstream in(directory_ + "/log", std::ios::binary);
+  std::string lines;
+  for (std::string line; std::getline(in, line);)
+    if (std::ranges::any_of(words, [&](const auto& word) { return line.find(word) != line.npos; }))
+      lines += line + "\n";
+  return lines;
 }
 
 }  // namespace arenad::load::chaos

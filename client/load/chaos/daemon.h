@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <set>
 #include <string>
 
 namespace arenad::load::chaos {
@@ -37,6 +38,8 @@ class ChaosDaemon {
   const std::string& sockets() const { return sockets_; }
   // The last lines of its log.
   std::string log_tail() const;
+  // The lines of its log that have one of the words.
+  std::string log_lines(const std::set<std::string>& words) const;
 
  private:
   std::string program_, directory_, sockets_, state_;
