@@ -17,13 +17,14 @@ BATCH = 500
 class Flood(HostileProcess):
     """with Flood(daemon.sockets, "pings") as flood: ..."""
 
-    def __init__(self, sockets, attack, uid=65533):
-        super().__init__(__file__, sockets, attack, str(uid))
+    def __init__(self, sockets, attack, agrees=False, uid=65533):
+        super().__init__(__file__, sockets, attack, str(int(agrees)), str(uid))
 
 
 class Attacks:
-    def __init__(self, path):
+    def __init__(self, path, agrees):
         self.path = path
+        self.agrees = agrees
         self.open = []
         self.counts = {"connections": 0, "refused": 0, "cut": 0, "sent": 0}
 
@@ -31,7 +32,7 @@ class Attacks:
         """Has CONNECTIONS open. The daemon may have cut some."""
         while len(self.open) < CONNECTIONS:
             try:
-                self.open.append(http2.Connection(self.path))
+                self.open.append(http2.Connection(self.path, self.agrees))
             except OSError:  # barred
                 self.counts["refused"] += 1
                 select.select([sys.stdin], [], [], 0.01)
@@ -59,6 +60,10 @@ class Attacks:
         connection.push(b"")
         if read:
             connection.pull()
+
+    def nothing_but_work(self):
+        """Uses a processor, as the others do, and leaves the daemon alone."""
+        self.counts["sent"] += sum(range(100000)) > 0
 
     def unknown_methods(self):
         self.each(lambda c: self.calls(c, "/no.such.Service/Method", True, True))
@@ -114,9 +119,9 @@ class Attacks:
 
 
 def main():
-    sockets, attack, uid = sys.argv[1:]
+    sockets, attack, agrees, uid = sys.argv[1:]
     become(uid)
-    attacks = Attacks(os.path.join(sockets, "arenad.sock"))
+    attacks = Attacks(os.path.join(sockets, "arenad.sock"), agrees == "1")
     step = getattr(attacks, attack)
     step()
     repeat(step, attacks.counts)

@@ -3,7 +3,7 @@ import socket
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING = 0, 1, 3, 4, 6
-END_STREAM, END_HEADERS = 1, 4
+ACK, END_STREAM, END_HEADERS = 1, 1, 4
 
 
 def frame(kind, flags, stream, payload=b""):
@@ -34,13 +34,13 @@ def message(stream, payload, compressed=False):
 
 
 class Connection:
-    """Says the preface. It never acknowledges the settings of the server."""
+    """Says the preface. It acknowledges the settings of the server when it agrees."""
 
-    def __init__(self, path):
+    def __init__(self, path, agrees=False):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(60)
         self.socket.connect(path)
-        self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0))
+        self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, ACK, 0) * agrees)
         self.socket.setblocking(False)
         self.stream = -1
         self.unsent = b""

@@ -36,9 +36,11 @@ def victim(client, shards):
     watched.lost_nothing()
 
 
+@pytest.mark.parametrize("agrees", [False, True], ids=["without settings", "with settings"])
 @pytest.mark.parametrize(
     "attack",
     [
+        "nothing_but_work",
         "unknown_methods",
         "unknown_methods_unread",
         "calls_without_a_session",
@@ -48,14 +50,14 @@ def victim(client, shards):
         "bombs",
     ],
 )
-def test_a_flood_is_bounded_and_leaves_nothing(daemon, client, victim, attack):
+def test_a_flood_is_bounded_and_leaves_nothing(daemon, client, victim, attack, agrees):
     quiet = victim.quiet()
     before = memory(daemon, "VmRSS")
     forget_the_peak(daemon)
-    with Flood(daemon.sockets, attack) as flood:
+    with Flood(daemon.sockets, attack, agrees) as flood:
         beside = victim.work()
     peak = memory(daemon, "VmHWM") - before
-    print(f"\n{attack}: {flood.counts}, p50 p99 max: quiet {quiet}, beside {beside} ms")
+    print(f"\n{attack}{' agrees' * agrees}: {flood.counts}, p50 p99 max: quiet {quiet}, beside {beside} ms")
     print(f"{attack}: {peak / MIB:.0f} MiB more at the peak")
     assert flood.counts["sent"] > 0
     assert peak < MOST_BYTES

@@ -66,7 +66,12 @@ struct Connections::PollSet {
 Connections::Connections(asio::io_context& io, bool root_is_admin, std::uint32_t max_of_user)
     : root_is_admin_(root_is_admin),
       max_of_user_(std::min(max_of_user, most_connections() / 2)),
-      poll_set_(std::make_unique<PollSet>(io)) {
+      poll_set_(std::make_unique<PollSet>(io)),
+      read_shares_([this](int number, const char* why) {
+        asio::post(poll_set_->io, [self = std::weak_ptr(poll_set_->self), number, why] {
+          if (const auto connections = self.lock()) (*connections)->cut(number, why);
+        });
+      }) {
   poll_set_->self = std::make_shared<Connections*>(this);
   const int fd = ::epoll_create1(EPOLL_CLOEXEC);
   if (fd < 0) return;  // every add() says so
@@ -137,6 +142,7 @@ Answer<Nothing> Connections::add(UniqueFd accepted, ShardLoop& loop, bool is_adm
       (connection.pidfd && !watch(connection.pidfd.get(), EPOLLIN, about | kProcessBit)))
     return no_descriptor();
   if (connection.limited) ++of_user_[connection.uid];
+  read_shares_.guard(number, connection.uid, loop.reads());
   open_.emplace(number, std::move(connection));
   loop.connect(std::move(socket), std::make_shared<const CallerProcess>(std::move(*process)));
   return Nothing{};
@@ -246,6 +252,7 @@ void Connections::watch_floods(std::chrono::milliseconds pause) {
 void Connections::hung_up(int number) {
   const auto found = open_.find(number);
   ShardLoop& loop = found->second.loop;
+  read_shares_.unguard(number);
   if (found->second.uid == Principal::kNoUser) --tcp_;
   // By hand: as long as gRPC has the connection open, the set would not forget it.
   ::epoll_ctl(poll_set_->ready.native_handle(), EPOLL_CTL_DEL, found->second.socket.get(), nullptr);

@@ -25,6 +25,7 @@
 #include "server/core/api/api.h"
 #include "server/core/handoff/caller_process.h"
 #include "server/rpc/connections/flood.h"
+#include "server/rpc/connections/read_shares.h"
 #include "server/rpc/loop/shard_loop.h"
 
 namespace boost::asio {
@@ -91,6 +92,7 @@ class Connections {
   std::set<int> resting_;
   std::size_t tcp_ = 0;  // of open_
   BarredUsers barred_;
+  ReadShares read_shares_;
   RateLimit said_{1};  // that a connection was cut
   int next_number_ = 0;
 };

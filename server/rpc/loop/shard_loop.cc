@@ -33,7 +33,7 @@ constexpr int kMaxRequestBytes = 8 << 20;
 // What gRPC may take for the connections and calls of a shard, before it cancels some.
 constexpr std::size_t kMostGrpcBytes = 512 << 20;
 // One read of gRPC, and so the calls and frames that it takes in before it looks at others.
-constexpr int kMostReadBytes = 4 << 10;
+constexpr int kMostReadBytes = 16 << 10;
 constexpr int kMostMetadataBytes = 8 << 10;
 // For TLS, and for the first frame of a client over TCP.
 constexpr int kHandshakeMs = 10'000;
@@ -235,6 +235,7 @@ void ShardLoop::count_step() {
 
 void ShardLoop::run() {
   pin_to(cpu_);
+  count_polls_of_this_thread(&reads_);
   pthread_setname_np(pthread_self(), ("shard-" + std::to_string(shard_.index().value)).c_str());
   grpc::ServerCompletionQueue& queue = *impl_->queue;
   for (const auto& service : impl_->services) service->serve(*impl_->context);
@@ -260,10 +261,7 @@ void ShardLoop::run() {
     count_step();
     if (impl_->leaving.load(std::memory_order_relaxed)) return;
     now = now_ns();
-    if (next == Next::TIMEOUT) {
-      impl_->connections.queue_is_empty(now);
-      impl_->unknown_methods.queue_is_empty();
-    }
+    if (next == Next::TIMEOUT) impl_->connections.queue_is_empty(now);
     timer =
         shard_.tick(now);  // answers waits that are over, so it comes before the end of the turn
     if (impl_->turn_end.run() || events != 0) shard_.end_turn();

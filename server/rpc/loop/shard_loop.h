@@ -21,6 +21,7 @@
 #include "server/core/api/api.h"
 #include "server/core/api/limits.h"
 #include "server/rpc/connections/connection_limits.h"
+#include "server/rpc/connections/read_shares.h"
 #include "server/rpc/connections/shard_connections.h"
 #include "server/rpc/services/rpc_service.h"
 #include "server/rpc/tls/tls_users.h"
@@ -70,6 +71,8 @@ class ShardLoop final : public Waker {
   // does nothing.
   void stop(std::uint64_t grace_ms);
 
+  // Who reads on this shard, and how often gRPC has polled.
+  ShardReads& reads() { return reads_; }
   // How often the loop has looked for events. Any thread.
   std::uint64_t steps() const { return steps_.load(std::memory_order_relaxed); }
 
@@ -81,6 +84,7 @@ class ShardLoop final : public Waker {
   ShardApi& shard_;
   const std::atomic<std::uint64_t>& spin_us_;
   const int cpu_;
+  ShardReads reads_;
   std::atomic<std::uint64_t> steps_{0};  // written by run(), read by steps()
   std::unique_ptr<Impl> impl_;
 };

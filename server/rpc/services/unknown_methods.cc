@@ -25,7 +25,10 @@ class UnknownMethods::Call final : public Event {
   void complete(bool ok) override {
     if (!arrived_) {
       --owner_.asked_;
-      if (ok) return answer();
+      if (ok) {
+        answer();
+        return owner_.ask();
+      }
       owner_.ending_ = true;
     } else {
       owner_.context_->limits.answer_taken(charged_);
@@ -59,10 +62,10 @@ UnknownMethods::~UnknownMethods() = default;
 
 void UnknownMethods::serve(ServeContext& context) {
   context_ = &context;
-  queue_is_empty();
+  ask();
 }
 
-void UnknownMethods::queue_is_empty() {
+void UnknownMethods::ask() {
   for (; !ending_ && asked_ < kAsked; ++asked_)
     calls_.take([this] { return std::make_unique<Call>(*this); }).ask();
 }

@@ -3,8 +3,7 @@
 // Purpose: gRPC's own answer takes one such call at a time, and lets the others wait with all their
 //   memory. This takes some at a time, says UNIMPLEMENTED, and counts the calls of each connection
 //   (connection_limits.h).
-// Invariants: at most kAsked calls are answered before the shard looks at its connections again.
-//   gRPC does not look while its queue has an event, and a call that waits is an event at once.
+// Invariants: calls are asked for until the server shuts down.
 // Threads: the shard's own. Crash: nothing is shared.
 #pragma once
 
@@ -26,11 +25,10 @@ class UnknownMethods {
   grpc::AsyncGenericService& service() { return service_; }
   // Asks gRPC for the first calls. The context stays valid until the queue is drained.
   void serve(ServeContext& context);
-  // The shard has found its queue empty, and so has looked at its connections.
-  void queue_is_empty();
 
  private:
   class Call;
+  void ask();
   static constexpr std::size_t kAsked = 16;
 
   grpc::AsyncGenericService service_;
