@@ -30,7 +30,9 @@ TEST_F(SlabChecksTest, ScribbledHeaderIsFoundAtTheNextAllocation) {
   broken_on_purpose_ = true;
   for (const auto& [scribble, what] : kScribbles) {
     make_with("F");
-    const Allocation b = take(1, 256)[0];
+    const auto blocks = take(2, 256);
+    const Allocation b = blocks[0];
+    give({blocks[1]});  // so that the next allocation carves nothing
     scribble(header(b));
     EXPECT_EQ(heap().allocate(256, kHolder).error(), Error::kQuarantined);
     EXPECT_NE(arena().quarantine_reason().find(what), std::string::npos)

@@ -6,8 +6,9 @@
 //   its share. gRPC then handles what it has read, and polls. Each poll of a shard begins a new
 //   share for everybody.
 // Invariants: a share is bounded in bytes and in calls, whatever number of connections the user
-//   has. It is small when several users read, because each waits for the shares of the others. Nothing is lost: gRPC polls level-triggered (GRPC_POLL_STRATEGY=poll), so it comes back.
-//   With another strategy, and for a socket that is not guarded, nothing is different.
+//   has. It is small when several users read, because each waits for the shares of the others.
+//   Nothing is lost: gRPC polls level-triggered (GRPC_POLL_STRATEGY=poll), so it comes back. With
+//   another strategy, and for a socket that is not guarded, nothing is different.
 // Threads: guard and unguard by one thread. gRPC reads a connection on one thread at a time, but
 //   not always on the same one.
 // Crash: nothing is shared.
