@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "echo.grpc.pb.h"
+#include "server/core/api/limits.h"
 #include "server/core/shard/inbox.h"
 #include "server/rpc/connections/connection_limits.h"
 #include "server/rpc/connections/connections.h"
@@ -33,6 +34,7 @@
 #include "server/rpc/loop/shard_loop.h"
 #include "server/rpc/loop/turn_end.h"
 #include "server/rpc/machine/machine.h"
+#include "server/rpc/services/unanswered_of_user.h"
 #include "server/rpc/services/unary_call.h"
 #include "server/rpc/tls/tls_users.h"
 
@@ -201,7 +203,8 @@ int serve_queues(const Options& options) {
       const ShardConnections connections;  // gRPC has accepted them, so they are nobody's
       ConnectionLimits limits([](int, const char*) {});
       const TlsUsers users;
-      ServeContext context{*queues[i], turn_end, shard, connections, limits, users};
+      UnansweredOfUser unanswered(Limits().max_user_unanswered_bytes);
+      ServeContext context{*queues[i], turn_end, shard, connections, limits, users, unanswered};
       EchoService echo(&service);
       echo.serve(context);
       void* tag = nullptr;
