@@ -14,6 +14,7 @@
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -201,7 +202,8 @@ int serve_queues(const Options& options) {
       const ShardConnections connections;  // gRPC has accepted them, so they are nobody's
       ConnectionLimits limits([](int, const char*) {});
       const TlsUsers users;
-      ServeContext context{*queues[i], turn_end, shard, connections, limits, users};
+      UnansweredOfUser unanswered(SIZE_MAX);
+      ServeContext context{*queues[i], turn_end, shard, connections, limits, users, unanswered};
       EchoService echo(&service);
       echo.serve(context);
       void* tag = nullptr;
