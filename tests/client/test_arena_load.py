@@ -128,7 +128,7 @@ def test_suite_shows_every_part_of_the_main_job(ctl, tmp_path):
             f"no live line of {workload}")
         assert row(out, workload)
     assert "P0_COUNTER_OK" in out and "mismatches: 0" in out and "remote frees to shard" in out
-    by_peers = re.findall(r"^(\S+) +(?:2 )?peers? +(\d+) ", out, re.M)
+    by_peers = re.findall(r"^(\S+) +(?:2 )?peers? +(\d+) +\d+ ", out, re.M)
     assert [name for name, _ in by_peers] == ["batch", "handoff", "xmalloc", "frames", "frames"]
     assert all(int(moved) >= 1000 for name, moved in by_peers if name != "frames")
     for shard in json.loads(report.read_text())["conservation"]["shards"]:
