@@ -108,11 +108,9 @@ void BlockIo::free(std::span<const Ref> refs) {
   }
 }
 
-namespace {
 std::uint64_t stamp_of(std::uint64_t ref, std::uint64_t seed) {
   return (ref ^ seed) * 0x9e3779b97f4a7c15;
 }
-}  // namespace
 
 void stamp(const client::ArenaHandle& arena, const client::AllocatedBlock& block,
            std::uint64_t seed) {

@@ -76,6 +76,8 @@ class BlockIo {
 
 std::uint64_t now_ns();
 
+// What a stamp of the block with this ref holds.
+std::uint64_t stamp_of(std::uint64_t ref, std::uint64_t seed);
 // Writes and checks a stamp in a block's first 8 bytes. Does nothing when the arena is not mapped
 // or the block is too small.
 void stamp(const client::ArenaHandle& arena, const client::AllocatedBlock& block,

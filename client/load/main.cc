@@ -67,6 +67,9 @@ std::vector<WorkloadResult> run_suite(Options options, const client::Client& cli
   if (go_on()) results.push_back(run_peers(options, arena));
   if (go_on()) results.push_back(run_handoff(options, arena, 1));
   if (go_on()) results.push_back(run_xmalloc(options, arena, 2));
+  options.size_bytes = kFrameBytes;
+  if (go_on())
+    for (WorkloadResult& result : run_frames(options, arena)) results.push_back(std::move(result));
   return results;
 }
 
@@ -104,6 +107,8 @@ int run(const Options& options) {
   std::vector<WorkloadResult> results;
   if (options.workload == "suite")
     results = run_suite(options, client, arena.name());
+  else if (options.workload == "frames")
+    results = run_frames(options, arena.name());
   else if (options.workload == "rpc")
     results.push_back(run_rpc(options, arena.name()));
   else if (options.workload == "handoff")

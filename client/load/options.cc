@@ -44,6 +44,25 @@ void add_sizes(CLI::App& sub, Options& o) {
   sub.add_option("--batch", o.batch, "Blocks a message; default 64")->check(CLI::Range(1, 16384));
 }
 
+void add_frames(CLI::App& app, Options& o) {
+  CLI::App* frames = app.add_subcommand(
+      "frames",
+      "large blocks by peers: one process writes four in rotation, then a producer hands each to a "
+      "consumer. There is no --mode");
+  add_common(*frames, o);
+  add_daemon(*frames, o);
+  frames->add_option("--size", o.size_bytes, "Bytes of a frame, at least 16; default 4MiB")
+      ->transform(CLI::AsSizeValue(false));
+  frames->add_flag("--leave-block", o.leave_block)->group("");
+  frames->callback([&o, frames] {
+    o.workload = "frames";
+    o.mode = Mode::kPeer;
+    if (frames->count("--size") == 0) o.size_bytes = kFrameBytes;
+    if (o.size_bytes < kLeastFrameBytes)
+      throw CLI::ValidationError("--size", "a frame has at least 16 bytes");
+  });
+}
+
 void add_chaos(CLI::App& app, Options& o) {
   CLI::App* chaos =
       app.add_subcommand("chaos",
@@ -181,9 +200,11 @@ int parse_options(int argc, char** argv, Options& o) {
          "Open loop: calls a second over all clients, late starts counted; default 0 = closed loop")
       ->check(CLI::Range(0.0, 1e7));
   rpc->callback([&o] { o.workload = "rpc"; });
+  add_frames(app, o);
   CLI::App* suite = app.add_subcommand(
       "suite",
-      "the main job: rpc, batch, handoff and xmalloc, the last three by peers too, then the audit");
+      "the main job: rpc, batch, handoff and xmalloc; the last three by peers too; frames; the "
+      "audit");
   add_common(*suite, o);
   add_daemon(*suite, o);
   suite->callback([&o] { o.workload = "suite"; });

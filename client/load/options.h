@@ -58,9 +58,10 @@ struct ChaosOptions {
 };
 
 struct Options {
-  std::string workload;  // rpc, pair, batch, churn, larson, handoff, xmalloc, suite, chaos
-  std::string socket;    // as Client::connect takes it
-  std::string arena;     // empty: a temporary one, deleted afterwards
+  // rpc, pair, batch, churn, larson, handoff, xmalloc, frames, suite, chaos
+  std::string workload;
+  std::string socket;  // as Client::connect takes it
+  std::string arena;   // empty: a temporary one, deleted afterwards
   std::uint64_t capacity_bytes = std::uint64_t{1} << 30;
   Mode mode = Mode::kExchange;
   double duration_s = 10;
@@ -79,6 +80,9 @@ struct Options {
   bool leave_block = false;
   std::string json_path, csv_path, html_path;
 };
+
+inline constexpr std::uint64_t kFrameBytes = std::uint64_t{4} << 20;  // frames, unless --size says
+inline constexpr std::uint64_t kLeastFrameBytes = 16;                 // a stamp at each end
 
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitRefused = 1;

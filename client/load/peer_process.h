@@ -1,7 +1,9 @@
-// A worker process of handoff and xmalloc that is a peer.
+// A worker process of handoff, xmalloc and frames that is a peer.
 //
 // Purpose: PeerRings, which the processes of one run share, and the worker's body. The kernels run
-//   over try_allocate and try_free. Refs travel through rings in shared memory.
+//   over try_allocate and try_free. Refs travel through rings in shared memory. A producer of
+//   frames writes each frame whole, with a stamp at each end. The consumer takes the frame over,
+//   checks both stamps, and frees the frame.
 // Invariants: ring i has one producer and one consumer. A worker closes its session after all
 //   workers have ended, because blocks in a ring are held by the worker that allocated them.
 // Threads: one PeerRings a run, mapped by every process. spsc_ring.h has the rules of the rings.
@@ -30,6 +32,7 @@ struct PeerRole {
   std::uint32_t workers = 0;
   int in_ring = -1;
   int out_ring = -1;
+  std::uint32_t frames = 0;  // the most frames that are out at once; 0: another workload
 };
 
 // Makes a memfd with one PeerRings, for children to inherit. Throws LoadError.

@@ -1,5 +1,5 @@
-// pair, batch, churn and larson by peers. Each thread has a session, so each has a heap. The
-// kernels run over try_allocate and try_free.
+// pair, batch, churn, larson and frames by peers. Each thread has a session, so each has a heap.
+// The kernels run over try_allocate and try_free.
 #include <barrier>
 #include <memory>
 
@@ -9,6 +9,7 @@
 #include "client/load/kernels/larson.h"
 #include "client/load/kernels/pair.h"
 #include "client/load/kernels/peer_context.h"
+#include "client/load/kernels/rotation.h"
 #include "client/load/rounds.h"
 #include "client/load/workloads.h"
 
@@ -38,14 +39,17 @@ class PeerThread {
       drive(Batch<PeerContext>(context_, kBatchBlocks, options_.size_bytes));
     if (options_.workload == "churn") drive(Churn<PeerContext>(context_, seed));
     if (options_.workload == "larson") larson(seed);
+    if (options_.workload == "frames")
+      drive(Rotation<PeerContext>(context_, options_.size_bytes), kRotationBlocks);
     if (options_.leave_block && index_ == 0) context_.allocate(options_.size_bytes);
   }
 
  private:
   template <class Kernel>
-  void drive(Kernel kernel) {
+  void drive(Kernel kernel, std::uint64_t round = kRound) {
     if (wait_for_start(shared_, track_))
-      drive_rounds(kernel, track_, shared_.stop, [this] { link_.count_calls(track_); });
+      drive_rounds(
+          kernel, track_, shared_.stop, [this] { link_.count_calls(track_); }, round);
     kernel.finish();
   }
   // Sets go from worker to worker. So one worker fills all sets, and one frees them when all
@@ -78,8 +82,10 @@ WorkloadResult run_peers(const Options& options, const std::string& arena) {
   const auto sets = std::make_unique<Sets>();
   std::barrier all(options.clients);
   const std::vector<int> cores = allowed_cores();
-  return run_threads(options, options.workload, mode_name(options.mode), "operation (mean of 4096)",
-                     options.clients, [&](std::uint32_t i, Track& track, Shared& shared) {
+  const char* const unit =
+      options.workload == "frames" ? "frame (mean of 4)" : "operation (mean of 4096)";
+  return run_threads(options, options.workload, mode_name(options.mode), unit, options.clients,
+                     [&](std::uint32_t i, Track& track, Shared& shared) {
                        try {
                          Link link =
                              Link::open(options, arena, "arena-load-" + options.workload, i, track);
@@ -92,6 +98,17 @@ WorkloadResult run_peers(const Options& options, const std::string& arena) {
                          throw;
                        }
                      });
+}
+
+std::vector<WorkloadResult> run_frames(const Options& options, const std::string& arena) {
+  Options one = options;
+  one.workload = "frames";
+  one.mode = Mode::kPeer;
+  one.clients = 1;
+  std::vector<WorkloadResult> results{run_peers(one, arena)};
+  if (results.back().failure.empty() && !interrupted())
+    results.push_back(run_frame_handover(one, arena));
+  return results;
 }
 
 }  // namespace arenad::load

@@ -167,7 +167,7 @@ class ProcessWorker {
   std::vector<Ref> refs_;
 };
 
-constexpr int kWorkerArguments = 17;
+constexpr int kWorkerArguments = 18;
 
 }  // namespace
 
@@ -190,7 +190,8 @@ int start_worker(const Options& o, const std::string& arena, const ProcessRole& 
                                  std::to_string(role.rings_fd),
                                  std::to_string(role.workers),
                                  std::to_string(role.in_ring),
-                                 std::to_string(role.out_ring)};
+                                 std::to_string(role.out_ring),
+                                 std::to_string(role.frames)};
   std::vector<char*> argv;
   for (std::string& w : words) argv.push_back(w.data());
   argv.push_back(nullptr);
@@ -233,6 +234,7 @@ int worker_main(int argc, char** argv) {
   role.workers = static_cast<std::uint32_t>(std::stoul(argv[14]));
   role.in_ring = std::stoi(argv[15]);
   role.out_ring = std::stoi(argv[16]);
+  role.frames = static_cast<std::uint32_t>(std::stoul(argv[17]));
   if (role.rings_fd >= 0) o.mode = Mode::kPeer;
 
   Tracks tracks = Tracks::attach(role.tracks_fd);
@@ -240,7 +242,8 @@ int worker_main(int argc, char** argv) {
   try {
     Link link = Link::open(o, arena, "arena-load-process", role.index, track);
     if (o.mode == Mode::kPeer) {
-      run_peer_process(o, link, {role.index, role.workers, role.in_ring, role.out_ring},
+      run_peer_process(o, link,
+                       {role.index, role.workers, role.in_ring, role.out_ring, role.frames},
                        role.rings_fd, track, *tracks);
     } else {
       ProcessWorker worker(o, link, role, track);

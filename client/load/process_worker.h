@@ -1,5 +1,5 @@
-// A worker process of handoff and xmalloc: allocates messages of blocks, passes their refs on, and
-// frees the blocks that it receives.
+// A worker process of handoff, xmalloc and frames: allocates messages of blocks, passes their refs
+// on, and frees the blocks that it receives.
 //
 // Purpose: one loop for the producer (passes on), the consumer (receives) and xmalloc (both). Refs
 //   travel over a stream socket, in messages. For each freed message an acknowledgement byte goes
@@ -27,6 +27,7 @@ struct ProcessRole {
   std::uint32_t workers = 0;
   int in_ring = -1;
   int out_ring = -1;
+  std::uint32_t frames = 0;
 };
 
 // Runs the hidden command line `arena-load worker ...` that start_worker makes. Returns 0, or 1

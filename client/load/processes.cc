@@ -1,4 +1,4 @@
-// handoff and xmalloc: starts the worker processes, connects them, waits for them.
+// handoff, xmalloc and frames: starts the worker processes, connects them, waits for them.
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "client/load/kernels/rotation.h"
 #include "client/load/link.h"
 #include "client/load/peer_process.h"
 #include "client/load/process_worker.h"
@@ -144,6 +145,21 @@ WorkloadResult run_handoff(const Options& options, const std::string& arena, std
     processes.start(other, arena, {.index = consumer, .tracks_fd = tracks.fd(), .in_fd = wire[1]});
   }
   return run(options, "handoff", 2 * pairs, tracks, processes);
+}
+
+WorkloadResult run_frame_handover(const Options& options, const std::string& arena) {
+  Tracks tracks;
+  Processes processes;
+  ProcessRole role{.tracks_fd = tracks.fd(),
+                   .rings_fd = processes.rings(),
+                   .workers = 2,
+                   .out_ring = 0,
+                   .frames = kRotationBlocks};
+  processes.start(options, arena, role);
+  role.index = 1;
+  role.in_ring = std::exchange(role.out_ring, -1);
+  processes.start(options, arena, role);
+  return run(options, "frames", 2, tracks, processes);
 }
 
 WorkloadResult run_xmalloc(const Options& options, const std::string& arena,

@@ -22,13 +22,13 @@ namespace arenad::load {
 inline constexpr std::uint64_t kRound = 4096;  // operations between two looks at the clock
 
 // Runs whole rounds of `kernel` until `stop`. The mean of a round counts for all its operations.
-// Calls `after` after each round.
+// Calls `after` after each round. A kernel of slow operations wants fewer of them in a round.
 template <class Kernel, class After>
-void drive_rounds(Kernel& kernel, Track& track, const std::atomic<std::uint32_t>& stop,
-                  After after) {
+void drive_rounds(Kernel& kernel, Track& track, const std::atomic<std::uint32_t>& stop, After after,
+                  std::uint64_t round = kRound) {
   while (stop.load(std::memory_order_relaxed) == 0) {
     const std::uint64_t begin = now_ns();
-    const std::uint64_t done = kernel.run(kRound);
+    const std::uint64_t done = kernel.run(round);
     track.latency.record((now_ns() - begin) / done, done);
     track.add(done);
     after();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "client/load/runner.h"
 
@@ -18,6 +19,11 @@ WorkloadResult run_through_daemon(const Options& options, const std::string& are
 WorkloadResult run_peers(const Options& options, const std::string& arena);
 // Unary calls, closed or open loop.
 WorkloadResult run_rpc(const Options& options, const std::string& arena);
+// frames by peers: first the rotation of large blocks in one process, then their hand-over from a
+// producer process to a consumer process. A result for each; only the first after a failure.
+std::vector<WorkloadResult> run_frames(const Options& options, const std::string& arena);
+// The hand-over of frames.
+WorkloadResult run_frame_handover(const Options& options, const std::string& arena);
 // handoff: `pairs` producers, each with a consumer on the shard after its own. xmalloc: `workers`
 // in a circle. Both run by streams through the daemon, or by peers.
 WorkloadResult run_handoff(const Options& options, const std::string& arena, std::uint32_t pairs);

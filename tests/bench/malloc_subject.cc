@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -42,6 +43,19 @@ class MallocContext {
   }
   void free(Handle block) { ARENAD_BENCH_FREE(block); }
   void flush() {}
+
+  // --- LargeContext. A malloc has no holders.
+  arenad::load::Placed<Handle> allocate_placed(std::size_t bytes) {
+    void* const block = allocate(bytes);
+    return {block, static_cast<std::byte*>(block)};
+  }
+  std::optional<Handle> try_allocate(std::size_t bytes) {
+    void* block = opaque(ARENAD_BENCH_MALLOC(bytes));
+    if (block == nullptr) return {};
+    touch(block);
+    return block;
+  }
+  std::byte* take_over(Handle block) { return static_cast<std::byte*>(block); }
 };
 
 class MallocSubject {

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -13,8 +12,8 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
-#include <thread>
+
+#include "tests/bench/processes.h"
 
 namespace arenad::bench {
 namespace {
@@ -45,24 +44,6 @@ double floor_ns() {
   ::munmap(memory, kGiB);
   ::close(fd);
   return ns;
-}
-
-// A child that runs `body` and ends with it; killed when this process dies.
-pid_t start_child(const std::function<void()>& body) {
-  const pid_t parent = ::getpid();
-  const pid_t pid = ::fork();
-  if (pid < 0) throw std::runtime_error("fork failed");
-  if (pid > 0) return pid;
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(1);
-  try {
-    body();
-    std::fflush(stdout);
-    ::_exit(0);
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "bench_peer: %s\n", e.what());
-    ::_exit(1);
-  }
 }
 
 void reap_one(const PeerOptions& options, std::uint64_t blocks) {
@@ -133,12 +114,9 @@ void measure_growth(const PeerOptions& options) {
 
 void measure_reap(const PeerOptions& options) {
   for (const std::uint64_t blocks : {1'000'000, 1'000}) {
-    const pid_t pid = start_child(
-        [&] { reap_one(options, blocks); });  // its victim is forked before it speaks gRPC
-    int status = 0;
-    ::waitpid(pid, &status, 0);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-      throw std::runtime_error("the reap of " + std::to_string(blocks) + " blocks failed");
+    const std::string failure = "the reap of " + std::to_string(blocks) + " blocks failed";
+    // Its victim is forked before it speaks gRPC.
+    run_in_child([&] { reap_one(options, blocks); }, failure.c_str());
   }
 }
 

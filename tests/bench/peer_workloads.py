@@ -10,6 +10,7 @@ import subject_process
 PEER = report.PEER
 WORKLOADS = ("growth", "reap", "metadata", "steady_calls")
 PEER_LOOPS = ("pair", "batch", "shuffled", "churn", "producer_consumer", "xmalloc", "own")
+PEER_LOOPS += process_workloads.LARGE + ("breathing",)
 STEADY = ("pair", "batch", "churn", "handoff", "xmalloc")  # of arena-load
 STEADY_SECONDS, SETTLE_SECONDS = 1, 5
 

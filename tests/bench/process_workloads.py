@@ -7,7 +7,9 @@ import subject_process
 
 ONE_THREAD = ("pair", "batch", "shuffled", "churn")
 TWO_THREADS = ("producer_consumer", "xmalloc", "larson", "own")
-WORKLOADS = ONE_THREAD + TWO_THREADS + ("seed", "arena_sizes", "heap_counts", "debug_flags")
+LARGE = ("large_pair", "large_rotation", "large_handoff", "large_churn", "large_growth")
+WORKLOADS = ONE_THREAD + TWO_THREADS + LARGE
+WORKLOADS += ("breathing", "seed", "arena_sizes", "heap_counts", "debug_flags")
 
 P0_ON = {"HAKMEM_TINY_P0_ENABLE": "1"}
 P0_NO_DRAIN = {"HAKMEM_TINY_P0_ENABLE": "1", "HAKMEM_TINY_P0_NO_DRAIN": "1"}
@@ -24,6 +26,12 @@ FLOOR = ("no allocator", "bench_no_allocator", {})
 def subjects(workload):
     if workload in ("arena_sizes", "heap_counts", "debug_flags"):
         return (ARENAD,)
+    if workload == "large_churn":
+        return PEERS
+    if workload == "breathing":
+        return (ARENAD,) + PEERS
+    if workload in LARGE:
+        return PEERS + (FLOOR,)
     if workload == "seed":
         return (ARENAD, ARENAD_NO_DRAIN, ARENAD_OFF) + PEERS + (FLOOR,)
     return (ARENAD, ARENAD_OFF) + PEERS + (FLOOR,)
@@ -60,7 +68,10 @@ def figures(program, workload, environment, args, *more):
         str(args.warm_up_milliseconds),
         "--seed",
         str(args.seed),
+        "--churn-seconds",
+        str(args.churn_seconds),
         *more,
     ]
-    printed = subject_process.run(command, {**clean, **environment})
+    deadline = subject_process.DEADLINE_S + args.churn_seconds
+    printed = subject_process.run(command, {**clean, **environment}, deadline_s=deadline)
     return [json.loads(line) for line in printed.splitlines()]

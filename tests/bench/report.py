@@ -22,6 +22,7 @@ SUBJECTS = (
 MEMORY_PEERS = ("glibc", "mimalloc", "jemalloc", "tcmalloc", "tbb", "boost_interprocess")
 ARENAD = "arenad in-process"
 PEER = "arenad peer"
+LARGE = ("ratio", "calls_per_op", "calls_per_swing", "percent_of_allocations")  # large_report.py
 FACTS = ("ms", "percent", "calls", "ns_per_256B")  # metrics that are not compared between subjects
 
 
@@ -158,7 +159,9 @@ def print_tables(samples, out):
         for pattern, title in FAMILIES
     ]
     in_families = {workload for _, members in families for _, workload in members}
-    rest = [w for w in samples.workloads() if w not in in_families]
+    rest = [
+        w for w in samples.workloads() if w not in in_families and samples.metric(w) not in LARGE
+    ]
     facts = [w for w in rest if samples.metric(w) in FACTS]
     rest = [w for w in rest if w not in facts]
     memory = [w for w in rest if any(s in SUBJECTS for s in samples.subjects(w))]

@@ -4,15 +4,14 @@
 //   when it is linked. They differ in the Subject type alone; `tests/bench/run` starts them in
 //   turn.
 // A Subject has: `Context` (an AllocatorContext), a constructor from the number of threads,
-//   `Context& context(thread)`.
+//   `Context& context(thread)`. A subject whose Context is a LargeContext has the workloads of
+//   large blocks too. `kAcrossProcesses` says that forked processes share its blocks.
 // Threads: a context is used by one thread at a time. Crash: nothing outlives the process.
 #pragma once
 
 #include <array>
-#include <charconv>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <memory>
 #include <stdexcept>
@@ -27,66 +26,15 @@
 #include "client/load/kernels/pair.h"
 #include "client/load/kernels/producer_consumer.h"
 #include "client/load/kernels/xmalloc.h"
+#include "tests/bench/breathing.h"
+#include "tests/bench/large.h"
+#include "tests/bench/options.h"
+#include "tests/bench/processes.h"
 
 namespace arenad::bench {
 
 inline constexpr std::uint32_t kSeedBlocks =
     100'000;  // the run of the predecessor: one thread, 100,000 x 256 B
-
-struct Options {
-  std::string workload;
-  std::uint64_t seed = 1;
-  load::MeasureFor times;
-};
-
-// --workload NAME --milliseconds N --warm-up-milliseconds N --seed N. Throws std::invalid_argument.
-inline Options parse_options(int argc, char** argv) {
-  Options options;
-  const auto number = [](std::string_view name, std::string_view text) {
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size())
-      throw std::invalid_argument(std::string(name) + " takes a number, not '" + std::string(text) +
-                                  "'");
-    return value;
-  };
-  for (int i = 1; i < argc; i += 2) {
-    const std::string_view name = argv[i];
-    if (i + 1 == argc) throw std::invalid_argument(std::string(name) + " needs a value");
-    const std::string_view value = argv[i + 1];
-    if (name == "--workload")
-      options.workload = value;
-    else if (name == "--milliseconds")
-      options.times.total = std::chrono::milliseconds(number(name, value));
-    else if (name == "--warm-up-milliseconds")
-      options.times.warm_up = std::chrono::milliseconds(number(name, value));
-    else if (name == "--seed")
-      options.seed = number(name, value);
-    else
-      throw std::invalid_argument("unknown option '" + std::string(name) +
-                                  "'; there are --workload, --milliseconds, "
-                                  "--warm-up-milliseconds, --seed");
-  }
-  return options;
-}
-
-// One figure on standard output. `one_way_ns` is the cores' distance, below 0 for a workload of one
-// thread.
-inline void print_figure(std::string_view workload, std::string_view metric, double value,
-                         double one_way_ns = -1) {
-  std::printf("{\"workload\": \"%.*s\", \"metric\": \"%.*s\", \"value\": %.4f",
-              static_cast<int>(workload.size()), workload.data(), static_cast<int>(metric.size()),
-              metric.data(), value);
-  if (one_way_ns >= 0) std::printf(", \"one_way_ns\": %.1f", one_way_ns);
-  std::printf("}\n");
-  std::fflush(stdout);
-}
-
-// Two cores for the workloads of two threads; the same one twice on a machine that has only one.
-inline std::array<int, 2> two_cores() {
-  const std::vector<int> cores = load::allowed_cores();
-  return {cores.front(), cores[cores.size() > 1 ? 1 : 0]};
-}
 
 template <class Kernel>
 double measure_and_finish(Kernel kernel, const Options& options) {
@@ -154,13 +102,88 @@ double measure_two(Subject& subject, const Options& options, std::array<int, 2> 
   return -1;
 }
 
+template <class Subject>
+concept LargeSubject = load::LargeContext<typename Subject::Context>;
+template <class Subject>
+concept SubjectOfProcesses = LargeSubject<Subject> && Subject::kAcrossProcesses;
+
+template <LargeSubject Subject>
+double large_handoff_ns(Subject& subject, std::uint64_t block_bytes, const Options& options,
+                        std::array<int, 2> cores) {
+  if constexpr (SubjectOfProcesses<Subject>) {
+    const auto life = [&](Board& board, int me) {
+      load::pin_to_core(cores[me]);
+      board.ready.fetch_add(1);
+      wait_until(board.ready, 2);
+      large_handoff_side(me, subject.context(me), board.rings[0], board.progress[me], board.stop,
+                         block_bytes);
+    };
+    return measure_processes(life, options.times).ns_per_op;
+  } else {
+    const auto ring = std::make_unique<load::SpscRing<typename Subject::Context::Handle>>();
+    std::array<load::Progress, 2> progress;
+    load::Stop stop;
+    const auto side = [&](int me) {
+      return load::ThreadBody{cores[me], [&, me] {
+                                large_handoff_side(me, subject.context(me), *ring, progress[me],
+                                                   stop, block_bytes);
+                              }};
+    };
+    const std::array<load::ThreadBody, 2> bodies{side(0), side(1)};
+    return load::measure_threads(bodies, progress, stop, options.times);
+  }
+}
+
+// Each size in a process of its own, because the subject must start from nothing.
+template <LargeSubject Subject>
+void measure_growth_in_children(std::array<int, 2> cores) {
+  for (const NamedSize& size : kLargeSizes)
+    run_in_child(
+        [&] {
+          load::pin_to_core(cores[0]);
+          Subject subject(1);
+          measure_large_growth(subject.context(0), size, {});
+        },
+        "large_growth failed");
+}
+
+// The workloads of large blocks. False when the name is none of them.
+template <LargeSubject Subject>
+bool measure_large(const Options& options, std::array<int, 2> cores) {
+  const std::string_view w = options.workload;
+  if (w == "large_growth") return measure_growth_in_children<Subject>(cores), true;
+  if (w == "large_handoff") {
+    Subject subject(2);
+    for (const NamedSize& size : kLargeSizes) {
+      const double before = load::one_way_ns(cores[0], cores[1]);
+      const double ns = large_handoff_ns(subject, size.bytes, options, cores);
+      print_figure(std::string("large_handoff_") + size.name, "ns_per_op", ns,
+                   (before + load::one_way_ns(cores[0], cores[1])) / 2);
+    }
+    return true;
+  }
+  if (w != "large_pair" && w != "large_rotation" && w != "large_churn") return false;
+  Subject subject(1);
+  load::pin_to_core(cores[0]);
+  if (w == "large_pair") measure_large_pair(subject.context(0), options, {});
+  if (w == "large_rotation") measure_large_rotation(subject.context(0), options, {});
+  if (w == "large_churn") measure_large_churn(subject.context(0), options, {});
+  return true;
+}
+
 // main() of a subject. Exit codes: 0 measured, 1 the run failed, 2 bad arguments.
 template <class Subject>
 int subject_main(int argc, char** argv) {
   try {
     const Options options = parse_options(argc, argv);
     const std::array<int, 2> cores = two_cores();
+    if constexpr (LargeSubject<Subject>)
+      if (measure_large<Subject>(options, cores)) return 0;
     Subject subject(2);
+    if (options.workload == "breathing") {
+      measure_breathing(subject.context(0), subject.context(1), options, cores, {});
+      return 0;
+    }
     const double before = load::one_way_ns(cores[0], cores[1]);
     if (const double two = measure_two(subject, options, cores); two >= 0) {
       const double after = load::one_way_ns(cores[0], cores[1]);

@@ -9,7 +9,7 @@ class BenchmarkFailed(Exception):
     """A subject did not run; the text says what to do."""
 
 
-def run(command, environment, server_log=lambda: ""):
+def run(command, environment, server_log=lambda: "", deadline_s=DEADLINE_S):
     """What it prints. Raises BenchmarkFailed unless it exits with 0."""
     words = " ".join(map(str, command))
     try:
@@ -19,7 +19,7 @@ def run(command, environment, server_log=lambda: ""):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            timeout=DEADLINE_S,
+            timeout=deadline_s,
             universal_newlines=True,
             check=False,
         )
@@ -28,7 +28,7 @@ def run(command, environment, server_log=lambda: ""):
             f"{command[0]} does not exist; build the target 'benchmarks'"
         ) from None
     except subprocess.TimeoutExpired:
-        raise BenchmarkFailed(f"{words} did not end within {DEADLINE_S} s") from None
+        raise BenchmarkFailed(f"{words} did not end within {deadline_s} s") from None
     if done.returncode != 0:
         raise BenchmarkFailed(
             f"{words} ended with {done.returncode}: {done.stderr.strip()}\n"

@@ -54,6 +54,36 @@ def test_peers_move_blocks_and_hardly_call(ctl, tmp_path, workload):
     assert sum(s["remote_frees"] for s in shards) == 0, "a shard freed what peers are to free"
 
 
+def test_frames_go_round_and_over_to_another_process(ctl, tmp_path):
+    report = tmp_path / "r.json"
+    out = passes(ctl, "frames", "--warm-up", "0.2", "--json", report, "--duration", "0.5",
+                 "--capacity", "256MiB")
+    assert "frame (mean of 4)" in out
+    rows = json.loads(report.read_text())["workloads"]
+    assert [(r["workload"], r["mode"]) for r in rows] == [("frames", "peer"), ("frames", "2 peers")]
+    for r in rows:
+        assert r["operations"] > 0 and r["bad_stamps"] == 0 and r["left_held"] == 0, r
+
+
+def test_small_frames_need_no_calls(ctl, tmp_path):
+    report = tmp_path / "r.json"
+    passes(ctl, "frames", "--size", "4KiB", "--warm-up", "1", "--json", report, *SHORT)
+    for r in json.loads(report.read_text())["workloads"]:
+        assert r["operations"] > 1000 and r["calls"] < r["operations"] / 100, r
+
+
+def test_frames_have_room_for_their_stamps_and_one_mode(ctl):
+    assert load(ctl, "frames", "--size", "15").returncode == 2
+    assert load(ctl, "frames", "--mode", "unary").returncode == 2
+    passes(ctl, "frames", "--size", "16", "--warm-up", "0", *SHORT)
+    assert "default 4MiB" in " ".join(load(ctl, "frames", "--help").stdout.split())
+
+
+def test_a_frame_left_held_is_not_conserved(ctl):
+    done = load(ctl, "frames", "--warm-up", "0", "--leave-block", *SHORT)
+    assert done.returncode == 3 and "left held" in done.stdout, done
+
+
 def test_calls_are_counted_in_every_mode(ctl, tmp_path):
     report = tmp_path / "r.json"
     # A message allocates 64 blocks, another frees them.
@@ -98,8 +128,9 @@ def test_suite_shows_every_part_of_the_main_job(ctl, tmp_path):
             f"no live line of {workload}")
         assert row(out, workload)
     assert "P0_COUNTER_OK" in out and "mismatches: 0" in out and "remote frees to shard" in out
-    by_peers = re.findall(r"^\S+ +(?:2 )?peers? +\d{4,} ", out, re.M)
-    assert len(by_peers) == 3, "batch, handoff and xmalloc by peers"
+    by_peers = re.findall(r"^(\S+) +(?:2 )?peers? +(\d+) +\d+ ", out, re.M)
+    assert [name for name, _ in by_peers] == ["batch", "handoff", "xmalloc", "frames", "frames"]
+    assert all(int(moved) >= 1000 for name, moved in by_peers if name != "frames")
     for shard in json.loads(report.read_text())["conservation"]["shards"]:
         assert shard["drains"] > 0 and shard["splices"] > 0 and shard["carves"] > 0
         assert sum(shard["remote_frees_to"]) > 0

@@ -1,6 +1,7 @@
 // AllocatorContext: what a workload needs of an allocator, so that one kernel measures all of them.
 //
-// Purpose: the concept, and two helpers against the optimiser (touch, opaque).
+// Purpose: the concept; LargeContext, which workloads of large blocks need; and two helpers against
+//   the optimiser (touch, opaque).
 // Invariants: a context never returns a failure. allocate() returns a block and has written its
 //   first byte. When the allocator refuses an allocation or a free, the context throws
 //   std::exception with what to do, and the run has failed. So kernels have no error branch. Each
@@ -12,6 +13,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <optional>
 #include <type_traits>
 
 namespace arenad::load {
@@ -23,6 +25,25 @@ concept AllocatorContext = requires(C& context, std::size_t bytes, typename C::H
   context.free(handle);
   context.flush();  // end of a batch, or nothing to do: publish frees that were gathered. A malloc
                     // does nothing here
+};
+
+// A block, and where it lies in this process.
+template <class Handle>
+struct Placed {
+  Handle handle;
+  std::byte* data;
+};
+
+template <class C>
+concept LargeContext = AllocatorContext<C> &&
+    requires(C& context, std::size_t bytes, typename C::Handle handle) {
+  // As allocate().
+  { context.allocate_placed(bytes) } -> std::same_as<Placed<typename C::Handle>>;
+  // As allocate(), but nothing when there is no room. Other refusals throw.
+  { context.try_allocate(bytes) } -> std::same_as<std::optional<typename C::Handle>>;
+  // Makes the caller the holder of a block that another context allocated, and says where the
+  // block lies in this process. An allocator without holders only says where.
+  { context.take_over(handle) } -> std::same_as<std::byte*>;
 };
 
 // Writes the first byte, in the same way for every subject. The write is volatile, because

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -41,6 +42,34 @@ class PeerContext {
 
   void flush() { arena_.flush(); }
 
+  // --- LargeContext
+  Placed<Handle> allocate_placed(std::size_t bytes) {
+    const auto block = arena_.try_allocate(bytes);
+    if (!block.ok()) [[unlikely]]
+      refused("allocate", block.error());
+    touch(data_ + block->offset_bytes);
+    return {block->ref.value, data_ + block->offset_bytes};
+  }
+
+  std::optional<Handle> try_allocate(std::size_t bytes) {
+    const auto block = arena_.try_allocate(bytes);
+    if (!block.ok()) {
+      if (block.error() == Error::kArenaFull || block.error() == Error::kMachineFull) return {};
+      refused("allocate", block.error());
+    }
+    touch(data_ + block->offset_bytes);
+    return block->ref.value;
+  }
+
+  std::byte* take_over(Handle handle) {
+    auto block = arena_.take(Ref{handle});
+    if (!block.ok()) [[unlikely]]
+      throw std::runtime_error("take over was refused: " + block.error().text());
+    std::byte* const data = block->data();
+    (void)block->release();  // free() ends the block
+    return data;
+  }
+
  private:
   [[noreturn, gnu::noinline, gnu::cold]] static void refused(const char* call, Error error) {
     throw std::runtime_error(std::string(call) + " was refused: " + error_name(error) + ". " +
@@ -51,6 +80,6 @@ class PeerContext {
   std::byte* data_;
 };
 
-static_assert(AllocatorContext<PeerContext>);
+static_assert(LargeContext<PeerContext>);
 
 }  // namespace arenad::load

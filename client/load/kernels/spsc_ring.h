@@ -76,6 +76,13 @@ class RingProducer {
     return true;
   }
 
+  // True while fewer than `window` of the pushed items wait for the consumer.
+  bool has_room(std::uint64_t window) {
+    if (tail_ - head_ < window) return true;
+    head_ = ring_.head.load(std::memory_order_acquire);
+    return tail_ - head_ < window;
+  }
+
   // Sends an unfinished group. Call it before waiting for anything.
   void publish() { ring_.tail.store(tail_, std::memory_order_release); }
 
