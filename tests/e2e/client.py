@@ -161,9 +161,10 @@ class Client:
 class Session:
     """A session. A KeepAlive stream keeps it, or this process does, after `bind`."""
 
-    def __init__(self, client, name, keepalive=True):
+    def __init__(self, client, name, keepalive=True, **options):
         self.client = client
-        self.opened = client.sessions.OpenSession(sessions.OpenSessionRequest(name=name))
+        request = sessions.OpenSessionRequest(name=name, **options)
+        self.opened = client.sessions.OpenSession(request)
         self.key = self.opened.session
         self._events = None
         if keepalive:

@@ -91,6 +91,8 @@ void Engine::take_memory_limit(const EngineOptions& options) {
       shared_.memory.take_limit(options.limits.max_total_bytes, directory.get());
   limits_.max_total_bytes = shared_.memory.max_total_bytes();
   options.log(LogLevel::kInfo, said);
+  if (const std::string more = shared_.memory.reserved_beyond_limit(); !more.empty())
+    options.log(LogLevel::kWarning, more);
   if (limits_.max_user_bytes == 0) limits_.max_user_bytes = limits_.max_total_bytes / 2;
   shared_.account.set_user_limit(limits_.max_user_bytes);
 }

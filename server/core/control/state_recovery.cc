@@ -131,6 +131,10 @@ void StateRecovery::restore(const KeptSession& kept) {
   session.attached = attached;
   for (const auto& [arena, mode] : attached) core_.arenas.find(arena)->sessions.insert(id);
   core_.open_account(id, kept.limit_bytes, *session.owner);
+  if (kept.reserve_bytes != 0) {
+    core_.shared.account.set_reserve(id, kept.reserve_bytes);
+    core_.shared.memory.begin_reserve_again(id, kept.reserve_bytes);
+  }
   watch(session, std::move(process), marks);
 }
 

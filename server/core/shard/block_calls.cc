@@ -88,9 +88,10 @@ Error BlockCalls::acquire_one(const Access& access, UntrustedRef ref, Holder to,
   if (const Error e = account_.charge(to.session(), charge); e != Error::kNone) return e;
   const auto before = slot.arena.acquire(ref, to);
   if (!before.ok()) {
-    account_.credit(to.session(), charge);
+    account_.withdraw(to.session(), charge);
     return before.error();
   }
+  account_.given(to.session(), charge);
   access.note(slab);
   if (charge != 0) changes.add(owner, Ref{ref.value}, charge);
   account_.took(slot, before->session(), 1, stride);

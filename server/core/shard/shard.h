@@ -139,9 +139,11 @@ class Shard final : public ShardApi {
   void free_round_over(ArenaId arena_id, std::uint64_t ticket) {
     waits_.free_round_over(arena_id, ticket);
   }
-  // Drops what nobody took of the claims.
+  // Drops what nobody took of the claims. `draw`: with which they were made, or null.
   void committed(const std::shared_ptr<ArenaState>& state, std::uint64_t ticket,
-                 const RunClaims::Outcome& got) {
+                 const RunClaims::Outcome& got, HostBudget::Draw* draw = nullptr) {
+    // First, so that what is committed counts once: when it is charged.
+    if (draw != nullptr) draw->commits_over();
     waits_.committed(state->arena->id(), ticket, got);
     state->arena->drop_claims(got.ticket);
   }
