@@ -221,6 +221,11 @@ class Session:
             blocks.AcquireRequest(session=self.key, arena_id=arena_id, refs=refs, tag=tag)
         )
 
+    def share(self, arena_id, refs):
+        return self.client.blocks.Share(
+            blocks.ShareRequest(session=self.key, arena_id=arena_id, refs=refs)
+        )
+
     def describe(self, arena_id, refs):
         return self.client.blocks.Describe(
             blocks.DescribeRequest(session=self.key, arena_id=arena_id, refs=refs)

@@ -131,6 +131,10 @@ class Calls:
     def free(self, session, arena_id, refs):
         return self.sessions[session].free(arena_id, refs).freed
 
+    def share(self, session, arena_id, refs):
+        answer = self.sessions[session].share(arena_id, refs)
+        return [[pb.Reason.Name(e.reason), e.message] for e in answer.errors]
+
     def start_waiting(self, session, arena_id, size_bytes, wait_ms):
         """A call that nobody waits for here."""
         request = blocks.AllocateRequest(

@@ -43,6 +43,7 @@ Engine::Engine(EngineOptions options, StateDirectory state)
   shared_.root_is_admin = options.root_is_admin;
   shared_.numa_nodes = MachineNodes(options.numa_nodes);
   shared_.max_user_heaps = options.limits.max_user_heaps;
+  shared_.max_user_sharers = options.limits.max_user_sharers;
   shared_.max_user_waiting_calls = options.limits.max_user_waiting_calls;
   for (std::uint32_t i = 0; i < options.shards; ++i) {
     const ShardId id{static_cast<std::uint16_t>(i)};

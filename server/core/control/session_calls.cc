@@ -50,8 +50,10 @@ Task<Answer<OpenedSession>> SessionCalls::open(Caller caller, OpenSessionArgs ar
     drop(key.id);
     co_return written.error();
   }
-  auto added = core_.shards.broadcast(
-      [key, uid = caller->uid](Shard& s) { s.add_session(key.id, key.secret, uid); });
+  auto added =
+      core_.shards.broadcast([key, uid = caller->uid, of_admin = caller->is_admin](Shard& s) {
+        s.add_session(key.id, key.secret, uid, of_admin);
+      });
   co_await added;
 
   OpenedSession answer;

@@ -215,7 +215,7 @@ void StateRecovery::adopt_share(std::size_t index, std::vector<ArenaRuns>& arena
   Shard& shard = core_.shards[index];
   for (const ArenaRuns& arena : arenas) shard.add_arena(arena.state);
   for (const auto& [id, session] : core_.sessions.all()) {
-    shard.add_session(id, session.key.secret, session.owner->uid);
+    shard.add_session(id, session.key.secret, session.owner->uid, session.owner->is_admin);
     for (const auto& [arena, mode] : session.attached) shard.attach_again(id, arena, mode);
   }
   for (ArenaRuns& arena : arenas) {

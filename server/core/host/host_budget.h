@@ -9,8 +9,9 @@
 //   requests may rest on what was read up to 10 ms before, together up to a quarter of the room
 //   that was there. What is set aside for a session counts as used for all others, in each of the
 //   limits. A request says by the Asking of its thread for which session it is.
-// Threads: any, at once; take_limit by one thread, before others come. The mutex is held while
-//   files are read, some 50 us, at most once in 10 ms unless memory is short.
+// Threads: any, at once; take_limit by one thread, before others come. One mutex is held while
+//   files are read, some 50 us, at most once in 10 ms unless memory is short. The other one, of the
+//   sum, is held for some instructions for each reserve.
 // Crash: private memory of the daemon. The next daemon counts what it finds.
 #pragma once
 

@@ -105,8 +105,8 @@ class Shard final : public ShardApi {
   // --- visits of the control thread: each on this thread, by a posted message ---
   void add_arena(std::shared_ptr<ArenaState> state);
   void remove_arena(ArenaId arena_id);
-  void add_session(SessionId id, std::uint64_t secret, std::uint32_t uid) {
-    tables_.add_session(id, secret, uid);
+  void add_session(SessionId id, std::uint64_t secret, std::uint32_t uid, bool of_admin = false) {
+    tables_.add_session(id, secret, uid, of_admin);
   }
   // From here on nothing acts for the session on this shard, and its frees so far are published.
   // Answers where this shard gave the session blocks, by arena. `why` is what later calls with the
@@ -185,7 +185,7 @@ class Shard final : public ShardApi {
   AllocateCall allocate_call_{tables_, account_, turn_};
   LeaseGrant lease_grant_{tables_, account_, turn_, shared_};
   PayerChanges payer_changes_{index_, tables_, account_, inbox_, shared_};
-  BlockCalls blocks_{tables_, account_, payer_changes_, turn_};
+  BlockCalls blocks_{tables_, account_, payer_changes_, turn_, shared_};
   LeaseReturns lease_returns_{tables_, account_, turn_};
   Adoptions adoptions_{tables_, account_, inbox_};
   IdleDrain idle_drain_{tables_, account_, shared_.tunables};

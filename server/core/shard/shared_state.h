@@ -53,6 +53,7 @@ struct SharedState {
   bool root_is_admin = true;
   MachineNodes numa_nodes;
   std::uint32_t max_user_heaps = Limits().max_user_heaps;
+  std::uint32_t max_user_sharers = Limits().max_user_sharers;
   std::uint32_t max_user_waiting_calls = Limits().max_user_waiting_calls;
   // `host_root`: see HostMemory.
   explicit SharedState(std::uint64_t session_limit_bytes, const std::string& host_root = "")
