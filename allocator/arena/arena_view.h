@@ -86,6 +86,8 @@ class ARENAD_API ArenaView {
   Error share(UntrustedRef ref, SessionId session);
   // The bits that stand for a session in SHARED words; 0 when it has none.
   std::uint64_t sharer_bits(SessionId session) const { return sharers_.bits_of(session); }
+  // Whose the 40 bits are. Each bit that stands for a session counts; peers can forge them.
+  const Sharers& sharers() const { return sharers_; }
   // The ref of the block that lies at this payload offset, with its present generation. For
   // embedders that free by address. Errors: kForeignRef when no carved block begins there.
   Result<Ref> ref_at(std::uint64_t payload_offset) const;

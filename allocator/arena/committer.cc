@@ -56,7 +56,8 @@ Committer::Committer(const MemoryFile& data, const MemoryFile& control, const Co
       word_pages_(unit_count / kUnitsPerGroup) {}
 
 Committer::~Committer() {
-  if (data_budget_ != nullptr) data_budget_->give_back(counted_.load(std::memory_order_relaxed));
+  if (data_budget_ != nullptr)
+    data_budget_->give_back(counted_.load(std::memory_order_relaxed), data_.fd());
 }
 
 std::string Committer::refusal() const {
@@ -107,7 +108,7 @@ Error Committer::commit_data(std::uint64_t at, std::uint64_t bytes) {
   unback(at, bytes);  // also what came of the step that failed
   if (data_budget_ != nullptr) {
     data_budget_->arrived(bytes - done);
-    data_budget_->give_back(bytes);
+    data_budget_->give_back(bytes, data_.fd());
   }
   return refused(std::move(why));
 }
@@ -157,7 +158,7 @@ Error Committer::commit_superslabs(SuperslabIndex first, std::uint32_t count) {
 void Committer::no_longer_counts(std::uint64_t bytes) {
   if (data_budget_ == nullptr) return;
   counted_.fetch_sub(bytes, std::memory_order_relaxed);
-  data_budget_->give_back(bytes);
+  data_budget_->give_back(bytes, data_.fd());
 }
 
 Error Committer::adopt_superslabs(std::uint32_t count) {

@@ -24,8 +24,9 @@ class ARENAD_API MemoryBudget {
   virtual Failure request(Use use, std::uint64_t bytes, int fd) = 0;
   // The kernel was asked for these bytes, and it gave or refused them.
   virtual void arrived(std::uint64_t bytes) = 0;
-  // The system has this payload back, or it was granted and could not be committed.
-  virtual void give_back(std::uint64_t bytes) = 0;
+  // The system has this payload of the file `fd` back, or it was granted and could not be
+  // committed.
+  virtual void give_back(std::uint64_t bytes, int fd) = 0;
   // Payload that an arena had before its owner opened it. It counts, whatever the limits are.
   virtual void adopt(std::uint64_t bytes) = 0;
 };

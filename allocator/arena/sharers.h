@@ -7,6 +7,7 @@
 // Threads: any. Crash: a bit that a dead session claimed stays claimed until the session is reaped.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "../base/export.h"
@@ -23,6 +24,14 @@ class ARENAD_API Sharers {
   std::uint64_t bits_of(SessionId session) const;
   // The same, after a bit was claimed if the session had none. 0 when all bits are taken.
   std::uint64_t claim(SessionId session);
+  // Calls f(session) for each bit that stands for a session. Peers can forge them.
+  template <class F>
+  void for_each(F&& f) const {
+    for (const auto& entry : table_.sessions)
+      // acquire: pairs with the CAS in claim.
+      if (const std::uint32_t session = entry.load(std::memory_order_acquire); session != 0)
+        f(SessionId{static_cast<std::uint16_t>(session)});
+  }
   // Gives the bits of `session` back. No word has them any more.
   void release(SessionId session);
 

@@ -213,7 +213,7 @@ int show_given_back(const client::GivenBack& given, bool as_json) {
 int show_sessions(const std::vector<client::SessionInfo>& sessions, bool as_json) {
   if (as_json) return print_json(list("sessions", sessions)), kExitOk;
   Table table({">ID", "NAME", ">PID", ">UID", "ALIVE_BY", "STATE", ">AGE", "ARENA", "MODE",
-               ">BLOCKS", ">HELD", ">LEASED", ">LIMIT"});
+               ">BLOCKS", ">HELD", ">LEASED", ">LIMIT", ">RESERVE"});
   for (const auto& s : sessions) {
     const std::string alive_by = s.bound ? "process" : s.keepalive ? "keepalive" : "grace";
     const std::vector<std::string> facts{to_string(s.id.value),
@@ -226,6 +226,7 @@ int show_sessions(const std::vector<client::SessionInfo>& sessions, bool as_json
     const auto add = [&](std::vector<std::string> attached) {
       attached.insert(attached.begin(), facts.begin(), facts.end());
       attached.push_back(s.limit_bytes == 0 ? "-" : bytes_text(s.limit_bytes));
+      attached.push_back(s.reserve_bytes == 0 ? "-" : bytes_text(s.reserve_bytes));
       table.add(std::move(attached));
     };
     if (s.attachments.empty()) add({"-", "-", "0", bytes_text(0), bytes_text(0)});
@@ -278,7 +279,9 @@ int show_stats(const client::Stats& stats, bool as_json) {
             << "\nheld " << stats.held_blocks << " blocks, " << bytes_text(stats.held_bytes)
             << "; committed " << bytes_text(stats.committed_bytes) << " of "
             << bytes_text(stats.capacity_bytes) << "\nleased to peers " << stats.leased_slabs
-            << " slabs, " << bytes_text(stats.leased_bytes) << "\n\n";
+            << " slabs, " << bytes_text(stats.leased_bytes) << "\nreserved by sessions "
+            << bytes_text(stats.reserved_bytes) << ", of which "
+            << bytes_text(stats.set_aside_bytes) << " are set aside\n\n";
   print_counters(stats.shards);
   std::cout << '\n';
   print_remote_frees(stats.shards);

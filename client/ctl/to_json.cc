@@ -116,6 +116,7 @@ json to_json(const client::SessionInfo& s) {
           {"state", s.state},
           {"age_ms", s.age_ms},
           {"limit_bytes", s.limit_bytes},
+          {"reserve_bytes", s.reserve_bytes},
           {"attachments", attachments}};
 }
 
@@ -174,6 +175,8 @@ json to_json(const client::Stats& stats) {
           {"held_bytes", stats.held_bytes},
           {"leased_slabs", stats.leased_slabs},
           {"leased_bytes", stats.leased_bytes},
+          {"reserved_bytes", stats.reserved_bytes},
+          {"set_aside_bytes", stats.set_aside_bytes},
           {"uptime_ms", stats.uptime_ms}};
 }
 

@@ -70,6 +70,7 @@ SessionInfo from_wire(const v1::SessionInfo& w) {
                    .state = w.state(),
                    .age_ms = w.age_ms(),
                    .limit_bytes = w.limit_bytes(),
+                   .reserve_bytes = w.reserve_bytes(),
                    .attachments = {}};
   for (const v1::Attachment& a : w.attachments())
     info.attachments.push_back({a.arena(), static_cast<AttachMode>(a.mode()), a.held_blocks(),
@@ -155,7 +156,9 @@ Answer<Stats> Admin::stats(std::string_view arena) const {
               .held_bytes = w.held_bytes(),
               .uptime_ms = w.uptime_ms(),
               .leased_slabs = w.leased_slabs(),
-              .leased_bytes = w.leased_bytes()};
+              .leased_bytes = w.leased_bytes(),
+              .reserved_bytes = w.reserved_bytes(),
+              .set_aside_bytes = w.set_aside_bytes()};
   for (const v1::ShardStats& shard : w.shards()) stats.shards.push_back(from_wire(shard));
   return stats;
 }

@@ -134,6 +134,7 @@ Answer<BatchAnswer> ArenaHandle::acquire(std::span<const Ref> refs, std::uint32_
 
 Answer<BatchAnswer> ArenaHandle::share(std::span<const Ref> refs) const {
   if (!attachment_) return not_attached();
+  if (Status s = attachment_->usable(); !s.ok()) return s;  // before control memory is read
   return attachment_->blocks().share(shard_, refs);
 }
 

@@ -23,7 +23,7 @@ Attachment::Attachment(std::shared_ptr<SessionState> of, ArenaInfo info,
       mode(AttachMode::kPeer),
       epoch(0),
       pool(std::move(heaps)) {
-  auto calls = std::make_unique<PeerBlocks>(pool);
+  auto calls = std::make_unique<PeerBlocks>(pool, std::make_unique<DaemonBlocks>(*this));
   peer_blocks_ = calls.get();
   blocks_ = std::move(calls);
 }

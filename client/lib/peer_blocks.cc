@@ -109,7 +109,8 @@ Answer<BatchAnswer> PeerBlocks::acquire(ShardId, std::span<const Ref> refs, std:
   });
 }
 
-Answer<BatchAnswer> PeerBlocks::share(ShardId, std::span<const Ref> refs) {
+Answer<BatchAnswer> PeerBlocks::share(ShardId shard, std::span<const Ref> refs) {
+  if (pool_->arena().sharer_bits(pool_->session()) == 0) return daemon_->share(shard, refs);
   return batch(refs, [this](PeerHeap&, Ref ref) {
     return pool_->arena().share({ref.value}, pool_->session());
   });

@@ -1,7 +1,8 @@
 // PeerBlocks: block calls that this process's heaps serve. Private.
 //
 // Purpose: the calls of a peer that are not on the fast path: batches, owners, errors with text.
-//   Each runs in the calling thread's heap. No call to the daemon is made but for leases.
+//   Each runs in the calling thread's heap. The daemon is called for leases, and for the first
+//   share: it decides who may have one of the arena's bits for sharers.
 // Threads: any. Crash: see arena_handle.h.
 #pragma once
 
@@ -14,7 +15,9 @@ namespace arenad::client {
 
 class PeerBlocks final : public BlockCalls {
  public:
-  explicit PeerBlocks(std::shared_ptr<PeerPool> pool) : pool_(std::move(pool)) {}
+  // `daemon`: the calls for the same arena that the daemon serves.
+  PeerBlocks(std::shared_ptr<PeerPool> pool, std::unique_ptr<BlockCalls> daemon)
+      : pool_(std::move(pool)), daemon_(std::move(daemon)) {}
 
   // One block. The heap counts a Block when `for_a_block`.
   Answer<AllocatedBlock> allocate_one(std::uint64_t size_bytes, const AllocateOptions& options,
@@ -44,6 +47,7 @@ class PeerBlocks final : public BlockCalls {
   Answer<BatchAnswer> batch(std::span<const Ref> refs, One one);
 
   const std::shared_ptr<PeerPool> pool_;
+  const std::unique_ptr<BlockCalls> daemon_;
 };
 
 // Says in text what was wrong with one ref.

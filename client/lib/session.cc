@@ -34,6 +34,7 @@ Answer<Session> Session::open(const Client& client, const SessionOptions& option
   v1::OpenSessionRequest request;
   request.set_name(options.name);
   request.set_limit_bytes(options.limit_bytes);
+  request.set_reserve_bytes(options.reserve_bytes);
   v1::OpenSessionResponse opened;
   if (Status s = shared.call(shared.sessions(), &v1::Sessions::Stub::OpenSession, request, opened);
       !s.ok())

@@ -57,6 +57,10 @@ constexpr DaemonMetric kDaemonMetrics[] = {
      "slabs and spans that peers lease now"},
     {"leased_bytes", "gauge", [](const DaemonStats& s) { return s.leased_bytes; },
      "bytes of the slabs and spans that peers lease now"},
+    {"reserved_bytes", "gauge", [](const DaemonStats& s) { return s.reserved_bytes; },
+     "memory of the host that sessions have reserved"},
+    {"set_aside_bytes", "gauge", [](const DaemonStats& s) { return s.set_aside_bytes; },
+     "of the reserved bytes, those that their sessions do not use now"},
     {"uptime_seconds", "gauge", [](const DaemonStats& s) { return s.uptime_ms / 1000; },
      "time since the daemon started"},
 };

@@ -21,7 +21,7 @@ class CountedBudget final : public MemoryBudget {
     return {};
   }
   void arrived(std::uint64_t bytes) override { on_the_way -= bytes; }
-  void give_back(std::uint64_t bytes) override { payload -= bytes; }
+  void give_back(std::uint64_t bytes, int) override { payload -= bytes; }
   void adopt(std::uint64_t bytes) override { payload += bytes; }
 
   std::uint64_t room;

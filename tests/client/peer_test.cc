@@ -170,6 +170,26 @@ TEST_F(PeerTest, SharedBlockLivesUntilItsLastSharerReleasesIt) {
   EXPECT_EQ(must(b.arena.release(std::span(&ref, 1))).done, 0u);
 }
 
+// The bits for sharers lie in memory that peers write. The library asks the daemon for the first.
+TEST_F(PeerTest, PeersAreHeldToTheLimitOfSharersOfTheirUser) {
+  constexpr std::size_t kMaxUserSharers = 32;
+  std::vector<Attached> peers;
+  std::vector<Ref> refs;
+  for (std::size_t i = 0; i <= kMaxUserSharers; ++i) {
+    peers.push_back(attach(AttachMode::kPeer));
+    refs.push_back(must(peers[i].arena.allocate(100)).release());
+    const auto shared = must(peers[i].arena.share(std::span(&refs[i], 1)));
+    if (i < kMaxUserSharers) {
+      ASSERT_TRUE(shared.all()) << i << ": " << shared.errors.at(0).status.text();
+      continue;
+    }
+    EXPECT_EQ(shared.errors.at(0).status.reason, Error::kQuotaUser);
+    EXPECT_TRUE(peers[i].arena.free(refs[i]).ok()) << "it is the peer's alone still";
+  }
+  for (std::size_t i = 0; i < kMaxUserSharers; ++i)
+    EXPECT_TRUE(must(peers[i].arena.release(std::span(&refs[i], 1))).all());
+}
+
 TEST_F(PeerTest, DeathOfASharerReleases) {
   auto b = attach(AttachMode::kPeer, 1);
   Ref ref;

@@ -256,8 +256,8 @@ def test_sessions_show_what_a_peer_holds_and_leases(ctl, arena):
         assert (attached["held_blocks"], attached["held_bytes"]) == (3, 3 * 4096)
         assert attached["leased_bytes"] >= 1 << 16
         head, line = (text.split() for text in ctl.ok("sessions").splitlines())
-        assert head[-5:] == ["MODE", "BLOCKS", "HELD", "LEASED", "LIMIT"]
-        assert line[-1] == "-" and "peer" in line
+        assert head[-6:] == ["MODE", "BLOCKS", "HELD", "LEASED", "LIMIT", "RESERVE"]
+        assert line[-2:] == ["-", "-"] and "peer" in line
         assert asked(peer, "allocate 100 text")  # under tag 77
         assert 77 in [row["tag"] for row in ctl.json("holders", arena)["holders"]]
         assert "0x4d" in ctl.ok("holders", arena)

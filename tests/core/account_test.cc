@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -209,6 +210,57 @@ TEST(AccountOfAUser, OfAllThreadsAndSessionsNoMoreThanTheLimitIsCharged) {
   EXPECT_LE(sum, 1000u);
   EXPECT_EQ(account.user_bytes(kAlice), sum);
   EXPECT_EQ(account.charged_bytes(kAlice) + account.charged_bytes(kBob), sum);
+}
+
+TEST(AccountOfAReserve, IsUsedByWhatTheSessionIsChargedFor) {
+  Account account(0);
+  account.open(kAlice, 0);
+  EXPECT_EQ(account.unused_reserve(kAlice), 0u);
+  account.set_reserve(kAlice, 1000);
+  EXPECT_EQ(account.unused_reserve(kAlice), 1000u);
+  ASSERT_EQ(account.charge(kAlice, 300), Error::kNone);
+  EXPECT_EQ(account.unused_reserve(kAlice), 1000u) << "nobody knows yet whether there is memory";
+  account.settled(kAlice, 300);
+  EXPECT_EQ(account.unused_reserve(kAlice), 700u);
+  ASSERT_EQ(account.charge(kAlice, 900), Error::kNone);
+  account.credit(kAlice, 900);
+  account.settled(kAlice, 900);
+  EXPECT_EQ(account.unused_reserve(kAlice), 700u);
+  account.add(kAlice, 5000);
+  EXPECT_EQ(account.unused_reserve(kAlice), 0u);
+  account.credit(kAlice, 5300);
+  EXPECT_EQ(account.unused_reserve(kAlice), 1000u);
+  account.open(kAlice, 0);
+  EXPECT_EQ(account.unused_reserve(kAlice), 0u) << "the next session has none";
+}
+
+TEST(AccountOfAReserve, RefusedChargeUsesNothing) {
+  Account account(0);
+  account.open(kAlice, 500);
+  account.set_reserve(kAlice, 400);
+  EXPECT_EQ(account.charge(kAlice, 501), Error::kQuotaSession);
+  ASSERT_EQ(account.charge(kAlice, 100), Error::kNone);
+  account.settled(kAlice, 100);
+  EXPECT_EQ(account.unused_reserve(kAlice), 300u);
+}
+
+// Charges for which there is no memory in the end come and go. They never seem to use the reserve.
+TEST(AccountOfAReserve, ChargesThatAreWithdrawnUseNothingAtAnyMoment) {
+  Account account(0);
+  account.open(kAlice, 0);
+  account.set_reserve(kAlice, 1000);
+  std::atomic<bool> stop{false};
+  std::vector<std::jthread> shards;
+  for (int i = 0; i < 2; ++i)
+    shards.emplace_back([&] {
+      while (!stop) {
+        ASSERT_EQ(account.charge(kAlice, 600), Error::kNone);
+        account.credit(kAlice, 600);
+        account.settled(kAlice, 600);
+      }
+    });
+  for (int i = 0; i < 200'000; ++i) ASSERT_EQ(account.unused_reserve(kAlice), 1000u);
+  stop = true;
 }
 
 }  // namespace

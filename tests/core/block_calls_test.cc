@@ -20,7 +20,7 @@ class BlockCallsTest : public ShardParts {
   std::int64_t held(SessionKey key) { return zero.access(key).attached->held.blocks; }
 
   AllocateCall allocating{zero.tables, zero.account, zero.turn};
-  BlockCalls calls{zero.tables, zero.account, zero.payer_changes, zero.turn};
+  BlockCalls calls{zero.tables, zero.account, zero.payer_changes, zero.turn, shared};
 };
 
 TEST_F(BlockCallsTest, FreeCreditsTheHolderAndSaysThatMemoryCameBack) {

@@ -27,8 +27,8 @@ class NotedLink final : public ControlLink {
   void need_memory(ArenaId, ShardId, std::uint64_t) override { ++memory; }
   void need_free_round(ArenaId, ShardId, std::uint64_t) override { ++free_rounds; }
   void memory_returned(ArenaId) override { ++returned; }
-  void need_commit(std::shared_ptr<ArenaState>, ShardId, std::uint64_t,
-                   std::vector<RunWish>) override {}  // arenas of the bench commit at once
+  void need_commit(std::shared_ptr<ArenaState>, ShardId, std::uint64_t, CommitNeed) override {
+  }  // arenas of the bench commit at once
   void kick_maintenance(ArenaId) override {}
   std::atomic<int> memory{0}, free_rounds{0}, returned{0};
 };

@@ -114,9 +114,12 @@ class Daemon {
         [&](auto done) { control().delete_arena(daemon_itself(), name, force, done); });
   }
   Answer<OpenedSession> open(const std::string& name = "test", std::uint64_t limit_bytes = 0,
-                             const Caller& owner = daemon_itself()) {
-    return wait_for<OpenedSession>(
-        [&](auto done) { control().open_session(owner, name, limit_bytes, done); });
+                             const Caller& owner = daemon_itself(),
+                             std::uint64_t reserve_bytes = 0) {
+    return wait_for<OpenedSession>([&](auto done) {
+      control().open_session(
+          owner, {.name = name, .limit_bytes = limit_bytes, .reserve_bytes = reserve_bytes}, done);
+    });
   }
   // Opens a session that lives until it is closed: a KeepAlive stream stands behind it.
   SessionKey open_kept(const std::string& name = "test", std::uint64_t limit_bytes = 0) {

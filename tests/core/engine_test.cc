@@ -189,9 +189,9 @@ TEST(EngineStop, AnswersWaitersAndRefusesLaterCalls) {
   daemon.engine().stop();
   EXPECT_EQ(answer_of(std::move(waiting)).error().error, Error::kDraining);
   std::atomic<int> refused{0};
-  daemon.control().open_session(daemon_itself(), "late", 0, [&](Answer<OpenedSession> answer) {
-    refused += answer.error().error == Error::kDraining;
-  });
+  daemon.control().open_session(
+      daemon_itself(), {.name = "late"},
+      [&](Answer<OpenedSession> answer) { refused += answer.error().error == Error::kDraining; });
   daemon.engine().stop();  // idempotent
   EXPECT_EQ(refused, 1);
   EXPECT_FALSE(std::filesystem::exists(daemon.engine().handoff_path()));

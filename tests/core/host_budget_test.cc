@@ -131,7 +131,7 @@ TEST(HostBudget, PayloadCountsUntilItIsGivenBackAndControlMemoryDoesNot) {
   EXPECT_EQ(full.message,
             "max_total_bytes, the limit of all arenas together, is 10 MiB, of which 2 MiB are "
             "left; 4 MiB were needed");
-  budget.give_back(8 * kMiB);
+  budget.give_back(8 * kMiB, -1);
   EXPECT_EQ(budget.request(Use::kPayload, 10 * kMiB, -1).error, Error::kNone);
 }
 

@@ -280,7 +280,7 @@ TEST_F(LeaseTest, HeapIdsRunOutAndComeBackWithTheSessionsEnd) {
   auto other = std::make_shared<Principal>(*daemon_itself());
   other->uid = 1000;
   const SessionKey many = wait_for<OpenedSession>([&](auto done) {
-                            daemon.control().open_session(other, "many", 0, done);
+                            daemon.control().open_session(other, {.name = "many"}, done);
                           })->key;
   ASSERT_TRUE(daemon.attach(many, "a", AttachMode::kPeer).ok());
   for (std::uint32_t i = 0; i < 2048 - 256 - 1; ++i)
@@ -308,7 +308,7 @@ TEST(LeasesOfUsers, OneUserHasOnlySoManyHeapsInAnArena) {
   auto other = std::make_shared<Principal>();
   other->uid = 1000;
   const auto opened = wait_for<OpenedSession>(
-      [&](auto done) { daemon.control().open_session(other, "other", 0, done); });
+      [&](auto done) { daemon.control().open_session(other, {.name = "other"}, done); });
   ASSERT_EQ(daemon.attach(opened->key, "a", AttachMode::kPeer).error().error, Error::kNotPermitted);
   CreateArenaArgs args;
   args.name = "open";

@@ -31,8 +31,8 @@ class PayerChangesTest : public ShardParts {
   }
 
   AllocateCall allocating{zero.tables, zero.account, zero.turn};
-  BlockCalls on_zero{zero.tables, zero.account, zero.payer_changes, zero.turn};
-  BlockCalls on_one{one.tables, one.account, one.payer_changes, one.turn};
+  BlockCalls on_zero{zero.tables, zero.account, zero.payer_changes, zero.turn, shared};
+  BlockCalls on_one{one.tables, one.account, one.payer_changes, one.turn, shared};
 };
 
 TEST_F(PayerChangesTest, OwnersShardHearsWhoHasTakenABlockOver) {

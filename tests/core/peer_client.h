@@ -36,9 +36,10 @@ std::vector<Number> numbers_of(const std::string& list) {
 class PeerClient {
  public:
   PeerClient(Daemon& of, const std::string& arena, const std::string& name = "peer",
-             std::uint64_t limit_bytes = 0, const Caller& owner = daemon_itself())
+             std::uint64_t limit_bytes = 0, const Caller& owner = daemon_itself(),
+             std::uint64_t reserve_bytes = 0)
       : daemon(of), process(of.engine().handoff_path()) {
-    const auto opened = daemon.open(name, limit_bytes, owner);
+    const auto opened = daemon.open(name, limit_bytes, owner, reserve_bytes);
     EXPECT_TRUE(opened.ok()) << opened.error().message;
     key = opened->key;
     const auto attached = daemon.attach(key, arena, AttachMode::kPeer);

@@ -203,7 +203,7 @@ class UserQuota : public ::testing::Test {
     auto user = std::make_shared<Principal>();
     user->uid = uid;
     const auto opened = wait_for<OpenedSession>(
-        [&](auto done) { daemon.control().open_session(user, "s", 0, done); });
+        [&](auto done) { daemon.control().open_session(user, {.name = "s"}, done); });
     EXPECT_TRUE(daemon.attach(opened->key, "a").ok());
     return opened->key;
   }

@@ -22,6 +22,7 @@ KeptSession session(std::uint16_t id, const std::string& name) {
   s.key = {{id}, 0x1234567890abcdefu + id};
   s.name = name;
   s.limit_bytes = 1 << 20;
+  s.reserve_bytes = 5 << 10;
   s.opened_ns = 42;
   s.owner_uid = 500;
   s.owner_gid = 600;
@@ -71,6 +72,7 @@ TEST_F(SessionStoreTest, KeepsWhatWasPut) {
   EXPECT_EQ(bound.key, (SessionKey{{16}, 0x1234567890abcdef + 16}));
   EXPECT_EQ(bound.name, "s16");
   EXPECT_EQ(bound.limit_bytes, 1u << 20);
+  EXPECT_EQ(bound.reserve_bytes, 5u << 10);
   SessionStore store = open();
   store.set_limit({16}, 7 << 20);
   EXPECT_EQ(store.all().at({16}).limit_bytes, 7u << 20);
@@ -124,7 +126,7 @@ TEST_F(SessionStoreTest, EveryDamagedByteOfARecordIsSeen) {
   std::ifstream file(path, std::ios::binary);
   std::string whole(static_cast<std::size_t>(record_at(4)), '\0');
   file.read(whole.data(), static_cast<std::streamsize>(whole.size()));
-  constexpr std::uint64_t kUsed = 8 + 24 + 72 + 8 + 48 + 8 + 8;
+  constexpr std::uint64_t kUsed = 8 + 32 + 72 + 8 + 48 + 8 + 8;
   for (std::uint64_t i = 0; i < kUsed; ++i) {
     if (i >= 4 && i < 8) continue;  // `bound` is true with any value
     poke(record_at(3) + i, static_cast<char>(whole[record_at(3) + i] ^ 0x10));
@@ -141,7 +143,7 @@ TEST_F(SessionStoreTest, ABindingHalfWrittenHasNotHappened) {
     SessionStore ledger = open();
     ASSERT_TRUE(ledger.put(session(3, "third")).ok());
   }
-  poke(record_at(3) + 8 + 24 + 72 + 8 + 10, 1);  // some of the process, `bound` not yet
+  poke(record_at(3) + 8 + 32 + 72 + 8 + 10, 1);  // some of the process, `bound` not yet
   const KeptSession kept = open().all().at({3});
   EXPECT_FALSE(kept.bound);
   EXPECT_FALSE(kept.damaged);
@@ -156,7 +158,7 @@ TEST_F(SessionStoreTest, DamagedFilesAreRefusedAndOtherVersionsToldApart) {
   poke(8, 9);
   const auto other = SessionStore::open(path);
   EXPECT_EQ(other.error().error, Error::kModeUnavailable);
-  EXPECT_NE(other.error().message.find("has version 9, this arenad knows 3"), std::string::npos)
+  EXPECT_NE(other.error().message.find("has version 9, this arenad knows 4"), std::string::npos)
       << other.error().message;
   std::filesystem::resize_file(path, 5000);
   EXPECT_EQ(SessionStore::open(path).error().error, Error::kInvalidOption);

@@ -28,16 +28,16 @@ struct NotingControl final : ControlLink {
   }
   void memory_returned(ArenaId) override { ++returned; }
   void need_commit(std::shared_ptr<ArenaState>, ShardId, std::uint64_t ticket,
-                   std::vector<RunWish> runs) override {
+                   CommitNeed needed) override {
     commits.push_back(ticket);
-    wishes = std::move(runs);
+    need = std::move(needed);
   }
   void kick_maintenance(ArenaId arena) override { kicks.push_back(arena); }
 
   std::vector<std::uint64_t> tickets;
   std::vector<std::uint64_t> free_rounds;
   std::vector<std::uint64_t> commits;
-  std::vector<RunWish> wishes;  // of the last commit
+  CommitNeed need;  // of the last commit
   int returned = 0;
   std::vector<ArenaId> kicks;
 };

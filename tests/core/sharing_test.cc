@@ -14,6 +14,7 @@ class Sharing : public ::testing::Test {
   static EngineOptions options() {
     EngineOptions o;
     o.tunables = {{"keepalive_grace_ms", "600000"}};
+    o.limits.max_user_sharers = 40;
     return o;
   }
   std::vector<std::uint64_t> allocate(SessionKey key, std::uint32_t count,
@@ -94,6 +95,100 @@ TEST_F(Sharing, FortySessionsShareThenTheirSlotsComeBack) {
   ASSERT_TRUE(daemon.close(sharers[7]).ok());
   EXPECT_EQ(daemon.share(0, alice, arena, one_more)->done, 1u);
   expect_exact(daemon, 40);
+}
+
+TEST_F(Sharing, RefusalForWantOfBitsNamesWhoHasThemToAdministrators) {
+  for (int i = 0; i < 40; ++i) {
+    const SessionKey sharer = daemon.open_attached("a");
+    ASSERT_EQ(daemon.share(0, sharer, arena, allocate(sharer, 1))->done, 1u) << i;
+  }
+  const auto full = daemon.share(0, alice, arena, allocate(alice, 1));
+  const std::string& message = full->errors.at(0).message;
+  EXPECT_NE(message.find("most: 40 sessions of uid 0)"), std::string::npos) << message;
+  auto other = std::make_shared<Principal>(*daemon_itself());
+  other->is_admin = false;
+  const auto opened = daemon.open("other", 0, other);
+  ASSERT_TRUE(daemon.attach(opened->key, "a").ok());
+  const auto refused = daemon.share(1, opened->key, arena, allocate(opened->key, 1));
+  EXPECT_EQ(refused->errors.at(0).message.find("most:"), std::string::npos);
+}
+
+// Sessions of several users in an arena that is open to all.
+class SharersOfUsers : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    CreateArenaArgs args;
+    args.name = "a";
+    args.capacity_bytes = 16 * kMiB;
+    args.has_access = true;
+    args.access.mode = 0666;
+    arena = daemon.create(args)->id;
+  }
+  static EngineOptions options() {
+    EngineOptions o;
+    o.limits.max_user_sharers = 3;
+    return o;
+  }
+  static Caller user(std::uint32_t uid) {
+    auto user = std::make_shared<Principal>();
+    user->uid = uid;
+    return user;
+  }
+  SessionKey open(const Caller& owner) {
+    const auto opened = daemon.open("s", 0, owner);
+    EXPECT_TRUE(daemon.attach(opened->key, "a").ok());
+    return opened->key;
+  }
+  // A new block, shared. Answers why not.
+  RefFailure share(SessionKey key, std::uint32_t shard = 0) {
+    const auto refs = refs_of(*daemon.allocate(shard, key, arena, 64));
+    const auto answer = daemon.share(shard, key, arena, refs);
+    return answer->errors.empty() ? RefFailure{} : answer->errors[0];
+  }
+  Daemon daemon{2, options()};
+  ArenaId arena;
+};
+
+TEST_F(SharersOfUsers, OneUserHasAtMostSoMany) {
+  std::vector<SessionKey> sharers;
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    sharers.push_back(open(user(1000)));
+    ASSERT_EQ(share(sharers.back(), i % 2).error, Error::kNone);
+  }
+  const SessionKey late = open(user(1000)), other = open(user(1001));
+  for (const std::uint32_t shard : {0u, 1u}) {
+    const RefFailure refused = share(late, shard);
+    EXPECT_EQ(refused.error, Error::kQuotaUser);
+    EXPECT_NE(
+        refused.message.find("3 sessions of uid 1000 share blocks of arena 'a', and the limit "
+                             "max_user_sharers is 3"),
+        std::string::npos)
+        << refused.message;
+  }
+  EXPECT_EQ(share(sharers[0]).error, Error::kNone) << "who has a bit shares on";
+  EXPECT_EQ(share(other).error, Error::kNone);
+  ASSERT_TRUE(daemon.detach(sharers[1], arena, {}, true).ok());
+  EXPECT_EQ(share(late).error, Error::kNone);
+}
+
+TEST_F(SharersOfUsers, HoldsForAdministratorsAndForEachArenaByItself) {
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(share(open(daemon_itself())).error, Error::kNone);
+  const SessionKey late = open(daemon_itself());
+  EXPECT_EQ(share(late).error, Error::kQuotaUser);
+  const ArenaId second = daemon.create("b", 4 * kMiB)->id;
+  ASSERT_TRUE(daemon.attach(late, "b").ok());
+  const auto refs = refs_of(*daemon.allocate(0, late, second, 64));
+  EXPECT_EQ(daemon.share(0, late, second, refs)->done, 1u);
+}
+
+// A peer writes the table itself. What it has there counts.
+TEST_F(SharersOfUsers, BitsThatPeersTookThemselvesCount) {
+  PeerClient peer(daemon, "a", "peer", 0, user(1000));
+  peer.lease(1024, 1);
+  EXPECT_EQ(peer.on("share", peer.allocate(1024, 1)), "done=1");
+  ASSERT_EQ(share(open(user(1000))).error, Error::kNone);
+  ASSERT_EQ(share(open(user(1000))).error, Error::kNone);
+  EXPECT_EQ(share(open(user(1000))).error, Error::kQuotaUser);
 }
 
 TEST_F(Sharing, BlockIsPaidForByWhomItWasGivenToAndHeldOnce) {

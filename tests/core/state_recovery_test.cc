@@ -73,13 +73,15 @@ class StateRecoveryTest : public testing::Test {
 
   // A session of the former daemon that holds one block. Without a process it was never bound.
   SessionKey add_session(const std::string& name, AttachMode mode,
-                         const std::optional<ProcessMark>& process, std::uint64_t limit_bytes = 0) {
+                         const std::optional<ProcessMark>& process, std::uint64_t limit_bytes = 0,
+                         std::uint64_t reserve_bytes = 0) {
     const SessionKey key = former_->add_session(name);
     former_->on_control([&] {
       KeptSession kept;
       kept.key = key;
       kept.name = name;
       kept.limit_bytes = limit_bytes;
+      kept.reserve_bytes = reserve_bytes;
       EXPECT_TRUE(former_->core().store.put(kept).ok());
       if (process) former_->core().store.bind(key.id, *process, 0, 0);
     });
@@ -217,6 +219,15 @@ TEST_F(StateRecoveryTest, LimitOfASessionThatGoesOnCountsWhatItHolds) {
   restart();
   EXPECT_EQ(bench_->shared().account.limit_bytes(key.id), 2 * kBlockBytes);
   EXPECT_EQ(bench_->shared().account.charged_bytes(key.id), kBlockBytes);
+}
+
+TEST_F(StateRecoveryTest, ReserveOfASessionThatGoesOnIsSetAsideAgain) {
+  const SessionKey key = add_session("s", AttachMode::kWriter, living(), 0, 8 * kBlockBytes);
+  add_session("dead", AttachMode::kWriter, ended(), 0, 8 * kBlockBytes);
+  restart();
+  EXPECT_EQ(found(key)->reserve_bytes, 8 * kBlockBytes);
+  EXPECT_EQ(bench_->shared().memory.reserved_bytes(), 8 * kBlockBytes);
+  EXPECT_EQ(bench_->shared().memory.set_aside_bytes(), 7 * kBlockBytes);
 }
 
 TEST_F(StateRecoveryTest, WhatADeadSessionHeldIsGivenBackAndNothingElse) {

@@ -20,8 +20,8 @@ class RoundsLink final : public ControlLink {
   void memory_returned(ArenaId arena) override {
     thread_.post([=, this] { rounds_.memory_returned(arena); });
   }
-  void need_commit(std::shared_ptr<ArenaState>, ShardId, std::uint64_t,
-                   std::vector<RunWish>) override {}  // arenas of the bench commit at once
+  void need_commit(std::shared_ptr<ArenaState>, ShardId, std::uint64_t, CommitNeed) override {
+  }  // arenas of the bench commit at once
   void kick_maintenance(ArenaId) override {}
 
  private:

@@ -37,8 +37,8 @@ struct NamedCall {
     return {e, "refused " + args.name};
   }
   static std::string asked_for(const Args& args) { return "the call " + args.name; }
-  static std::vector<RunWish> wishes(const Args&, const ArenaSlot& slot) {
-    return {{slot.arena.geometry().span_shape(32), 1}};
+  static CommitNeed need(const Args& args, const ArenaSlot& slot) {
+    return {args.session.id, 7, 1, {{slot.arena.geometry().span_shape(32), 1}}};
   }
 
   std::map<std::string, Error> errors;
@@ -262,8 +262,10 @@ TEST_F(Waits, CallForWhichMemoryIsCommittedHoldsUpNobody) {
   kind.errors["big"] = Error::kCommitNeeded;
   EXPECT_EQ(call("big", 60'000), nullptr);
   ASSERT_EQ(control.commits, (std::vector<std::uint64_t>{1}));
-  ASSERT_EQ(control.wishes.size(), 1u);
-  EXPECT_EQ(control.wishes[0].shape.units, 32u);
+  ASSERT_EQ(control.need.runs.size(), 1u);
+  EXPECT_EQ(control.need.runs[0].shape.units, 32u);
+  EXPECT_EQ(control.need.session, alice.id);
+  EXPECT_EQ(control.need.part_bytes, 7u);
   EXPECT_TRUE(control.tickets.empty()) << "a trim round would not help";
   EXPECT_EQ(state->waiting, 0u);
   EXPECT_NE(call("small", 60'000), nullptr);

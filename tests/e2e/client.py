@@ -161,9 +161,10 @@ class Client:
 class Session:
     """A session. A KeepAlive stream keeps it, or this process does, after `bind`."""
 
-    def __init__(self, client, name, keepalive=True):
+    def __init__(self, client, name, keepalive=True, **options):
         self.client = client
-        self.opened = client.sessions.OpenSession(sessions.OpenSessionRequest(name=name))
+        request = sessions.OpenSessionRequest(name=name, **options)
+        self.opened = client.sessions.OpenSession(request)
         self.key = self.opened.session
         self._events = None
         if keepalive:
@@ -218,6 +219,11 @@ class Session:
     def acquire(self, arena_id, refs, tag=0, client=None):
         return (client or self.client).blocks.Acquire(
             blocks.AcquireRequest(session=self.key, arena_id=arena_id, refs=refs, tag=tag)
+        )
+
+    def share(self, arena_id, refs):
+        return self.client.blocks.Share(
+            blocks.ShareRequest(session=self.key, arena_id=arena_id, refs=refs)
         )
 
     def describe(self, arena_id, refs):

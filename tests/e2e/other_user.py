@@ -68,8 +68,8 @@ class Calls:
         """From here on over that socket of the directory."""
         self.client = Client(f"unix:{self.sockets}/{name}")
 
-    def create(self, name, **access):
-        made = self.client.create_arena(name, 16 << 20, access=arenas.ArenaAccess(**access))
+    def create(self, name, capacity_bytes=16 << 20, **access):
+        made = self.client.create_arena(name, capacity_bytes, access=arenas.ArenaAccess(**access))
         return [made.access.uid, made.access.gid, made.access.mode]
 
     def get(self, name):
@@ -104,9 +104,15 @@ class Calls:
     def delete(self, name, force=True):
         self.client.arenas.DeleteArena(arenas.DeleteArenaRequest(name=name, force=force))
 
-    def open(self, name):
-        self.sessions[name] = Session(self.client, name)
+    def open(self, name, **options):
+        self.sessions[name] = Session(self.client, name, **options)
         return self.sessions[name].key.id
+
+    def bind(self, name):
+        self.sessions[name].bind()
+
+    def close_session(self, name):
+        self.sessions.pop(name).close()
 
     def come_back(self, name):
         """After a restart of the daemon."""
@@ -119,8 +125,15 @@ class Calls:
     def allocate(self, session, arena_id, size_bytes, **more):
         return self.sessions[session].allocate(arena_id, size_bytes, **more).refs[0]
 
+    def allocate_many(self, session, arena_id, size_bytes, count):
+        return list(self.sessions[session].allocate(arena_id, size_bytes, count).refs)
+
     def free(self, session, arena_id, refs):
         return self.sessions[session].free(arena_id, refs).freed
+
+    def share(self, session, arena_id, refs):
+        answer = self.sessions[session].share(arena_id, refs)
+        return [[pb.Reason.Name(e.reason), e.message] for e in answer.errors]
 
     def start_waiting(self, session, arena_id, size_bytes, wait_ms):
         """A call that nobody waits for here."""

@@ -158,6 +158,26 @@ def test_a_waiter_for_what_there_will_never_be(start_daemon, connect, users):
     assert root.audit().exact
 
 
+def test_bits_for_sharers(daemon, client, users):
+    """One user took all 40, and nobody else could share a block of the arena."""
+    arena = client.create_arena("open", 16 * MIB, access=arenas.ArenaAccess(mode=0o666)).id
+    greedy, honest = users(daemon, GREEDY), users(daemon, HONEST)
+
+    def share(user, name):
+        user.open(name)
+        user.attach(name, "open", WRITER)
+        return user.share(name, arena, [user.allocate(name, arena, 64)])
+
+    refused = [answer for n in range(45) for answer in share(greedy, f"s{n}")]
+    assert [reason for reason, _ in refused] == ["REASON_QUOTA_USER"] * 13
+    assert f"32 sessions of uid {GREEDY}" in refused[0][1]
+    assert "max_user_sharers" in refused[0][1]
+    for n in range(8):
+        assert share(honest, f"s{n}") == []
+    assert [reason for reason, _ in share(honest, "late")] == ["REASON_SHARERS_FULL"]
+    assert client.audit().exact
+
+
 def test_eviction(daemon, client, users, arena):
     user = users(daemon, GREEDY)
     open_to_all = client.create_arena("open", 16 * MIB, access=arenas.ArenaAccess(mode=0o666))

@@ -200,7 +200,11 @@ class World {
     v1::OpenSessionRequest request;
     if (!parse(request)) return;
     const auto opened = told<OpenedSession, v1::OpenSessionResponse>([&](auto done) {
-      control().open_session(caller_, request.name(), request.limit_bytes(), std::move(done));
+      control().open_session(caller_,
+                             {.name = request.name(),
+                              .limit_bytes = request.limit_bytes(),
+                              .reserve_bytes = request.reserve_bytes()},
+                             std::move(done));
     });
     if (opened.ok()) keys_.push_back(opened->key);
   }

@@ -50,9 +50,9 @@ class Control final : public ControlLink {
     });
   }
   void need_commit(std::shared_ptr<ArenaState> arena, ShardId, std::uint64_t ticket,
-                   std::vector<RunWish> wishes) override {
-    shard->post([this, arena, ticket, wishes = std::move(wishes)] {
-      shard->committed(arena, ticket, arena->arena->claim(wishes));
+                   CommitNeed need) override {
+    shard->post([this, arena, ticket, need = std::move(need)] {
+      shard->committed(arena, ticket, arena->arena->claim(need.runs));
     });
   }
   void memory_returned(ArenaId arena) override {

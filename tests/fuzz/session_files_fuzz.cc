@@ -61,6 +61,7 @@ KeptSession session(std::uint16_t id) {
   kept.key = {{id}, 0x1234567890abcdefu + id};
   kept.name = fmt::format("session-{}", id);
   kept.limit_bytes = std::uint64_t{id} << 20;
+  kept.reserve_bytes = id;
   kept.opened_ns = 42;
   kept.owner_uid = kept.owner_gid = 1000;
   return kept;
@@ -75,9 +76,9 @@ bool same(const ProcessMark& a, const ProcessMark& b) {
 bool same(const KeptSession& a, const KeptSession& b) {
   const bool same_process = a.uid == b.uid && a.gid == b.gid && same(a.process, b.process);
   return a.key == b.key && a.name == b.name && a.limit_bytes == b.limit_bytes &&
-         a.opened_ns == b.opened_ns && a.owner_uid == b.owner_uid && a.owner_gid == b.owner_gid &&
-         a.ending == b.ending && a.bound == b.bound && a.damaged == b.damaged &&
-         (!a.bound || same_process);
+         a.reserve_bytes == b.reserve_bytes && a.opened_ns == b.opened_ns &&
+         a.owner_uid == b.owner_uid && a.owner_gid == b.owner_gid && a.ending == b.ending &&
+         a.bound == b.bound && a.damaged == b.damaged && (!a.bound || same_process);
 }
 
 // This process, as it is written down.

@@ -42,7 +42,8 @@ struct SessionInfo {
   bool keepalive = false;  // its KeepAlive stream is open
   std::string state;       // "live" or "reaping"
   std::uint64_t age_ms = 0;
-  std::uint64_t limit_bytes = 0;  // the most that it may hold and lease; 0: no limit
+  std::uint64_t limit_bytes = 0;    // the most that it may hold and lease; 0: no limit
+  std::uint64_t reserve_bytes = 0;  // memory of the host that is set aside for it; 0: none
   std::vector<Attached> attachments;
 };
 
@@ -68,6 +69,9 @@ struct Stats {
   std::uint64_t uptime_ms = 0;
   std::uint64_t leased_slabs = 0;  // now, to peers, spans included
   std::uint64_t leased_bytes = 0;  // now, to peers
+  // Of the whole daemon, whatever the arena: what sessions have reserved, and what they do not use
+  // of it now.
+  std::uint64_t reserved_bytes = 0, set_aside_bytes = 0;
 };
 
 // One size class of one arena, on one shard or in all peers. All values are now.

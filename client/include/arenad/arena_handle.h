@@ -119,8 +119,8 @@ class ARENAD_API ArenaHandle {
   // Makes this session a sharer of blocks that it holds, or that are shared already. A shared block
   // lives until its last sharer has released it; a session that ends releases. Sharing again
   // changes nothing. Errors per ref: NOT_HOLDER (another session holds the block; that session
-  // shares it first), SHARERS_FULL (40 sessions share in this arena), DOUBLE_FREE, STALE_REF,
-  // FOREIGN_REF.
+  // shares it first), SHARERS_FULL (40 sessions share in this arena), QUOTA_USER (the limit
+  // max_user_sharers), DOUBLE_FREE, STALE_REF, FOREIGN_REF. A peer's first share is a call.
   Answer<BatchAnswer> share(std::span<const Ref> refs) const;
   // Gives up this session's share. Errors per ref: NOT_HOLDER (the session has no share),
   // DOUBLE_FREE, STALE_REF, FOREIGN_REF.

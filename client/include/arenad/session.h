@@ -36,6 +36,11 @@ struct SessionOptions {
   // The most bytes that the session may hold and lease. Beyond it allocations answer QUOTA_SESSION.
   // 0: the daemon's limit, which no session can exceed.
   std::uint64_t limit_bytes = 0;
+  // Memory of the host that the daemon sets aside for this session. As long as the session has no
+  // more than that, it is not refused with MACHINE_FULL because others have the memory. All limits
+  // hold within a reserve, and so does an arena's capacity. sessions.proto has the particulars.
+  // 0: none.
+  std::uint64_t reserve_bytes = 0;
 };
 
 struct AttachOptions {
@@ -50,7 +55,8 @@ class ARENAD_API Session {
   ~Session();                                    // as close(), without the answer
 
   // Opens a session, and waits until the daemon has confirmed its KeepAlive stream.
-  // Errors: INVALID_NAME, QUOTA_DAEMON, DRAINING.
+  // Errors: INVALID_NAME, QUOTA_DAEMON, QUOTA_USER, DRAINING, MACHINE_FULL (also: the reserve
+  // cannot be set aside), INVALID_OPTION (a reserve above the session's limit).
   static Answer<Session> open(const Client& client, const SessionOptions& options = {});
 
   // The holder in block words and in Admin::holders; 0 for no session.

@@ -338,7 +338,8 @@ class Peer {
     if (!got.ok()) return;
     if (got->all())
       h.shared = true;
-    else if (const Error error = got->errors.front().status.reason; error != Error::kSharersFull)
+    else if (const Error error = got->errors.front().status.reason;
+             error != Error::kSharersFull && error != Error::kQuotaUser)
       refused("a share", h, error);
   }
 

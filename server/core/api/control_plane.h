@@ -41,6 +41,13 @@ struct Page {
   std::string next_page_token;
 };
 
+struct OpenSessionArgs {
+  std::string name;
+  // Most that the session may hold or lease. 0, or more than the daemon's limit: that.
+  std::uint64_t limit_bytes = 0;
+  std::uint64_t reserve_bytes = 0;  // memory of the host that is set aside for it
+};
+
 struct OpenedSession {
   SessionKey key;
   std::string handoff_token;  // 16 bytes
@@ -85,9 +92,7 @@ class ControlApi {
                            Done<Page<ArenaFacts>> done) = 0;
   virtual void delete_arena(Caller caller, std::string name, bool force, Done<Nothing> done) = 0;
 
-  // limit_bytes: most that the session may hold or lease; 0 or more than the daemon's limit: that.
-  virtual void open_session(Caller caller, std::string name, std::uint64_t limit_bytes,
-                            Done<OpenedSession> done) = 0;
+  virtual void open_session(Caller caller, OpenSessionArgs args, Done<OpenedSession> done) = 0;
   virtual void attach_arena(SessionKey key, std::string arena, AttachMode mode,
                             Done<AttachedArena> done) = 0;
   // `epoch`: of the session in this arena. `give_up_blocks`: also when the session holds blocks.

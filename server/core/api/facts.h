@@ -64,6 +64,7 @@ struct SessionFacts {
   bool reaping = false;
   std::uint64_t age_ms = 0;
   std::uint64_t limit_bytes = 0;  // 0: none
+  std::uint64_t reserve_bytes = 0;
   std::vector<AttachmentFacts> attachments;
 };
 
@@ -98,6 +99,9 @@ struct DaemonStats {
   std::uint64_t held_bytes = 0;
   std::uint64_t leased_slabs = 0;  // to peers; runs
   std::uint64_t leased_bytes = 0;
+  // Of the whole daemon, whatever the arena.
+  std::uint64_t reserved_bytes = 0;   // by sessions
+  std::uint64_t set_aside_bytes = 0;  // of them, what their sessions do not use
   std::uint64_t uptime_ms = 0;
 };
 

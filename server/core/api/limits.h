@@ -1,7 +1,7 @@
 // Limits: what one daemon serves at most.
 //
-// A limit with `user` in its name is one for each user. Those of heaps and of waiting calls hold
-// for administrators, too.
+// A limit with `user` in its name is one for each user. Those of heaps, of sharers and of waiting
+// calls hold for administrators, too.
 //
 // Purpose: one table says everything about a limit: name, unit, default, bounds and help text. The
 // table makes the fields of Limits, and it drives configuration keys, --help and the check at
@@ -50,6 +50,8 @@ inline constexpr std::uint64_t kNoBound = ~std::uint64_t{0};
   ROW(std::uint32_t, max_user_arenas, "", 64, 1, kMaxArenaId, "arenas of one user")     \
   ROW(std::uint32_t, max_user_heaps, "", 896, 1, kHeapIds - kFirstPeerHeap.value,       \
       "heaps of the peers of one user in each arena; more threads share heaps")         \
+  ROW(std::uint32_t, max_user_sharers, "", 32, 1, kMaxSharers,                          \
+      "sessions of one user that share blocks, in each arena")                          \
   ROW(std::uint32_t, max_user_waiting_calls, "", 1024, 1, 1'000'000,                    \
       "calls of one user that wait for memory, on each shard")                          \
   ROW(std::uint64_t, max_user_unanswered_bytes, "bytes", 64 << 20, 1 << 20, kNoBound,   \

@@ -46,6 +46,8 @@ Task<Answer<DaemonStats>> AdminFacts::stats(Caller caller, std::string arena) {
   add_arenas(stats, id, held, census);
   stats.sessions = core_.sessions.all().size();
   stats.sessions_reaped = ends_.reaped();
+  stats.reserved_bytes = core_.shared.memory.reserved_bytes();
+  stats.set_aside_bytes = core_.shared.memory.set_aside_bytes();
   stats.uptime_ms = uptime_ms();
   co_return stats;
 }

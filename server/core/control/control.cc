@@ -101,12 +101,11 @@ void Control::delete_arena(Caller caller, std::string name, bool force, Done<Not
 
 // --- sessions
 
-void Control::open_session(Caller caller, std::string name, std::uint64_t limit_bytes,
-                           Done<OpenedSession> done) {
-  core_.thread.call(std::move(done), [this, caller = std::move(caller), name = std::move(name),
-                                      limit_bytes]() mutable {
-    return session_calls_.open(std::move(caller), std::move(name), limit_bytes);
-  });
+void Control::open_session(Caller caller, OpenSessionArgs args, Done<OpenedSession> done) {
+  core_.thread.call(std::move(done),
+                    [this, caller = std::move(caller), args = std::move(args)]() mutable {
+                      return session_calls_.open(std::move(caller), std::move(args));
+                    });
 }
 
 void Control::attach_arena(SessionKey key, std::string arena, AttachMode mode,
@@ -239,12 +238,17 @@ void Control::need_free_round(ArenaId arena_id, ShardId shard, std::uint64_t tic
 }
 
 void Control::need_commit(std::shared_ptr<ArenaState> arena, ShardId shard, std::uint64_t ticket,
-                          std::vector<RunWish> wishes) {
-  core_.commits.run(arena,
-                    [to = &core_.shards[shard.value], arena, ticket, wishes = std::move(wishes)] {
-                      const RunClaims::Outcome got = arena->arena->claim(wishes);
-                      to->post([to, arena, ticket, got] { to->committed(arena, ticket, got); });
-                    });
+                          CommitNeed need) {
+  core_.commits.run(arena, [&memory = core_.shared.memory, to = &core_.shards[shard.value], arena,
+                            ticket, need = std::move(need)] {
+    const auto draw = memory.draw(need.session, need.part_bytes, need.parts);
+    const HostBudget::Asking asking(need.session, draw.get());
+    std::vector<RunWish> runs = need.runs;
+    // Without the part of a lease that is beyond the reserve.
+    if (draw != nullptr && draw->times() < need.parts) runs.front().count = draw->times();
+    const RunClaims::Outcome got = arena->arena->claim(runs);
+    to->post([to, arena, ticket, got, draw] { to->committed(arena, ticket, got, draw.get()); });
+  });
 }
 
 void Control::memory_returned(ArenaId arena_id) {

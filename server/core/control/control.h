@@ -62,8 +62,7 @@ class Control final : public ControlApi, public ControlLink {
   void list_arenas(Caller caller, std::uint32_t page_size, std::string page_token,
                    Done<Page<ArenaFacts>> done) override;
   void delete_arena(Caller caller, std::string name, bool force, Done<Nothing> done) override;
-  void open_session(Caller caller, std::string name, std::uint64_t limit_bytes,
-                    Done<OpenedSession> done) override;
+  void open_session(Caller caller, OpenSessionArgs args, Done<OpenedSession> done) override;
   void attach_arena(SessionKey key, std::string arena, AttachMode mode,
                     Done<AttachedArena> done) override;
   void detach_arena(SessionKey key, ArenaId arena_id, LeaseEpoch epoch, bool give_up_blocks,
@@ -94,7 +93,7 @@ class Control final : public ControlApi, public ControlLink {
   void need_free_round(ArenaId arena_id, ShardId shard, std::uint64_t ticket) override;
   void memory_returned(ArenaId arena_id) override;
   void need_commit(std::shared_ptr<ArenaState> arena, ShardId shard, std::uint64_t ticket,
-                   std::vector<RunWish> wishes) override;
+                   CommitNeed need) override;
   void kick_maintenance(ArenaId arena) override { core_.maintenance.kick(arena); }
 
  private:

@@ -43,6 +43,7 @@ Engine::Engine(EngineOptions options, StateDirectory state)
   shared_.root_is_admin = options.root_is_admin;
   shared_.numa_nodes = MachineNodes(options.numa_nodes);
   shared_.max_user_heaps = options.limits.max_user_heaps;
+  shared_.max_user_sharers = options.limits.max_user_sharers;
   shared_.max_user_waiting_calls = options.limits.max_user_waiting_calls;
   for (std::uint32_t i = 0; i < options.shards; ++i) {
     const ShardId id{static_cast<std::uint16_t>(i)};
@@ -91,6 +92,8 @@ void Engine::take_memory_limit(const EngineOptions& options) {
       shared_.memory.take_limit(options.limits.max_total_bytes, directory.get());
   limits_.max_total_bytes = shared_.memory.max_total_bytes();
   options.log(LogLevel::kInfo, said);
+  if (const std::string more = shared_.memory.reserved_beyond_limit(); !more.empty())
+    options.log(LogLevel::kWarning, more);
   if (limits_.max_user_bytes == 0) limits_.max_user_bytes = limits_.max_total_bytes / 2;
   shared_.account.set_user_limit(limits_.max_user_bytes);
 }

@@ -80,7 +80,7 @@ bool Remains::is_kept(Kept& kept) {
 void Remains::recount(Kept& kept) {
   const std::uint64_t bytes = memory_of(kept.data) + memory_of(kept.control);
   if (bytes > kept.counted_bytes) core_.shared.memory.adopt(bytes - kept.counted_bytes);
-  if (bytes < kept.counted_bytes) core_.shared.memory.give_back(kept.counted_bytes - bytes);
+  if (bytes < kept.counted_bytes) core_.shared.memory.give_back(kept.counted_bytes - bytes, -1);
   kept.counted_bytes = bytes;
 }
 

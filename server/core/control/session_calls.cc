@@ -1,10 +1,9 @@
 #include "server/core/control/session_calls.h"
 
-#include <fmt/format.h>
-
 #include <utility>
 #include <vector>
 
+#include "allocator/base/format.h"
 #include "server/core/api/clock.h"
 #include "server/core/api/text.h"
 #include "server/core/control/arena_facts.h"
@@ -17,27 +16,44 @@
 #include "server/core/control/trim_rounds.h"
 
 namespace arenad::server {
+namespace {
 
-Task<Answer<OpenedSession>> SessionCalls::open(Caller caller, std::string name,
-                                               std::uint64_t limit_bytes) {
+// Asks for control memory for the session. Within its reserve there is some.
+Error mark(Arena& arena, SessionId session) {
+  const HostBudget::Asking asking(session);
+  return arena.mark_session(session, SessionEntry::kLive);
+}
+
+}  // namespace
+
+Task<Answer<OpenedSession>> SessionCalls::open(Caller caller, OpenSessionArgs args) {
   if (drain_.draining()) co_return refuse(Error::kDraining, "no session is opened");
-  const auto opened = core_.sessions.open(caller, name, now_ns());
+  const auto opened = core_.sessions.open(caller, args.name, now_ns());
   if (!opened.ok()) co_return core_.refused(*caller, opened.error());
   const SessionKey key = (*opened)->key;
+  core_.open_account(key.id, args.limit_bytes, *caller);
+  if (args.reserve_bytes != 0) {
+    if (Failure full = take_reserve(**opened, args.reserve_bytes); full.error != Error::kNone) {
+      drop(key.id);
+      co_return core_.refused(*caller, std::move(full));
+    }
+  }
   KeptSession kept;
   kept.key = key;
   kept.name = (*opened)->name;
-  kept.limit_bytes = limit_bytes;
+  kept.limit_bytes = args.limit_bytes;
+  kept.reserve_bytes = args.reserve_bytes;
   kept.opened_ns = (*opened)->opened_ns;
   kept.owner_uid = (*opened)->owner->uid;
   kept.owner_gid = (*opened)->owner->gid;
   if (const auto written = core_.store.put(kept); !written.ok()) {
-    core_.sessions.release(key.id);
+    drop(key.id);
     co_return written.error();
   }
-  core_.open_account(key.id, limit_bytes, *caller);
-  auto added = core_.shards.broadcast(
-      [key, uid = caller->uid](Shard& s) { s.add_session(key.id, key.secret, uid); });
+  auto added =
+      core_.shards.broadcast([key, uid = caller->uid, of_admin = caller->is_admin](Shard& s) {
+        s.add_session(key.id, key.secret, uid, of_admin);
+      });
   co_await added;
 
   OpenedSession answer;
@@ -49,6 +65,47 @@ Task<Answer<OpenedSession>> SessionCalls::open(Caller caller, std::string name,
   answer.keepalive_grace_ms = static_cast<std::uint32_t>(grace_ms);
   liveness_.start_grace(key.id, grace_ms);
   co_return answer;
+}
+
+Failure SessionCalls::take_reserve(SessionRecord& session, std::uint64_t bytes) {
+  Account& account = core_.shared.account;
+  const std::uint64_t limit = account.limit_bytes(session.key.id);
+  if (limit != 0 && bytes > limit) {
+    return {Error::kInvalidOption,
+            fmt::format("reserve_bytes is {}, and the session may have {}: ask for a smaller "
+                        "reserve, or raise limit_bytes and the daemon's max_session_bytes",
+                        bytes_text(bytes), bytes_text(limit))};
+  }
+  if (!session.owner->is_admin) {
+    const std::uint64_t have = reserved_by(session.owner->uid), most = account.user_limit_bytes();
+    if (bytes > most || have > most - bytes)
+      return refuse(Error::kQuotaUser,
+                    fmt::format("the sessions of {} have reserved {} of the limit max_user_bytes, "
+                                "{}; a reserve of {} would go over it",
+                                session.owner->text(), bytes_text(have), bytes_text(most),
+                                bytes_text(bytes)));
+  }
+  account.set_reserve(session.key.id, bytes);
+  if (Failure full = core_.shared.memory.begin_reserve(session.key.id, bytes);
+      full.error != Error::kNone)
+    return refuse(full.error, fmt::format("no reserve of {} for a session: {}", bytes_text(bytes),
+                                          full.message));
+  session.reserve_bytes = bytes;
+  return {};
+}
+
+std::uint64_t SessionCalls::reserved_by(std::uint32_t uid) {
+  std::uint64_t sum = 0;
+  for (const auto& [id, session] : core_.sessions.all())
+    if (session.owner->uid == uid && !session.owner->is_admin && !session.reaping)
+      sum += session.reserve_bytes;
+  return sum;
+}
+
+void SessionCalls::drop(SessionId session) {
+  core_.shared.memory.end_reserve(session);
+  core_.close_account(session);
+  core_.sessions.release(session);
 }
 
 Task<Answer<AttachedArena>> SessionCalls::attach(SessionKey key, std::string arena,
@@ -79,7 +136,7 @@ Task<Answer<AttachedArena>> SessionCalls::attach(SessionKey key, std::string are
         owner, not_permitted(owner, *found, fmt::format("attach as {} to", mode_name(mode))));
   }
   // Stays until Arena::reap. Without it recovery has a hint less, but a peer would die.
-  const Error marked = state->arena->mark_session(key.id, SessionEntry::kLive);
+  const Error marked = mark(*state->arena, key.id);
   if (marked != Error::kNone && mode == AttachMode::kPeer) {
     co_return refuse(marked, fmt::format("no memory for session {} as a peer of arena '{}'; {}",
                                          key.id, found->name(), state->arena->memory_refusal()));

@@ -36,8 +36,8 @@ class SessionCalls {
         trim_rounds_(trim_rounds) {}
 
   // The session is the caller's, and has the caller's rights. Errors: kDraining, kInvalidName,
-  // kQuotaDaemon, kMachineFull.
-  Task<Answer<OpenedSession>> open(Caller caller, std::string name, std::uint64_t limit_bytes);
+  // kQuotaDaemon, kQuotaUser, kMachineFull, kInvalidOption (a reserve above the limit).
+  Task<Answer<OpenedSession>> open(Caller caller, OpenSessionArgs args);
   // Errors: kUnknownSession, kDraining, kModeUnavailable, kUnknownArena, kNotPermitted.
   Task<Answer<AttachedArena>> attach(SessionKey key, std::string arena, AttachMode mode);
   // Errors: kUnknownSession.
@@ -52,6 +52,12 @@ class SessionCalls {
   void keepalive_trimmed(SessionKey key, std::uint64_t round, ArenaId arena);
 
  private:
+  // Sets the reserve of a new session aside.
+  Failure take_reserve(SessionRecord& session, std::uint64_t bytes);
+  // What sessions of the user have reserved, but for those of administrators.
+  std::uint64_t reserved_by(std::uint32_t uid);
+  // Nobody knows the session yet.
+  void drop(SessionId session);
   // A session whose stream is gone, although it is bound: its client may come back.
   void start_return_grace(SessionId session);
 

@@ -78,6 +78,7 @@ std::map<std::uint64_t, OnSessionEvent> SessionEnds::stop_serving(SessionRecord&
   session.reaping = true;
   if (cause == EndCause::kEvicted) core_.sessions.remember_evicted(session.key);
   core_.store.mark_ending(id);
+  core_.shared.memory.end_reserve(id);
   liveness_.forget(id);
   core_.tokens.drop_session(id);
   return std::exchange(session.keepalives, {});

@@ -68,6 +68,7 @@ SessionFacts SessionList::facts_of(const SessionRecord& record) const {
   facts.reaping = record.reaping;
   facts.age_ms = (now_ns() - record.opened_ns) / kNsPerMs;
   facts.limit_bytes = core_.shared.account.limit_bytes(record.key.id);
+  facts.reserve_bytes = record.reserve_bytes;
   return facts;
 }
 

@@ -64,6 +64,7 @@ SessionRecord& SessionRegistry::restore(const KeptSession& kept, Caller owner) {
   record.name = kept.name;
   record.restored = true;
   record.opened_ns = kept.opened_ns;
+  record.reserve_bytes = kept.reserve_bytes;
   record.bound = kept.bound;
   record.process = {kept.process.pidfs_inode, kept.process.pid};
   record.pid = kept.process.pid;

@@ -26,6 +26,7 @@ struct SessionRecord {
   SessionKey key;
   std::string name;
   std::uint64_t opened_ns = 0;
+  std::uint64_t reserve_bytes = 0;
   bool reaping = false;
   bool restored = false;  // a former daemon opened it
   bool bound = false;     // a handoff bound it to the process below

@@ -131,6 +131,10 @@ void StateRecovery::restore(const KeptSession& kept) {
   session.attached = attached;
   for (const auto& [arena, mode] : attached) core_.arenas.find(arena)->sessions.insert(id);
   core_.open_account(id, kept.limit_bytes, *session.owner);
+  if (kept.reserve_bytes != 0) {
+    core_.shared.account.set_reserve(id, kept.reserve_bytes);
+    core_.shared.memory.begin_reserve_again(id, kept.reserve_bytes);
+  }
   watch(session, std::move(process), marks);
 }
 
@@ -211,7 +215,7 @@ void StateRecovery::adopt_share(std::size_t index, std::vector<ArenaRuns>& arena
   Shard& shard = core_.shards[index];
   for (const ArenaRuns& arena : arenas) shard.add_arena(arena.state);
   for (const auto& [id, session] : core_.sessions.all()) {
-    shard.add_session(id, session.key.secret, session.owner->uid);
+    shard.add_session(id, session.key.secret, session.owner->uid, session.owner->is_admin);
     for (const auto& [arena, mode] : session.attached) shard.attach_again(id, arena, mode);
   }
   for (ArenaRuns& arena : arenas) {

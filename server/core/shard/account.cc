@@ -21,6 +21,7 @@ Account::Account(std::uint64_t daemon_limit_bytes)
 void Account::open(SessionId session, std::uint64_t limit_bytes) {
   entry(session).user = nullptr;
   at(entry(session).charged).store(0, std::memory_order_relaxed);
+  set_reserve(session, 0);
   set_limit(session, limit_bytes);
 }
 
@@ -65,6 +66,24 @@ void Account::set_limit(SessionId session, std::uint64_t limit_bytes) {
   at(entry(session).limit).store(limit_for(limit_bytes), std::memory_order_relaxed);
 }
 
+void Account::set_reserve(SessionId session, std::uint64_t bytes) {
+  Entry& e = entry(session);
+  at(e.begun).store(0, std::memory_order_relaxed);
+  at(e.settled).store(0, std::memory_order_relaxed);
+  at(e.reserve).store(clamped(bytes), std::memory_order_relaxed);
+}
+
+// The order of the three reads: a charge that the second one sees was begun before the third, and
+// is not settled by the first unless its credit was seen, too. So no more seems to be used than is.
+std::uint64_t Account::unused_reserve(SessionId session) const {
+  const Entry& e = entry(session);
+  const std::int64_t settled = at(e.settled).load(std::memory_order_acquire);
+  const std::int64_t charged = at(e.charged).load(std::memory_order_acquire);
+  const std::int64_t open = load(e.begun) - settled;
+  const std::int64_t used = std::max<std::int64_t>(charged - open, 0);
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(load(e.reserve) - used, 0));
+}
+
 std::int64_t Account::clamped(std::uint64_t bytes) {
   return static_cast<std::int64_t>(std::min(bytes, kMost));
 }
@@ -93,12 +112,20 @@ bool Account::charge_up_to(std::int64_t limit, std::int64_t& charged, std::int64
   std::int64_t before = sum.load(std::memory_order_relaxed);
   do {
     if (before > limit - bytes) return false;
-  } while (!sum.compare_exchange_weak(before, before + bytes, std::memory_order_relaxed));
+    // release: pairs with the load in unused_reserve, which sees that the charge has begun then.
+  } while (!sum.compare_exchange_weak(before, before + bytes, std::memory_order_release,
+                                      std::memory_order_relaxed));
   return true;
 }
 
-Error Account::charge(SessionId session, std::uint64_t bytes) {
-  Entry& e = entry(session);
+Error Account::charge_unsettled(SessionId session, std::uint64_t bytes) {
+  at(entry(session).begun).fetch_add(clamped(bytes), std::memory_order_relaxed);
+  const Error e = charge_both(entry(session), bytes);
+  if (e != Error::kNone) settled(session, bytes);
+  return e;
+}
+
+Error Account::charge_both(Entry& e, std::uint64_t bytes) {
   const std::int64_t more = clamped(bytes);
   if (e.user != nullptr &&
       !charge_up_to(user_limit_.load(std::memory_order_relaxed), e.user->charged, more))

@@ -5,12 +5,14 @@
 //   runs. It pays for the blocks that it was given by a call, by Allocate or by Acquire, until they
 //   are the daemon's again. The count covers all shards and all arenas. A user is charged for what
 //   all sessions are charged for that the user opened, and for what ended sessions of the user have
-//   left with others: the user's heir pays for that.
+//   left with others: the user's heir pays for that. It also says how much of a session's reserve
+//   is not used (host/reserves.h).
 // Invariants: charge() never takes a session or a user above the limit, not even for a moment. A
 //   user's sum is that of the user's open sessions and heir, but for charges that are just being
-//   made. What clients can write decides nothing here.
+//   made. What clients can write decides nothing here. A reserve is never said to be used by a
+//   charge of which nobody knows yet whether there is memory for it.
 // Threads: charges, credits and reads by any; all else by the control thread. Each count is one
-//   atomic, which pairs with nothing: it orders no other memory.
+//   atomic. Those of limits pair with nothing: they order no other memory.
 // Crash: private memory of the daemon. The next daemon charges each session anew: for its leases
 //   from the ledgers, and for blocks from the words, because there is nothing else.
 #pragma once
@@ -69,6 +71,12 @@ class Account {
   // Changes the limit of an account that is open.
   void set_limit(SessionId session, std::uint64_t limit_bytes);
 
+  // The reserve of an account that was just opened, before any shard knows the session.
+  void set_reserve(SessionId session, std::uint64_t bytes);
+  // What the session is not charged for of its reserve. A charge counts when settled() was called
+  // for it.
+  std::uint64_t unused_reserve(SessionId session) const;
+
   // 0: the session has no limit.
   std::uint64_t limit_bytes(SessionId session) const;
   std::uint64_t charged_bytes(SessionId session) const;
@@ -76,8 +84,18 @@ class Account {
   std::uint64_t user_bytes(SessionId session) const;
 
   // Charges the session and its user. Errors: kQuotaSession, kQuotaUser: that would take the
-  // session or the user above the limit. Then nothing is charged.
-  Error charge(SessionId session, std::uint64_t bytes);
+  // session or the user above the limit. Then nothing is charged. Else settled() follows.
+  Error charge(SessionId session, std::uint64_t bytes) {
+    if (!has_reserve(session)) [[likely]]
+      return charge_both(entry(session), bytes);
+    return charge_unsettled(session, bytes);
+  }
+  // There is memory for a charge of so many bytes, or the charge is credited again.
+  void settled(SessionId session, std::uint64_t bytes) {
+    if (has_reserve(session)) [[unlikely]]
+      // release: pairs with the load in unused_reserve, which sees the credit then.
+      at(entry(session).settled).fetch_add(clamped(bytes), std::memory_order_release);
+  }
   // Charges or credits a session and its user, above the limit if need be. For bytes that are out
   // already, or are out no more.
   void add(SessionId session, std::int64_t bytes) {
@@ -97,8 +115,11 @@ class Account {
   };
   struct Entry {
     std::int64_t charged;
-    std::int64_t limit;  // 0: none
-    User* user;          // null: nobody is charged; constant while shards know the session
+    std::int64_t limit;    // 0: none
+    User* user;            // null: nobody is charged; constant while shards know the session
+    std::int64_t reserve;  // 0: none; constant while shards know the session
+    std::int64_t begun;    // with a reserve: the sum of all charges that were begun
+    std::int64_t settled;  // of them, those that are settled
   };
   static std::int64_t clamped(std::uint64_t bytes);
   std::int64_t limit_for(std::uint64_t limit_bytes) const;
@@ -113,6 +134,9 @@ class Account {
   }
   const Entry& entry(SessionId session) const { return entries_[session.value]; }
   Entry& entry(SessionId session) { return entries_[session.value]; }
+  bool has_reserve(SessionId session) const { return load(entry(session).reserve) != 0; }
+  Error charge_both(Entry& e, std::uint64_t bytes);
+  Error charge_unsettled(SessionId session, std::uint64_t bytes);
   static bool charge_up_to(std::int64_t limit, std::int64_t& charged, std::int64_t bytes);
 
   const std::uint64_t daemon_limit_bytes_;

@@ -157,15 +157,17 @@ Failure AllocateCall::refusal(Error e, const AllocateArgs& args, const ArenaSlot
   }
 }
 
-std::vector<RunWish> AllocateCall::wishes(const Args& args, const ArenaSlot& slot) {
+CommitNeed AllocateCall::need(const Args& args, const ArenaSlot& slot) {
   const Geometry& geometry = slot.arena.geometry();
-  std::vector<RunWish> wishes;
+  CommitNeed need;
+  need.session = args.session.id;
   std::map<ClassId, std::uint32_t> blocks;  // blocks of one class share slabs
   const auto add = [&](std::uint64_t size, std::uint32_t count) {
     const auto cls = geometry.class_of(size, args.align_bytes);
     if (!cls.ok()) return;
+    need.part_bytes += cost_of(geometry, size, args.align_bytes)->stride_bytes * count;
     if (*cls == kSpanClass)
-      wishes.push_back({geometry.span_for(size), count});
+      need.runs.push_back({geometry.span_for(size), count});
     else
       blocks[*cls] += count;
   };
@@ -173,9 +175,9 @@ std::vector<RunWish> AllocateCall::wishes(const Args& args, const ArenaSlot& slo
   for (const std::uint64_t size : args.sizes) add(size, 1);
   for (const auto& [cls, count] : blocks) {
     const RunShape slab = geometry.slab_shape(cls);
-    wishes.push_back({slab, (count + slab.capacity - 1) / slab.capacity});
+    need.runs.push_back({slab, (count + slab.capacity - 1) / slab.capacity});
   }
-  return wishes;
+  return need;
 }
 
 std::string AllocateCall::asked_for(const AllocateArgs& args) {

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "allocator/arena/run_claims.h"
 #include "server/core/api/data_plane.h"
+#include "server/core/shard/parked_call.h"
 #include "server/core/shard/shard_account.h"
 #include "server/core/shard/shard_tables.h"
 #include "server/core/shard/turn.h"
@@ -32,8 +32,8 @@ class AllocateCall {
   Error attempt(const Access& access, const Args& args, Out& out);
   // An error of attempt, with the particulars.
   Failure refusal(Error e, const Args& args, const ArenaSlot& slot) const;
-  // The runs that the call may need beside what the shard's heap has.
-  static std::vector<RunWish> wishes(const Args& args, const ArenaSlot& slot);
+  // The memory that the call may need beside what the shard's heap has.
+  static CommitNeed need(const Args& args, const ArenaSlot& slot);
   // "3 blocks of 64 bytes"
   static std::string asked_for(const Args& args);
 

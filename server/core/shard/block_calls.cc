@@ -1,5 +1,11 @@
 #include "server/core/shard/block_calls.h"
 
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+
 #include "allocator/base/format.h"
 #include "server/core/api/text.h"
 
@@ -13,6 +19,20 @@ void add_failure(PerRefAnswer& answer, std::size_t index, UntrustedRef ref, Erro
                            refuse(e, fmt::format("ref {} in arena '{}' is not {}",
                                                  ref_text(ref.value), slot.name(), what))
                                .message});
+}
+
+// " (most: 20 sessions of uid 1000, ...)"
+std::string biggest(const std::map<std::uint32_t, std::uint32_t>& of_user) {
+  constexpr std::size_t kNamed = 3;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> users;  // sessions, uid
+  for (const auto& [uid, count] : of_user)
+    if (count != 0) users.emplace_back(count, uid);
+  std::ranges::sort(users, std::greater());
+  users.resize(std::min(users.size(), kNamed));
+  std::string text;
+  for (const auto& [count, uid] : users)
+    text += fmt::format("{}{} sessions of uid {}", text.empty() ? " (most: " : ", ", count, uid);
+  return text.empty() ? text : text + ")";
 }
 
 }  // namespace
@@ -88,9 +108,10 @@ Error BlockCalls::acquire_one(const Access& access, UntrustedRef ref, Holder to,
   if (const Error e = account_.charge(to.session(), charge); e != Error::kNone) return e;
   const auto before = slot.arena.acquire(ref, to);
   if (!before.ok()) {
-    account_.credit(to.session(), charge);
+    account_.withdraw(to.session(), charge);
     return before.error();
   }
+  account_.given(to.session(), charge);
   access.note(slab);
   if (charge != 0) changes.add(owner, Ref{ref.value}, charge);
   account_.took(slot, before->session(), 1, stride);
@@ -105,14 +126,40 @@ Answer<PerRefAnswer> BlockCalls::share(SessionKey key, ArenaId arena_id, Untrust
   // A shared block has several holders. From here on only the words say who holds what.
   access.slot->state->counts_from_words.store(true, std::memory_order_relaxed);
   PerRefAnswer answer;
+  const Failure full = sharers_full(access, key.id);
   for (std::size_t i = 0; i < refs.size(); ++i) {
-    if (const Error e = share_one(access, refs[i], key.id); e != Error::kNone) {
+    if (full.error != Error::kNone) {
+      answer.errors.push_back(
+          {static_cast<std::uint32_t>(i), refs[i], full.error,
+           fmt::format("ref {} is not shared: {}", ref_text(refs[i].value), full.message)});
+    } else if (const Error e = share_one(access, refs[i], key.id); e != Error::kNone) {
       add_failure(answer, i, refs[i], e, *access.slot, "shared");
     } else {
       ++answer.done;
     }
   }
   return answer;
+}
+
+Failure BlockCalls::sharers_full(const Access& access, SessionId session) {
+  const Arena& arena = access.slot->arena;
+  if (arena.sharer_bits(session) != 0) return {};
+  std::map<std::uint32_t, std::uint32_t> of_user;
+  std::uint32_t all = 0;
+  arena.sharers().for_each([&](SessionId sharer) {
+    ++all;
+    if (const SessionSlot* const slot = tables_.session(sharer)) ++of_user[slot->uid];
+  });
+  const std::uint32_t uid = access.session->uid;
+  if (of_user[uid] >= shared_.max_user_sharers)
+    return refuse(Error::kQuotaUser,
+                  fmt::format("{} sessions of uid {} share blocks of arena '{}', and the limit "
+                              "max_user_sharers is {}",
+                              of_user[uid], uid, access.slot->name(), shared_.max_user_sharers));
+  if (all < kMaxSharers) return {};
+  return refuse(Error::kSharersFull,
+                fmt::format("arena '{}'{}", access.slot->name(),
+                            access.session->of_admin ? biggest(of_user) : std::string()));
 }
 
 Error BlockCalls::share_one(const Access& access, UntrustedRef untrusted, SessionId session) {

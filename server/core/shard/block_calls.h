@@ -12,14 +12,20 @@
 #include "server/core/shard/payer_changes.h"
 #include "server/core/shard/shard_account.h"
 #include "server/core/shard/shard_tables.h"
+#include "server/core/shard/shared_state.h"
 #include "server/core/shard/turn.h"
 
 namespace arenad::server {
 
 class BlockCalls {
  public:
-  BlockCalls(ShardTables& tables, ShardAccount& account, PayerChanges& payer_changes, Turn& turn)
-      : tables_(tables), account_(account), payer_changes_(payer_changes), turn_(turn) {}
+  BlockCalls(ShardTables& tables, ShardAccount& account, PayerChanges& payer_changes, Turn& turn,
+             const SharedState& shared)
+      : tables_(tables),
+        account_(account),
+        payer_changes_(payer_changes),
+        turn_(turn),
+        shared_(shared) {}
 
   Answer<PerRefAnswer> free(SessionKey key, ArenaId arena_id, UntrustedRefs refs, FreeScope scope);
   Answer<PerRefAnswer> acquire(SessionKey key, ArenaId arena_id, UntrustedRefs refs,
@@ -36,11 +42,15 @@ class BlockCalls {
   Error acquire_one(const Access& access, UntrustedRef ref, Holder to,
                     PayerChanges::Batch& changes);
   Error share_one(const Access& access, UntrustedRef ref, SessionId session);
+  // Why a session that shares nothing in the arena may not begin; error kNone when it may.
+  // Two shards may let one session each in at once. What peers write there themselves counts.
+  Failure sharers_full(const Access& access, SessionId session);
 
   ShardTables& tables_;
   ShardAccount& account_;
   PayerChanges& payer_changes_;
   Turn& turn_;
+  const SharedState& shared_;
 };
 
 }  // namespace arenad::server

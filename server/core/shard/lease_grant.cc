@@ -41,6 +41,7 @@ Answer<HeapId> LeaseGrant::open_heap(const LeaseCaller& caller) {
                   fmt::format("arena '{}' has all of its {} heap ids of peers in use",
                               access.slot->name(), kHeapIds - kFirstPeerHeap.value));
   }
+  const HostBudget::Asking asking(caller.session.id);
   if (const Error e = arena.commit_heap(heap); e != Error::kNone) {
     arena.ledger().release_heap(heap);
     return refuse(e, fmt::format("no memory for a heap in arena '{}'; {}", access.slot->name(),
@@ -111,10 +112,11 @@ Error LeaseGrant::attempt(const Access& access, const LeaseArgs& args, LeasedSla
     const auto granted =
         slot.arena.grant(args.heap_id, RunOwner::leased_to(args.session.id), run, slot.lease_hint);
     if (!granted.ok()) {
-      account_.credit(args.session.id, bytes);
+      account_.withdraw(args.session.id, bytes);
       e = granted.error();
       break;
     }
+    account_.given(args.session.id, bytes);
     slot.lease_hint = superslab_of(*granted);
     out.slabs.push_back(*granted);
   }
@@ -133,11 +135,12 @@ Failure LeaseGrant::refusal(Error e, const LeaseArgs& args, const ArenaSlot& slo
   return tables_.refusal(e, args.session, args.arena_id);
 }
 
-std::vector<RunWish> LeaseGrant::wishes(const LeaseArgs& args, const ArenaSlot& slot) {
+CommitNeed LeaseGrant::need(const LeaseArgs& args, const ArenaSlot& slot) {
   const RunShape run = run_of(slot.arena.geometry(), args);
   const auto most = static_cast<std::uint32_t>(
       std::max<std::uint64_t>(1, kLeaseTurnBytes / std::max<std::uint64_t>(1, run.bytes())));
-  return {{run, std::min(args.count, most)}};
+  const std::uint32_t runs = std::min(args.count, most);
+  return {args.session.id, run.bytes(), runs, {{run, runs}}};
 }
 
 std::string LeaseGrant::asked_for(const LeaseArgs& args) {

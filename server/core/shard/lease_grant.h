@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "allocator/arena/run_claims.h"
 #include "server/core/api/data_plane.h"
+#include "server/core/shard/parked_call.h"
 #include "server/core/shard/shard_account.h"
 #include "server/core/shard/shard_tables.h"
 #include "server/core/shard/shared_state.h"
@@ -40,7 +40,7 @@ class LeaseGrant {
   // An error of attempt, with the particulars.
   Failure refusal(Error e, const Args& args, const ArenaSlot& slot) const;
   // The runs that one answer may bring.
-  static std::vector<RunWish> wishes(const Args& args, const ArenaSlot& slot);
+  static CommitNeed need(const Args& args, const ArenaSlot& slot);
   // "3 slabs of size class 5 for a peer"
   static std::string asked_for(const Args& args);
 

@@ -54,7 +54,7 @@ bool LeaseReturns::take_back(const Access& access, SessionId session, SlabIndex 
     ReapResult result;
     slot.heap.adopt(slot.arena, first, kNoSession, result, {session});
   }
-  account_.spent(slot, session, lease_bytes);
+  account_.replace(slot, session, lease_bytes);
   turn_.freed_in(slot);
   return true;
 }

@@ -19,6 +19,16 @@ namespace arenad::server {
 struct Access;
 struct ArenaSlot;
 
+// Memory that must be committed for a call.
+struct CommitNeed {
+  SessionId session;
+  // What the session will be charged for it: as many times as there are parts. One part is enough
+  // for an answer.
+  std::uint64_t part_bytes = 0;
+  std::uint32_t parts = 1;
+  std::vector<RunWish> runs;  // where there are several parts: one wish, of as many runs
+};
+
 struct ParkedCall {
   SessionKey session;
   std::uint32_t uid = 0;  // of the session
@@ -29,7 +39,7 @@ struct ParkedCall {
   std::function<void(Failure)> fail;
   std::function<Failure(Error, const ArenaSlot&)> refusal;  // for errors other than full memory
   std::function<std::string()> asked_for;                   // "3 blocks of 64 bytes"
-  std::function<std::vector<RunWish>(const ArenaSlot&)> wishes;  // memory for `attempt`
+  std::function<CommitNeed(const ArenaSlot&)> need;         // memory for `attempt`
   std::uint64_t ticket = 0;       // a trim round for this ticket comes before the call may fail
   std::uint64_t deadline_ns = 0;  // of its wait; 0 when the caller does not wait
   bool free_round_over = false;   // what was freed was taken back for this call

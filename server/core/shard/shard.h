@@ -105,8 +105,8 @@ class Shard final : public ShardApi {
   // --- visits of the control thread: each on this thread, by a posted message ---
   void add_arena(std::shared_ptr<ArenaState> state);
   void remove_arena(ArenaId arena_id);
-  void add_session(SessionId id, std::uint64_t secret, std::uint32_t uid) {
-    tables_.add_session(id, secret, uid);
+  void add_session(SessionId id, std::uint64_t secret, std::uint32_t uid, bool of_admin = false) {
+    tables_.add_session(id, secret, uid, of_admin);
   }
   // From here on nothing acts for the session on this shard, and its frees so far are published.
   // Answers where this shard gave the session blocks, by arena. `why` is what later calls with the
@@ -139,9 +139,11 @@ class Shard final : public ShardApi {
   void free_round_over(ArenaId arena_id, std::uint64_t ticket) {
     waits_.free_round_over(arena_id, ticket);
   }
-  // Drops what nobody took of the claims.
+  // Drops what nobody took of the claims. `draw`: with which they were made, or null.
   void committed(const std::shared_ptr<ArenaState>& state, std::uint64_t ticket,
-                 const RunClaims::Outcome& got) {
+                 const RunClaims::Outcome& got, HostBudget::Draw* draw = nullptr) {
+    // First, so that what is committed counts once: when it is charged.
+    if (draw != nullptr) draw->commits_over();
     waits_.committed(state->arena->id(), ticket, got);
     state->arena->drop_claims(got.ticket);
   }
@@ -183,7 +185,7 @@ class Shard final : public ShardApi {
   AllocateCall allocate_call_{tables_, account_, turn_};
   LeaseGrant lease_grant_{tables_, account_, turn_, shared_};
   PayerChanges payer_changes_{index_, tables_, account_, inbox_, shared_};
-  BlockCalls blocks_{tables_, account_, payer_changes_, turn_};
+  BlockCalls blocks_{tables_, account_, payer_changes_, turn_, shared_};
   LeaseReturns lease_returns_{tables_, account_, turn_};
   Adoptions adoptions_{tables_, account_, inbox_};
   IdleDrain idle_drain_{tables_, account_, shared_.tunables};

@@ -23,13 +23,25 @@ class ShardAccount {
 
   // Before memory is given. Errors: those of Account::charge.
   Error charge(SessionId session, std::uint64_t bytes) { return account_.charge(session, bytes); }
-  // A charge whose memory was not given, or a lease that has ended.
-  void credit(SessionId session, std::uint64_t bytes) { account_.credit(session, bytes); }
-  // The heap was asked for the memory of a charge, and has noted itself what it gave.
-  void spent(ArenaSlot& slot, SessionId session, std::uint64_t charged_bytes) {
-    slot.heap.payments().add(session, -static_cast<std::int64_t>(charged_bytes));
+  // A charge is over in one of three ways. Its memory was given:
+  void given(SessionId session, std::uint64_t bytes) { account_.settled(session, bytes); }
+  // Its memory was not given:
+  void withdraw(SessionId session, std::uint64_t bytes) {
+    account_.credit(session, bytes);
+    account_.settled(session, bytes);
+  }
+  // The heap was asked for it, and has noted itself what it gave:
+  void spent(ArenaSlot& slot, SessionId session, std::uint64_t bytes) {
+    replace(slot, session, bytes);
+    account_.settled(session, bytes);
+  }
+  // What the heap has noted takes the place of a lease, or of a charge.
+  void replace(ArenaSlot& slot, SessionId session, std::uint64_t bytes) {
+    slot.heap.payments().add(session, -static_cast<std::int64_t>(bytes));
     settle(slot);
   }
+  // For memory that is no longer out.
+  void credit(SessionId session, std::uint64_t bytes) { account_.credit(session, bytes); }
   // Charges and credits what has left the heap and come home to it. To be called after each call
   // that may have taken blocks back.
   void settle(ArenaSlot& slot) {

@@ -73,9 +73,10 @@ std::unique_ptr<ArenaSlot> ShardTables::remove_arena(ArenaId id) {
   return std::move(by_id_[id.value]);
 }
 
-void ShardTables::add_session(SessionId id, std::uint64_t secret, std::uint32_t uid) {
+void ShardTables::add_session(SessionId id, std::uint64_t secret, std::uint32_t uid,
+                              bool of_admin) {
   if (id.value >= sessions_.size()) sessions_.resize(std::size_t{id.value} + 1);
-  sessions_[id.value] = {true, false, secret, uid, {}};
+  sessions_[id.value] = {true, false, secret, uid, of_admin, {}};
 }
 
 std::vector<Attached> ShardTables::remove_session(SessionId id, Error why) {

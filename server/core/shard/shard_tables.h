@@ -39,6 +39,7 @@ struct SessionSlot {
   bool evicted = false;            // the session with the secret below was the last one here
   std::uint64_t secret = 0;        // stays when an evicted session has ended
   std::uint32_t uid = 0;           // of who opened it
+  bool of_admin = false;           // an administrator opened it
   std::vector<Attached> attached;  // few: searched in order
 
   Attached* find(ArenaId arena) {
@@ -169,7 +170,7 @@ class ShardTables {
   void add_arena(std::shared_ptr<ArenaState> state);
   // Takes the arena and all attachments to it out. Null when the arena is not there.
   std::unique_ptr<ArenaSlot> remove_arena(ArenaId id);
-  void add_session(SessionId id, std::uint64_t secret, std::uint32_t uid);
+  void add_session(SessionId id, std::uint64_t secret, std::uint32_t uid, bool of_admin = false);
   // Nobody's key is the session's from here on. Answers its attachments. `why`: what calls with the
   // key answer, kUnknownSession or kEvicted, until the id is another session's.
   std::vector<Attached> remove_session(SessionId id, Error why = Error::kUnknownSession);

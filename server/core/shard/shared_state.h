@@ -17,6 +17,7 @@
 #include "server/core/host/numa_nodes.h"
 #include "server/core/shard/account.h"
 #include "server/core/shard/arena_state.h"
+#include "server/core/shard/parked_call.h"
 
 namespace arenad::server {
 
@@ -33,9 +34,9 @@ class ControlLink {
   // Blocks were freed in an arena in which somebody waits.
   virtual void memory_returned(ArenaId arena_id) = 0;
   // A call was parked because it needs memory that is not committed. On another thread the arena
-  // must claim these runs; then Shard::committed must be called with the ticket.
+  // must claim the runs; then Shard::committed must be called with the ticket.
   virtual void need_commit(std::shared_ptr<ArenaState> arena, ShardId shard, std::uint64_t ticket,
-                           std::vector<RunWish> wishes) = 0;
+                           CommitNeed need) = 0;
   // A shard has worked in the arena, so slabs may have been taken: commit memory ahead soon.
   virtual void kick_maintenance(ArenaId arena_id) = 0;
 };
@@ -52,10 +53,12 @@ struct SharedState {
   bool root_is_admin = true;
   MachineNodes numa_nodes;
   std::uint32_t max_user_heaps = Limits().max_user_heaps;
+  std::uint32_t max_user_sharers = Limits().max_user_sharers;
   std::uint32_t max_user_waiting_calls = Limits().max_user_waiting_calls;
   // `host_root`: see HostMemory.
   explicit SharedState(std::uint64_t session_limit_bytes, const std::string& host_root = "")
-      : memory(host_root), account(session_limit_bytes) {}
+      : memory(host_root, [this](SessionId session) { return account.unused_reserve(session); }),
+        account(session_limit_bytes) {}
 };
 
 }  // namespace arenad::server

@@ -8,6 +8,7 @@
 #include "allocator/base/format.h"
 #include "server/core/api/clock.h"
 #include "server/core/api/text.h"
+#include "server/core/host/host_budget.h"
 
 namespace arenad::server {
 namespace {
@@ -58,7 +59,7 @@ Failure WaitQueue::no_place(std::uint32_t uid) const {
 void WaitQueue::begin_commit(ArenaSlot& slot, ParkedCall& call) {
   call.committing = true;
   slot.state->waiting.fetch_sub(1, std::memory_order_relaxed);
-  shared_.control->need_commit(slot.state, shard_, call.ticket, call.wishes(slot));
+  shared_.control->need_commit(slot.state, shard_, call.ticket, call.need(slot));
 }
 
 void WaitQueue::committed(ArenaId arena_id, std::uint64_t ticket, const RunClaims::Outcome& got) {
@@ -159,7 +160,11 @@ WaitQueue::Fate WaitQueue::try_again(ArenaSlot& slot, ParkedCall& call, bool beh
     e = std::exchange(call.refused, Error::kNone);
   } else if (!call.committing && (!waits || !behind_a_waiter || over_quota(e))) {
     e = tables_.admit(call.session, slot.id, call.for_peer ? Need::kPeer : Need::kChange, access);
-    if (e == Error::kNone) e = call.attempt(access);
+    if (e == Error::kNone) {
+      // For control memory, which the shard commits itself.
+      const HostBudget::Asking asking(call.session.id);
+      e = call.attempt(access);
+    }
   }
   if (e == Error::kNone) return Fate::kAnswered;
   if (e == Error::kCommitNeeded) return commit_again(slot, call, occasion, failure);

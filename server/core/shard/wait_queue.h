@@ -136,7 +136,7 @@ void WaitQueue::serve(Kind& kind, const typename Kind::Args& args, Done<typename
     return kind.refusal(why, args, in);
   };
   call.asked_for = [args] { return Kind::asked_for(args); };
-  call.wishes = [args](const ArenaSlot& in) { return Kind::wishes(args, in); };
+  call.need = [args](const ArenaSlot& in) { return Kind::need(args, in); };
   park_slow(slot, std::move(call), e);
 }
 

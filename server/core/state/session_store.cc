@@ -16,7 +16,7 @@ namespace arenad::server {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x3154534453455241;  // "ARESDST1"
-constexpr std::uint32_t kVersion = 3;
+constexpr std::uint32_t kVersion = 4;
 constexpr std::uint32_t kRecords = 65536;
 constexpr std::uint32_t kRecordsPerPage = 16;
 constexpr std::uint32_t kLive = 0x55, kEnding = 0x66;
@@ -56,6 +56,7 @@ struct SessionStore::Record {
   std::atomic<std::uint64_t> limit;  // a SummedLimit: changes while the session lives
   std::uint64_t secret;
   std::uint64_t opened_ns;
+  std::uint64_t reserve_bytes;
   std::uint32_t owner_uid;
   std::uint32_t owner_gid;
   char name[72];
@@ -64,7 +65,7 @@ struct SessionStore::Record {
   std::uint32_t uid;
   std::uint32_t gid;
   std::uint64_t process_sum;  // process to gid
-  char room[72];
+  char room[64];
 
   std::uint64_t sum_now() const { return sum_of(&secret, &sum); }
   std::uint64_t process_sum_now() const { return sum_of(&process, &process_sum); }
@@ -132,6 +133,7 @@ std::map<SessionId, KeptSession> SessionStore::all() const {
     const std::uint64_t limit = r.limit.load(std::memory_order_relaxed);
     kept.limit_bytes = SummedLimit::bytes_of(limit);
     kept.opened_ns = r.opened_ns;
+    kept.reserve_bytes = r.reserve_bytes;
     kept.owner_uid = r.owner_uid;
     kept.owner_gid = r.owner_gid;
     kept.ending = state == kEnding;
@@ -157,6 +159,7 @@ Answer<Nothing> SessionStore::put(const KeptSession& session) {
   r.secret = session.key.secret;
   r.limit.store(SummedLimit::word_of(session.limit_bytes), std::memory_order_relaxed);
   r.opened_ns = session.opened_ns;
+  r.reserve_bytes = session.reserve_bytes;
   r.owner_uid = session.owner_uid;
   r.owner_gid = session.owner_gid;
   std::memset(r.name, 0, sizeof r.name);

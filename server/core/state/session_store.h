@@ -25,6 +25,7 @@ struct KeptSession {
   SessionKey key;
   std::string name;
   std::uint64_t limit_bytes = 0;  // as OpenSession or SetSessionLimit asked for
+  std::uint64_t reserve_bytes = 0;
   std::uint64_t opened_ns = 0;
   std::uint32_t owner_uid = Principal::kNoUser;  // of who opened it
   std::uint32_t owner_gid = Principal::kNoUser;

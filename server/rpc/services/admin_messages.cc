@@ -53,6 +53,8 @@ void fill(v1::Stats& out, const DaemonStats& stats) {
   out.set_uptime_ms(stats.uptime_ms);
   out.set_leased_slabs(stats.leased_slabs);
   out.set_leased_bytes(stats.leased_bytes);
+  out.set_reserved_bytes(stats.reserved_bytes);
+  out.set_set_aside_bytes(stats.set_aside_bytes);
 }
 
 void fill(v1::GetSlabInfoResponse& out, const std::vector<SlabInfoRow>& rows) {

@@ -32,6 +32,7 @@ void fill_info(v1::SessionInfo& out, const SessionFacts& facts) {
   out.set_state(facts.reaping ? "reaping" : "live");
   out.set_age_ms(facts.age_ms);
   out.set_limit_bytes(facts.limit_bytes);
+  out.set_reserve_bytes(facts.reserve_bytes);
   for (const AttachmentFacts& facts_of : facts.attachments) {
     v1::Attachment& attachment = *out.add_attachments();
     attachment.set_arena(facts_of.arena);

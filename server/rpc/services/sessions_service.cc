@@ -39,7 +39,10 @@ class SessionsService final : public RpcService {
       [this](auto& call) {
         const std::string& name = call.request().name();
         control_.open_session(
-            call.caller(), name.empty() ? "client" : name, call.request().limit_bytes(),
+            call.caller(),
+            {.name = name.empty() ? "client" : name,
+             .limit_bytes = call.request().limit_bytes(),
+             .reserve_bytes = call.request().reserve_bytes()},
             on_shard<OpenedSession>(call.shard(), [&call](Answer<OpenedSession> opened) {
               if (!opened.ok()) return call.finish(opened.error());
               fill(call.response(), *opened);
