@@ -170,6 +170,17 @@ TEST_F(PeerTest, SharedBlockLivesUntilItsLastSharerReleasesIt) {
   EXPECT_EQ(must(b.arena.release(std::span(&ref, 1))).done, 0u);
 }
 
+TEST_F(PeerTest, ReserveOfASessionIsShown) {
+  const Session session = must(Session::open(client, {.name = "mine", .reserve_bytes = 4 << 20}));
+  for (const SessionInfo& s : must(Admin(client).sessions()))
+    EXPECT_EQ(s.reserve_bytes, s.id == session.id() ? 4u << 20 : 0) << s.name;
+  const Stats stats = must(Admin(client).stats());
+  EXPECT_EQ(stats.reserved_bytes, 4u << 20);
+  EXPECT_EQ(stats.set_aside_bytes, 4u << 20);
+  EXPECT_EQ(Session::open(client, {.limit_bytes = 1, .reserve_bytes = 2}).error().reason,
+            Error::kInvalidOption);
+}
+
 // The bits for sharers lie in memory that peers write. The library asks the daemon for the first.
 TEST_F(PeerTest, PeersAreHeldToTheLimitOfSharersOfTheirUser) {
   constexpr std::size_t kMaxUserSharers = 32;

@@ -9,15 +9,13 @@
 #include <vector>
 
 #include "tests/core/daemon.h"
+#include "tests/core/machine_files.h"
 #include "tests/core/peer_client.h"
 #include "tests/support/sizes.h"
+#include "tests/support/text.h"
 
 namespace arenad::server {
 namespace {
-
-bool says(const Failure& failure, const std::string& part) {
-  return failure.message.find(part) != std::string::npos;
-}
 
 class ReservedSessions : public ::testing::Test {
  protected:
@@ -67,7 +65,8 @@ TEST_F(ReservedSessions, OthersAreRefusedExactlyWhereTheReserveBegins) {
   fill(2 * kMiB);
   EXPECT_EQ(committed(), kMost - kReserve);
   const auto full = daemon.allocate(1, greedy, other, 64 * 1024);
-  EXPECT_TRUE(says(full.error(), "16 MiB are reserved for sessions")) << full.error().message;
+  EXPECT_TRUE(has(full.error().message, "16 MiB are reserved for sessions"))
+      << full.error().message;
   for (std::uint64_t i = 0; i < kReserve / kMiB; ++i)
     ASSERT_TRUE(daemon.allocate(i % 2, key, own, kMiB).ok()) << i;
   EXPECT_EQ(committed(), kMost);
@@ -152,12 +151,13 @@ TEST_F(ReservedSessions, OpenSessionSaysWhatDoesNotFit) {
   const auto large = daemon.open("large", 0, daemon_itself(), kMost);
   ASSERT_FALSE(large.ok());
   EXPECT_EQ(large.error().error, Error::kMachineFull);
-  EXPECT_TRUE(says(large.error(), "no reserve of 64 MiB for a session: max_total_bytes"))
+  EXPECT_TRUE(has(large.error().message, "no reserve of 64 MiB for a session: max_total_bytes"))
       << large.error().message;
   const auto limited = daemon.open("limited", 4 * kMiB, daemon_itself(), 5 * kMiB);
   ASSERT_FALSE(limited.ok());
   EXPECT_EQ(limited.error().error, Error::kInvalidOption);
-  EXPECT_TRUE(says(limited.error(), "reserve_bytes is 5 MiB, and the session may have 4 MiB"))
+  EXPECT_TRUE(
+      has(limited.error().message, "reserve_bytes is 5 MiB, and the session may have 4 MiB"))
       << limited.error().message;
   EXPECT_EQ(daemon.stats()->reserved_bytes, kReserve);
   EXPECT_EQ(daemon.sessions().size(), 2u) << "a refused session is none";
@@ -177,24 +177,44 @@ TEST_F(ReservedSessions, CapacityOfTheArenaHoldsWithinIt) {
   EXPECT_EQ(daemon.allocate(0, key, small, kMiB).error().error, Error::kArenaFull);
 }
 
+// All that the machine leaves is reserved. What the daemon itself needs for the session's blocks, and
+// for a peer's heap, comes from there.
+TEST(ReserveOfAllMemory, ServesControlMemoryToo) {
+  const MachineFiles machine(160 * kMiB);  // of which 10 MiB stay free
+  EngineOptions options;
+  options.host_root = machine.root();
+  options.limits.max_total_bytes = 1024 * kMiB;
+  options.tunables = {{"commit_ahead_superslabs", "0"}};
+  Daemon daemon(2, options);
+  const ArenaId arena = daemon.create("a", 64 * kMiB)->id;
+  const SessionKey other = daemon.open_attached("a", "other");
+  PeerClient peer(daemon, "a", "peer", 0, daemon_itself(), 150 * kMiB);
+  EXPECT_EQ(daemon.allocate(0, other, arena, 64).error().error, Error::kMachineFull);
+  for (const std::uint64_t size : {4096, 64, 1000}) {
+    const auto got = daemon.allocate(1, peer.key, arena, size, 10);
+    EXPECT_TRUE(got.ok()) << size << ": " << got.error().message;
+  }
+  EXPECT_EQ(peer.lease(4096, 3).size(), 3u);
+}
+
 TEST(ReservesOfAUser, AreTogetherAtMostWhatTheUserMayHave) {
   EngineOptions options;
   options.limits.max_total_bytes = 64 * kMiB;
   options.limits.max_user_bytes = 20 * kMiB;
   Daemon daemon(1, options);
   const auto user = [](std::uint32_t uid) {
-    auto user = std::make_shared<Principal>();
-    user->uid = uid;
-    return user;
+    auto owner = std::make_shared<Principal>();
+    owner->uid = uid;
+    return owner;
   };
   const auto first = daemon.open("a", 0, user(1000), 12 * kMiB);
   ASSERT_TRUE(first.ok());
   const auto refused = daemon.open("b", 0, user(1000), 9 * kMiB);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().error, Error::kQuotaUser);
-  EXPECT_TRUE(says(refused.error(),
-                   "the sessions of uid 1000 have reserved 12 MiB of the limit max_user_bytes, 20 "
-                   "MiB; a reserve of 9 MiB would go over it"))
+  EXPECT_TRUE(has(refused.error().message,
+                  "the sessions of uid 1000 have reserved 12 MiB of the limit max_user_bytes, 20 "
+                  "MiB; a reserve of 9 MiB would go over it"))
       << refused.error().message;
   EXPECT_TRUE(daemon.open("b", 0, user(1000), 8 * kMiB).ok());
   EXPECT_TRUE(daemon.open("c", 0, user(1001), 12 * kMiB).ok());
@@ -221,7 +241,7 @@ TEST_F(ReservedSessions, NoCallWithinItFailsBesideAGreedyNeighbour) {
           refs.insert(refs.end(), more.begin(), more.end());
           if (refs.size() > 12'000) break;
         }
-      if (n % 2 != 0) daemon.free(n % 2, greedy, other, refs);
+      if (n % 2 != 0) (void)daemon.free(n % 2, greedy, other, refs);
     }
   });
   const std::uint64_t sizes[] = {kReserve, 2 * kMiB, 64 * 1024, 1024};

@@ -5,15 +5,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <string>
 
 #include "allocator/base/unique_fd.h"
 #include "server/core/host/host_budget.h"
+#include "tests/core/machine_files.h"
 #include "tests/support/sizes.h"
 #include "tests/support/temporary_directory.h"
+#include "tests/support/text.h"
 
 namespace arenad::server {
 namespace {
@@ -21,27 +21,6 @@ namespace {
 using Use = MemoryBudget::Use;
 
 constexpr SessionId kAlice{5}, kBob{6};
-
-bool says(const Failure& failure, const std::string& part) {
-  return failure.message.find(part) != std::string::npos;
-}
-
-// A machine without cgroups. The files say how much memory it has.
-class Machine {
- public:
-  explicit Machine(std::uint64_t bytes) { set(bytes); }
-  void set(std::uint64_t bytes) const {
-    std::filesystem::create_directories(root_.path() + "/proc");
-    const std::string kib = std::to_string(bytes / 1024);
-    const std::string file = root_.path() + "/proc/meminfo";
-    std::ofstream(file + ".new") << "MemTotal: " + kib + " kB\nMemAvailable: " + kib + " kB\n";
-    std::filesystem::rename(file + ".new", file);
-  }
-  const std::string& root() const { return root_.path(); }
-
- private:
-  test::TemporaryDirectory root_;
-};
 
 constexpr int kFile = -7;  // of an arena without a file system
 
@@ -65,7 +44,7 @@ class Reserved : public ::testing::Test {
   }
 
   std::map<SessionId, std::uint64_t> reserves, used;
-  const Machine machine{1024 * kMiB};
+  const MachineFiles machine{1024 * kMiB};
   HostBudget budget{machine.root(), [this](SessionId session) {
                       const std::uint64_t all = reserves[session];
                       return all - std::min(all, used[session]);
@@ -78,7 +57,7 @@ TEST_F(Reserved, OthersGetWhatIsLeftBesideAReserve) {
   const Failure full = request(40 * kMiB + 1);
   EXPECT_EQ(full.error, Error::kMachineFull);
   EXPECT_TRUE(
-      says(full, "is 64 MiB, of which 64 MiB are left and 24 MiB are reserved for sessions"))
+      has(full.message, "is 64 MiB, of which 64 MiB are left and 24 MiB are reserved for sessions"))
       << full.message;
   EXPECT_EQ(request(kBob, 40 * kMiB).error, Error::kNone);
   EXPECT_EQ(request(kBob, 1).error, Error::kMachineFull);
@@ -107,9 +86,9 @@ TEST_F(Reserved, ReserveThatDoesNotFitIsRefusedAndTakesNothing) {
   reserves[kBob] = 21 * kMiB;
   const Failure full = budget.begin_reserve(kBob, 21 * kMiB);
   EXPECT_EQ(full.error, Error::kMachineFull);
-  EXPECT_TRUE(says(full,
-                   "is 64 MiB, of which 44 MiB are left and 24 MiB are reserved for sessions; 21 "
-                   "MiB were needed"))
+  EXPECT_TRUE(has(full.message,
+                  "is 64 MiB, of which 44 MiB are left and 24 MiB are reserved for sessions; 21 "
+                  "MiB were needed"))
       << full.message;
   EXPECT_EQ(budget.reserved_bytes(), 24 * kMiB);
   EXPECT_EQ(begin(kBob, 20 * kMiB), Error::kNone);
@@ -124,7 +103,7 @@ TEST_F(Reserved, WhatTheMachineLeavesIsSetAsideToo) {
   EXPECT_EQ(budget.reserved_bytes(), 0u);
   ASSERT_EQ(begin(kAlice, 100 * kMiB), Error::kNone);
   const Failure full = request(51 * kMiB);
-  EXPECT_TRUE(says(full, "10 MiB must stay free and 100 MiB are reserved for sessions"))
+  EXPECT_TRUE(has(full.message, "10 MiB must stay free and 100 MiB are reserved for sessions"))
       << full.message;
   EXPECT_EQ(budget.request(Use::kControl, 51 * kMiB, -1).error, Error::kMachineFull);
   EXPECT_EQ(request(50 * kMiB).error, Error::kNone);
@@ -152,7 +131,8 @@ TEST_F(Reserved, FileSystemLeavesWhatIsSetAside) {
   ASSERT_EQ(begin(kAlice, free / 2), Error::kNone);
   const Failure full = budget.request(Use::kPayload, free / 4 * 3, fd.get());
   EXPECT_EQ(full.error, Error::kMachineFull);
-  EXPECT_TRUE(says(full, "the file system of ") && says(full, "are reserved for sessions"))
+  EXPECT_TRUE(has(full.message, "the file system of ") &&
+              has(full.message, "are reserved for sessions"))
       << full.message;
 }
 

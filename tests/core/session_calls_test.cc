@@ -27,7 +27,7 @@ class SessionCallsTest : public testing::Test {
 
   Answer<OpenedSession> open(const std::string& name) {
     return bench_.answer<OpenedSession>(
-        [this, name] { return calls_.open(daemon_itself(), name, 0); });
+        [this, name] { return calls_.open(daemon_itself(), {.name = name}); });
   }
   Answer<AttachedArena> attach(SessionKey key, const std::string& arena, AttachMode mode) {
     return bench_.answer<AttachedArena>(

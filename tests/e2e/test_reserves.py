@@ -22,7 +22,7 @@ def daemon(start_daemon):
 
 def limits(most):
     return (
-        *("--shards", "2", "--keepalive-grace-ms", "600000"),
+        *("--shards", "2", "--keepalive-grace-ms", "600000", "--commit-ahead-superslabs", "0"),
         *("--max-total-bytes", str(most), "--max-user-bytes", str(MOST)),
     )
 

@@ -79,11 +79,11 @@ Failure SessionCalls::take_reserve(SessionRecord& session, std::uint64_t bytes) 
   if (!session.owner->is_admin) {
     const std::uint64_t have = reserved_by(session.owner->uid), most = account.user_limit_bytes();
     if (bytes > most || have > most - bytes)
-      return refuse(Error::kQuotaUser,
-                    fmt::format("the sessions of {} have reserved {} of the limit max_user_bytes, "
-                                "{}; a reserve of {} would go over it",
-                                session.owner->text(), bytes_text(have), bytes_text(most),
-                                bytes_text(bytes)));
+      return refuse(
+          Error::kQuotaUser,
+          fmt::format("the sessions of uid {} have reserved {} of the limit max_user_bytes, "
+                      "{}; a reserve of {} would go over it",
+                      session.owner->uid, bytes_text(have), bytes_text(most), bytes_text(bytes)));
   }
   account.set_reserve(session.key.id, bytes);
   if (Failure full = core_.shared.memory.begin_reserve(session.key.id, bytes);

@@ -150,16 +150,17 @@ Failure BlockCalls::sharers_full(const Access& access, SessionId session) {
     ++all;
     if (const SessionSlot* const slot = tables_.session(sharer)) ++of_user[slot->uid];
   });
+  if (all >= kMaxSharers)
+    return refuse(Error::kSharersFull,
+                  fmt::format("arena '{}'{}", access.slot->name(),
+                              access.session->of_admin ? biggest(of_user) : std::string()));
   const std::uint32_t uid = access.session->uid;
   if (of_user[uid] >= shared_.max_user_sharers)
     return refuse(Error::kQuotaUser,
                   fmt::format("{} sessions of uid {} share blocks of arena '{}', and the limit "
                               "max_user_sharers is {}",
                               of_user[uid], uid, access.slot->name(), shared_.max_user_sharers));
-  if (all < kMaxSharers) return {};
-  return refuse(Error::kSharersFull,
-                fmt::format("arena '{}'{}", access.slot->name(),
-                            access.session->of_admin ? biggest(of_user) : std::string()));
+  return {};
 }
 
 Error BlockCalls::share_one(const Access& access, UntrustedRef untrusted, SessionId session) {
