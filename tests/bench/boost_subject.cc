@@ -34,7 +34,7 @@ class BoostContext {
     arenad::load::touch(block);
     return reinterpret_cast<Handle>(block);
   }
-  void free(Handle block) { segment_->deallocate(reinterpret_cast<void*>(block)); }
+  void free(Handle block) { segment_->deallocate(take_over(block)); }
   void flush() {}
 
   // --- LargeContext. Boost has no holders.
@@ -48,7 +48,10 @@ class BoostContext {
     arenad::load::touch(block);
     return reinterpret_cast<Handle>(block);
   }
-  std::byte* take_over(Handle block) { return reinterpret_cast<std::byte*>(block); }
+  std::byte* take_over(Handle block) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the other process has it as a number
+    return reinterpret_cast<std::byte*>(block);
+  }
 
  private:
   Segment* segment_;

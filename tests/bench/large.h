@@ -137,7 +137,8 @@ void measure_large_growth(C& context, const NamedSize& size, const Calls& calls)
   }
   const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
   const std::string row = std::string("large_growth_") + size.name;
-  print_figure(row, "ns_per_op", took.count() / static_cast<double>(kLargeLiveBytes / kPageBytes));
+  constexpr std::uint64_t kPages = kLargeLiveBytes / kPageBytes;
+  print_figure(row, "ns_per_op", took.count() / static_cast<double>(kPages));
   print_calls(row, calls,
               static_cast<double>((calls ? calls() : 0) - before) / static_cast<double>(blocks));
 }

@@ -177,8 +177,8 @@ TEST_F(ReservedSessions, CapacityOfTheArenaHoldsWithinIt) {
   EXPECT_EQ(daemon.allocate(0, key, small, kMiB).error().error, Error::kArenaFull);
 }
 
-// All that the machine leaves is reserved. What the daemon itself needs for the session's blocks, and
-// for a peer's heap, comes from there.
+// All that the machine leaves is reserved. What the daemon itself needs for the session's blocks,
+// and for a peer's heap, comes from there.
 TEST(ReserveOfAllMemory, ServesControlMemoryToo) {
   const MachineFiles machine(160 * kMiB);  // of which 10 MiB stay free
   EngineOptions options;
