@@ -259,8 +259,10 @@ TEST(AccountOfAReserve, ChargesThatAreWithdrawnUseNothingAtAnyMoment) {
         account.settled(kAlice, 600);
       }
     });
-  for (int i = 0; i < 200'000; ++i) ASSERT_EQ(account.unused_reserve(kAlice), 1000u);
+  int wrong = 0;
+  for (int i = 0; i < 200'000; ++i) wrong += account.unused_reserve(kAlice) != 1000;
   stop = true;
+  EXPECT_EQ(wrong, 0);
 }
 
 }  // namespace
