@@ -1,8 +1,7 @@
 // DaemonBlocks: block calls that the daemon serves. Private: includes gRPC headers.
 //
 // Purpose: the Blocks service for one attachment as remote, reader or writer. A peer makes its
-//   first share by it. Lists that are longer
-//   than one request may be go in several requests.
+//   first share by it. Lists that are longer than one request may be go in several requests.
 // Threads: any. Crash: see arena_handle.h.
 #pragma once
 

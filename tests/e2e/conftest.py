@@ -9,6 +9,7 @@ import tempfile
 import pytest
 
 from client import MIB, Client, Session
+from other_user import OtherUser
 from peer import Peer
 
 
@@ -104,3 +105,18 @@ def restart(daemon, connect):
         return connect(daemon.target)
 
     return again
+
+
+@pytest.fixture
+def users(start_daemon):
+    """users(daemon, uid) makes a client of that user. Needs root."""
+    made = []
+
+    def make(daemon, uid):
+        made.append(OtherUser(daemon.sockets, uid, uid))
+        return made[-1]
+
+    yield make
+    for user in made:
+        user.process.kill()
+        user.process.wait()

@@ -10,23 +10,9 @@ import pytest
 from client import MIB, WRITER, Session
 from contract import arenas
 from daemon import wait_until
-from other_user import OtherUser, Refused
+from other_user import Refused
 
 GREEDY, HONEST = 65534, 65533
-
-
-@pytest.fixture
-def users():
-    """users(daemon, uid) makes a client of that user."""
-    made = []
-
-    def make(daemon, uid):
-        made.append(OtherUser(daemon.sockets, uid, uid))
-        return made[-1]
-
-    yield make
-    for user in made:
-        user.close()
 
 
 def over_quota(call, *args, **named):

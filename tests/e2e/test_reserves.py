@@ -8,7 +8,7 @@ import pytest
 
 from client import MIB, WRITER
 from daemon import wait_until
-from other_user import OtherUser, Refused
+from other_user import Refused
 
 GREEDY, VICTIM = 65534, 65533
 MOST, RESERVE = 64 * MIB, 16 * MIB
@@ -25,21 +25,6 @@ def limits(most):
         *("--shards", "2", "--keepalive-grace-ms", "600000", "--commit-ahead-superslabs", "0"),
         *("--max-total-bytes", str(most), "--max-user-bytes", str(MOST)),
     )
-
-
-@pytest.fixture
-def users(start_daemon):
-    """users(daemon, uid) makes a client of that user."""
-    made = []
-
-    def make(daemon, uid):
-        made.append(OtherUser(daemon.sockets, uid, uid))
-        return made[-1]
-
-    yield make
-    for user in made:
-        user.process.kill()
-        user.process.wait()
 
 
 def refused(reason, call, *args, **named):

@@ -9,7 +9,8 @@
 // * A descriptor's number names one connection only, for as long as a call of it may be under way:
 //   after the end of a connection its number rests until the shard has found its queue empty twice
 //   (shard_connections.h).
-// * A connection that floods its shard is cut (flood.h, connection_limits.h).
+// * gRPC reads the connections of each user in shares (read_shares.h). A connection that floods its
+//   shard all the same is cut (flood.h, connection_limits.h).
 // Threads: one, that of the io_context. Crash: the kernel closes the descriptors.
 #pragma once
 
@@ -58,7 +59,7 @@ class Connections {
   // Ends the connection with that number, if there is one, and bars its user for a while. `why`
   // goes to the log.
   void cut(int number, const char* why);
-  // Ends all connections. For the end of the daemon, when no call is under way.
+  // Ends all connections. For the end of the daemon, when calls that are left were told.
   void end_all();
 
  private:

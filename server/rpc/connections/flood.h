@@ -1,8 +1,8 @@
 // Floods: what a connection does that no client library does, and what follows.
 //
-// Purpose: gRPC 1.51 reads from a connection as long as there is something to read. Who sends
-//   faster than the shard reads keeps the shard from all other connections. FloodSigns finds such a
-//   connection from outside, by the bytes that wait in its socket. BarredUsers keeps its user away
+// Purpose: where reads are not shared out (read_shares.h), who sends faster than the shard reads
+//   keeps the shard from all other connections. FloodSigns finds such a connection from outside, by
+//   the bytes that wait in its socket. BarredUsers keeps the user of a connection that was cut away
 //   for a while.
 // Invariants: none of a client's messages is more than HTTP/2's window of 64 KiB, and a burst of
 //   calls is read within kLooks looks. So such a client is not taken for a flood.

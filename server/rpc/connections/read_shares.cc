@@ -144,6 +144,7 @@ void ReadShares::guard(int number, std::uint32_t uid, ShardReads& shard) {
   }
   auto& guard = guards_[number];
   guard = std::make_shared<Guard>(*this, number, std::move(share));
+  // release: pairs with the acquire in ReadHook::receive.
   ReadHook::guards()[static_cast<std::size_t>(number)].store(guard.get(),
                                                              std::memory_order_release);
 }
